@@ -1,0 +1,1 @@
+"""Images from anywhere to batches in [-1, 1]."""

@@ -1,0 +1,31 @@
+"""Typed errors: every message is one line that says what is wrong, where, and what to do."""
+
+
+class VaeganError(Exception):
+    """Base of all errors a user can act on; `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class RequestError(VaeganError):
+    """The request cannot be served as asked: a wrong path, an impossible setting, unusable data."""
+
+    exit_code = 2
+
+
+class DataError(RequestError):
+    """The images cannot be used: none found, too few, unreadable."""
+
+
+class ModelError(RequestError):
+    """A saved model or run cannot be used: missing, damaged, of another version."""
+
+
+class TrainingError(VaeganError):
+    """Training failed after it began: numbers that are not finite, a full disk."""
+
+
+class InterruptedTraining(VaeganError):
+    """Training was stopped by the user or a signal; what was learned is saved."""
+
+    exit_code = 130

@@ -1,0 +1,6 @@
+"""`python -m vaegan`."""
+
+from vaegan.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""What the commands do, as functions that never print: train, resume, load."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from vaegan.config import TrainConfig, load_preset
+from vaegan.data import ImageDataset, open_dataset
+from vaegan.errors import ModelError, RequestError, VaeganError
+from vaegan.model import Model
+from vaegan.training.engine import Engine
+from vaegan.training.loop import Progress, whole_batches
+from vaegan.training.run import RunFolder, RunRecord, StagePlan, find_run, new_run_folder, point_last_at
+from vaegan.training.session import Listener, Session
+from vaegan.training.stages import check_settings
+from vaegan.types import ProgressCallback
+
+DEFAULT_MINUTES = 4.0
+
+
+def train(
+    data: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    minutes: float | None = None,
+    images: int | None = None,
+    out: str | Path | None = None,
+    init: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    preparing: ProgressCallback | None = None,
+    say: Callable[[str], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> RunFolder:
+    """Trains a model on a collection of images.
+
+    Args:
+        data: "faces", a folder, an archive, IDX files, .npy or .npz.
+        config: settings; the preset tiny when None.
+        minutes: training wall-clock over all stages; 4 when neither is given.
+        images: images seen over all stages, instead of minutes.
+        out: folder of the run; the next one under runs/ when None.
+        init: an earlier run or model whose weights are the start.
+        progress: called a few times a second while training.
+        preparing: called while images are decoded.
+        say: called with sentences worth showing.
+        cancel: asked before every step; True saves and raises InterruptedTraining.
+        checkpoint_seconds: between checkpoints.
+
+    Returns:
+        The run; `load(run.path)` gives its model.
+
+    Raises:
+        RequestError: if the request cannot be served.
+        InterruptedTraining: when cancelled, after saving.
+        TrainingError: if training broke down.
+    """
+    config = config or load_preset("tiny")
+    check_settings(config)
+    if minutes is not None and images is not None:
+        raise RequestError("Give --minutes or --images, not both.")
+    if images is None and minutes is None:
+        minutes = DEFAULT_MINUTES
+    _check_positive(minutes, images)
+    start = load(init, stage=config.init_stage) if init is not None else None
+    engine = Engine(config.device, config.seed)
+    dataset = _open_everywhere(engine, data, config, preparing)
+    listener = Listener(progress or (lambda _: None), say or (lambda _: None), cancel or (lambda: False))
+    if engine.is_first:
+        for sentence in (*dataset.notes, *dataset.warnings):
+            listener.say(sentence)
+
+    source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+    folder = RunFolder(Path(engine.share(str(new_run_folder(Path(out) if out else None, source).path) if engine.is_first else "")))
+    record = RunRecord(
+        source=source,
+        config=config,
+        seconds_target=None if minutes is None else 60 * minutes,
+        plan=_plan(config, images),
+        init=None if init is None else str(Path(init).absolute()),
+        fingerprint=dataset.fingerprint,
+        precision=None,
+        facts={"data": {"images": len(dataset.images), "notes": list(dataset.notes), "warnings": list(dataset.warnings), "skipped": len(dataset.skipped)}},
+    )
+    if engine.is_first:
+        folder.write(record)
+        dataset.write_skipped(folder.path / "skipped.csv")
+        point_last_at(folder)
+    Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
+    return folder
+
+
+def resume(
+    run: str | Path,
+    *,
+    minutes: float | None = None,
+    images: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    preparing: ProgressCallback | None = None,
+    say: Callable[[str], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> RunFolder:
+    """Goes on with a run where it stopped, or extends a finished one. On a CPU the weights are those of a run never stopped.
+
+    Args:
+        run: its folder.
+        minutes: so many more; without it the run ends where it was planned to.
+        images: so many in all, over all stages.
+        progress: as for `train`.
+        preparing: as for `train`.
+        say: as for `train`.
+        cancel: as for `train`.
+        checkpoint_seconds: as for `train`.
+
+    Raises:
+        RequestError: if the run is finished and no more is asked for, or its images have changed.
+        InterruptedTraining: when cancelled, after saving.
+    """
+    folder = find_run(run)
+    record = folder.read()
+    _check_positive(minutes, images)
+    if minutes is None and images is None and record.status == "finished":
+        raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
+    record = _extended(record, minutes, images)
+    start = load(record.init, stage=record.config.init_stage) if record.init is not None else None
+    engine = Engine(record.config.device, record.config.seed)
+    dataset = _open_everywhere(engine, record.source, record.config, preparing)
+    if dataset.fingerprint != record.fingerprint:
+        raise RequestError(
+            f"The images in {record.source} have changed since {run} began. Start a new run from it: "
+            f"vaegan train {record.source} --init {run}"
+        )
+    listener = Listener(progress or (lambda _: None), say or (lambda _: None), cancel or (lambda: False))
+    Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
+    return folder
+
+
+def load(path: str | Path, stage: str | None = None, device: str = "cpu") -> Model:
+    """The model of a run, or a model saved on its own.
+
+    Args:
+        path: a run's folder, or a folder with config.json and model.safetensors.
+        stage: vae or gan; the last one trained when None.
+        device: where it will run.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return Model.from_pretrained(path, device)
+    folder = find_run(path)
+    there = [name for name in ("gan", "vae") if (folder.model(name) / "config.json").is_file()]
+    if not there:
+        raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {path}")
+    if stage is not None and stage not in there:
+        raise ModelError(f"{path} has no finished stage {stage}; it has {', '.join(there)}.")
+    return Model.from_pretrained(folder.model(stage or there[0]), device)
+
+
+def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
+    stages = config.stages
+    if images is None:
+        return tuple(StagePlan(stage, None) for stage in stages)
+    if len(stages) == 1:
+        return (StagePlan(stages[0], whole_batches(images, getattr(config, stages[0]).batch_size)),)
+    share = config.budget.vae_share_of_images
+    return (
+        StagePlan("vae", whole_batches(images * share, config.vae.batch_size)),
+        StagePlan("gan", whole_batches(images * (1 - share), config.gan.batch_size)),
+    )
+
+
+def _extended(record: RunRecord, minutes: float | None, images: int | None) -> RunRecord:
+    last = record.plan[-1]
+    if minutes is None and images is None:
+        return record
+    facts = record.facts | {last.name: {name: value for name, value in record.facts.get(last.name, {}).items() if name != "finished"}}
+    record = replace(record, facts=facts, status="training")
+    if minutes is not None:
+        plan = (*record.plan[:-1], StagePlan(last.name, None))
+        return replace(record, plan=plan, seconds_target=record.spent_seconds + 60 * minutes)
+    before = sum(plan.images or 0 for plan in record.plan[:-1])
+    assert images is not None
+    if images <= before:
+        raise RequestError(f"--images counts both stages, and the earlier ones take {before:,}; ask for more.")
+    return record.with_images(last.name, whole_batches(images - before, getattr(record.config, last.name).batch_size))
+
+
+def _check_positive(minutes: float | None, images: int | None) -> None:
+    if minutes is not None and not 0 < minutes < 1e6:
+        raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number.")
+    if images is not None and images < 1:
+        raise RequestError(f"--images {images} is no training; give a positive number.")
+
+
+def _open_everywhere(
+    engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None
+) -> ImageDataset:
+    """The first process decodes, the others then find the cache; its error becomes everybody's."""
+    dataset, error = None, None
+    if engine.is_first:
+        try:
+            dataset = open_dataset(data, config.data, progress=preparing)
+        except VaeganError as failure:
+            error = failure
+    message = engine.share(None if error is None else str(error))
+    if message is not None:
+        raise error or RequestError(message)
+    return dataset or open_dataset(data, config.data)

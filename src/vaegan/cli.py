@@ -1,0 +1,59 @@
+"""The command line: one thin function per command. Torch and even the option parser are imported only when needed."""
+
+import sys
+
+from vaegan.errors import VaeganError
+
+COMMANDS = ("preview", "train", "sample", "reconstruct", "info", "doctor")
+
+USAGE = """\
+usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
+
+  preview DATA            see what training will see; nothing is trained
+  train DATA              train a VAE and let it grow into a GAN   [--minutes 4]
+  train --resume RUN      go on with a run, or train it longer     [--minutes 10]
+  sample RUN              new images                               [-n 64 --out samples.png]
+  reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
+  info RUN                what a run is and how it went
+  doctor                  is this machine ready, and how fast is it
+
+DATA is a folder, a zip or tar, MNIST's IDX files, an .npy/.npz, or the word faces (8,300 drawn ones, nothing needed).
+RUN is a folder made by train; runs/last is the newest.
+vaegan COMMAND --help lists a command's options; vaegan --version the version.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command and exits: 0 well, 2 for a wrong request, 1 for a failure, 130 when interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return
+    if name in ("-V", "--version"):
+        import vaegan
+
+        print(f"vaegan {vaegan.__version__}")
+        return
+    if name not in COMMANDS:
+        _fail(f"There is no command {name!r}. The commands: {', '.join(COMMANDS)}. See vaegan --help.", 2)
+    try:
+        from vaegan import commands
+
+        commands.run(name, rest)
+    except VaeganError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("Stopped.", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has left; nobody is there to be told
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'The system'}: {error.strerror or error}", 1)
+    except MemoryError:
+        _fail("Out of memory. Try a smaller --size or batch size.", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"vaegan: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,367 @@
+"""What each command's options are and what it does with them; everything heavy is imported inside."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from vaegan.config import (
+    Budget,
+    DataConfig,
+    DeviceConfig,
+    GANConfig,
+    HandoverConfig,
+    NetworkConfig,
+    TrainConfig,
+    VAEConfig,
+    load_config_file,
+    load_preset,
+)
+from vaegan.errors import RequestError
+
+if TYPE_CHECKING:
+    from vaegan.console import Console
+
+Stage = Literal["vae", "gan"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on a collection of images: a VAE first, which then grows into a GAN."""
+
+    source: Annotated[Positional[str | None], arg(metavar="DATA")] = None
+    """Folder, zip or tar of images, MNIST's IDX files, .npy or .npz, or faces (drawn by the package)."""
+    minutes: float | None = None
+    """Training time over all stages; 4 unless --images is given."""
+    images: int | None = None
+    """Images seen over all stages, instead of --minutes."""
+    out: Path | None = None
+    """Folder of the run; the next one under runs/ by default."""
+    preset: str = "tiny"
+    """Sizes and rates of the networks: tiny (minutes on a CPU), base, large (GPUs)."""
+    config: Path | None = None
+    """TOML file with settings, laid over the preset; options on the command line win."""
+    init: Path | None = None
+    """Start from the weights of an earlier run, of other images too."""
+    stage: Stage = "vae"
+    """Which model of the --init run is the start."""
+    resume: Path | None = None
+    """Go on with this run; with --minutes or --images train it longer."""
+    dry_run: bool = False
+    """Show what would be trained, and stop."""
+    json: bool = False
+    """Print one JSON object at the end instead of words."""
+    recipe: Literal["vae-gan", "vae", "gan"] = "vae-gan"
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that."""
+    seed: int = 0
+    """Of every random stream."""
+    data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
+    device: Annotated[DeviceConfig, arg(name="")] = field(default_factory=DeviceConfig)
+    budget: Annotated[Budget, arg(name="")] = field(default_factory=Budget)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    handover: HandoverConfig = field(default_factory=HandoverConfig)
+    gan: GANConfig = field(default_factory=GANConfig)
+
+    @staticmethod
+    def defaults(config: TrainConfig, preset: str, file: Path | None) -> "Train":
+        """Defaults that a preset and a file leave behind."""
+        return Train(
+            preset=preset,
+            config=file,
+            stage=config.init_stage,
+            recipe=config.recipe,
+            seed=config.seed,
+            data=config.data,
+            device=config.device,
+            budget=config.budget,
+            network=config.network,
+            vae=config.vae,
+            handover=config.handover,
+            gan=config.gan,
+        )
+
+    def settings(self) -> TrainConfig:
+        """The settings of the run."""
+        return TrainConfig(
+            recipe=self.recipe,
+            seed=self.seed,
+            init_stage=self.stage,
+            data=self.data,
+            network=self.network,
+            vae=self.vae,
+            handover=self.handover,
+            gan=self.gan,
+            budget=self.budget,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True)
+class Preview:
+    """See what training will see: a contact sheet after cropping, counts, what is skipped, a time estimate."""
+
+    source: Annotated[Positional[str], arg(metavar="DATA")]
+    """As for train."""
+    out: Path = Path("preview.png")
+    """The contact sheet."""
+    json: bool = False
+    """Print JSON instead of words."""
+    data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make new images."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    n: Annotated[int, arg(aliases=["-n"])] = 64
+    """How many."""
+    out: Path = Path("samples.png")
+    """A .png: one picture with all of them; anything else: a folder with one PNG each."""
+    seed: int = 0
+    """The same seed gives the same images."""
+    stage: Stage | None = None
+    """vae or gan; the last one trained by default."""
+    sampler: Literal["prior", "gmm"] = "prior"
+    """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images."""
+    observation_noise: bool = False
+    """Draw from p(x|z) of the VAE and not only its mean: honest, and grainy."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Encode images and decode them again: above the originals, below what the model keeps of them."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE...")]
+    """Image files."""
+    out: Path = Path("reconstructions.png")
+    """The picture."""
+    stage: Stage | None = None
+    """vae or gan; the last one trained by default."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How a rectangle becomes a square."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a run is: data, networks, what was trained and how it went."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Is this machine ready: versions, devices, speed, disk; and what to fix."""
+
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def run(name: str, rest: list[str]) -> None:
+    """Parses the options of a command and carries it out."""
+    kind, function = COMMANDS[name]
+    default = _train_defaults(rest) if kind is Train else None
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    request = tyro.cli(kind, prog=f"vaegan {name}", args=rest, **extra)
+    function(request)
+
+
+def _train_defaults(rest: list[str]) -> Train:
+    """A first look at the options: the preset and the file decide the defaults that --help shows."""
+    preset = _value_of("--preset", rest) or "tiny"
+    config, file = load_preset(preset), _value_of("--config", rest)
+    if file is not None:
+        config = load_config_file(Path(file), config)
+    return Train.defaults(config, preset, Path(file) if file else None)
+
+
+def _value_of(option: str, rest: list[str]) -> str | None:
+    for index, word in enumerate(rest):
+        if word == option and index + 1 < len(rest):
+            return rest[index + 1]
+        if word.startswith(option + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def train(request: Train) -> None:
+    """vaegan train."""
+    from vaegan import api
+    from vaegan.console import Console
+
+    console = Console(quiet=request.json)
+    if request.resume is not None:
+        if request.source is not None:
+            raise RequestError("Give DATA for a new run or --resume RUN for an old one, not both.")
+        with _stoppable() as stop:
+            folder = api.resume(
+                request.resume,
+                minutes=request.minutes,
+                images=request.images,
+                progress=console.progress,
+                preparing=console.preparing,
+                say=console.say,
+                cancel=stop,
+            )
+        console.finished(folder, request.json)
+        return
+    if request.source is None:
+        raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
+    if request.dry_run:
+        console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
+        return
+    with _stoppable() as stop:
+        folder = api.train(
+            request.source,
+            request.settings(),
+            minutes=request.minutes,
+            images=request.images,
+            out=request.out,
+            init=request.init,
+            progress=console.progress,
+            preparing=console.preparing,
+            say=console.say,
+            cancel=stop,
+        )
+    console.finished(folder, request.json)
+
+
+@contextmanager
+def _stoppable() -> Generator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask the training to save and stop; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        print("\nSaving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def preview(request: Preview) -> None:
+    """vaegan preview."""
+    from vaegan.console import Console
+    from vaegan.data import open_dataset
+    from vaegan.pictures import save_png
+    from vaegan.preview import contact_sheet, estimate, summary
+
+    console = Console(quiet=request.json)
+    dataset = open_dataset(request.source, request.data, progress=console.preparing)
+    save_png(contact_sheet(dataset), request.out)
+    facts = summary(dataset) | {"estimate": estimate(dataset), "sheet": str(request.out)}
+    if request.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        console.preview(dataset, facts, request.out)
+
+
+def sample(request: Sample) -> None:
+    """vaegan sample."""
+    from vaegan import api
+    from vaegan.data import to_uint8
+    from vaegan.pictures import grid, save_png, to_picture
+
+    if not 1 <= request.n <= 100_000:
+        raise RequestError(f"-n {request.n} is not possible; give 1 to 100000.")
+    model = api.load(request.run, request.stage)
+    pixels = to_uint8(model.sample(request.n, request.seed, request.sampler, request.observation_noise))
+    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": request.sampler, "software": "vaegan"}
+    if request.out.suffix.lower() == ".png":
+        save_png(grid(pixels), request.out, notes)
+    else:
+        for index, image in enumerate(pixels):
+            save_png(to_picture(image), request.out / f"{index:05d}.png", notes | {"index": str(index)})
+    facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage}
+    _report(facts, f"{request.n} images of the {model.config.stage.upper()}, seed {request.seed}: {request.out}", request.json)
+
+
+def reconstruct(request: Reconstruct) -> None:
+    """vaegan reconstruct."""
+    import torch
+
+    from vaegan import api
+    from vaegan.data import load_images, to_uint8
+    from vaegan.pictures import grid, save_png
+
+    if not request.images:
+        raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
+    model = api.load(request.run, request.stage)
+    channels = "1" if model.config.channels == 1 else "3"
+    originals = load_images(request.images, DataConfig(size=model.config.size, fit=request.fit, channels=channels))
+    back = model.reconstruct(originals)
+    errors = (back - originals).square().flatten(1).mean(1)
+    save_png(grid(to_uint8(torch.cat([originals, back])), columns=len(originals)), request.out)
+    facts = {
+        "out": str(request.out),
+        "stage": model.config.stage,
+        "mean_squared_error": {str(path): round(float(error), 5) for path, error in zip(request.images, errors, strict=True)},
+    }
+    words = f"Originals above, reconstructions by the {model.config.stage.upper()} below: {request.out} (mean squared error {float(errors.mean()):.4f} on [-1, 1])"
+    _report(facts, words, request.json)
+
+
+def info(request: Info) -> None:
+    """vaegan info."""
+    from vaegan.console import Console
+    from vaegan.describe import describe
+
+    facts = describe(request.run)
+    if request.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        Console().info(facts)
+
+
+def doctor(request: Doctor) -> None:
+    """vaegan doctor."""
+    from vaegan.console import Console
+    from vaegan.doctor import examine
+
+    facts = examine()
+    if request.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        Console().doctor(facts)
+    if facts["problems"]:
+        sys.exit(1)
+
+
+def _report(facts: dict[str, Any], words: str, as_json: bool) -> None:
+    print(json.dumps(facts) if as_json else words)
+
+
+COMMANDS: dict[str, tuple[Any, Callable[[Any], None]]] = {
+    "preview": (Preview, preview),
+    "train": (Train, train),
+    "sample": (Sample, sample),
+    "reconstruct": (Reconstruct, reconstruct),
+    "info": (Info, info),
+    "doctor": (Doctor, doctor),
+}

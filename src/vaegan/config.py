@@ -1,0 +1,242 @@
+"""All settings in one place, without torch: the command line shows them, presets and files set them."""
+
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from vaegan.errors import RequestError
+from vaegan.settings import from_dictionary, to_dictionary
+
+PRESETS = ("tiny", "base", "large")
+
+
+Fit = Literal["crop", "pad", "stretch"]
+Channels = Literal["auto", "1", "3"]
+Flip = Literal["auto", "on", "off"]
+Binarize = Literal["none", "dynamic"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How images are prepared before training. Raises RequestError for a value that cannot be served."""
+
+    size: int = 64
+    """Side of the square that every image becomes [pixels], 16 to 256. 64 trains in minutes on a CPU and still shows a
+    face."""
+
+    fit: Fit = "crop"
+    """How a rectangle becomes a square: crop its centre, pad it with white, or stretch it. Crop keeps shapes true and
+    leaves no bars for the model to learn."""
+
+    channels: Channels = "auto"
+    """1 (grey) or 3 (colour); auto takes 1 only when every image is grey, so that no colour is lost unasked."""
+
+    flip: Flip = "auto"
+    """Mirror half of the training images left to right. Auto does so except for IDX data, because mirrored digits and
+    letters are other signs, while a mirrored face or landscape is as good as a new one."""
+
+    binarize: Binarize = "none"
+    """Dynamic draws every grey pixel anew as black or white with its brightness as the probability, which is how
+    binarised MNIST is defined. None by default because photographs and drawings are not binary."""
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values before anything is read."""
+        if not 16 <= self.size <= 256:
+            raise RequestError(f"The size {self.size} is not possible: choose 16 to 256 pixels (--size).")
+        choices = (("fit", self.fit, Fit), ("channels", self.channels, Channels), ("flip", self.flip, Flip))
+        for name, value, allowed in (*choices, ("binarize", self.binarize, Binarize)):
+            if value not in get_args(allowed):
+                known = ", ".join(get_args(allowed))
+                raise RequestError(f"--{name} {value} is not known: choose one of {known}.")
+        if self.binarize == "dynamic" and self.channels == "3":
+            raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the three networks. Encoder, critic and decoder mirror each other."""
+
+    kind: Literal["plain", "residual"] = "plain"
+    """plain: strided convolutions, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience."""
+    latent_dim: int = 64
+    """Numbers that describe one image. 64 explains as much of 64x64 faces as a small network can use."""
+    width: int = 32
+    """Channels of the finest stage; doubled at every coarser one, up to `width_limit`."""
+    width_limit: int = 256
+    """Channels of the coarsest stages."""
+    blocks: int = 1
+    """Residual blocks a stage (residual only)."""
+    output: Literal["linear", "tanh", "sigmoid"] = "linear"
+    """Last operation of the decoder. linear saturates nowhere, so the Gaussian likelihood stays what it says."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
+        limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16}
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if not 1 <= value <= limit:
+                raise RequestError(f"network.{name} is {value}; it must be between 1 and {limit}.")
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """How the VAE is trained."""
+
+    batch_size: int = 32
+    """Images a step over all devices. Small batches take more steps in the same minutes."""
+    learning_rate: float = 1e-3
+    """Adam's, at the start; falls along half a cosine."""
+    final_learning_rate: float = 1e-4
+    """Adam's, at the end."""
+    kl_weight: float = 1.0
+    """Factor on the KL divergence. 1 makes the loss a bound on -log p(x)."""
+    kl_warmup: float = 0.1
+    """Share of the stage over which the KL divergence is faded in, so that latents are used before they cost."""
+    average_cap: int = 5_000
+    """Longest half-life of the averaged weights [images]."""
+
+
+@dataclass(frozen=True)
+class HandoverConfig:
+    """Which steps of the handover are taken (the others are settings of the GAN)."""
+
+    generator: Literal["decoder", "scratch"] = "decoder"
+    """decoder: the generator is the VAE's averaged decoder; scratch: a fresh one, to compare with."""
+    whitening: bool = False
+    """Change the latent coordinates so that encoded images have mean 0 and covariance 1, as the prior says they have."""
+    critic: Literal["encoder", "scratch"] = "scratch"
+    """encoder: the critic starts on the encoder's trunk; scratch: a fresh one."""
+
+
+@dataclass(frozen=True)
+class GANConfig:
+    """How the GAN is trained. Shares are shares of the stage's images."""
+
+    batch_size: int = 32
+    """Pairs a step over all devices."""
+    learning_rate: float = 3e-4
+    """Adam's for both networks, at the start; falls along half a cosine."""
+    final_learning_rate: float = 1e-4
+    """Adam's for both networks, at the end."""
+    beta2: float = 0.99
+    """Adam's second moment; the first is 0, because the players' gradients turn around each other."""
+    penalty: float = 1.0
+    """Gradient penalty gamma at the start: high while the generator is weak."""
+    final_penalty: float = 0.2
+    """Gradient penalty gamma at the end: low, so that the critic sees detail."""
+    penalty_kind: Literal["finite-difference", "exact"] = "finite-difference"
+    """exact uses double backward: slower, and the yardstick the other is tested against."""
+    penalty_step: float = 0.01
+    """Step of the finite difference in float32; bfloat16 takes 5 times as much."""
+    drift_weight: float = 0.01
+    """Pull of the logits towards 0: the loss sees only their differences."""
+    augmentation: float = 0.3
+    """Probability of each random change of what the critic sees, at the end of the stage; it rises from 0."""
+    average_cap: int = 5_000
+    """Longest half-life of the averaged weights [images]."""
+    blur: float = 1.0
+    """Blur of what the critic sees, at the start [pixels]: a VAE's images must not lose by sharpness alone."""
+    blur_until: float = 0.2
+    """Share of the stage over which the blur fades."""
+    critic_warmup: int = 200
+    """At most so many steps with the generator held, until the critic tells pairs apart; 0 turns it off."""
+    critic_warmup_accuracy: float = 0.75
+    """Held-out pair accuracy at which the generator is let go."""
+    generator_ramp: float = 0.05
+    """Share of the stage over which the generator's learning rate rises from 0."""
+    anchor: float = 1.0
+    """Weight that holds low-passed reconstructions of real images to the originals; 0 turns it off."""
+    final_anchor: float = 0.1
+    """The same at the end of the stage."""
+    refit_every: int = 4
+    """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Where training runs."""
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto takes a GPU when there is one."""
+    devices: int = 1
+    """Processes on this machine; each trains on its share of every batch. On GPUs one a card."""
+    nodes: int = 1
+    """Machines, when started by SLURM or torchrun on each of them."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto times both for a second on this machine and records the faster."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long training lasts and how the stages share it."""
+
+    vae_share_of_time: float = 0.27
+    """Share of `--minutes` that the VAE gets when a GAN follows."""
+    vae_share_of_images: float = 0.5
+    """Share of `--images` that the VAE gets; one of its images costs a third of one of the GAN's."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run learns, except the images themselves."""
+
+    recipe: Literal["vae-gan", "vae", "gan"] = "vae-gan"
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that."""
+    seed: int = 0
+    """Of every random stream."""
+    init_stage: Literal["vae", "gan"] = "vae"
+    """Which model of an --init run is the start: its VAE, or its GAN (for recipe gan)."""
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    handover: HandoverConfig = field(default_factory=HandoverConfig)
+    gan: GANConfig = field(default_factory=GANConfig)
+    budget: Budget = field(default_factory=Budget)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages in order."""
+        return tuple(self.recipe.split("-"))
+
+
+def load_preset(name: str) -> TrainConfig:
+    """The settings of a preset that comes with the package.
+
+    Raises:
+        RequestError: if there is none of that name.
+    """
+    if name not in PRESETS:
+        raise RequestError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    text = resources.files("vaegan.presets").joinpath(f"{name}.toml").read_text("utf-8")
+    return from_dictionary(TrainConfig, _settings_part(tomllib.loads(text)), f"preset {name}")
+
+
+def load_config_file(path: Path, base: TrainConfig) -> TrainConfig:
+    """The settings of a TOML file over those of `base`.
+
+    Raises:
+        RequestError: if the file cannot be read or names a setting that does not exist.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RequestError(f"Cannot read {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}") from error
+    return from_dictionary(TrainConfig, _merged(to_dictionary(base), _settings_part(values)), str(path))
+
+
+def _settings_part(values: dict[str, Any]) -> dict[str, Any]:
+    """Presets carry a table [measured] beside their settings: what they reached, at what cost, on what."""
+    return {name: value for name, value in values.items() if name != "measured"}
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merged(merged[name], value) if both else value
+    return merged

@@ -1,0 +1,169 @@
+"""What a person sees in the terminal: one live line while training, plain lines when nobody watches, tables afterwards."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vaegan.config import TrainConfig
+from vaegan.data import ImageDataset
+from vaegan.training.loop import Progress
+from vaegan.training.run import RunFolder
+
+PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
+
+WORDS = {
+    "error": "error {:.4f}",
+    "kl": "KL {:.0f} nats",
+    "beta": "effective beta {:.3f}",
+    "pair_accuracy": "critic right {:.0%}",
+    "generator_loss": "generator loss {:.2f}",
+    "latent_recovery": "encoder finds latents {:.0%}",
+}
+
+
+class Console:
+    """Shows progress and results; says nothing when quiet."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        """Args: quiet: for --json, where only JSON may be printed."""
+        self._terminal = Terminal(quiet=quiet, highlight=False, soft_wrap=True)
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._doing = ""
+        self._last_line = 0.0
+
+    def say(self, sentence: str) -> None:
+        """One sentence on a line of its own."""
+        self._terminal.print(sentence, markup=False)
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Progress of decoding."""
+        self._show(what, done, total, "")
+
+    def progress(self, progress: Progress) -> None:
+        """Progress of training."""
+        words = [text.format(progress.scalars[name]) for name, text in WORDS.items() if name in progress.scalars]
+        speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "measuring the speed"
+        self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *words]))
+
+    def _show(self, what: str, done: int, total: int | None, words: str) -> None:
+        if self._terminal.quiet:
+            return
+        if not self._terminal.is_terminal:
+            self._plain(what, done, total, words)
+            return
+        if self._bar is None or what != self._doing:
+            self.close()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.completed:,.0f}/{task.fields[planned]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[words]}", markup=False),
+            )
+            self._bar, self._doing = Bar(*columns, console=self._terminal), what
+            self._task = self._bar.add_task(what, total=total, planned="?", words=words)
+            self._bar.start()
+        assert self._task is not None
+        self._bar.update(self._task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
+        if done == total:
+            self.close()
+
+    def _plain(self, what: str, done: int, total: int | None, words: str) -> None:
+        now = time.monotonic()
+        if done != total and now - self._last_line < PLAIN_SECONDS:
+            return
+        self._last_line = now
+        of = f" of {total:,}" if total else ""
+        self._terminal.print(f"{what}  {done:,}{of}  {words}".rstrip(), markup=False)
+
+    def close(self) -> None:
+        """Ends the live line."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def plan(self, source: str, config: TrainConfig, minutes: float | None, images: int | None, as_json: bool) -> None:
+        """What --dry-run shows."""
+        from vaegan.describe import network_costs
+        from vaegan.settings import to_dictionary
+
+        facts = {"data": source, "minutes": minutes, "images": images, "settings": to_dictionary(config)}
+        if as_json:
+            print(json.dumps(facts, indent=2))
+            return
+        budget = f"{images:,} images" if images else f"{minutes or 4:g} minutes"
+        self.say(f"Would train {' then '.join(stage.upper() for stage in config.stages)} on {source} for {budget}.")
+        for name, cost in network_costs(config.network, config.data.size, 3).items():
+            self.say(f"  {name:8} {cost['parameters'] / 1e6:.2f} M parameters, {cost['multiply_adds'] / 1e6:.0f} M multiply-adds an image")
+        self.say("Nothing was trained. All settings: add --json.")
+
+    def finished(self, folder: RunFolder, as_json: bool) -> None:
+        """What was made and what to do with it."""
+        self.close()
+        record = folder.read()
+        stages = [plan.name for plan in record.plan]
+        if as_json:
+            print(json.dumps({"run": str(folder.path), "stages": stages, "facts": record.facts}, indent=2))
+            return
+        path = folder.path
+        seen = ", ".join(f"{name.upper()} {record.facts[name].get('images', 0):,} images" for name in stages)
+        self.say(f"Done in {record.spent_seconds / 60:.1f} minutes ({seen}): {path}")
+        inverse = record.facts.get("gan", {}).get("inverse")
+        if inverse:
+            self.say(
+                f"The GAN gives real images back: {inverse['own_source_nearest']:.0%} of held-out images are recognised "
+                f"in their reconstruction, {inverse['latent_recovery']:.0%} of the latent is recovered."
+            )
+        self.say(f"  watch it learn      {path / 'progress.webp'}")
+        self.say(f"  new images          vaegan sample {path} -n 64 --out samples.png")
+        self.say(f"  your own image      vaegan reconstruct {path} IMAGE")
+        self.say(f"  train it longer     vaegan train --resume {path} --minutes 10")
+
+    def preview(self, dataset: ImageDataset, facts: dict[str, Any], out: Path) -> None:
+        """The counts of a data set, and where its contact sheet is."""
+        for sentence in (*dataset.notes, *dataset.warnings):
+            self.say(sentence)
+        self._terminal.print(_table({name: value for name, value in facts.items() if name not in ("estimate", "sheet")}))
+        self.say(facts["estimate"])
+        self.say(f"What training will see: {out}")
+
+    def info(self, facts: dict[str, Any]) -> None:
+        """A run in tables."""
+        for title, part in facts.items():
+            if isinstance(part, dict):
+                self._terminal.print(_table(part, title))
+            else:
+                self.say(f"{title}: {part}")
+
+    def doctor(self, facts: dict[str, Any]) -> None:
+        """The machine in a table, and what to fix."""
+        self._terminal.print(_table({name: value for name, value in facts.items() if name != "problems"}))
+        for problem in facts["problems"]:
+            self.say(f"To fix: {problem}")
+        if not facts["problems"]:
+            self.say("Everything is in order.")
+
+
+def _table(values: dict[str, Any], title: str | None = None) -> Table:
+    table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+        elif isinstance(value, list):
+            value = "; ".join(map(str, value))
+        table.add_row(name.replace("_", " "), _words(value))
+    return table
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,225 @@
+"""Image files in a zip or a tar, read in place: nothing is unpacked to disk, and nothing is believed about sizes."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import IO, Any
+
+from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, skip_reason
+from vaegan.data.image_files import FILES_AT_A_TIME, Item, decode_items, is_hidden, labels_from_folders, read_bounded
+from vaegan.data.settings import DataConfig
+from vaegan.data.source import Labels, Task, file_stamp
+from vaegan.errors import DataError
+
+# A tar of images never packs this well; more is a bomb that would keep the machine unpacking for hours.
+_MAX_EXPANSION = 100
+_ALWAYS_ALLOWED = 2**30
+
+_UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+_UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+def archive(path: Path) -> "ZipSource | TarSource | None":
+    """The archive at `path`, or None when it is neither a zip nor a tar."""
+    if zipfile.is_zipfile(path):
+        return ZipSource(path)
+    try:
+        with _open_tar(path) as tar:
+            tar.next()
+    except (tarfile.TarError, *_UNPACKING_ERRORS):
+        return None
+    return TarSource(path)
+
+
+@dataclass(frozen=True)
+class ZipSource:
+    """A zip of image files."""
+
+    path: Path
+    mirrored: bool = True
+
+    @property
+    def place(self) -> str:
+        """The archive's path."""
+        return str(self.path)
+
+    def identity(self) -> bytes:
+        """Where the archive is, its size and when it was written."""
+        return file_stamp(self.path)
+
+    def count(self) -> int:
+        """Files in the archive [images at most]."""
+        return len(self._members)
+
+    @cached_property
+    def _members(self) -> list[zipfile.ZipInfo]:
+        with self._open() as file:
+            members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
+        if not members:
+            raise DataError(f"{self.path} holds no files: give an archive with at least 64 images.")
+        return sorted(members, key=lambda info: info.filename)
+
+    @contextmanager
+    def _open(self) -> Generator[zipfile.ZipFile]:
+        try:
+            file = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise DataError(f"{self.path} cannot be opened as a zip ({error}): download or pack it again.") from None
+        with file:
+            yield file
+
+    @contextmanager
+    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
+        """Reads and decodes a few members at a time, on any thread: the zip module shares its file safely."""
+        with self._open() as file:
+            members = self._members
+            starts = range(0, len(members), FILES_AT_A_TIME)
+            yield (partial(_decode_members, file, members[start : start + FILES_AT_A_TIME], config) for start in starts)
+
+    def labels(self, names: list[str]) -> Labels:
+        """The sub-folders' names, where there are several."""
+        return labels_from_folders(names)
+
+
+def _decode_members(
+    file: zipfile.ZipFile, members: list[zipfile.ZipInfo], config: DataConfig
+) -> list[Prepared | Skipped]:
+    by_name = {info.filename: info for info in members}
+    encrypted = {info.filename for info in members if info.flag_bits & 1}
+    items = [
+        Item(name, info.file_size, reason="encrypted" if name in encrypted else None) for name, info in by_name.items()
+    ]
+
+    def read(item: Item) -> bytes:
+        with file.open(by_name[item.name]) as member:
+            return read_bounded(member)
+
+    return decode_items(items, read, config)
+
+
+@dataclass(frozen=True)
+class TarSource:
+    """A tar of image files, packed by gzip, bzip2 or xz or not: read from front to back."""
+
+    path: Path
+    mirrored: bool = True
+
+    @property
+    def place(self) -> str:
+        """The archive's path."""
+        return str(self.path)
+
+    def identity(self) -> bytes:
+        """Where the archive is, its size and when it was written."""
+        return file_stamp(self.path)
+
+    def count(self) -> int:
+        """Files in the archive [images at most]."""
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        # A first pass over the headers: it costs one unpacking, and tells the work and the disk space ahead.
+        with _open_tar(self.path) as tar:
+            count = sum(1 for _ in self._members(tar))
+        if not count:
+            raise DataError(f"{self.path} holds no files: give an archive with at least 64 images.")
+        return count
+
+    def _members(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        limit = self.path.stat().st_size * _MAX_EXPANSION + _ALWAYS_ALLOWED
+        try:
+            while (member := tar.next()) is not None:
+                if member.offset_data + member.size > limit:
+                    raise DataError(
+                        f"{self.path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
+                        "unpack it yourself if you trust it, and give the folder."
+                    )
+                if member.isreg() and not is_hidden(member.name):
+                    yield member
+                # Otherwise the module would remember every member of a long archive.
+                tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
+        except (tarfile.TarError, *_UNPACKING_ERRORS) as error:
+            raise DataError(f"{self.path} is damaged ({error}): download or pack it again.") from None
+
+    @contextmanager
+    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
+        """Reads members in order, on one thread, and hands them on to be decoded on any."""
+        with _open_tar(self.path) as tar:
+            yield self._tasks(tar, config)
+
+    def _tasks(self, tar: tarfile.TarFile, config: DataConfig) -> Iterator[Task]:
+        waiting: dict[Item, bytes] = {}
+        for member in self._members(tar):
+            item = Item(member.name, member.size)
+            waiting[item] = b"" if skip_reason(item.name, item.size) else _read_member(tar, member)
+            if len(waiting) == FILES_AT_A_TIME or sum(map(len, waiting.values())) > LARGE_FILE_BYTES:
+                yield _decode_read(waiting, config)
+                waiting = {}
+        if waiting:
+            yield _decode_read(waiting, config)
+
+    def labels(self, names: list[str]) -> Labels:
+        """The sub-folders' names, where there are several."""
+        return labels_from_folders(names)
+
+
+def _decode_read(waiting: dict[Item, bytes], config: DataConfig) -> Task:
+    if sum(map(len, waiting.values())) <= LARGE_FILE_BYTES:
+        return lambda: decode_items(list(waiting), waiting.__getitem__, config)
+    # Large files are decoded before the next is read, so that they never pile up.
+    done = decode_items(list(waiting), waiting.__getitem__, config)
+    return lambda: done
+
+
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return read_bounded(file) if file else b""
+
+
+@contextmanager
+def _open_tar(path: Path) -> Generator[tarfile.TarFile]:
+    with open_unpacked(path) as file, tarfile.open(fileobj=_BoundedReads(file), mode="r:") as tar:
+        yield tar
+
+
+def open_unpacked(path: Path) -> IO[bytes]:
+    """Opens a file for reading, through gzip, bzip2 or xz where its first bytes say so."""
+    with path.open("rb") as file:
+        start = file.read(5)
+    for signature, unpacker in _UNPACKERS.items():
+        if start.startswith(signature):
+            return unpacker(path)
+    return path.open("rb")
+
+
+class _BoundedReads(io.RawIOBase):
+    """A file that refuses to be read in one enormous piece, as a forged tar header may ask for."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__()
+        self._file = file
+
+    def read(self, size: int = -1, /) -> bytes:
+        if not 0 <= size <= MAX_FILE_BYTES + 2**20:
+            raise tarfile.ReadError("a header asks for too much memory")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()

@@ -1,0 +1,90 @@
+"""Training batches as a function of (seed, images seen): endless, resumable anywhere, sliced among processes."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaegan.data.dataset import ImageDataset
+from vaegan.data.sides import TRAIN
+from vaegan.data.tensors import binarized, random_bits, to_tensor
+from vaegan.errors import DataError, RequestError
+
+_ORDER, _FLIP, _BINARIZE = 1, 2, 3  # streams of random numbers, so that no draw explains another
+
+
+class TrainingBatches:
+    """The train side in a new random order every epoch, as float batches.
+
+    Nothing is stored between calls: the place of an image in the order, whether it is mirrored, and the noise that
+    binarises it depend only on the seed and on how many images came before it. Epochs follow each other without a
+    border, so every batch is full. The order starts from the images' content, not from their names, so that the same
+    images give the same run from a folder and from a zip.
+    """
+
+    def __init__(
+        self, dataset: ImageDataset, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        """Stores the choice.
+
+        Args:
+            dataset: The images; only its train side is used.
+            batch_size: Images in the batch of all processes together.
+            seed: Key of every draw.
+            rank: This process, 0 to world_size - 1.
+            world_size: Number of processes.
+
+        Raises:
+            RequestError: `batch_size` cannot be divided among the processes.
+            DataError: the train side is empty.
+        """
+        if batch_size < 1 or batch_size % world_size:
+            raise RequestError(
+                f"A batch of {batch_size} cannot be shared by {world_size} processes: choose a multiple."
+            )
+        train = dataset.indices(TRAIN)
+        if not len(train):
+            raise DataError(f"{dataset.source} has no images to train on: add more.")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._train = train[np.argsort(dataset.contents[train], kind="stable")]
+        self._pixels = np.asarray(dataset.images)  # without the map's subclass, whose indexing is slower
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def at(self, images_seen: int) -> Tensor:
+        """This process's share of the batch that starts after `images_seen` images.
+
+        Returns:
+            float32 [batch_size / world_size, channel, height, width] in [-1, 1], channels last.
+        """
+        positions = np.arange(images_seen + self.rank, images_seen + self.batch_size, self.world_size, dtype=np.uint64)
+        pixels = np.take(self._pixels, self.indices_at(positions), axis=0)
+        if self.dataset.flips:
+            mirrored = np.flatnonzero(random_bits(positions, self.seed, _FLIP) >> np.uint64(63))
+            # Torch mirrors channels-last bytes four times faster than NumPy does.
+            pixels[mirrored] = (
+                torch.from_numpy(pixels[mirrored]).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()
+            )
+        if self.dataset.config.binarize == "dynamic":
+            pixels = binarized(pixels, random_bits(positions, self.seed, _BINARIZE))
+        return to_tensor(pixels)
+
+    def indices_at(self, positions: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Which images stand at these positions of the endless order, int64 as `positions`."""
+        epochs, places = np.divmod(positions.astype(np.int64), len(self._train))
+        chosen = np.empty(len(positions), dtype=np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            chosen[here] = self._order(int(epoch))[places[here]]
+        return chosen
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            bits = random_bits(np.arange(len(self._train), dtype=np.uint64), self.seed, _ORDER, epoch)
+            # Two epochs are kept, because a batch may reach from one into the next.
+            self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
+            self._orders[epoch] = self._train[np.argsort(bits, kind="stable")]
+        return self._orders[epoch]

@@ -1,0 +1,153 @@
+"""Builds the cache: runs a source's work on threads, in order and within bounds, and says what was done."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaegan.data.cache import CACHE_VERSION, CacheWriter, building
+from vaegan.data.decoding import Prepared, Skipped, quiet_pillow
+from vaegan.data.pixels import TRAITS
+from vaegan.data.settings import DataConfig
+from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, set_duplicates_aside, side_of
+from vaegan.data.source import Source, Task
+from vaegan.errors import DataError
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+FEWEST_IMAGES = 64
+"""Fewer usable images are refused: a batch could not be filled without repeating."""
+
+# More threads than this gain nothing, because Python's own work between decodes runs on one core.
+_MOST_WORKERS = 8
+
+
+def build(source: Source, config: DataConfig, directory: Path, progress: Progress | None = None) -> None:
+    """Prepares every image of a source into the cache `directory`.
+
+    Raises:
+        DataError: under 64 images can be used, or none would be left to train on.
+        VaeganError: the disk is full or cannot be written.
+    """
+    total = source.count()
+    # Until a coloured image comes nobody knows; enough for colour is asked for.
+    needed = total * config.size**2 * (1 if config.channels == "1" else 3)
+    with building(directory, needed) as folder:
+        writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
+        try:
+            collected = _Collected()
+            with source.tasks(config) as tasks, closing(run_in_order(tasks)) as done:
+                for results in done:
+                    for result in results:
+                        collected.add(result, writer)
+                    if progress:
+                        progress("preparing images", collected.seen, total)
+            collected.finish(writer, source, config)
+        finally:
+            writer.close()
+
+
+def run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
+    """Runs tasks on threads and yields their results in the tasks' order; only a few wait at any time."""
+    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+    pending: deque[Future[list[Prepared | Skipped]]] = deque()
+    with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
+        try:
+            for task in tasks:
+                pending.append(pool.submit(task))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+class _Collected:
+    """What is remembered of the images while their pixels go to the disk."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.contents: list[bytes] = []
+        self.pixel_hashes: list[bytes] = []
+        self.sides: list[int] = []
+        self.skipped: list[Skipped] = []
+        self.traits: Counter[str] = Counter()
+
+    @property
+    def seen(self) -> int:
+        return len(self.names) + len(self.skipped)
+
+    def add(self, result: Prepared | Skipped, writer: CacheWriter) -> None:
+        if isinstance(result, Skipped):
+            self.skipped.append(result)
+            return
+        writer.add(result.pixels)
+        self.names.append(result.name)
+        self.contents.append(result.content)
+        self.pixel_hashes.append(blake2b(result.pixels.data, digest_size=16).digest())
+        self.sides.append(_own_side(result))
+        self.traits.update(result.traits)
+
+    def finish(self, writer: CacheWriter, source: Source, config: DataConfig) -> None:
+        """Checks that the images suffice, and writes all that belongs to them."""
+        if len(self.names) < FEWEST_IMAGES:
+            raise DataError(_too_few(source.place, len(self.names), self.skipped))
+        by_content = np.array(self.sides, dtype=np.uint8)
+        sides = set_duplicates_aside(by_content, _keys(self.pixel_hashes))
+        if not (sides == TRAIN).any():
+            raise DataError(f"No image of {source.place} is left to train on: all are copies of a held-out image.")
+        labels = source.labels(self.names)
+        arrays = {f"label {name}": values for name, values in labels.values.items()}
+        record = {
+            "names": self.names,
+            "label_words": labels.words,
+            "skipped": self.skipped,
+            "notes": [*self._notes(sides), *([labels.note] if labels.note else [])],
+            "fingerprint": self._fingerprint(writer.channels, config),
+        }
+        writer.finish({"sides": sides, "contents": _keys(self.contents), **arrays}, record)
+
+    def _notes(self, sides: NDArray[np.uint8]) -> Iterator[str]:
+        total = len(self.names)
+        for trait, words in TRAITS.items():
+            if count := self.traits[trait]:
+                who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
+                yield f"{who} images had {words}."
+        if aside := int((sides == SET_ASIDE).sum()):
+            yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image."
+
+    def _fingerprint(self, channels: int, config: DataConfig) -> str:
+        preparation = f"{CACHE_VERSION} {config.size} {config.fit} {channels} "
+        hashed = blake2b(preparation.encode(), digest_size=16)
+        for content, side in sorted(zip(self.contents, self.sides, strict=True)):
+            hashed.update(content + bytes([side]))
+        return hashed.hexdigest()
+
+
+def _own_side(image: Prepared) -> int:
+    if image.test is None:
+        return side_of(image.content)
+    return TEST if image.test else side_of(image.content, test_share=0.0)
+
+
+def _keys(hashes: list[bytes]) -> NDArray[np.uint64]:
+    """The first 8 of every 16 bytes as a number."""
+    return np.frombuffer(b"".join(hashes), dtype=">u8")[::2].astype(np.uint64)
+
+
+def _too_few(place: str, usable: int, skipped: list[Skipped]) -> str:
+    message = f"{place} holds only {usable} usable images, and at least {FEWEST_IMAGES} are needed: add more."
+    if not skipped:
+        return message
+    kinds = Counter(one.reason.split(":")[0] for one in skipped)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common(3))
+    return f"{message[:-1]} ({len(skipped)} files were skipped: {reasons})."

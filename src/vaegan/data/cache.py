@@ -1,0 +1,208 @@
+"""The cache on disk: prepared images as one raw uint8 file that is mapped, never loaded; complete or absent."""
+
+import errno
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaegan.data.decoding import Skipped
+from vaegan.errors import VaeganError
+from vaegan.files import write_atomically, write_json
+
+CACHE_VERSION = 1
+"""Raised whenever the same source would be prepared differently: every older cache then counts as another."""
+
+_ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
+_BUILDING = ".building-"
+_IMAGES, _TABLE, _RECORD = "images.bin", "table.npz", "record.json"
+_HOW_TO_MOVE = "free some, or set VAEGAN_CACHE to a folder on another disk"
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """What a finished cache holds; `dataset.ImageDataset` is built from it."""
+
+    images: NDArray[np.uint8]
+    sides: NDArray[np.uint8]
+    contents: NDArray[np.uint64]
+    labels: dict[str, NDArray[np.float32]]
+    label_words: dict[str, tuple[str, ...]]
+    names: list[str]
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+
+def default_cache_dir() -> Path:
+    """$VAEGAN_CACHE, else `vaegan` in the place this platform keeps what can be made again."""
+    chosen = os.environ.get("VAEGAN_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home folder, as in some containers
+        return Path(tempfile.gettempdir()) / "vaegan-cache"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "vaegan" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "vaegan"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "vaegan"
+
+
+def open_cached(directory: Path) -> CachedImages | None:
+    """Maps a finished cache; None when there is none or it is damaged."""
+    try:
+        record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
+        shape = tuple(record["shape"])
+        with np.load(directory / _TABLE) as table:
+            arrays: dict[str, NDArray[Any]] = {name: table[name] for name in table.files}
+        if (directory / _IMAGES).stat().st_size != int(np.prod(shape)) or len(arrays["sides"]) != shape[0]:
+            return None
+        return CachedImages(
+            images=np.memmap(directory / _IMAGES, np.uint8, "r", shape=shape),
+            sides=arrays["sides"],
+            contents=arrays["contents"],
+            labels={name.removeprefix("label "): arrays[name] for name in arrays if name.startswith("label ")},
+            label_words={name: tuple(words) for name, words in record["label_words"].items()},
+            names=record["names"],
+            skipped=tuple(Skipped(**one) for one in record["skipped"]),
+            notes=tuple(record["notes"]),
+            fingerprint=record["fingerprint"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+
+
+class CacheWriter:
+    """Collects prepared images in a folder that nobody else sees, until `finish` has made it complete.
+
+    The file starts grey, [size, size] an image, and is widened to RGB when the first coloured image comes.
+    """
+
+    def __init__(self, directory: Path, size: int, channels: int) -> None:
+        """Starts an empty file for images of `size` pixels a side with 1 channel, or with 3 from the beginning."""
+        self.directory = directory
+        self.count = 0
+        self._size = size
+        self._channels = channels
+        self._file: IO[bytes] = (directory / _IMAGES).open("wb")
+
+    def add(self, pixels: NDArray[np.uint8]) -> None:
+        """Appends one image, [size, size] or [size, size, 3]."""
+        if pixels.ndim == 3 and self._channels == 1:
+            self._widen()
+        self._file.write(_in_channels(pixels, self._channels).tobytes())
+        self.count += 1
+
+    def _widen(self) -> None:
+        self._file.close()
+        grey = self.directory / "grey.bin"
+        os.replace(self.directory / _IMAGES, grey)
+        self._file = (self.directory / _IMAGES).open("wb")
+        self._channels = 3
+        with grey.open("rb") as file:
+            while block := file.read(self._size**2 * 256):
+                self._file.write(np.repeat(np.frombuffer(block, np.uint8), 3).tobytes())
+        grey.unlink()
+
+    def finish(self, cached: dict[str, Any], record: dict[str, Any]) -> None:
+        """Writes what belongs to the images, arrays by name and a record; afterwards the folder is complete."""
+        self.close()
+        with (self.directory / _IMAGES).open("rb+") as file:
+            os.fsync(file.fileno())
+        write_atomically(self.directory / _TABLE, lambda file: np.savez(file, **cached))
+        shape = (self.count, self._size, self._size, self._channels)
+        skipped = [asdict(one) for one in record["skipped"]]
+        write_json(self.directory / _RECORD, {**record, "skipped": skipped, "shape": shape})
+
+    @property
+    def channels(self) -> int:
+        """1 while every image so far was grey, else 3."""
+        return self._channels
+
+    def close(self) -> None:
+        """Closes the file, complete or not."""
+        self._file.close()
+
+
+def _in_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 and channels == 3 else pixels
+
+
+@contextmanager
+def building(directory: Path, needed: int) -> Generator[Path]:
+    """Yields a folder to build in; on success it becomes `directory`, on failure nothing is left.
+
+    Two processes may build the same cache at once: the first to finish wins, and the other's work is thrown away.
+
+    Args:
+        directory: The final place.
+        needed: The most that will be written [bytes]; checked against the free disk first.
+
+    Raises:
+        VaeganError: the disk is full or the place cannot be written.
+    """
+    parent = directory.parent
+    temporary: Path | None = None
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(parent)
+        _check_free_disk(parent, needed)
+        temporary = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
+        yield temporary
+        _publish(temporary, directory)
+    except OSError as error:
+        raise _disk_error(error, parent, needed) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary: Path, directory: Path) -> None:
+    if directory.exists() and open_cached(directory) is None:
+        # Damaged: it is moved out of the way first, because removing takes time and renaming does not.
+        os.replace(directory, Path(tempfile.mkdtemp(prefix=_BUILDING, dir=directory.parent)) / "damaged")
+    try:
+        os.rename(temporary, directory)
+    except OSError:
+        if open_cached(directory) is None:
+            raise
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for left in parent.glob(f"{_BUILDING}*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (left, *left.iterdir()))
+        except OSError:  # it is being removed by its own builder
+            continue
+        if time.time() - newest > _ABANDONED_AFTER:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _check_free_disk(parent: Path, needed: int) -> None:
+    if shutil.disk_usage(parent).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _disk_error(error: OSError, parent: Path, needed: int) -> VaeganError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(parent).free
+        return VaeganError(
+            f"Not enough disk space for the prepared images: up to {needed / 1e6:,.0f} MB are needed in {parent}, "
+            f"{free / 1e6:,.0f} MB are free: {_HOW_TO_MOVE}."
+        )
+    said = error.strerror or str(error)
+    return VaeganError(
+        f"The prepared images cannot be written to {parent} ({said}): set VAEGAN_CACHE to another folder."
+    )

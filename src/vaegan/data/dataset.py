@@ -1,0 +1,155 @@
+"""`open_dataset`: from a path or a word to prepared images that are mapped, labelled and divided into sides."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaegan.data.building import Progress, build
+from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
+from vaegan.data.decoding import Skipped
+from vaegan.data.settings import DataConfig
+from vaegan.data.sides import TEST, VALIDATION
+from vaegan.data.source import Source, digest
+from vaegan.data.sources import find_source
+from vaegan.data.tensors import binarized, to_tensor
+from vaegan.errors import RequestError, VaeganError
+from vaegan.files import write_atomically
+
+_FEW_IMAGES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Prepared images and what is known about them; the pixels stay on disk until they are asked for."""
+
+    images: NDArray[np.uint8]
+    """uint8 memory map [count, size, size, channels]."""
+    sides: NDArray[np.uint8]
+    """uint8 [count]: TRAIN 0, VALIDATION 1, TEST 2, SET_ASIDE 3."""
+    contents: NDArray[np.uint64]
+    """uint64 [count]: a hash of each image's own bytes; equal for exact duplicates."""
+    labels: dict[str, NDArray[np.float32]]
+    """{name: float32 [count]}; categories as codes."""
+    label_words: dict[str, tuple[str, ...]]
+    """The words that a category's codes stand for."""
+    names: Sequence[str]
+    """Each image's path inside the source, or its file and position."""
+    skipped: tuple[Skipped, ...]
+    """Every file left out, with the reason."""
+    notes: tuple[str, ...]
+    """Sentences on what was done to the images."""
+    warnings: tuple[str, ...]
+    """Sentences on what cannot be expected of these data."""
+    fingerprint: str
+    """Changes with the images' content, their sides and the preparation; not with names, places or order."""
+    source: str
+    config: DataConfig
+    flips: bool
+    """Whether training mirrors half of the images."""
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (colour)."""
+        return self.images.shape[3]
+
+    def __len__(self) -> int:
+        """All usable images, whatever their side [images]."""
+        return self.images.shape[0]
+
+    def indices(self, side: int) -> NDArray[np.int64]:
+        """Positions of a side's images, ascending, int64."""
+        return np.flatnonzero(self.sides == side).astype(np.int64)
+
+    def load(self, indices: NDArray[np.int64] | Sequence[int]) -> Tensor:
+        """The images at these positions, unmirrored, as float32 [n, channel, height, width] in [-1, 1], channels last.
+
+        With `binarize="dynamic"` each image is drawn once and for all, keyed by its content, so that held-out images
+        are binary like the training images, and always the same.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        pixels = np.take(np.asarray(self.images), chosen, axis=0)
+        if self.config.binarize == "dynamic":
+            pixels = binarized(pixels, self.contents[chosen])
+        return to_tensor(pixels)
+
+    def write_skipped(self, path: Path) -> None:
+        """Writes `skipped` as a table of names and reasons, atomically."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("name", "reason"))
+        table.writerows((one.name, one.reason) for one in self.skipped)
+        write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))
+
+
+def open_dataset(
+    source: str | Path, config: DataConfig, *, cache_dir: Path | None = None, progress: Progress | None = None
+) -> ImageDataset:
+    """Opens images from anywhere; the first time they are decoded into the cache, later only mapped.
+
+    Args:
+        source: "faces" (drawn by the package; "faces:500" the first 500), or the path of a folder, a zip or tar of
+            images, MNIST's IDX form, or a .npy or .npz of uint8 images.
+        config: How the images are prepared.
+        cache_dir: Where prepared images are kept; $VAEGAN_CACHE or the user's cache folder when not given.
+        progress: Called with (what, done, total) while images are prepared.
+
+    Raises:
+        DataError: the source is missing, damaged, or holds under 64 usable images.
+        RequestError: `binarize` was asked for colour images.
+        VaeganError: the cache cannot be written.
+    """
+    found = find_source(source)
+    preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels}"
+    key = digest(type(found).__name__.encode(), found.identity(), preparation.encode())
+    directory = (cache_dir or default_cache_dir()) / "images" / key
+    cached = open_cached(directory)
+    if cached is None:
+        build(found, config, directory, progress)
+        cached = open_cached(directory)
+    if cached is None:
+        raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
+    if config.binarize == "dynamic" and cached.images.shape[3] != 1:
+        raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
+    return _as_dataset(cached, found, str(source), config)
+
+
+def _as_dataset(cached: CachedImages, found: Source, source: str, config: DataConfig) -> ImageDataset:
+    return ImageDataset(
+        images=cached.images,
+        sides=cached.sides,
+        contents=cached.contents,
+        labels=cached.labels,
+        label_words=cached.label_words,
+        names=cached.names,
+        skipped=cached.skipped,
+        notes=cached.notes,
+        warnings=_warnings(cached.sides),
+        fingerprint=cached.fingerprint,
+        source=source,
+        config=config,
+        flips=found.mirrored if config.flip == "auto" else config.flip == "on",
+    )
+
+
+def _warnings(sides: NDArray[np.uint8]) -> tuple[str, ...]:
+    count = len(sides)
+    validation, test = int((sides == VALIDATION).sum()), int((sides == TEST).sum())
+    found: list[str] = []
+    if count < _FEW_IMAGES:
+        found.append(
+            f"Only {count} images: training works, but whether it overfits, and how good or varied the samples are, "
+            f"cannot be judged from {validation} validation and {test} test images; {_FEW_IMAGES} or more are advised."
+        )
+    if not validation:
+        found.append(
+            "No image fell on the validation side: early stopping and the choice of weights have nothing to go by."
+        )
+    if not test:
+        found.append("No image fell on the test side: evaluate has nothing to compare with.")
+    return tuple(found)

@@ -1,0 +1,191 @@
+"""One image file's bytes -> prepared uint8 pixels, or the reason in plain words why it was skipped."""
+
+import logging
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vaegan.data.pixels import prepare
+from vaegan.data.settings import DataConfig
+
+MAX_PIXELS = 100_000_000
+"""Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
+
+MAX_FILE_BYTES = 128 * 2**20
+"""Larger files are not read [bytes]."""
+
+LARGE_FILE_BYTES = 8 * 2**20
+"""Files above this are read one at a time, so that many readers never hold many large files [bytes]."""
+
+_DECODED_BYTES = 512 * 2**20
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+_FORMAT_LIST = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or AVIF"
+_SIGNATURES = (
+    b"\xff\xd8",
+    b"\x89PNG",
+    b"RIFF",
+    b"BM",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"P1",
+    b"P2",
+    b"P3",
+    b"P4",
+    b"P5",
+    b"P6",
+)
+_NOT_IMAGES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".db", ".ini", ".log", ".py")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was left out, and why, in plain words."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One usable image."""
+
+    name: str
+    content: bytes
+    """Hash of the image's own bytes: decides its side and its place in the training order."""
+    pixels: NDArray[np.uint8]
+    """[size, size] when grey, else [size, size, 3]."""
+    traits: tuple[str, ...] = ()
+    """What was done to it: keys of `pixels.TRAITS`."""
+    test: bool | None = None
+    """Whether the data set itself puts it on the test side; None where it does not say."""
+
+
+class MemoryBudget:
+    """Lets threads hold memory only while the sum stays under a limit; one that needs more goes alone."""
+
+    def __init__(self, limit: int) -> None:
+        """Stores the limit [bytes]."""
+        self._limit = limit
+        self._held = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, amount: int) -> Generator[None]:
+        """Waits until `amount` fits, and counts it while the block runs [bytes]."""
+        amount = min(amount, self._limit)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held + amount <= self._limit)
+            self._held += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= amount
+                self._changed.notify_all()
+
+
+_decoded = MemoryBudget(_DECODED_BYTES)
+
+
+def content_hash(data: bytes | memoryview) -> bytes:
+    """16 bytes that stand for an image's own bytes."""
+    return blake2b(data, digest_size=16).digest()
+
+
+def skip_reason(name: str, size: int) -> str | None:
+    """Why a file need not even be read, from its name and size [bytes]; None when it must be looked at."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in _NOT_IMAGES or PurePosixPath(name).name == "Thumbs.db":
+        return "not an image"
+    if suffix in _ARCHIVES:
+        return "not an image: archives inside the data are not opened"
+    if size == 0:
+        return "empty file"
+    if size > MAX_FILE_BYTES:
+        return f"too large: {size / 1e6:,.0f} MB, and files over {MAX_FILE_BYTES / 1e6:.0f} MB are not read"
+    return None
+
+
+def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
+    """Prepares one image file; never raises for what the file holds."""
+    reason = skip_reason(name, len(data))
+    if reason:
+        return Skipped(name, reason)
+    try:
+        with Image.open(BytesIO(data), formats=_openable()) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                return Skipped(name, f"too many pixels: {width} x {height}, over {MAX_PIXELS // 10**6} million")
+            # JPEG decodes straight to 1/2, 1/4 or 1/8; twice the wanted size is left for Lanczos to reduce.
+            image.draft(None, (2 * config.size, 2 * config.size))
+            with _decoded.hold(_memory_needed(image, width * height)):
+                pixels, traits = prepare(image, config)
+    except Exception as error:  # Pillow raises almost every type there is when a file is damaged
+        return Skipped(name, _reason(error, name, data))
+    return Prepared(name, content_hash(data), pixels, traits)
+
+
+@contextmanager
+def quiet_pillow() -> Generator[None]:
+    """Keeps Pillow's warnings and log lines off the screen; the reasons for skipping say what matters.
+
+    To be entered once around all decoding: warning filters belong to the process, not to a thread.
+    """
+    handler = logging.NullHandler()
+    logger = logging.getLogger("PIL")
+    logger.addHandler(handler)
+    Image.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _openable() -> list[str]:
+    # Pillow may be built without WebP or AVIF, and asking for an unknown format is an error.
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _memory_needed(image: Image.Image, header_pixels: int) -> int:
+    # Pillow keeps 4 bytes a pixel, and preparing needs up to three copies; a progressive JPEG also keeps
+    # its coefficients at full size.
+    coefficients = 6 * header_pixels if image.format in ("JPEG", "MPO") else 0
+    return 12 * image.size[0] * image.size[1] + coefficients
+
+
+def _reason(error: Exception, name: str, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return _unidentified(name, data)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too many pixels: over {MAX_PIXELS // 10**6} million"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    said = " ".join(str(error).split())[:120]
+    if "truncated" in said or "end of file" in said.lower():
+        return "truncated: the file ends before the image does"
+    return f"damaged: {said}" if said else "damaged"
+
+
+def _unidentified(name: str, data: bytes) -> str:
+    suffix = PurePosixPath(name).suffix.lower()
+    known = Image.registered_extensions().get(suffix)
+    if known is None:
+        return f"not an image (or not one of {_FORMAT_LIST})"
+    if known not in (*_FORMATS, "MPO", "DIB"):
+        return f"{known} files are not opened: only {_FORMAT_LIST}"
+    if data.startswith(_SIGNATURES) or data[4:8] == b"ftyp":
+        return "damaged: its header cannot be read"
+    return f"not an image, although its name ends in {suffix}"

@@ -1,0 +1,202 @@
+"""The head without its features, the body under it, and the beard."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vaegan.data.faces.canvas import LINE, Array, Canvas, Index, ellipse, polygon, smoothstep
+from vaegan.data.faces.factors import CLOTHES, HAIR_STYLES, Faces
+from vaegan.data.faces.features import head_view, mouth_place
+from vaegan.data.faces.hair import head_radius, polar_profile
+from vaegan.data.faces.palette import WHITE, ink_of, lighten, rgb, shade_of
+
+
+def head_distance(view: Canvas, faces: Faces) -> Array:
+    """Signed distance to the head's outline; the jaw moves to the side the face turns to."""
+    polar = polar_profile()
+    x = view.x - 0.075 * faces.turn * np.clip(view.y + 0.1, 0, 1)
+    return polar.outline(head_radius(faces, polar.angle), x, view.y)
+
+
+def _body_place(faces: Faces) -> tuple[Array, Array]:
+    """Where the neckline is on the frame: the body follows the head only partly."""
+    return faces.centre_x * 0.9, 0.80 + 0.6 * faces.centre_y
+
+
+def draw_body(canvas: Canvas, faces: Faces) -> None:
+    """Shoulders, neck and clothes; upright even if the head tilts."""
+    for word, drawer in (("hoodie", _draw_hood), ("", _draw_shoulders), ("", _draw_neck), *_COLLARS.items()):
+        which = np.flatnonzero(faces.clothes == CLOTHES.index(word)) if word else np.arange(len(faces.clothes))
+        if len(which):
+            drawer(canvas, faces.take(which) if word else faces, which)
+
+
+def _draw_hood(canvas: Canvas, faces: Faces, which: Index) -> None:
+    middle, level = _body_place(faces)
+    with canvas.window(middle, level, 0.45, 0.25, which) as part:
+        hood = ellipse(part.x - middle, part.y - level - 0.06, 0.36, 0.15)
+        part.shape(hood, shade_of(faces.clothes_rgb), ink_of(faces.clothes_rgb))
+
+
+def _draw_shoulders(canvas: Canvas, faces: Faces, which: Index) -> None:
+    middle, level = _body_place(faces)
+    cloth, trim = faces.clothes_rgb, faces.trim_rgb
+    with canvas.window(middle, level + 0.2, 1.0, 0.25, which) as part:
+        x, y = part.x - middle, part.y - level
+        inside = part.shape(ellipse(x, y - 0.52, faces.shoulders, 0.50), cloth, ink_of(cloth))
+        bands = np.clip(0.5 + np.sin(y * 34 - 2 * x**2) * 2.5, 0, 1) * (faces.clothes == CLOTHES.index("striped"))
+        part.paint(bands * inside, trim)
+        part.paint(smoothstep(0.15, 0.6, np.abs(x) + 0.3 * y) * inside * np.float32(0.6), shade_of(cloth))
+
+
+def _draw_neck(canvas: Canvas, faces: Faces, which: Index) -> None:
+    """The neck, the skin that the neckline leaves free, and the shadow of the chin."""
+    middle, level = _body_place(faces)
+    skin = faces.skin_rgb
+    with canvas.window(middle, level - 0.05, 0.32, 0.38, which) as part:
+        x, y = part.x - middle, part.y - level
+        half = 0.145 + 0.2 * (faces.shoulders - 0.6)
+        neck = np.maximum(np.abs(x - 0.11 * faces.tilt * np.clip(y, -1, 0)) - half, y - 0.06)
+        v_neck = faces.clothes == CLOTHES.index("v-neck")
+        neckline = np.where(v_neck, (np.abs(x) * 1.25 + y - 0.22) * 0.62, ellipse(x, y - 0.01, 0.215, 0.085))
+        neckline = np.where(y > np.where(v_neck, np.float32(0.01), np.float32(-0.06)), neckline, np.float32(1))
+        distance = np.minimum(neck, neckline)
+        part.shape(distance, skin, ink_of(skin))
+        chin = part.y - faces.centre_y - faces.scale * (faces.chin + 0.10) + 0.9 * x**2
+        part.paint(part.coverage(chin) * part.coverage(distance + LINE / 2), shade_of(skin))
+
+
+def _draw_ring_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
+    middle, level = _body_place(faces)
+    with canvas.window(middle, level + 0.05, 0.30, 0.20, which) as part:
+        x, y = part.x - middle, part.y - level
+        ring = ellipse(x, y - 0.01, 0.235, 0.105)
+        front = part.coverage(0 * x - y)
+        part.stroke(ring, 0.055, faces.trim_rgb, front)
+        part.stroke(ring - 0.03, 0.02, ink_of(faces.clothes_rgb), front * np.float32(0.8))
+
+
+def _draw_hoodie_strings(canvas: Canvas, faces: Faces, which: Index) -> None:
+    _draw_ring_collar(canvas, faces, which)
+    middle, level = _body_place(faces)
+    with canvas.window(middle, level + 0.15, 0.20, 0.15, which) as part:
+        across, y = np.abs(part.x - middle), part.y - level
+        strings = np.maximum(np.abs(across - 0.11) - 0.014, np.abs(y - 0.19) - 0.08)
+        part.paint(part.coverage(strings), lighten(faces.trim_rgb, 0.5))
+
+
+def _draw_turtleneck(canvas: Canvas, faces: Faces, which: Index) -> None:
+    middle, level = _body_place(faces)
+    cloth = faces.clothes_rgb
+    with canvas.window(middle, level, 0.32, 0.22, which) as part:
+        x, y = part.x - middle, part.y - level
+        roll = np.maximum(np.maximum(np.abs(x) - 0.20 - 0.06 * y, -0.10 - y), y - 0.07 + 0.8 * x**2)
+        part.shape(roll, lighten(cloth, 0.12), ink_of(cloth))
+
+
+def _draw_shirt_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
+    middle, level = _body_place(faces)
+    cloth = faces.clothes_rgb
+    with canvas.window(middle, level + 0.05, 0.36, 0.28, which) as part:
+        across, y = np.abs(part.x - middle), part.y - level
+        flap = polygon(across, y, ((0.15, -0.12), (0.27, 0.02), (0.22, 0.20), (0.015, 0.10)))
+        part.shape(flap, lighten(cloth, 0.6), ink_of(cloth), LINE * 0.8)
+
+
+_COLLARS = {
+    "tee": _draw_ring_collar,
+    "striped": _draw_ring_collar,
+    "hoodie": _draw_hoodie_strings,
+    "turtleneck": _draw_turtleneck,
+    "shirt": _draw_shirt_collar,
+}
+
+
+def draw_ears(canvas: Canvas, faces: Faces) -> None:
+    """Both ears; the head, drawn after them, covers the far one of a turned head."""
+    skin = faces.skin_rgb
+    for side in (-1, 1):
+        middle = side * (faces.face_width + 0.012) - 0.055 * faces.turn
+        with canvas.window(*faces.on_frame(middle, 0.13), 0.16, 0.26) as part:
+            view = head_view(part, faces)
+            x, y = view.x - middle, view.y - 0.12
+            view.shape(ellipse(x + side * 0.25 * y, y, 0.075, 0.115), skin, ink_of(skin))
+            view.paint(view.coverage(ellipse(x + side * 0.25 * y, y, 0.035, 0.06)) * 0.8, shade_of(skin))
+            ring = ellipse(x + side * 0.02, y - 0.14, 0.032, 0.04)
+            view.paint(view.coverage(ring) * faces.earring, lighten(faces.hat_rgb, 0.3))
+
+
+def draw_head(canvas: Canvas, faces: Faces) -> None:
+    """The bare head with soft shading: light comes from the upper left."""
+    with canvas.window(*faces.on_frame(0.03 * faces.turn, 0.04), 0.68, 0.72) as part:
+        _draw_skin(head_view(part, faces), faces)
+
+
+def _draw_skin(view: Canvas, faces: Faces) -> None:
+    skin = faces.skin_rgb
+    distance = head_distance(view, faces)
+    inside = view.shape(distance, skin, ink_of(skin), LINE * 1.1)
+    shadow = smoothstep(0.30, 0.62, 0.8 * (view.x - 0.1 * faces.turn) + 0.42 * view.y)
+    view.paint(shadow * inside * np.float32(0.75), shade_of(skin))
+
+
+def draw_cheeks(canvas: Canvas, faces: Faces) -> None:
+    """Blush on both cheeks, well inside the head."""
+    pink = faces.skin_rgb * rgb(1.0, 0.68, 0.66)
+    for side in (-1, 1):
+        cheek, narrowing = faces.projected(side * 0.30)
+        with canvas.window(*faces.on_frame(cheek, 0.29), 0.17, 0.13) as part:
+            view = head_view(part, faces)
+            x, y = (view.x - cheek) / narrowing, view.y - 0.29 - faces.nod
+            glow = 1 - smoothstep(0.2, 1.0, (x / 0.14) ** 2 + (y / 0.095) ** 2)
+            view.paint(glow * view.coverage(head_distance(view, faces)) * faces.blush, pink)
+
+
+def draw_freckles(canvas: Canvas, faces: Faces, which: Index) -> None:
+    """A few dots on each cheek of the chosen faces, at places `which` of the canvas."""
+    for side in (-1, 1):
+        cheek, _ = faces.projected(side * 0.26)
+        with canvas.window(*faces.on_frame(cheek, 0.26), 0.14, 0.14, which) as part:
+            view = head_view(part, faces)
+            for across, down in ((-0.07, 0.0), (-0.015, -0.035), (0.05, -0.005), (-0.015, 0.035)):
+                dot = ellipse(view.x - cheek - across, view.y - 0.26 - faces.nod - down, 0.016, 0.016)
+                view.paint(view.coverage(dot) * np.float32(0.5), ink_of(faces.skin_rgb) * 0.5 + faces.skin_rgb * 0.4)
+
+
+def draw_beard(canvas: Canvas, faces: Faces, which: Index) -> None:
+    """Stubble, goatee or full beard and the moustache, for the chosen faces, at places `which` of the canvas."""
+    middle, level, narrowing = mouth_place(faces)
+    with canvas.window(*faces.on_frame(middle * 0, 0.36), 0.72, 0.46, which) as part:
+        view = head_view(part, faces)
+        x = view.x - middle
+        bald = faces.hair_style == HAIR_STYLES.index("bald")
+        colour = np.where(bald[:, None], faces.hair_rgb * 0.9, shade_of(faces.hair_rgb) * 0.5 + faces.hair_rgb * 0.5)
+        hole = ellipse(x, view.y - level - 0.012, (faces.mouth_width + 0.055) * narrowing, 0.075)
+        ragged = 0.016 * np.abs((x * 9) % 1 * 2 - 1)
+        head = head_distance(view, faces)
+        cheek_line = 0.16 + 0.20 * np.clip(1 - (x / 0.46) ** 2, 0, 1) - view.y
+        full = np.maximum(np.maximum(head - 0.035 - ragged, cheek_line), -hole)
+        chin = ellipse(x, view.y - faces.chin + 0.05, 0.17, 0.12) - ragged
+        goatee = np.maximum(np.maximum(chin, head - 0.05 - ragged), -hole)
+        beard = np.where(faces.beard_form < 0.55, goatee, full).astype(np.float32)
+        has = faces.beard * (faces.beard_form >= 0.3)
+        view.shape(
+            np.where(has > 0, beard, 1).astype(np.float32),
+            colour.astype(np.float32),
+            ink_of(faces.hair_rgb),
+            LINE * 0.8,
+        )
+        stubble = view.coverage(np.maximum(full, head + 0.02)) * (faces.beard * (faces.beard_form < 0.3))
+        view.paint(stubble * 0.3, ink_of(faces.hair_rgb))
+        _draw_moustache(view, faces, x, view.y - level)
+
+
+def _draw_moustache(view: Canvas, faces: Faces, x: Array, down: Array) -> None:
+    """Two lobes between nose and mouth."""
+    across = np.abs(x) / 0.185
+    thick = 0.040 * np.clip(1 - across**2.5, 0, 1) * np.clip(0.45 + across * 2, 0, 1)
+    lobes = np.abs(down + 0.085 - 0.065 * across**2) - thick
+    lobes = np.maximum(lobes, (across - 1) * 0.185) * 0.85
+    colour = shade_of(faces.hair_rgb) * 0.5 + faces.hair_rgb * 0.5
+    view.shape(np.where(faces.moustache > 0, lobes, 1).astype(np.float32), colour, ink_of(faces.hair_rgb), LINE * 0.8)
+    view.paint(view.coverage(lobes + 0.02) * faces.moustache * 0.25, WHITE)

@@ -1,0 +1,175 @@
+"""Image files in a folder: listed, read within bounds, decoded a few at a time; names of sub-folders as labels."""
+
+import errno
+import os
+import stat
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+
+from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, decode, skip_reason
+from vaegan.data.settings import DataConfig
+from vaegan.data.source import Labels, Task
+from vaegan.errors import DataError
+
+FILES_AT_A_TIME = 16
+
+_large_file = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file that may be an image."""
+
+    name: str
+    """Its path inside the folder or archive, with forward slashes."""
+    size: int
+    """What the listing says [bytes]."""
+    modified: int = 0
+    """When it was last written [ns]."""
+    reason: str | None = None
+    """Why it cannot be read, where the listing already shows it."""
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder of image files, searched recursively."""
+
+    root: Path
+    items: tuple[Item, ...]
+    """Sorted by name."""
+    mirrored: bool = True
+
+    @property
+    def place(self) -> str:
+        """The folder's path."""
+        return str(self.root)
+
+    def identity(self) -> bytes:
+        """Where the folder is, and every file's name, size and time of writing."""
+        lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in self.items)
+        return "\n".join((str(self.root.resolve()), *lines)).encode(errors="surrogateescape")
+
+    def count(self) -> int:
+        """Files found [images at most]."""
+        return len(self.items)
+
+    @contextmanager
+    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
+        """Reads and decodes a few files at a time."""
+
+        def read(item: Item) -> bytes:
+            with (self.root / item.name).open("rb") as file:
+                return read_bounded(file)
+
+        starts = range(0, len(self.items), FILES_AT_A_TIME)
+        yield (partial(decode_items, self.items[start : start + FILES_AT_A_TIME], read, config) for start in starts)
+
+    def labels(self, names: list[str]) -> Labels:
+        """The sub-folders' names, where there are several."""
+        return labels_from_folders(names)
+
+
+def list_folder(root: Path) -> FolderSource:
+    """Lists a folder recursively without opening a file.
+
+    Hidden files and folders are left out; links are followed, but never in circles.
+
+    Raises:
+        DataError: the folder cannot be read or holds no file.
+    """
+    items: list[Item] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            found = (root / inside).stat()
+            if (found.st_dev, found.st_ino) in seen:
+                continue
+            seen.add((found.st_dev, found.st_ino))
+            with os.scandir(root / inside) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    _list_entry(entry, inside, items, waiting)
+        except OSError as error:
+            if not inside:
+                raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
+            items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
+    if not items:
+        raise DataError(f"{root} holds no files: give a folder with at least 64 images.")
+    return FolderSource(root, tuple(sorted(items, key=lambda item: item.name)))
+
+
+def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting: list[str]) -> None:
+    name = f"{inside}/{entry.name}" if inside else entry.name
+    if is_hidden(entry.name):
+        return
+    try:
+        if entry.is_dir():
+            waiting.append(name)
+            return
+        found = entry.stat()
+    except OSError as error:
+        reason = "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else f"cannot be read: {error.strerror}"
+        items.append(Item(name, 0, reason=reason))
+        return
+    # Reading a pipe or a device would wait for ever.
+    reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
+    items.append(Item(name, found.st_size, found.st_mtime_ns, reason))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether any part of a path is hidden or macOS's shadow of an archive."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def read_bounded(file: IO[bytes]) -> bytes:
+    """Reads a file, but never more than a little over the largest that is decoded, whatever its listing said."""
+    return file.read(MAX_FILE_BYTES + 1)
+
+
+def decode_items(items: Sequence[Item], read: Callable[[Item], bytes], config: DataConfig) -> list[Prepared | Skipped]:
+    """Reads and prepares files, one after the other; what cannot be read is skipped with the reason."""
+    return [_decode_item(item, read, config) for item in items]
+
+
+def _decode_item(item: Item, read: Callable[[Item], bytes], config: DataConfig) -> Prepared | Skipped:
+    reason = item.reason or skip_reason(item.name, item.size)
+    if reason:
+        return Skipped(item.name, reason)
+    with _large_file if item.size > LARGE_FILE_BYTES else nullcontext():
+        try:
+            data = read(item)
+        except OSError as error:
+            return Skipped(item.name, f"cannot be read: {error.strerror or error}")
+        except Exception as error:  # an archive's member can be damaged in as many ways as there are compressions
+            return Skipped(item.name, f"cannot be unpacked: {' '.join(str(error).split()) or 'damaged'}")
+        return decode(item.name, data, config)
+
+
+def labels_from_folders(names: Sequence[str]) -> Labels:
+    """Takes the folder that holds an image as its class, where at least two folders hold images.
+
+    What all folders' paths have in common is left out of the words; images beside the sub-folders get the word ".".
+    """
+    parents = [PurePosixPath(name).parent.parts for name in names]
+    found = Counter(parents)
+    if len(found) < 2:
+        return Labels()
+    common = 0
+    while len({parent[: common + 1] for parent in found}) == 1:
+        common += 1
+    words = {parent: "/".join(parent[common:]) or "." for parent in sorted(found)}
+    codes = {parent: code for code, parent in enumerate(words)}
+    values = np.array([codes[parent] for parent in parents], dtype=np.float32)
+    shown = [f"{word} ({found[parent]:,})" for parent, word in words.items()]
+    listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
+    note = f"The sub-folders were taken as the label 'class': {listed}."
+    return Labels({"class": values}, {"class": tuple(words.values())}, note)

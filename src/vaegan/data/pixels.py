@@ -1,0 +1,182 @@
+"""An opened image -> square uint8 pixels, grey or RGB: 8 bits, white behind transparency, upright, fitted."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vaegan.data.settings import DataConfig
+
+# What was done to an image, completing "<n> of <total> images had ...".
+TRAITS: dict[str, str] = {
+    "cropped": "unequal sides: the centre was cropped (--fit crop)",
+    "padded": "unequal sides: padded with white to a square (--fit pad)",
+    "stretched": "unequal sides: stretched to a square (--fit stretch)",
+    "enlarged": "fewer pixels than asked for, and were enlarged",
+    "transparent": "transparency, and were composited on white",
+    "turned": "an EXIF rotation, and were turned upright",
+    "frames": "several frames, of which the first was taken",
+    "deep": "more than 8 bits a channel, and were scaled to 8",
+    "cmyk": "CMYK colours, and were converted to RGB",
+    "greyed": "colours, and were turned grey (--channels 1)",
+}
+
+_FIT_TRAITS = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Makes an image the square that training sees.
+
+    Colour profiles (ICC) are ignored: every value is taken as sRGB.
+
+    Returns:
+        uint8 [size, size] where the image is grey (RGB with three equal channels counts as grey) or `channels` is
+        "1", else [size, size, 3]; and the keys of `TRAITS` that apply.
+
+    Raises:
+        Whatever Pillow raises for a damaged file; ValueError for a mode that has no way to RGB.
+    """
+    traits: list[str] = []
+    image.load()
+    upright = _UPRIGHT.get(_orientation(image))
+    if _has_frames(image):
+        traits.append("frames")
+    flat = _flat(_eight_bit(image, traits), traits)
+    fitted = _fit(flat, config, traits)
+    if upright is not None:  # after the fit, where it is cheap: a centred square commutes with turning
+        traits.append("turned")
+        fitted = fitted.transpose(upright)
+    pixels = np.asarray(fitted)
+    if pixels.ndim == 3 and _is_grey(pixels):
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    if pixels.ndim == 3 and config.channels == "1":
+        traits.append("greyed")
+        pixels = np.asarray(fitted.convert("L"))
+    return pixels, tuple(traits)
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    # A few pixels settle it for nearly every coloured image.
+    return all(bool((some == some[..., :1]).all()) for some in (pixels[::8, ::8], pixels))
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF beside a healthy image: there is no telling where up is
+        return 1
+
+
+def _has_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the second frame is damaged, the first is not
+        return True
+
+
+def _eight_bit(image: Image.Image, traits: list[str]) -> Image.Image:
+    """Scales 16-bit, 32-bit and float images to 8 bits; others pass."""
+    if image.mode.startswith("I;16"):
+        top = 4095 if _bits(image) == 12 else 65535
+    elif image.mode == "I" and image.format == "PPM":
+        top = 65535  # the reader has scaled by the file's own maximum
+    elif image.mode in ("I", "F"):
+        traits.append("deep")
+        return Image.fromarray(_guessed_range(np.asarray(image)))
+    else:
+        return image
+    traits.append("deep")
+    values = np.asarray(image).astype(np.uint32).clip(0, top)
+    return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
+
+
+def _bits(image: Image.Image) -> int | None:
+    tags = getattr(image, "tag_v2", None)
+    bits = tags.get(258) if tags is not None else None  # 258: BitsPerSample
+    return bits[0] if bits else None
+
+
+def _guessed_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """32-bit images do not say what white is: the smallest usual range that holds the values is taken, or their own."""
+    numbers = values.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError("has values that are not numbers")
+    low, high = float(numbers.min()), float(numbers.max())
+    if low < 0 or high > 65535:
+        numbers -= low
+        white = (high - low) or 1.0
+    elif high > 255:
+        white = 65535.0
+    elif high > 1 or values.dtype.kind != "f":
+        white = 255.0
+    else:
+        white = 1.0
+    return np.rint(numbers * (255 / white)).astype(np.uint8)
+
+
+def _flat(image: Image.Image, traits: list[str]) -> Image.Image:
+    """Grey (L) or RGB without transparency: what shows through is white."""
+    if image.has_transparency_data:
+        grey = image.mode in ("1", "L", "LA", "La")
+        layered = image.convert("LA" if grey else "RGBA")
+        opacity = layered.getchannel("A")
+        colours = layered.convert("L" if grey else "RGB")
+        if opacity.getextrema()[0] == 255:
+            return colours
+        traits.append("transparent")
+        white = Image.new(colours.mode, image.size, "white")
+        white.paste(colours, mask=opacity)
+        return white
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    if image.mode == "CMYK":
+        traits.append("cmyk")
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Image:
+    width, height = image.size
+    size = config.size
+    if width != height:
+        traits.append(_FIT_TRAITS[config.fit])
+    short, long = sorted((width, height))
+    if (long if config.fit == "pad" else short) < size:
+        traits.append("enlarged")
+    fits: dict[str, Callable[[Image.Image, int], Image.Image]] = {"crop": _crop, "pad": _pad, "stretch": _stretch}
+    return fits[config.fit](image, size)
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return _resize(image, (size, size), (left, top, left + side, top + side))
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    # White as behind transparency: one background for the whole data set is one thing less to learn.
+    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+    small = _resize(image, (width, height), (0, 0, *image.size))
+    square = Image.new(image.mode, (size, size), "white")
+    square.paste(small, ((size - width) // 2, (size - height) // 2))
+    return square
+
+
+def _stretch(image: Image.Image, size: int) -> Image.Image:
+    return _resize(image, (size, size), (0, 0, *image.size))
+
+
+def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    # The gap lets large images be averaged down cheaply first; at 3 it cannot be told from Lanczos alone.
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)

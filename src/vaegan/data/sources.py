@@ -1,0 +1,108 @@
+"""How a path or a word becomes a source of images; the drawn faces as one of them."""
+
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from vaegan.data import faces
+from vaegan.data.archives import archive
+from vaegan.data.decoding import Prepared, Skipped, content_hash
+from vaegan.data.idx import idx_file, idx_folder
+from vaegan.data.image_files import list_folder
+from vaegan.data.numpy_files import numpy_file
+from vaegan.data.pixels import prepare
+from vaegan.data.settings import DataConfig
+from vaegan.data.source import Labels, Source, Task, digest
+from vaegan.errors import DataError
+
+DRAWN_FACES = 8300
+_FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
+_FACES_AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class FacesSource:
+    """The comic faces that the package draws itself."""
+
+    total: int = DRAWN_FACES
+    mirrored: bool = True
+
+    @property
+    def place(self) -> str:
+        """The word that asks for them."""
+        return "faces" if self.total == DRAWN_FACES else f"faces:{self.total}"
+
+    def identity(self) -> bytes:
+        """The number of faces and the code that draws them."""
+        code = sorted(Path(faces.__file__).parent.glob("*.py"))
+        return digest(str(self.total).encode(), *(file.read_bytes() for file in code)).encode()
+
+    def count(self) -> int:
+        """How many are drawn [images]."""
+        return self.total
+
+    @contextmanager
+    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
+        """Draws at the size asked for, so that nothing is scaled."""
+        yield (partial(self._draw, start, config) for start in range(0, self.total, _FACES_AT_A_TIME))
+
+    def _draw(self, start: int, config: DataConfig) -> list[Prepared | Skipped]:
+        drawn = faces.draw_faces(min(_FACES_AT_A_TIME, self.total - start), size=config.size, seed=0, start=start)
+        prepared: list[Prepared | Skipped] = []
+        for index, face in enumerate(drawn, start):
+            pixels, traits = prepare(Image.fromarray(face), config)
+            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
+        return prepared
+
+    def labels(self, names: list[str]) -> Labels:
+        """The factors each face was drawn from."""
+        words = {name: known for name, known in faces.FACTORS.items() if known is not None}
+        return Labels(dict(faces.face_factors(len(names), seed=0)), words)
+
+
+def find_source(source: str | Path) -> Source:
+    """Finds out what kind of source a path or a word names.
+
+    Args:
+        source: "faces", "faces:500" (the first 500), or a path: a folder, a zip or tar of images, IDX, .npy or .npz.
+
+    Raises:
+        DataError: the path does not exist, cannot be read, or holds nothing that can be used.
+    """
+    word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
+    if word:
+        return FacesSource(int(word[1] or DRAWN_FACES))
+    path = Path(source).expanduser()
+    try:
+        if path.is_dir():
+            return _in_folder(path)
+        if path.is_file():
+            return _in_file(path)
+    except PermissionError as error:
+        raise DataError(
+            f"No permission to read {error.filename or path}: change its permissions or choose another."
+        ) from None
+    if path.exists():
+        raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
+    raise DataError(
+        f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces."
+    )
+
+
+def _in_folder(path: Path) -> Source:
+    folder = list_folder(path)
+    return idx_folder(path, [path / item.name for item in folder.items]) or folder
+
+
+def _in_file(path: Path) -> Source:
+    source = numpy_file(path) or idx_file(path) or archive(path)
+    if source is None:
+        raise DataError(
+            f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images."
+        )
+    return source

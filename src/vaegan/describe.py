@@ -1,0 +1,76 @@
+"""Facts about a run and about networks: parameters, multiply-adds, how training went."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaegan.config import NetworkConfig
+from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.training.run import find_run
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Everything `vaegan info` says about a run.
+
+    Raises:
+        ModelError: if there is no run.
+    """
+    folder = find_run(path)
+    record = folder.read()
+    config, facts = record.config, record.facts
+    described: dict[str, Any] = {
+        "run": {
+            "path": str(folder.path),
+            "status": record.status,
+            "recipe": config.recipe,
+            "minutes_spent": round(record.spent_seconds / 60, 2),
+            "precision": record.precision,
+            "seed": config.seed,
+            "started_from": record.init,
+        },
+        "data": {"source": record.source, "size": config.data.size, "fit": config.data.fit} | facts.get("data", {}),
+        "networks": network_costs(config.network, config.data.size, int(facts.get("data", {}).get("channels", 3))),
+    }
+    for plan in record.plan:
+        described[plan.name] = {"planned_images": plan.images} | facts.get(plan.name, {"status": "not begun"})
+    return described
+
+
+def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:
+    """Parameters and multiply-adds an image of each network."""
+    with torch.random.fork_rng(devices=[]):
+        decoder, encoder, critic = (kind(config, size, channels) for kind in (Decoder, Encoder, Critic))
+    latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, size, size)
+    pairs: dict[str, tuple[nn.Module, Tensor]] = {
+        "decoder": (decoder, latents),
+        "encoder": (encoder, images),
+        "critic": (critic, images),
+    }
+    return {
+        name: {
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "multiply_adds": count_multiply_adds(network, example),
+        }
+        for name, (network, example) in pairs.items()
+    }
+
+
+@torch.no_grad()
+def count_multiply_adds(network: nn.Module, example: Tensor) -> int:
+    """Multiplications of the linear and convolutional layers for `example` (batch of 1), by counting in hooks."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.ConvTranspose2d):
+            total += inputs[0].numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            total += output.numel() * layer.weight[0].numel()
+
+    handles = [layer.register_forward_hook(count) for layer in network.modules()]
+    network(example)
+    for handle in handles:
+        handle.remove()
+    return total

@@ -1,0 +1,267 @@
+"""Model: encode, decode, sample, save and load. Inference only; knows no training."""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vaegan.config import NetworkConfig
+from vaegan.errors import ModelError, RequestError
+from vaegan.files import atomic_path, write_atomically, write_json
+from vaegan.mixture import COMPONENTS, Mixture
+from vaegan.networks import Decoder, Encoder, Gaussian
+from vaegan.networks.whitening import Whitening
+from vaegan.randomness import keyed_seed
+from vaegan.settings import from_dictionary
+from vaegan.types import Images, Latents
+
+FORMAT_VERSION = 1
+BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
+MAXIMUM_CONFIG_BYTES = 1_000_000
+
+Sampler = Literal["prior", "gmm"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What must be known to build a model's networks; stored as config.json."""
+
+    size: int
+    """Side of the square images [pixels]."""
+    channels: int
+    """1 grey, 3 colour."""
+    stage: Literal["vae", "gan"]
+    """Which training stage the weights come from."""
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    """Shape of the networks."""
+    variance: float | None = None
+    """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z)."""
+    has_encoder: bool = True
+    """A GAN trained from scratch has none."""
+    library: str = "vaegan"
+    """Marks the file as this library's."""
+    format_version: int = FORMAT_VERSION
+    """Of this file and the weights' names."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no data set of this library can have."""
+        if not 16 <= self.size <= 256 or self.channels not in (1, 3):
+            raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
+        if self.variance is not None and not 0 < self.variance < math.inf:
+            raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
+
+
+class Networks(nn.Module):
+    """The tensors of a model, under the names they have in model.safetensors."""
+
+    mixture_weights: Tensor
+    mixture_means: Tensor
+    mixture_factors: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Args: config: shapes."""
+        super().__init__()
+        latent_dim = config.network.latent_dim
+        self.decoder = Decoder(config.network, config.size, config.channels)
+        self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
+        self.whitening = Whitening(latent_dim) if config.has_encoder else None
+        if config.has_encoder:
+            # All zero means: no mixture was fitted.
+            self.register_buffer("mixture_weights", torch.zeros(COMPONENTS))
+            self.register_buffer("mixture_means", torch.zeros(COMPONENTS, latent_dim))
+            self.register_buffer("mixture_factors", torch.zeros(COMPONENTS, latent_dim, latent_dim))
+
+
+class Model:
+    """A trained model: latents to images, images to latents.
+
+    Images are float [batch, channel, height, width] in [-1, 1]; latents [batch, latent]. Nothing here tracks gradients.
+    """
+
+    def __init__(self, config: ModelConfig, networks: Networks, device: torch.device | str = "cpu") -> None:
+        """Args: config: shapes; networks: weights; device: where to run."""
+        self.config = config
+        self.device = torch.device(device)
+        self.networks = networks.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.networks.eval().requires_grad_(False)
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent."""
+        return self.config.network.latent_dim
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether `encode` and `reconstruct` can be used."""
+        return self.config.has_encoder
+
+    @torch.inference_mode()
+    def posterior(self, images: Images) -> Gaussian:
+        """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
+
+        Raises:
+            RequestError: if the model has no encoder or the images have another shape.
+        """
+        encoder = self._encoder()
+        self._check(images)
+        parts = [encoder(block.to(self.device)) for block in images.split(4 * BLOCK)]
+        return Gaussian(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
+
+    @torch.inference_mode()
+    def encode(self, images: Images) -> Latents:
+        """The latent of each image: the posterior mean, in the decoder's coordinates.
+
+        Raises:
+            RequestError: if the model has no encoder or the images have another shape.
+        """
+        mean = self.posterior(images).mean
+        assert self.networks.whitening is not None
+        return self.networks.whitening(mean)
+
+    @torch.inference_mode()
+    def decode(self, latents: Latents) -> Images:
+        """The image of each latent: the mean of p(x|z), in [-1, 1]."""
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
+            raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
+        parts = [self.networks.decoder(block.to(self.device)) for block in latents.split(4 * BLOCK)]
+        return torch.cat(parts).clamp(-1, 1)
+
+    def reconstruct(self, images: Images) -> Images:
+        """Decoded encodings: what the model keeps of each image."""
+        return self.decode(self.encode(images))
+
+    @torch.inference_mode()
+    def latents(self, count: int, seed: int = 0, sampler: Sampler = "prior") -> Latents:
+        """`count` latents from the prior N(0, I) or the fitted mixture; the first ones are the same for every count."""
+        mixture = self._mixture() if sampler == "gmm" else None
+        blocks: list[Tensor] = []
+        for block in range(-(-count // BLOCK)):
+            generator = torch.Generator().manual_seed(keyed_seed(seed, "sample", block))
+            drawn = mixture.sample(BLOCK, generator) if mixture else torch.randn(BLOCK, self.latent_dim, generator=generator)
+            blocks.append(drawn)
+        return torch.cat(blocks)[:count] if blocks else torch.zeros(0, self.latent_dim)
+
+    @torch.inference_mode()
+    def sample(
+        self, count: int, seed: int = 0, sampler: Sampler = "prior", observation_noise: bool = False
+    ) -> Images:
+        """New images.
+
+        Args:
+            count: how many.
+            seed: the same seed gives the same images, bit for bit on one machine; image i does not depend on count.
+            sampler: prior draws latents from N(0, I); gmm from a mixture fitted to the encoded training images.
+            observation_noise: draw from p(x|z) = N(decoded, variance I) and not only its mean.
+        """
+        if observation_noise and self.config.variance is None:
+            raise RequestError("A GAN has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out.")
+        whole = -(-count // BLOCK) * BLOCK
+        images: list[Tensor] = []
+        for index, block in enumerate(self.latents(whole, seed, sampler).split(BLOCK)):
+            decoded = self.decode(block).cpu()
+            if observation_noise:
+                generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
+                noise = torch.randn(decoded.shape, generator=generator)
+                decoded = (decoded + math.sqrt(self.config.variance or 0.0) * noise).clamp(-1, 1)
+            images.append(decoded)
+        empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
+        return torch.cat(images)[:count] if images else empty
+
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
+        """Writes config.json, model.safetensors and README.md, the layout of the Hugging Face Hub.
+
+        Args:
+            folder: created when missing.
+            card: text of README.md; a short one when None.
+        """
+        folder = Path(folder)
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.networks.state_dict().items()}
+        with atomic_path(folder / "model.safetensors") as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        write_json(folder / "config.json", asdict(self.config))
+        text = card or f"# A {self.config.stage.upper()} of {self.config.size}x{self.config.size} images, made with vaegan\n"
+        write_atomically(folder / "README.md", lambda file: file.write(text.encode()))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
+        """Reads a model that `save_pretrained` wrote. Nothing in it is executed, and shapes are checked before loading.
+
+        Raises:
+            ModelError: if it is missing, damaged, or of a newer version.
+        """
+        folder = Path(folder)
+        config = _read_config(folder / "config.json")
+        with torch.device("meta"):
+            networks = Networks(config)
+        networks.load_state_dict(_read_tensors(folder / "model.safetensors", networks), assign=True)
+        return cls(config, networks, device)
+
+    def _encoder(self) -> Encoder:
+        if self.networks.encoder is None:
+            raise RequestError("This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan.")
+        return self.networks.encoder
+
+    def _mixture(self) -> Mixture:
+        if not self.has_encoder or float(self.networks.mixture_weights.sum()) == 0:
+            raise RequestError("This model has no fitted mixture (it needs an encoder); use --sampler prior.")
+        networks = self.networks
+        return Mixture(networks.mixture_weights.cpu(), networks.mixture_means.cpu(), networks.mixture_factors.cpu())
+
+    def _check(self, images: Images) -> None:
+        wanted = (self.config.channels, self.config.size, self.config.size)
+        if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
+            raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {wanted[0]}, {wanted[1]}, {wanted[2]}].")
+
+
+def set_mixture(networks: Networks, mixture: Mixture) -> None:
+    """Stores a fitted mixture; unused components keep weight 0."""
+    for stored, fitted in zip(
+        (networks.mixture_weights, networks.mixture_means, networks.mixture_factors), mixture, strict=True
+    ):
+        stored.zero_()
+        stored[: len(fitted)] = fitted
+
+
+@contextmanager
+def _as_model_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ModelError(f"No model here: {path} is missing.") from error
+    except (OSError, ValueError, SafetensorError, RequestError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{path} cannot be used: {str(error).splitlines()[0] if str(error) else error!r}") from error
+
+
+def _read_config(path: Path) -> ModelConfig:
+    with _as_model_errors(path):
+        if path.stat().st_size > MAXIMUM_CONFIG_BYTES:
+            raise ModelError(f"{path} is too large to be a model's configuration.")
+        values = json.loads(path.read_text("utf-8"))
+        if not isinstance(values, dict) or values.get("library") != "vaegan":
+            raise ModelError(f"{path} is not the configuration of a vaegan model.")
+        if values.get("format_version") != FORMAT_VERSION:
+            raise ModelError(
+                f"{path} has format {values.get('format_version')}; this version of vaegan reads {FORMAT_VERSION}. "
+                "Install the version that wrote it."
+            )
+        return from_dictionary(ModelConfig, values, str(path))
+
+
+def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
+    wanted = {name: list(tensor.shape) for name, tensor in networks.state_dict().items()}
+    with _as_model_errors(path), safe_open(path, framework="pt") as file:
+        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if found != wanted:
+            odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+            raise ModelError(f"{path} does not fit its config.json: {odd[0]} (and {len(odd) - 1} more tensors) differ.")
+        return {name: file.get_tensor(name) for name in wanted}

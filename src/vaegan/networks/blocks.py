@@ -1,0 +1,75 @@
+"""Small parts shared by the networks: initialisation, padding, the residual block."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaegan.types import Images
+
+SLOPE = 0.2  # of the leaky ReLU, as in DCGAN (Radford et al. 2016)
+
+
+def activation() -> nn.Module:
+    """The leaky ReLU used everywhere."""
+    return nn.LeakyReLU(SLOPE)
+
+
+def initialise(module: nn.Module) -> None:
+    """He initialisation for the leaky ReLU (He et al. 2015, Eq. 14): without normalisation the scale must be right.
+
+    A transposed convolution of kernel 4 and stride 2 adds 4 of its 16 taps into each output pixel.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            if isinstance(layer, nn.ConvTranspose2d):
+                taps = layer.kernel_size[0] * layer.kernel_size[1] // (layer.stride[0] * layer.stride[1])
+                fan_in = layer.in_channels * taps
+            else:
+                fan_in = layer.weight[0].numel()
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / (1 + SLOPE**2) / fan_in))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def pad_to(images: Images, size: int) -> Images:
+    """Repeats the border until the image is `size` wide and high; the extra row or column goes to the end."""
+    height, width = images.shape[-2:]
+    missing_rows, missing_columns = size - height, size - width
+    if missing_rows == 0 and missing_columns == 0:
+        return images
+    left, top = missing_columns // 2, missing_rows // 2
+    return F.pad(images, (left, missing_columns - left, top, missing_rows - top), mode="replicate")
+
+
+def crop_to(images: Images, size: int) -> Images:
+    """The centre of `images`, undoing `pad_to`."""
+    extra = images.shape[-1] - size
+    start = extra // 2
+    return images if extra == 0 else images[..., start : start + size, start : start + size]
+
+
+class Residual(nn.Module):
+    """Two convolutions beside an identity; the second starts at zero, so that a deep stack starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        """Args: channels: of input and output."""
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] to the same shape."""
+        hidden = self.first(F.leaky_relu(x, SLOPE))
+        return x + self.second(F.leaky_relu(hidden, SLOPE))
+
+    def start_as_identity(self) -> None:
+        """Zeroes the second convolution (called after the general initialisation)."""
+        nn.init.zeros_(self.second.weight)
+
+
+def start_residuals_as_identity(module: nn.Module) -> None:
+    """Zeroes the last convolution of every residual block in `module`."""
+    for layer in module.modules():
+        if isinstance(layer, Residual):
+            layer.start_as_identity()

@@ -1,0 +1,54 @@
+"""Decoder of the VAE and generator of the GAN: one class, so that the handover copies and nothing is converted."""
+
+import torch
+from torch import nn
+
+from vaegan.config import NetworkConfig
+from vaegan.networks.blocks import Residual, activation, crop_to, initialise, start_residuals_as_identity
+from vaegan.networks.stages import plan_stages, stage_widths
+from vaegan.types import Images, Latents
+
+OUTPUTS = {"linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+class Decoder(nn.Module):
+    """Latents to images: a linear layer onto the coarsest grid, then upsampling stages."""
+
+    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
+        """Args: config: the networks' settings; size: of the square images [pixels]; channels: 1 or 3."""
+        super().__init__()
+        stages = plan_stages(size)
+        self.size, self.grid = size, stages.grid
+        build = plain_stages if config.kind == "plain" else residual_stages
+        self.start_channels, self.stages = build(config, stages.halvings, channels)
+        self.start = nn.Linear(config.latent_dim, self.start_channels * stages.grid**2)
+        self.output = OUTPUTS[config.output]()
+        initialise(self)
+        start_residuals_as_identity(self)
+
+    def forward(self, latents: Latents) -> Images:
+        """[batch, latent] to float32 [batch, channel, size, size]."""
+        x = self.start(latents).unflatten(1, (self.start_channels, self.grid, self.grid))
+        x = self.stages(x.contiguous(memory_format=torch.channels_last))
+        return crop_to(self.output(x).float(), self.size)
+
+
+def plain_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[int, nn.Sequential]:
+    """Transposed convolutions up to half the size, then one sub-pixel convolution (Shi et al. 2016)."""
+    widths = stage_widths(config, halvings)[::-1]
+    layers: list[nn.Module] = [activation()]
+    for coarse, fine in zip(widths, widths[1:], strict=False):
+        layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1), activation()]
+    layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
+    return widths[0], nn.Sequential(*layers)
+
+
+def residual_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[int, nn.Sequential]:
+    """Residual blocks on every grid, with bilinear upsampling between them."""
+    widths = stage_widths(config, halvings + 1)[::-1]
+    layers: list[nn.Module] = [Residual(widths[0]) for _ in range(config.blocks)]
+    for coarse, fine in zip(widths, widths[1:], strict=False):
+        layers += [nn.Conv2d(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
+        layers += [Residual(fine) for _ in range(config.blocks)]
+    layers += [activation(), nn.Conv2d(widths[-1], channels, 3, padding=1)]
+    return widths[0], nn.Sequential(*layers)

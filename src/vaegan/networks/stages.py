@@ -1,0 +1,46 @@
+"""The grid arithmetic of one image size, and what a decoder may end in."""
+
+from dataclasses import dataclass
+
+from vaegan.config import NetworkConfig
+from vaegan.errors import RequestError
+
+
+def check_output_range(config: NetworkConfig) -> None:
+    """Refuses a decoder that can never reach half of the targets: images are in [-1, 1], a sigmoid gives [0, 1].
+
+    Raises:
+        RequestError: if the decoder ends in a sigmoid. Two of the tutorials behind this project had this mistake.
+    """
+    if config.output == "sigmoid":
+        raise RequestError(
+            "network.output=sigmoid gives [0, 1] but images are in [-1, 1]: no negative value could be reached. "
+            "Use network.output=linear or tanh."
+        )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The grid arithmetic of one image size: how often it is halved and what is padded.
+
+    The image is padded to `padded`, the smallest size that halves `halvings` times down to a `grid` of at most 6.
+    """
+
+    size: int
+    padded: int
+    halvings: int
+    grid: int
+
+
+def plan_stages(size: int) -> Stages:
+    """Halvings, padded size and coarsest grid for square images of `size` [pixels]: 64 -> 4 halvings, 28 -> 3, as 32."""
+    halvings = 1
+    while -(-size // 2**halvings) > 6:
+        halvings += 1
+    grid = -(-size // 2**halvings)
+    return Stages(size=size, padded=grid * 2**halvings, halvings=halvings, grid=grid)
+
+
+def stage_widths(config: NetworkConfig, count: int) -> list[int]:
+    """Channels of `count` stages from the finest to the coarsest."""
+    return [min(config.width * 2**stage, config.width_limit) for stage in range(count)]

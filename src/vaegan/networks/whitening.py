@@ -1,0 +1,42 @@
+"""A fixed change of latent coordinates, kept beside an encoder because its posterior is not diagonal afterwards."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from vaegan.types import Latents
+
+
+class Whitening(nn.Module):
+    """z' = L^-1 (z - m) with L symmetric; the identity until told otherwise."""
+
+    mean: Tensor
+    root: Tensor
+    inverse_root: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        """Args: latent_dim: of the latents."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("root", torch.eye(latent_dim))
+        self.register_buffer("inverse_root", torch.eye(latent_dim))
+
+    @classmethod
+    def of(cls, means: Latents, log_vars: Latents) -> Self:
+        """The whitening of the aggregated posterior: covariance of the means plus the mean posterior variance."""
+        whitening = cls(means.shape[1]).to(means.device)
+        covariance = torch.cov(means.double().T) + torch.diag(log_vars.double().exp().mean(0))
+        values, vectors = torch.linalg.eigh(covariance)
+        whitening.mean.copy_(means.double().mean(0))
+        whitening.root.copy_(vectors * values.sqrt() @ vectors.T)
+        whitening.inverse_root.copy_(vectors * values.rsqrt() @ vectors.T)
+        return whitening
+
+    def forward(self, latents: Latents) -> Latents:
+        """From the encoder's coordinates to the generator's."""
+        return (latents - self.mean) @ self.inverse_root
+
+    def undo(self, latents: Latents) -> Latents:
+        """From the generator's coordinates to the encoder's."""
+        return latents @ self.root + self.mean

@@ -1,0 +1,111 @@
+"""Grids, strips, animations and curves: arrays to files that a person looks at."""
+
+import html
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from vaegan.files import atomic_path, write_atomically
+
+Pixels = NDArray[np.uint8]  # [count, height, width, channels]
+
+GAP = 2  # [pixels] between pictures of a grid
+PAPER = 255
+
+
+def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
+    """One picture of all images, row by row.
+
+    Args:
+        pixels: [count, height, width, 1 or 3].
+        columns: images a row; near a square when None.
+    """
+    count, height, width, channels = pixels.shape
+    columns = min(count, columns or math.ceil(math.sqrt(count)))
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), PAPER, np.uint8)
+    for index, image in enumerate(pixels):
+        top, left = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
+        sheet[top : top + height, left : left + width] = image
+    return to_picture(sheet)
+
+
+def to_picture(image: NDArray[np.uint8]) -> Image.Image:
+    """A Pillow image of [height, width, 1 or 3]."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def save_png(picture: Image.Image, path: Path, notes: dict[str, str] | None = None) -> None:
+    """Writes a PNG atomically, with `notes` as its text metadata."""
+    metadata = PngInfo()
+    for key, value in (notes or {}).items():
+        metadata.add_text(key, value)
+    write_atomically(path, lambda file: picture.save(file, format="PNG", pnginfo=metadata))
+
+
+def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180) -> None:
+    """Writes an animated WebP or GIF, chosen by the suffix; the last frame stays for two seconds."""
+    durations = [milliseconds] * (len(frames) - 1) + [2000]
+    with atomic_path(path) as temporary:
+        options = {"quality": 80, "method": 3} if path.suffix == ".webp" else {"optimize": True}
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
+
+
+def save_curves(path: Path, curves: dict[str, list[tuple[float, float]]], title: str, x_label: str) -> None:
+    """Writes one small panel a curve as SVG, which any browser opens.
+
+    Args:
+        path: ends in .svg.
+        curves: name to (x, y) points; points that are not finite are left out.
+        title: above the panels.
+        x_label: below each panel.
+    """
+    width, height, columns = 340, 200, 2
+    panels: list[str] = []
+    for index, (name, points) in enumerate(curves.items()):
+        left, top = index % columns * width, 30 + index // columns * height
+        panels.append(f'<g transform="translate({left},{top})">{_panel(name, points, width, height, x_label)}</g>')
+    total = 30 + math.ceil(len(curves) / columns) * height
+    style = "text{font:11px sans-serif;fill:#333}.t{font-size:13px}path{fill:none;stroke:#2266aa;stroke-width:1.5}"
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {columns * width} {total}" width="{columns * width}">'
+        f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>'
+        f'<text class="t" x="12" y="20">{html.escape(title)}</text>{"".join(panels)}</svg>\n'
+    )
+    write_atomically(path, lambda file: file.write(svg.encode()))
+
+
+def _panel(name: str, points: list[tuple[float, float]], width: int, height: int, x_label: str) -> str:
+    points = [point for point in points if math.isfinite(point[0]) and math.isfinite(point[1])]
+    label = f'<text class="t" x="12" y="16">{html.escape(name)}</text>'
+    if len(points) < 2:
+        return label
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    # The first steps of a loss are far off; a robust range keeps the rest readable.
+    ordered = sorted(ys)
+    low, high = ordered[len(ys) // 50], ordered[-1 - len(ys) // 50]
+    spread = (high - low) or abs(high) or 1.0
+    low, high = low - 0.05 * spread, high + 0.05 * spread
+    left, right, top, bottom = 62, width - 14, 26, height - 34
+
+    def place(x: float, y: float) -> str:
+        across = left + (x - xs[0]) / ((xs[-1] - xs[0]) or 1) * (right - left)
+        down = bottom - (min(max(y, low), high) - low) / (high - low) * (bottom - top)
+        return f"{across:.1f},{down:.1f}"
+
+    line = "M" + "L".join(place(x, y) for x, y in points)
+    ticks = "".join(
+        f'<line x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}" stroke="#ddd"/>'
+        f'<text x="{left - 5}" y="{at + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+        for value, at in ((low + k / 3 * (high - low), bottom - k / 3 * (bottom - top)) for k in range(4))
+    )
+    feet = (
+        f'<text x="{left}" y="{bottom + 16}">{xs[0]:,.0f}</text>'
+        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">{xs[-1]:,.0f} {html.escape(x_label)}</text>'
+    )
+    return f'{label}{ticks}<path d="{line}"/>{feet}'

@@ -1,0 +1,1 @@
+"""TOML files with settings, each stamped with what it reached, at what cost, on what."""

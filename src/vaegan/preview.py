@@ -1,0 +1,72 @@
+"""What training will see, before any training: a contact sheet and the counts."""
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vaegan.data import TRAIN, ImageDataset, TrainingBatches, to_uint8
+from vaegan.data.sides import SIDE_NAMES
+
+_GAP = 2
+_SMALLEST_TILE = 64  # smaller images are shown enlarged, pixel by pixel
+
+
+def contact_sheet(dataset: ImageDataset, count: int = 64, seed: int = 0) -> Image.Image:
+    """Shows the first training images of a seed exactly as a recipe gets them: fitted, mirrored, binarised.
+
+    Args:
+        dataset: The images.
+        count: How many are shown; fewer when the train side is smaller [images].
+        seed: Key of the training order.
+
+    Returns:
+        An image of mode L or RGB, nearly square, white between the tiles.
+    """
+    count = min(count, len(dataset.indices(TRAIN)))
+    pixels = to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0))
+    zoom = max(1, _SMALLEST_TILE // dataset.config.size)
+    tiles = pixels.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    side = tiles.shape[1]
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    step = side + _GAP
+    sheet = np.full((rows * step + _GAP, columns * step + _GAP, dataset.channels), 255, dtype=np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = (_GAP + step * along for along in divmod(place, columns))
+        sheet[top : top + side, left : left + side] = tile
+    return Image.fromarray(sheet[..., 0] if dataset.channels == 1 else sheet)
+
+
+def summary(dataset: ImageDataset) -> dict[str, Any]:
+    """Counts what is there, ready to be shown or written as JSON.
+
+    Returns:
+        "source", "size", "channels", "usable", "sides" {name: count}, "skipped" {reason: count}, "flips", "notes",
+        "warnings", and "labels": for a category {word: count}, for a number {"lowest", "mean", "highest"}.
+    """
+    counts = np.bincount(dataset.sides, minlength=len(SIDE_NAMES))
+    reasons = Counter(one.reason.split(":")[0] for one in dataset.skipped)
+    return {
+        "source": dataset.source,
+        "size": dataset.config.size,
+        "channels": dataset.channels,
+        "usable": len(dataset),
+        "sides": {name: int(count) for name, count in zip(SIDE_NAMES, counts, strict=True)},
+        "skipped": dict(reasons.most_common()),
+        "flips": dataset.flips,
+        "labels": {name: _label_summary(dataset, name) for name in dataset.labels},
+        "notes": list(dataset.notes),
+        "warnings": list(dataset.warnings),
+    }
+
+
+def _label_summary(dataset: ImageDataset, name: str) -> dict[str, float]:
+    values = dataset.labels[name]
+    words = dataset.label_words.get(name)
+    if words is None:
+        return {"lowest": float(values.min()), "mean": float(values.mean()), "highest": float(values.max())}
+    counts = np.bincount(values.astype(np.int64), minlength=len(words))
+    return {word: int(count) for word, count in zip(words, counts, strict=True)}

@@ -1,0 +1,51 @@
+"""What a recipe may ask of the machinery that runs it. The training package provides it; tests use a plain one."""
+
+from typing import NamedTuple, Protocol, TypeVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vaegan.networks import Decoder, Encoder
+from vaegan.networks.whitening import Whitening
+from vaegan.randomness import Draws
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Trained(NamedTuple):
+    """What a recipe leaves behind: averaged networks, and what a model needs to know beside them."""
+
+    decoder: Decoder
+    encoder: Encoder | None
+    whitening: Whitening | None
+    variance: float | None
+
+
+class Engine(Protocol):
+    """Devices and processes, hidden behind five calls."""
+
+    def prepare(self, network: Network) -> Network:
+        """Moves a network to the device and, with several processes, makes its gradients global means."""
+        ...
+
+    def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Prepares an optimiser of prepared networks."""
+        ...
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of `loss`."""
+        ...
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a detached value over all processes."""
+        ...
+
+    def draws(self, stage: str) -> Draws:
+        """The keyed random streams of a stage."""
+        ...
+
+
+def unwrapped(network: Network) -> Network:
+    """The network itself, without the gradient exchange that `prepare` may have put around it."""
+    inner = getattr(network, "module", network)
+    return inner if isinstance(inner, nn.Module) else network  # pyright: ignore[reportReturnType]

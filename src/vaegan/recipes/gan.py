@@ -1,0 +1,252 @@
+"""The GAN: relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024), grown out of a VAE or from scratch.
+
+Differences from the paper, each for a small machine: the penalties are finite differences on a quarter of the batch, one
+batch of generated images serves critic and generator, and the real logits of the critic's step are used again in the generator's.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vaegan.config import GANConfig
+from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.networks.views import Augmentation, View
+from vaegan.objectives import penalties, relativistic
+from vaegan.recipes.engine import Engine, Trained, unwrapped
+from vaegan.recipes.handover import Anchor, low_pass_error
+from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
+from vaegan.types import Images, Latents, Scalars
+
+
+class GAN:
+    """Trains a generator against a critic and, every few steps, the encoder that inverts the generator."""
+
+    name = "gan"
+
+    def __init__(
+        self,
+        config: GANConfig,
+        generator: Decoder,
+        critic: Critic,
+        encoder: Encoder | None,
+        anchor: Anchor | None,
+        heldout: Images,
+        engine: Engine,
+        *,
+        flips: bool,
+        low_precision: bool = False,
+    ) -> None:
+        """Sets up both players.
+
+        Args:
+            config: settings.
+            generator: a VAE's decoder after the handover, or a fresh one.
+            critic: on the encoder's trunk after the handover, or a fresh one.
+            encoder: to be refitted to the generator; None for a GAN from scratch.
+            anchor: what reconstructions are held to; None for a GAN from scratch.
+            heldout: validation images, at most a few hundred, that decide when the critic is warm.
+            engine: devices and processes.
+            flips: whether mirrored images are as good as the originals.
+            low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
+        """
+        self.config, self.engine, self.anchor, self.heldout, self.flips = config, engine, anchor, heldout, flips
+        self.penalty_step = config.penalty_step * (5 if low_precision else 1)
+        self.generator, self.critic = engine.prepare(generator), engine.prepare(critic)
+        self.generator_optimizer = self._adam(self.generator)
+        self.critic_optimizer = self._adam(self.critic)
+        self.averages = {"generator": Average(unwrapped(self.generator), config.average_cap)}
+        self.encoder, self.encoder_optimizer = None, None
+        if encoder is not None and config.refit_every:
+            self.encoder = engine.prepare(encoder)
+            self.encoder_optimizer = self._adam(self.encoder)
+            self.averages["encoder"] = Average(unwrapped(self.encoder), config.average_cap)
+        self.draws = engine.draws(self.name)
+        # Images seen when the generator was let go; negative while the critic warms up.
+        self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
+
+    def _adam(self, network: torch.nn.Module) -> torch.optim.Optimizer:
+        betas = (0.0, self.config.beta2)
+        adam = torch.optim.Adam(network.parameters(), self.config.learning_rate, betas=betas, fused=True)
+        return self.engine.optimizer(adam)
+
+    def step(self, images: Images, clock: Clock) -> Scalars:
+        """One step of both players on one batch."""
+        config = self.config
+        held = self._generator_is_held(clock)
+        self._set_learning_rates(clock)
+        count, latent_dim = len(images), unwrapped(self.generator).start.in_features
+        quarter = max(1, count // 4)
+
+        latents = self.draws.normal("latents", clock.seen, count, latent_dim)
+        inputs = latents
+        if self.anchor is not None and config.anchor > 0 and not held:
+            inputs = torch.cat([latents, self.anchor.latents(images[:quarter])])
+        with torch.set_grad_enabled(not held):
+            outputs = self.generator(inputs)
+        fakes = outputs[:count]
+
+        scalars, real_logits, view = self._train_critic(images, fakes.detach(), clock)
+        if not held:
+            scalars |= self._train_generator(images[:quarter], outputs, count, real_logits, view, clock)
+        if self.encoder is not None and clock.step % config.refit_every == 0:
+            scalars |= self._refit_encoder(images[:quarter], fakes.detach(), latents, clock)
+        return scalars
+
+    def _train_critic(self, images: Images, fakes: Images, clock: Clock) -> tuple[Scalars, Tensor, View]:
+        config, count = self.config, len(images)
+        quarter = max(1, count // 4)
+        view = self._view(images, clock)
+        real_view, fake_view = view(images), view(fakes)
+        gamma = geometric(config.penalty, config.final_penalty, clock.progress)
+
+        if config.penalty_kind == "finite-difference":
+            noise = self.draws.normal("penalty", clock.seen, 2 * quarter, *images.shape[1:])
+            moved = torch.cat([real_view[:quarter], fake_view[:quarter]]) + self.penalty_step * noise
+            logits = self.critic(torch.cat([real_view, fake_view, moved]))
+            real, fake, moved_logits = logits.split([count, count, 2 * quarter])
+            start = torch.cat([real[:quarter], fake[:quarter]])
+            squared_slope = penalties.finite_difference_penalty(start, moved_logits, self.penalty_step)
+        else:
+            real, fake = self.critic(torch.cat([real_view, fake_view])).split(count)
+            chosen = torch.cat([real_view[:quarter], fake_view[:quarter]])
+            squared_slope = penalties.exact_penalty(unwrapped(self.critic), chosen)
+
+        logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
+        loss = (
+            relativistic.critic_loss(real, fake).mean()
+            + gamma / 2 * 2 * squared_slope.mean()  # the mean runs over reals and fakes together: R1 + R2
+            + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
+        )
+        self.critic_optimizer.zero_grad()
+        self.engine.backward(loss)
+        self.critic_optimizer.step()
+        scalars = {
+            "critic_loss": loss.detach(),
+            "pair_accuracy": relativistic.pair_accuracy(real.detach(), fake.detach()),
+            "slope": squared_slope.detach().mean(),
+        }
+        return scalars, real.detach(), view
+
+    def _train_generator(
+        self, anchored: Images, outputs: Images, count: int, real_logits: Tensor, view: View, clock: Clock
+    ) -> Scalars:
+        critic = unwrapped(self.critic).requires_grad_(False)
+        fake_logits = critic(view(outputs[:count]))
+        critic.requires_grad_(True)
+        adversarial = relativistic.generator_loss(real_logits, fake_logits).mean()
+        scalars = {"generator_loss": adversarial.detach()}
+        loss = adversarial
+        if self.anchor is not None and len(outputs) > count:
+            anchor = self.anchor.distance(outputs[count:], anchored).mean()
+            loss = loss + geometric(self.config.anchor, self.config.final_anchor, clock.progress) * anchor
+            scalars["anchor"] = anchor.detach()
+        self.generator_optimizer.zero_grad()
+        self.engine.backward(loss)
+        self.generator_optimizer.step()
+        self.averages["generator"].update(unwrapped(self.generator), clock)
+        return scalars
+
+    def _refit_encoder(self, images: Images, fakes: Images, latents: Latents, clock: Clock) -> Scalars:
+        assert self.encoder is not None and self.encoder_optimizer is not None and self.anchor is not None
+        generator = unwrapped(self.generator).requires_grad_(False)
+        means = self.anchor.whitening(self.encoder(torch.cat([fakes, images])).mean)
+        recovery = (means[: len(fakes)] - latents).square().mean(1)
+        low_pass = self.anchor.distance(generator(means[len(fakes) :]), images)
+        generator.requires_grad_(True)
+        self.encoder_optimizer.zero_grad()
+        self.engine.backward(recovery.mean() + 0.5 * low_pass.mean())
+        self.encoder_optimizer.step()
+        self.averages["encoder"].update(unwrapped(self.encoder), clock)
+        return {"recovery": recovery.detach().mean()}
+
+    @torch.no_grad()
+    def validate(self, images: Images) -> Scalars:
+        """The averaged generator against held-out images: pair accuracy, and how well it gives real images back."""
+        critic, generator = unwrapped(self.critic), self.averages["generator"].network
+        latents = torch.randn(
+            len(images), generator.start.in_features, generator=self.draws.generator("validation", 0), device=images.device
+        )
+        fakes = generator(latents)
+        scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(critic(images), critic(fakes))}
+        if self.anchor is not None and "encoder" in self.averages:
+            encoder = self.averages["encoder"].network
+            recovered = self.anchor.whitening(encoder(fakes).mean)
+            given_back = generator(self.anchor.whitening(encoder(images).mean))
+            scalars["latent_recovery"] = 1 - (recovered - latents).square().sum() / latents.square().sum()
+            scalars["heldout_low_pass_error"] = low_pass_error(given_back, images).mean()
+        return scalars
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether steps are still of another kind, and cost, than those to come: while only the critic learns."""
+        return bool(self.released_at < 0)
+
+    def averaged(self) -> Trained:
+        """The networks to keep; the encoder is the refitted one, or the VAE's where it is not refitted."""
+        generator = self.averages["generator"].network
+        if self.anchor is None:
+            return Trained(generator, None, None, None)
+        encoder = self.averages["encoder"].network if "encoder" in self.averages else self.anchor.encoder
+        return Trained(generator, encoder, self.anchor.whitening, None)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Everything with weights."""
+        found: dict[str, nn.Module] = {"generator": unwrapped(self.generator), "critic": unwrapped(self.critic)}
+        if self.encoder is not None:
+            found["encoder"] = unwrapped(self.encoder)
+        if self.anchor is not None:
+            found["anchor"] = self.anchor
+        return found | {f"average_{name}": average.network for name, average in self.averages.items()}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimiser."""
+        found = {"generator": self.generator_optimizer, "critic": self.critic_optimizer}
+        return found if self.encoder_optimizer is None else found | {"encoder": self.encoder_optimizer}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State beside the networks."""
+        return {"released_at": self.released_at}
+
+    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `tensors` gave."""
+        self.released_at = tensors["released_at"].cpu()
+
+    def _view(self, images: Images, clock: Clock) -> View:
+        config, count, draws = self.config, len(images), self.draws
+        blur = config.blur * (1 - ramp(clock.progress, config.blur_until)) if config.blur_until > 0 else 0.0
+        probability = config.augmentation * clock.progress
+        if probability == 0:
+            return View(blur, None)
+        generator = draws.generator("augmentation", clock.seen)
+        whole = Augmentation.draw(count * draws.world_size, images.shape[-1], probability, self.flips, generator)
+        return View(blur, whole.part(slice(draws.rank, None, draws.world_size)))
+
+    def _set_learning_rates(self, clock: Clock) -> None:
+        config = self.config
+        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
+        set_learning_rate(self.critic_optimizer, rate)
+        since = (clock.seen - int(self.released_at)) / clock.total if clock.total else 0.0
+        set_learning_rate(self.generator_optimizer, rate * ramp(since, config.generator_ramp))
+        if self.encoder_optimizer is not None:
+            set_learning_rate(self.encoder_optimizer, rate)
+
+    def _generator_is_held(self, clock: Clock) -> bool:
+        """Whether the critic still warms up: it must first order held-out pairs, or its gradient is noise."""
+        if self.released_at >= 0:
+            return False
+        out_of_steps = clock.step >= self.config.critic_warmup
+        due = clock.step > 0 and clock.step % 10 == 0
+        if out_of_steps or (due and self._heldout_accuracy(clock) >= self.config.critic_warmup_accuracy):
+            self.released_at = torch.tensor(clock.seen)
+        return self.released_at < 0
+
+    @torch.no_grad()
+    def _heldout_accuracy(self, clock: Clock) -> float:
+        critic, generator = unwrapped(self.critic), unwrapped(self.generator)
+        view = View(self._view(self.heldout, clock).blur, None)
+        real = critic(view(self.heldout))
+        return float(relativistic.pair_accuracy(real, critic(view(generator(self._fixed_latents())))))
+
+    def _fixed_latents(self) -> Latents:
+        generator = self.draws.generator("validation", 0)
+        latent_dim = unwrapped(self.generator).start.in_features
+        return torch.randn(len(self.heldout), latent_dim, generator=generator, device=self.draws.device)

@@ -1,0 +1,183 @@
+"""The handover: how a VAE grows into a GAN. Its decoder becomes the generator, its encoder the critic's trunk.
+
+Each function is one step of docs/handover.md; the recipes decide which are taken.
+"""
+
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaegan.errors import TrainingError
+from vaegan.model import Model
+from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.networks import Critic, Decoder, Encoder, Gaussian
+from vaegan.networks.whitening import Whitening
+from vaegan.recipes.engine import Network
+from vaegan.types import Images, Latents, PerImage
+
+
+def grow_generator(decoder: Decoder, probe: Latents) -> Decoder:
+    """A trainable copy of the averaged decoder, verified: same images for `probe`, every tensor accounted for.
+
+    Raises:
+        TrainingError: if any tensor was not carried over exactly.
+    """
+    generator = trainable_copy(decoder)
+    verify_same(decoder, generator, probe)
+    return generator
+
+
+def trainable_copy(network: Network) -> Network:
+    """A copy that shares nothing with the original and can be trained."""
+    return deepcopy(network).requires_grad_(True).train()
+
+
+@torch.no_grad()
+def verify_same(decoder: Decoder, generator: Decoder, probe: Latents) -> None:
+    """Checks that two decoders hold equal tensors under equal names and decode `probe` to equal images.
+
+    Raises:
+        TrainingError: naming the first tensor that differs.
+    """
+    given, grown = decoder.state_dict(), generator.state_dict()
+    differing = [name for name in given.keys() | grown.keys() if not _equal(given.get(name), grown.get(name))]
+    if differing:
+        raise TrainingError(f"The handover lost {len(differing)} of {len(given)} tensors, first {sorted(differing)[0]}.")
+    if not torch.equal(decoder(probe), generator(probe)):
+        raise TrainingError("The handover changed the decoder: generator(z) differs from decoder(z).")
+
+
+def _equal(first: Tensor | None, second: Tensor | None) -> bool:
+    return first is not None and second is not None and torch.equal(first, second)
+
+
+@torch.no_grad()
+def whiten(generator: Decoder, posterior: Gaussian, probe: Latents) -> tuple[Decoder, Whitening]:
+    """Moves the generator to coordinates in which the aggregated posterior has mean 0 and covariance 1.
+
+    With m its mean and L the symmetric root of its covariance C = Cov(mu) + diag(mean variance), the first layer becomes
+    W L, b + W m, and z' = L^-1 (z - m).
+
+    Args:
+        generator: to be changed (a changed copy is returned).
+        posterior: of the training images.
+        probe: latents in the new coordinates, to verify with.
+
+    Raises:
+        TrainingError: if the moved generator decodes `probe` to other images.
+    """
+    whitening = Whitening.of(posterior.mean, posterior.log_var)
+    moved = deepcopy(generator)
+    weight, bias = generator.start.weight, generator.start.bias
+    moved.start.weight.copy_((weight.double() @ whitening.root.double()).to(weight))
+    moved.start.bias.copy_((bias.double() + weight.double() @ whitening.mean.double()).to(bias))
+    if not torch.allclose(moved(probe), generator(whitening.undo(probe)), atol=1e-3):
+        raise TrainingError("Re-whitening changed the generator: generator(z') differs from decoder(L z' + m).")
+    return moved, whitening
+
+
+def grow_critic(encoder: Encoder, critic: Critic) -> Critic:
+    """Puts a copy of the encoder's trunk under the critic's new head.
+
+    Raises:
+        TrainingError: if the two trunks have different tensors.
+    """
+    try:
+        critic.trunk.load_state_dict(encoder.trunk.state_dict(), strict=True)
+    except RuntimeError as error:
+        raise TrainingError(f"The encoder's trunk does not fit the critic: {str(error).splitlines()[0]}") from error
+    critic.reset_head()
+    return critic
+
+
+class Anchor(nn.Module):
+    """Holds G(z) of an encoded image to that image in low frequencies and in the frozen encoder's features.
+
+    Both are coarse on purpose: nothing pulls the generator back to the VAE's blur.
+    """
+
+    variances: Tensor
+
+    def __init__(self, encoder: Encoder, whitening: Whitening) -> None:
+        """Args: encoder: the VAE's, averaged; copied and frozen. whitening: from its coordinates to the generator's."""
+        super().__init__()
+        self.encoder = deepcopy(encoder).requires_grad_(False).eval()
+        self.whitening = whitening
+        self.register_buffer("variances", torch.ones(2))
+
+    @torch.no_grad()
+    def calibrate(self, images: Images) -> None:
+        """Measures the features' variances on some hundred training images."""
+        self.variances.copy_(torch.stack([feature.var(0).mean() for feature in self._features(images)]))
+
+    @torch.no_grad()
+    def latents(self, images: Images) -> Latents:
+        """The posterior means of `images` in the generator's coordinates."""
+        return self.whitening(self.encoder(images).mean)
+
+    def distance(self, generated: Images, images: Images) -> PerImage:
+        """Low-pass error plus the mean relative error of features at a quarter and an eighth of the side."""
+        low_pass = low_pass_error(generated, images)
+        with torch.no_grad():
+            wanted = self._features(images)
+        terms = [
+            (feature - target).square().flatten(1).mean(1) / variance
+            for feature, target, variance in zip(self._features(generated), wanted, self.variances, strict=True)
+        ]
+        return low_pass + torch.stack(terms).mean(0)
+
+    def _features(self, images: Images) -> list[Tensor]:
+        features = self.encoder.trunk(images)
+        return [features[min(stage, len(features) - 1)].float() for stage in (1, 2)]
+
+
+def low_pass_error(generated: Images, images: Images) -> PerImage:
+    """Mean squared error a value after averaging blocks of 4x4 pixels."""
+    return (F.avg_pool2d(generated, 4) - F.avg_pool2d(images, 4)).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def prior_gap(generator: Decoder, latents: Latents, images: Images) -> float:
+    """How much further from real images samples of the prior are than decodings of encoded images.
+
+    distance(G(N(0, I)), x) - distance(G(z ~ q), x), sliced Wasserstein at a quarter of the size; near 0 is good.
+
+    Args:
+        generator: whose prior is N(0, I).
+        latents: samples of the posteriors of `images` in the generator's coordinates.
+        images: held-out real ones.
+    """
+    prior = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
+    small = F.avg_pool2d(images, 4)
+    distances = [sliced_wasserstein(F.avg_pool2d(generator(z), 4), small) for z in (prior, latents)]
+    return distances[0] - distances[1]
+
+
+@torch.no_grad()
+def check_inverse(model: Model, vae_error: float, heldout: Images) -> dict[str, float]:
+    """Whether the encoder still inverts the generator after the GAN stage.
+
+    Args:
+        model: after the GAN stage.
+        vae_error: low-pass error of the VAE's reconstructions of (at most 256 of) the same images.
+        heldout: validation images.
+
+    Returns:
+        latent_recovery: R^2 of mu(G(z)) against z ~ N(0, I).
+        low_pass_ratio: low-pass error of reconstructions over the VAE's.
+        own_source_nearest: share of reconstructions whose nearest held-out image, at a quarter of the size, is their source.
+    """
+    latents = model.latents(512, seed=1).to(model.device)
+    recovered = model.encode(model.decode(latents))
+    reconstructions = model.reconstruct(heldout)
+    error = low_pass_error(reconstructions[:256], heldout[:256]).mean()
+    small, source = (F.avg_pool2d(images, 4).flatten(1) for images in (reconstructions, heldout))
+    nearest = torch.cdist(small, source).argmin(1)
+    own = nearest == torch.arange(len(source), device=nearest.device)
+    return {
+        "latent_recovery": float(1 - (recovered - latents).square().sum() / latents.square().sum()),
+        "low_pass_ratio": float(error) / max(vae_error, 1e-12),
+        "own_source_nearest": float(own.float().mean()),
+    }

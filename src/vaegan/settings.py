@@ -1,0 +1,59 @@
+"""Settings dataclasses to and from plain dictionaries (JSON, TOML), with names and types checked."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from vaegan.errors import RequestError
+
+Settings = TypeVar("Settings")
+
+
+def to_dictionary(settings: Any) -> dict[str, Any]:
+    """Nested plain dictionaries of a settings dataclass."""
+    return asdict(settings)
+
+
+def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str, prefix: str = "") -> Settings:
+    """Builds a settings dataclass from plain values, checking names and types.
+
+    Args:
+        kind: the dataclass.
+        values: may leave fields out, which then have their defaults.
+        where: the file the values come from, for messages.
+        prefix: of the names in messages.
+
+    Raises:
+        RequestError: on a name that does not exist or a value of the wrong type.
+    """
+    hints = get_type_hints(kind)
+    names = [entry.name for entry in fields(kind)]  # pyright: ignore[reportArgumentType]
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in names:
+            raise RequestError(f"{where}: there is no setting {prefix}{name}; there are {', '.join(names)}.")
+        given[name] = _checked(hints[name], value, where, prefix + name)
+    return kind(**given)
+
+
+def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise RequestError(f"{where}: {name} must be a group of settings.")
+        return from_dictionary(hint, value, where, name + ".")  # pyright: ignore[reportUnknownArgumentType]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise RequestError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, get_args(hint)))}.")
+        return value
+    if isinstance(hint, UnionType):
+        kinds = get_args(hint)
+        if value is None and NoneType in kinds:
+            return None
+        (hint,) = (kind for kind in kinds if kind is not NoneType)
+        return _checked(hint, value, where, name)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise RequestError(f"{where}: {name} is {value!r}; it must be of type {hint.__name__}.")
+    return value

@@ -1,0 +1,1 @@
+"""The machinery around a recipe: devices, loop, checkpoints, journal. Knows no algorithm."""

@@ -1,0 +1,83 @@
+"""Resume state: tensors and plain values of a recipe in one file that loads without pickle's code."""
+
+import pickle
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vaegan.errors import ModelError
+from vaegan.files import write_atomically
+from vaegan.training.run import disk_errors
+
+FORMAT_VERSION = 1
+
+
+class Resumable(Protocol):
+    """What a recipe shows of itself to be saved: named networks, optimisers and tensors."""
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Everything with weights, averaged ones included."""
+        ...
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Every optimiser."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors beside the networks."""
+        ...
+
+    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `tensors` gave."""
+        ...
+
+
+def save_checkpoint(path: Path, recipe: Resumable, seen: int) -> None:
+    """Writes the state of `recipe` after `seen` images, atomically.
+
+    Random numbers and the data's order are functions of the seed and of `seen`, so nothing else is needed.
+    """
+    state = {
+        "format_version": FORMAT_VERSION,
+        "seen": seen,
+        "networks": {name: network.state_dict() for name, network in recipe.networks().items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in recipe.optimizers().items()},
+        "tensors": recipe.tensors(),
+    }
+    with disk_errors(path.parent):
+        write_atomically(path, lambda file: torch.save(state, file))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint without running anything in it.
+
+    Raises:
+        ModelError: if it is damaged or of another version.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ModelError(f"{path} is damaged ({str(error).splitlines()[0][:80]}). Remove it to start this stage again.") from error
+    if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
+        raise ModelError(f"{path} was written by another version of vaegan; use that version to go on.")
+    return state
+
+
+def restore(recipe: Resumable, state: dict[str, Any], path: Path) -> int:
+    """Puts a checkpoint's state into a freshly built recipe; returns the images seen.
+
+    Raises:
+        ModelError: if names or shapes differ.
+    """
+    try:
+        for name, network in recipe.networks().items():
+            network.load_state_dict(state["networks"][name], strict=True)
+        for name, optimizer in recipe.optimizers().items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        recipe.set_tensors(state["tensors"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path} does not fit this run: {str(error).splitlines()[0]}") from error
+    return int(state["seen"])

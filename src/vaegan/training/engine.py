@@ -1,0 +1,147 @@
+"""Devices, processes and precision: the only file that knows lightning-fabric."""
+
+import os
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vaegan.config import DeviceConfig
+from vaegan.errors import RequestError
+from vaegan.randomness import Draws
+from vaegan.recipes.engine import Network
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Engine:
+    """Runs recipes on the devices asked for; implements `vaegan.recipes.engine.Engine`."""
+
+    def __init__(self, config: DeviceConfig, seed: int) -> None:
+        """Starts the processes: with several devices everything after this runs in each of them.
+
+        Args:
+            config: where to run.
+            seed: of the run, for the keyed random streams.
+
+        Raises:
+            RequestError: if the device asked for is not there.
+        """
+        self.seed = seed
+        accelerator = _available_accelerator(config.accelerator)
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+        several = devices * config.nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+        try:
+            # 32-true, because Fabric's own autocast forbids second derivatives through a wrapped network (exact R1).
+            self._fabric = Fabric(
+                accelerator=accelerator,
+                devices=devices,
+                num_nodes=config.nodes,
+                strategy="ddp" if several else "auto",
+                precision="32-true",
+            )
+            self._fabric.launch()
+        except (RuntimeError, ValueError) as error:
+            raise RequestError(f"Cannot train on {devices} {accelerator} device(s): {str(error).splitlines()[0]}") from error
+        self.device = self._fabric.device
+        self.rank, self.world_size = self._fabric.global_rank, self._fabric.world_size
+        self.precision: Precision = "float32"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def prepare(self, network: Network) -> Network:
+        """Moves a network to the device, channels last, and wraps it for gradient exchange."""
+        network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return cast(Network, self._fabric.setup_module(network))
+
+    def prepare_frozen(self, network: Network) -> Network:
+        """Moves a network that is never trained to the device."""
+        return network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def optimizer(self, optimizer: Optimizer) -> Optimizer:
+        """Prepares an optimiser of prepared networks."""
+        return cast(Optimizer, self._fabric.setup_optimizers(optimizer))
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of `loss`, averaged over processes."""
+        self._fabric.backward(loss)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a detached value over all processes."""
+        if self.world_size == 1:
+            return value
+        return cast(Tensor, self._fabric.all_reduce(value.clone(), reduce_op="mean"))
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is set in any process, so that all of them stop at the same step."""
+        if self.world_size == 1:
+            return flag
+        return bool(self._fabric.all_reduce(torch.tensor(float(flag), device=self.device), reduce_op="sum") > 0)
+
+    def share(self, value: Any) -> Any:
+        """The first process's `value`, in every process."""
+        return value if self.world_size == 1 else self._fabric.broadcast(value, src=0)
+
+    def draws(self, stage: str) -> Draws:
+        """The keyed random streams of a stage, sliced for this process."""
+        return Draws(self.seed, stage, self.device, self.rank, self.world_size)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The one place where low precision is switched on."""
+        low = self.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+
+    def wait(self) -> None:
+        """Lets the processes catch up with each other."""
+        self._fabric.barrier()
+
+
+def _available_accelerator(wanted: str) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
+    if not available[wanted]:
+        there = ", ".join(name for name, present in available.items() if present)
+        raise RequestError(f"No {wanted} device here (there is: {there}). Leave --device.accelerator at auto.")
+    return wanted
+
+
+def probe_precision(device: torch.device, seconds: float = 1.0) -> tuple[Precision, dict[str, float]]:
+    """Times a small convolution, forward and backward, in both precisions.
+
+    Processors without bfloat16 arithmetic emulate it at a fraction of the speed, so this is measured and not looked up.
+
+    Returns:
+        The faster precision (float32 unless bfloat16 gains a tenth) and the rates [GFLOP/s] of each.
+    """
+    rates = {name: _convolution_rate(device, name == "bfloat16", seconds / 2) for name in ("float32", "bfloat16")}
+    faster = "bfloat16" if rates["bfloat16"] > 1.1 * rates["float32"] else "float32"
+    return faster, rates
+
+
+def _convolution_rate(device: torch.device, low: bool, seconds: float) -> float:
+    layer = nn.Conv2d(64, 64, 3, padding=1).to(device, memory_format=torch.channels_last)
+    images = torch.zeros(32, 64, 16, 16, device=device).contiguous(memory_format=torch.channels_last).requires_grad_()
+    flop = 3 * 2 * 9 * 64 * 64 * 16 * 16 * 32
+
+    def once() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            layer(images).float().sum().backward()
+
+    once()
+    best, start = float("inf"), time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        begun = time.perf_counter()
+        once()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - begun)
+    return flop / best / 1e9

@@ -1,0 +1,80 @@
+"""metrics.jsonl: one line a measurement; scalars are collected on the device and read once a flush."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vaegan.errors import TrainingError
+from vaegan.training.engine import Engine
+from vaegan.training.run import disk_errors
+from vaegan.types import Scalars
+
+
+class Journal:
+    """Sums scalars over steps and writes their means."""
+
+    def __init__(self, path: Path, engine: Engine, seen: int = 0) -> None:
+        """Opens the journal of a stage, forgetting lines of steps that a resumed run will take again.
+
+        Args:
+            path: of metrics.jsonl; only the first process writes it.
+            engine: averages over processes.
+            seen: images already seen when the stage goes on.
+        """
+        self.path, self._engine, self.write = path, engine, engine.is_first
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
+        if self.write and path.exists():
+            kept = [line for line in read_journal(path) if line["seen"] <= seen]
+            with disk_errors(path.parent):
+                path.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+
+    def add(self, scalars: Scalars) -> None:
+        """Adds one step's scalars without waiting for the device."""
+        for name, value in scalars.items():
+            before = self._sums.get(name)
+            self._sums[name] = value if before is None else before + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def flush(self, stage: str, seen: int, seconds: float) -> dict[str, float]:
+        """Writes and returns the means since the last flush.
+
+        Raises:
+            TrainingError: if one of them is not a number.
+        """
+        if not self._sums:
+            return {}
+        own = torch.stack([total.float() / self._counts[name] for name, total in self._sums.items()])
+        means = dict(zip(self._sums, self._engine.mean(own).tolist(), strict=True))
+        self._sums, self._counts = {}, {}
+        self.line(stage, seen, seconds, means)
+        wrong = [name for name, value in means.items() if not math.isfinite(value)]
+        if wrong:
+            raise TrainingError(
+                f"The {wrong[0]} of stage {stage} is not a number any more after {seen:,} images. The last good checkpoint "
+                f"is kept. Try a lower --{stage}.learning-rate or --device.precision float32."
+            )
+        return means
+
+    def line(self, stage: str, seen: int, seconds: float, values: dict[str, float]) -> None:
+        """Appends one measurement."""
+        if not self.write:
+            return
+        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
+        text = json.dumps({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | rounded)
+        with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal; a last line cut short by a crash is left out."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines

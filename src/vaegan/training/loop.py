@@ -1,0 +1,216 @@
+"""The one training loop: batches in, steps taken, progress told, state kept. Knows no algorithm."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from vaegan.data import TrainingBatches
+from vaegan.recipes.schedule import Clock
+from vaegan.training.checkpoint import Resumable
+from vaegan.training.engine import Engine
+from vaegan.training.journal import Journal
+from vaegan.types import Images, Scalars
+
+FLUSH_STEPS = 50  # steps averaged in one line of the journal
+SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3) + tuple(k / 20 for k in range(7, 21))
+VALIDATIONS = 10  # a stage
+
+
+class TrainedByLoop(Resumable, Protocol):
+    """What the loop asks of a recipe."""
+
+    @property
+    def name(self) -> str:
+        """Of the stage."""
+        ...
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether the speed measured now says nothing about the speed to come."""
+        ...
+
+    def step(self, images: Images, clock: Clock) -> Scalars:
+        """One step."""
+        ...
+
+    def validate(self, images: Images) -> Scalars:
+        """Numbers on held-out images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told, a few times a second."""
+
+    stage: str
+    seen: int
+    """Images seen by this stage."""
+    total: int | None
+    """Images planned for this stage; None while the speed is being measured."""
+    images_per_second: float
+    seconds_left: float | None
+    """Of this stage."""
+    scalars: dict[str, float]
+    """Means of the last flush."""
+
+
+@dataclass
+class Hooks:
+    """What the loop calls and the session provides."""
+
+    progress: Callable[[Progress], None]
+    shot: Callable[[int], None]
+    """Draws the fixed latents and held-out images."""
+    save: Callable[[int], None]
+    """Writes a checkpoint."""
+    planned: Callable[[int, float], None]
+    """Told the number of images that the minutes became, and the speed [images/s]."""
+    stop: Callable[[], bool]
+    """Asked before every step."""
+
+
+@dataclass
+class Stopwatch:
+    """Speed of the steps alone, after warm-up; turns seconds into images."""
+
+    seconds: float = 0.0
+    images: int = 0
+    ignored: int = 0
+    _began: float = field(default_factory=time.perf_counter)
+
+    WARM_STEPS = 8
+    MEASURED_SECONDS = 5.0
+
+    def start(self) -> None:
+        """Before a step."""
+        self._began = time.perf_counter()
+
+    def stop(self, images: int, warming_up: bool) -> None:
+        """After a step of `images`; the first steps and those of another kind do not count."""
+        if warming_up or self.ignored < self.WARM_STEPS:
+            self.ignored += 0 if warming_up else 1
+            return
+        self.seconds += time.perf_counter() - self._began
+        self.images += images
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether enough was measured."""
+        return self.seconds >= self.MEASURED_SECONDS
+
+    @property
+    def speed(self) -> float:
+        """[images/s]"""
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a stage may take: a number of images, or seconds that become one."""
+
+    images: int | None
+    seconds: float | None
+    checkpoint_seconds: float = 60.0
+
+
+def run_stage(
+    recipe: TrainedByLoop,
+    batches: TrainingBatches,
+    heldout: Images,
+    engine: Engine,
+    journal: Journal,
+    hooks: Hooks,
+    limits: Limits,
+    seen: int,
+) -> tuple[int, bool]:
+    """Trains until the planned number of images or until told to stop.
+
+    Args:
+        recipe: what to train.
+        batches: where images come from.
+        heldout: for validation.
+        engine: devices and processes.
+        journal: takes the scalars.
+        hooks: called along the way.
+        limits: when it is over.
+        seen: images seen so far; more than 0 when resumed.
+
+    Returns:
+        Images seen, and whether the stage is finished.
+    """
+    batch_size, total, watch = batches.batch_size, limits.images, Stopwatch()
+    began = last_save = last_told = time.perf_counter()
+    means: dict[str, float] = {}
+    shots, shot_seconds = _shot_points(seen, total), 0.0
+    if seen == 0:
+        shot_seconds = _timed(lambda: hooks.shot(0))
+
+    while total is None or seen < total:
+        if engine.any(hooks.stop()):
+            _flush(journal, recipe.name, seen, began)
+            hooks.save(seen)
+            return seen, False
+        watch.start()
+        with engine.autocast():
+            scalars = recipe.step(batches.at(seen).to(engine.device), Clock(seen, total, batch_size))
+        seen += batch_size
+        watch.stop(batch_size, recipe.warming_up)
+        journal.add(scalars)
+
+        now = time.perf_counter()
+        if total is None and engine.any(watch.is_settled or now - began > 0.5 * (limits.seconds or 0)):
+            speed = float(engine.share(watch.speed or seen / (now - began)))
+            left = (limits.seconds or 0) - (now - began) - len(SHOT_SHARES) * shot_seconds
+            total = engine.share(seen + whole_batches(max(0.0, left) * speed, batch_size))
+            hooks.planned(total, speed)
+            shots = _shot_points(seen, total)
+        if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
+            means = _flush(journal, recipe.name, seen, began) or means
+        if total is not None and _crossed(seen, batch_size, total, VALIDATIONS):
+            with engine.autocast():
+                values = {name: float(value) for name, value in recipe.validate(heldout).items()}
+            journal.line(recipe.name, seen, now - began, values)
+            means = means | values
+        if shots and seen >= shots[0]:
+            hooks.shot(seen)
+            shots = [point for point in shots if point > seen]
+        if now - last_save > limits.checkpoint_seconds and seen != total:
+            hooks.save(seen)
+            last_save = time.perf_counter()
+        if now - last_told > 0.25 or seen == total:
+            last_told = now
+            hooks.progress(_progress(recipe.name, seen, total, watch, means))
+    hooks.save(seen)
+    return seen, True
+
+
+def whole_batches(images: float, batch_size: int) -> int:
+    """At least one batch, and a whole number of them [images]."""
+    return max(1, round(images / batch_size)) * batch_size
+
+
+
+
+
+def _progress(stage: str, seen: int, total: int | None, watch: Stopwatch, means: dict[str, float]) -> Progress:
+    left = (total - seen) / watch.speed if total is not None and watch.speed else None
+    return Progress(stage, seen, total, watch.speed, left, means)
+
+
+def _flush(journal: Journal, stage: str, seen: int, began: float) -> dict[str, float]:
+    return journal.flush(stage, seen, time.perf_counter() - began)
+
+
+def _shot_points(seen: int, total: int | None) -> list[int]:
+    return [point for share in SHOT_SHARES if (point := int(share * total)) > seen] if total else []
+
+
+def _crossed(seen: int, batch_size: int, total: int, parts: int) -> bool:
+    return seen * parts // total > (seen - batch_size) * parts // total
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

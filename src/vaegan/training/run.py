@@ -1,0 +1,182 @@
+"""A run's folder: where everything of a run lies, and run.json, which says what it is."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vaegan.config import TrainConfig
+from vaegan.errors import ModelError, RequestError, TrainingError
+from vaegan.files import write_json
+from vaegan.settings import from_dictionary, to_dictionary
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """How long a stage lasts; `images` is None until `--minutes` has been turned into a number."""
+
+    name: str
+    images: int | None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of run.json: everything needed to go on, or to start again."""
+
+    source: str
+    """DATA as given, made absolute if it is a path."""
+    config: TrainConfig
+    seconds_target: float | None
+    """Training wall-clock that all sessions together may take, when `--minutes` was asked for."""
+    plan: tuple[StagePlan, ...]
+    init: str | None
+    """Run or model whose weights were the start."""
+    fingerprint: str
+    """Of the prepared images."""
+    precision: str | None
+    """Chosen once, never probed again."""
+    facts: dict[str, Any]
+    """Measured along the way: probe rates, speeds, handover checks, notes about the data."""
+    status: str = "training"
+    """training, interrupted or finished."""
+    spent_seconds: float = 0.0
+    """Training wall-clock of all sessions so far."""
+
+    def images_of(self, stage: str) -> int | None:
+        """Planned images of a stage."""
+        return next(plan.images for plan in self.plan if plan.name == stage)
+
+    def with_images(self, stage: str, images: int) -> "RunRecord":
+        """The record with a stage's number of images settled."""
+        plan = tuple(replace(plan, images=images) if plan.name == stage else plan for plan in self.plan)
+        return replace(self, plan=plan)
+
+
+class RunFolder:
+    """Paths of a run."""
+
+    def __init__(self, path: Path) -> None:
+        """Args: path: of the folder; need not exist yet."""
+        self.path = path
+
+    @property
+    def record_path(self) -> Path:
+        """run.json."""
+        return self.path / "run.json"
+
+    def stage(self, name: str) -> Path:
+        """Folder of a stage."""
+        return self.path / name
+
+    def model(self, stage: str) -> Path:
+        """Folder of a stage's model."""
+        return self.path / stage / "model"
+
+    def checkpoint(self, stage: str) -> Path:
+        """Resume state of a stage."""
+        return self.path / stage / "checkpoint.pt"
+
+    def write(self, record: RunRecord) -> None:
+        """Writes run.json."""
+        with disk_errors(self.path):
+            write_json(self.record_path, {"format_version": FORMAT_VERSION, "versions": versions()} | to_dictionary(record))
+
+    def read(self) -> RunRecord:
+        """Reads run.json.
+
+        Raises:
+            ModelError: if it is missing, damaged or of another version.
+        """
+        path = self.record_path
+        try:
+            values = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError as error:
+            raise ModelError(f"{self.path} is not a run: it has no run.json.") from error
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path} cannot be read: {error}") from error
+        if not isinstance(values, dict) or values.pop("format_version", None) != FORMAT_VERSION:
+            raise ModelError(f"{path} was written by another version of vaegan; use that version.")
+        values.pop("versions", None)
+        try:
+            plan = tuple(StagePlan(entry["name"], entry["images"]) for entry in values.pop("plan"))
+            config = from_dictionary(TrainConfig, values.pop("config"), str(path))
+            return RunRecord(plan=plan, config=config, **values)
+        except (TypeError, KeyError, RequestError) as error:
+            raise ModelError(f"{path} cannot be used: {error}") from error
+
+
+def find_run(path: str | Path) -> RunFolder:
+    """The run at `path`; `runs/last` and a link to a run work too.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    folder = RunFolder(Path(path))
+    if not folder.record_path.is_file():
+        raise ModelError(f"{path} is not a run: it has no run.json. Runs are made by: vaegan train DATA")
+    return folder
+
+
+def new_run_folder(out: Path | None, source: str) -> RunFolder:
+    """Chooses and creates the folder of a new run; without `out`, the next number under runs/.
+
+    Raises:
+        RequestError: if `out` already holds something.
+    """
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise RequestError(f"{out} already exists; give another --out, or go on with: vaegan train --resume {out}")
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+        return RunFolder(out)
+    base = Path("runs")
+    stem = Path(source).name.split(".")[0].replace(":", "-") or "images"
+    with disk_errors(base):
+        base.mkdir(exist_ok=True)
+        numbers = [int(entry.name[:4]) for entry in base.iterdir() if entry.name[:4].isdigit()]
+        for number in range(max(numbers, default=0) + 1, 10_000):
+            path = base / f"{number:04d}-{stem}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue  # another run took the number
+            return RunFolder(path)
+    raise RequestError("runs/ is full; remove old runs or give --out.")
+
+
+def point_last_at(folder: RunFolder) -> None:
+    """Makes runs/last lead to the newest run, where the system allows links."""
+    link = folder.path.parent / "last"
+    temporary = folder.path.parent / f".last-{os.getpid()}"
+    try:
+        if link.exists() and not link.is_symlink():
+            return
+        temporary.symlink_to(folder.path.name)
+        os.replace(temporary, link)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # Windows without developer mode: the run itself is unaffected
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns a full or read-only disk into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(f"Cannot write to {path}: {error.strerror or error}. Free some space or give another --out.") from error
+
+
+def versions() -> dict[str, str]:
+    """What made this run."""
+    from importlib.metadata import version
+
+    packages = ("vaegan", "torch", "numpy", "pillow", "lightning-fabric")
+    return {"python": platform.python_version(), "platform": platform.platform()} | {
+        package: version(package) for package in packages
+    }

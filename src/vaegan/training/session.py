@@ -1,0 +1,234 @@
+"""A session: carries out a run's plan stage by stage, from wherever the run stands, and leaves models and pictures."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vaegan.data import ImageDataset, TrainingBatches, to_uint8
+from vaegan.errors import InterruptedTraining
+from vaegan.model import Model
+from vaegan.pictures import grid, save_animation, save_curves, save_png
+from vaegan.recipes.handover import check_inverse
+from vaegan.training.card import model_card
+from vaegan.training.checkpoint import read_checkpoint, restore, save_checkpoint
+from vaegan.training.engine import Engine, probe_precision
+from vaegan.training.journal import Journal, read_journal
+from vaegan.training.loop import Hooks, Limits, Progress, run_stage
+from vaegan.training.run import RunFolder, RunRecord, disk_errors
+from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, to_model
+
+SHOT_SAMPLES = 36
+SHOT_PAIRS = 8
+
+
+@dataclass
+class Listener:
+    """Who is told, and who may stop the session."""
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    say: Callable[[str], None] = lambda sentence: None
+    stop: Callable[[], bool] = lambda: False
+
+
+class Session:
+    """One process's part in carrying out a run."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        record: RunRecord,
+        dataset: ImageDataset,
+        engine: Engine,
+        listener: Listener,
+        start: Model | None,
+        checkpoint_seconds: float = 60.0,
+    ) -> None:
+        """Prepares; `run` does the work.
+
+        Args:
+            folder: of the run.
+            record: its plan and settings; kept up to date in run.json.
+            dataset: the images.
+            engine: devices and processes.
+            listener: told along the way.
+            start: the model of `--init`.
+            checkpoint_seconds: between checkpoints.
+        """
+        self.folder, self.record, self.dataset, self.engine = folder, record, dataset, engine
+        self.listener, self.start, self.checkpoint_seconds = listener, start, checkpoint_seconds
+        self._spent_before, self._began = record.spent_seconds, time.perf_counter()
+
+    def run(self) -> RunRecord:
+        """Trains what the plan still asks for.
+
+        Raises:
+            InterruptedTraining: when told to stop, after saving.
+            TrainingError: if the numbers break down or the disk is full.
+        """
+        self._settle_precision()
+        previous = self.start
+        for plan in self.record.plan:
+            if self._is_finished(plan.name):
+                previous = Model.from_pretrained(self.folder.model(plan.name), self.engine.device)
+                continue
+            previous = self._train(plan.name, previous)
+        self._update(status="finished", spent_seconds=self._spent())
+        if self.engine.is_first:
+            with disk_errors(self.folder.path):
+                self._draw_summary()
+        return self.record
+
+    def _train(self, stage: str, previous: Model | None) -> Model:
+        inputs = StageInputs(self.record.config, self.dataset, self.engine, previous)
+        facts: dict[str, Any] = {}
+        recipe = BUILDERS[stage](inputs, facts)
+        seen = self._restore(stage, recipe)
+        facts = facts | self._facts(stage)
+        self._note(stage, facts)
+        for sentence in _handover_sentences(facts):
+            self.listener.say(sentence)
+
+        batches = TrainingBatches(
+            self.dataset,
+            batch_size=getattr(self.record.config, stage).batch_size,
+            seed=self.record.config.seed,
+            rank=self.engine.rank,
+            world_size=self.engine.world_size,
+        )
+        journal = Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen)
+        hooks = Hooks(
+            progress=self.listener.progress,
+            shot=lambda seen: self._shoot(stage, recipe, inputs, seen),
+            save=lambda seen: self._save(stage, recipe, seen),
+            planned=lambda images, speed: self._plan(stage, images, speed),
+            stop=self.listener.stop,
+        )
+        began, seen_before = time.perf_counter(), seen
+        seen, finished = run_stage(
+            recipe, batches, inputs.heldout(), self.engine, journal, hooks, self._limits(stage), seen
+        )
+        if not finished:
+            self._update(status="interrupted", spent_seconds=self._spent())
+            raise InterruptedTraining(
+                f"Stopped after {seen:,} images of stage {stage}; everything is saved. "
+                f"Go on with: vaegan train --resume {self.folder.path}"
+            )
+        speed = (seen - seen_before) / (time.perf_counter() - began)
+        return self._finish(stage, recipe, inputs, facts | {"images": seen, "mean_speed": round(speed, 1)})
+
+    def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
+        model = finish_model(to_model(recipe, inputs), inputs)
+        heldout = inputs.heldout(512)
+        facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout).items()}
+        vae_error = facts.get("handover", {}).get("vae_low_pass_error")
+        if stage == "gan" and model.has_encoder and vae_error is not None:
+            facts["inverse"] = check_inverse(model, vae_error, heldout)
+        if self.engine.is_first:
+            with disk_errors(self.folder.path):
+                model.save_pretrained(self.folder.model(stage), model_card(model, self.record, self.dataset, facts))
+        self._note(stage, facts | {"finished": True})
+        self.engine.wait()
+        return model
+
+    def _settle_precision(self) -> None:
+        record, engine = self.record, self.engine
+        if record.precision is None:
+            asked, rates = record.config.device.precision, {}
+            if asked == "auto":
+                asked, rates = engine.share(probe_precision(engine.device))
+            facts = record.facts | {"precision_probe_gflops": {name: round(rate) for name, rate in rates.items()}}
+            self._update(precision=asked, facts=facts)
+        engine.precision = "bfloat16" if self.record.precision == "bfloat16" else "float32"
+
+    def _is_finished(self, stage: str) -> bool:
+        return bool(self._facts(stage).get("finished")) and (self.folder.model(stage) / "config.json").is_file()
+
+    def _facts(self, stage: str) -> dict[str, Any]:
+        return self.record.facts.get(stage, {})
+
+    def _note(self, stage: str, facts: dict[str, Any]) -> None:
+        self._update(facts=self.record.facts | {stage: facts}, spent_seconds=self._spent())
+
+    def _update(self, **changes: Any) -> None:
+        self.record = replace(self.record, **changes)
+        if self.engine.is_first:
+            self.folder.write(self.record)
+
+    def _spent(self) -> float:
+        return self._spent_before + time.perf_counter() - self._began
+
+    def _restore(self, stage: str, recipe: Recipe) -> int:
+        path = self.folder.checkpoint(stage)
+        return restore(recipe, read_checkpoint(path), path) if path.is_file() else 0
+
+    def _save(self, stage: str, recipe: Recipe, seen: int) -> None:
+        if self.engine.is_first:
+            save_checkpoint(self.folder.checkpoint(stage), recipe, seen)
+            self._update(spent_seconds=self._spent())
+
+    def _plan(self, stage: str, images: int, speed: float) -> None:
+        facts = self._facts(stage) | {"measured_speed": round(speed, 1)}
+        self.record = self.record.with_images(stage, images)
+        self._note(stage, facts)
+
+    def _limits(self, stage: str) -> Limits:
+        record, seconds = self.record, None
+        if record.seconds_target is not None:
+            whole = record.seconds_target
+            last = stage == record.plan[-1].name
+            share = 1.0 if last else record.config.budget.vae_share_of_time
+            seconds = max(1.0, whole * share - self._spent())
+        return Limits(record.images_of(stage), seconds, self.checkpoint_seconds)
+
+    def _shoot(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
+        if not self.engine.is_first:
+            return
+        model = to_model(recipe, inputs)
+        folder = self.folder.stage(stage) / "samples"
+        notes = {"vaegan": f"stage {stage}, {seen} images seen, seed {self.record.config.seed}"}
+        samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
+        with disk_errors(folder):
+            save_png(grid(to_uint8(samples)), folder / f"{seen:09d}.png", notes)
+            if model.has_encoder:
+                images = inputs.heldout(SHOT_PAIRS)
+                pairs = torch.cat([images.cpu(), model.reconstruct(images).cpu()])
+                strip = grid(to_uint8(pairs), columns=len(images))
+                save_png(strip, folder / f"{seen:09d}-reconstructions.png", notes)
+
+    def _draw_summary(self) -> None:
+        """The whole run in one animation and one page of curves."""
+        shots = [path for plan in self.record.plan for path in sample_shots(self.folder.stage(plan.name))]
+        frames: list[Image.Image] = []
+        for path in shots:
+            with Image.open(path) as picture:
+                frames.append(picture.convert("RGB"))
+        if frames:
+            save_animation(frames, self.folder.path / "progress.webp")
+            save_animation(frames, self.folder.path / "progress.gif")
+        for plan in self.record.plan:
+            lines = read_journal(self.folder.stage(plan.name) / "metrics.jsonl")
+            names = dict.fromkeys(name for line in lines for name in line if name not in ("stage", "seen", "seconds"))
+            curves = {
+                name.replace("_", " "): [(line["seen"], line[name]) for line in lines if line.get(name) is not None]
+                for name in names
+            }
+            save_curves(self.folder.stage(plan.name) / "curves.svg", curves, f"{plan.name} of {self.record.source}", "images")
+
+
+def sample_shots(stage_folder: Path) -> list[Path]:
+    """The sample grids of a stage in the order they were drawn."""
+    return sorted(path for path in (stage_folder / "samples").glob("*.png") if path.stem.isdigit())
+
+
+def _handover_sentences(facts: dict[str, Any]) -> list[str]:
+    log = facts.get("handover")
+    if not log:
+        return []
+    sentence = f"Handover: the generator is the VAE's decoder ({log['verified_tensors']} tensors verified equal)"
+    gap = log.get("prior_gap")
+    return [sentence + (f"; prior gap {gap:.4f}." if gap is not None else ".")]

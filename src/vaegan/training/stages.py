@@ -1,0 +1,191 @@
+"""From settings to recipes: builds each stage's networks, takes the steps of the handover, and makes its Model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vaegan.config import TrainConfig
+from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.errors import RequestError
+from vaegan.mixture import fit_mixture
+from vaegan.model import Model, ModelConfig, Networks, set_mixture
+from vaegan.networks import Critic, Decoder, Encoder, check_output_range
+from vaegan.networks.whitening import Whitening
+from vaegan.randomness import keyed_seed
+from vaegan.recipes import handover
+from vaegan.recipes.engine import Trained
+from vaegan.recipes.gan import GAN
+from vaegan.recipes.vae import VAE
+from vaegan.training.engine import Engine
+from vaegan.types import Images
+
+Recipe = VAE | GAN
+
+HELDOUT = 256  # validation images looked at while training
+ENCODED = 10_000  # training images whose posteriors describe the whole set
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage is built from."""
+
+    config: TrainConfig
+    dataset: ImageDataset
+    engine: Engine
+    previous: Model | None
+    """The model this stage grows out of: the stage before, or `--init`."""
+
+    def heldout(self, count: int = HELDOUT) -> Images:
+        """Fixed validation images on the device; training images when there are no validation images."""
+        indices = self.dataset.indices(VALIDATION)
+        if len(indices) == 0:
+            indices = self.dataset.indices(TRAIN)
+        return self.dataset.load(indices[:count]).to(self.engine.device)
+
+    def training_images(self, count: int) -> Images:
+        """Training images spread evenly over the whole set, on the CPU."""
+        indices = self.dataset.indices(TRAIN)
+        return self.dataset.load(indices[:: max(1, len(indices) // count)][:count])
+
+
+def build_vae(inputs: StageInputs, facts: dict[str, Any]) -> VAE:
+    """A VAE with fresh networks, or on those of an earlier model."""
+    config, dataset, previous = inputs.config, inputs.dataset, inputs.previous
+    if previous is None:
+        with _seeded(config.seed, "vae"):
+            encoder = Encoder(config.network, dataset.config.size, dataset.channels)
+            decoder = Decoder(config.network, dataset.config.size, dataset.channels)
+    else:
+        check_fits(previous, config, dataset)
+        if previous.networks.encoder is None:
+            raise RequestError("The --init run has no encoder, so no VAE can grow out of it; start from a run with a VAE.")
+        encoder, decoder = (network.requires_grad_(True).train() for network in (previous.networks.encoder, previous.networks.decoder))
+    facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
+    return VAE(config.vae, encoder, decoder, inputs.engine)
+
+
+def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
+    """A GAN grown out of `inputs.previous` by the steps of the handover, or from scratch without it."""
+    config, dataset, engine, previous = inputs.config, inputs.dataset, inputs.engine, inputs.previous
+    with _seeded(config.seed, "gan"):
+        critic = Critic(config.network, dataset.config.size, dataset.channels)
+        generator = Decoder(config.network, dataset.config.size, dataset.channels)
+    encoder, anchor = None, None
+    if previous is not None:
+        check_fits(previous, config, dataset)
+        generator, encoder, anchor = _hand_over(inputs, previous, generator, critic, facts)
+        anchor = engine.prepare_frozen(anchor)
+    facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
+    return GAN(
+        config.gan,
+        generator,
+        critic,
+        encoder,
+        anchor,
+        inputs.heldout(),
+        engine,
+        flips=dataset.flips,
+        low_precision=engine.precision == "bfloat16",
+    )
+
+
+def _hand_over(
+    inputs: StageInputs, previous: Model, fresh: Decoder, critic: Critic, facts: dict[str, Any]
+) -> tuple[Decoder, Encoder | None, handover.Anchor | None]:
+    steps, networks = inputs.config.handover, previous.networks
+    probe = torch.randn(16, previous.latent_dim, generator=torch.Generator().manual_seed(0)).to(previous.device)
+    if steps.generator == "scratch":
+        return fresh, None, None
+    generator = handover.grow_generator(networks.decoder, probe)
+    log: dict[str, Any] = {"verified_tensors": len(generator.state_dict()), "generator_equals_decoder": True}
+    facts["handover"] = log
+    if networks.encoder is None or networks.whitening is None:
+        return generator, None, None
+
+    whitening: Whitening = networks.whitening
+    if steps.whitening and previous.config.stage == "vae":
+        posterior = previous.posterior(inputs.training_images(ENCODED))
+        generator, whitening = handover.whiten(generator, posterior, probe)
+    if steps.critic == "encoder":
+        handover.grow_critic(networks.encoder, critic)
+    anchor = handover.Anchor(networks.encoder, whitening)
+    anchor.calibrate(inputs.training_images(512).to(previous.device))
+
+    heldout = inputs.heldout(512)
+    posterior = previous.posterior(heldout)
+    noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
+    sampled = whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
+    log["prior_gap"] = handover.prior_gap(generator, sampled, heldout)
+    log["vae_low_pass_error"] = float(handover.low_pass_error(previous.reconstruct(heldout[:HELDOUT]), heldout[:HELDOUT]).mean())
+    encoder = handover.trainable_copy(networks.encoder)
+    return generator, encoder, anchor
+
+
+def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
+    """Refuses to start from a model of other shapes.
+
+    Raises:
+        RequestError: naming the setting that differs.
+    """
+    pairs = {
+        "size": (model.config.size, dataset.config.size),
+        "channels": (model.config.channels, dataset.channels),
+        "network": (model.config.network, config.network),
+    }
+    for name, (has, wants) in pairs.items():
+        if has != wants:
+            raise RequestError(f"The start has {name} {has} but this run has {name} {wants}; they must be the same.")
+
+
+def check_settings(config: TrainConfig) -> None:
+    """Refuses combinations that cannot work, before anything is trained."""
+    if "vae" in config.stages:
+        check_output_range(config.network)
+
+
+BUILDERS = {"vae": build_vae, "gan": build_gan}
+
+
+def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
+    """A Model on the recipe's averaged networks, which it shares."""
+    trained: Trained = recipe.averaged()
+    dataset = inputs.dataset
+    config = ModelConfig(
+        size=dataset.config.size,
+        channels=dataset.channels,
+        stage=recipe.name,
+        network=inputs.config.network,
+        variance=trained.variance,
+        has_encoder=trained.encoder is not None,
+    )
+    with torch.device("meta"):
+        networks = Networks(config)
+    networks.decoder, networks.encoder = trained.decoder, trained.encoder
+    if trained.encoder is not None:
+        latent_dim = config.network.latent_dim
+        networks.whitening = trained.whitening or Whitening(latent_dim)
+        for name in ("mixture_weights", "mixture_means", "mixture_factors"):
+            networks.register_buffer(name, torch.zeros_like(getattr(networks, name), device="cpu"))
+    return Model(config, networks, inputs.engine.device)
+
+
+def finish_model(model: Model, inputs: StageInputs) -> Model:
+    """Adds what is learned once, at the end: the mixture over encoded training images."""
+    if model.has_encoder:
+        set_mixture(model.networks, fit_mixture(model.encode(inputs.training_images(ENCODED)), seed=inputs.config.seed))
+    return model
+
+
+@contextmanager
+def _seeded(seed: int, stage: str) -> Iterator[None]:
+    """Initial weights that depend on the run's seed and the stage's name only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(keyed_seed(seed, "initial weights", stage))
+        yield
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,182 @@
+"""The cache: complete or absent, reused, never trusted when damaged, and nothing left behind by what fails."""
+
+import errno
+import os
+import shutil
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from vaegan.data import DataConfig, cache, default_cache_dir, image_files, open_dataset
+from vaegan.data.cache import CacheWriter
+from vaegan.errors import VaeganError
+
+CONFIG = DataConfig(size=16)
+VALUES = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> Path:
+    np.save(tmp_path / "images.npy", VALUES)
+    return tmp_path / "images.npy"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    (tmp_path / "images").mkdir()
+    for index, values in enumerate(VALUES):
+        Image.fromarray(values).save(tmp_path / "images" / f"{index:02}.bmp")
+    return tmp_path / "images"
+
+
+def kept(place: Path) -> list[Path]:
+    return sorted((place / "images").iterdir()) if (place / "images").exists() else []
+
+
+def test_second_opening_decodes_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, int, int]] = []
+    first = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", progress=lambda *call: calls.append(call))
+    assert calls[-1] == ("preparing images", 80, 80)
+
+    def never(*_: object) -> NoReturn:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(image_files, "decode", never)
+    second = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
+    assert isinstance(second.images, np.memmap)
+    assert np.array_equal(first.images, second.images)
+    for name in ("sides", "contents"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+    for name in ("names", "skipped", "notes", "fingerprint", "label_words"):
+        assert getattr(first, name) == getattr(second, name)
+    # what does not touch the pixels shares the cache
+    assert not open_dataset(folder, DataConfig(size=16, flip="off"), cache_dir=tmp_path / "c").flips
+    assert len(kept(tmp_path / "c")) == 1
+
+
+def test_changed_sources_and_preparations_are_prepared_anew(folder: Path, tmp_path: Path) -> None:
+    first = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
+    os.utime(folder / "00.bmp", ns=(0, 0))
+    touched = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
+    assert touched.fingerprint == first.fingerprint  # of content, not of time
+    (folder / "00.bmp").unlink()
+    fewer = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
+    other = open_dataset(folder, DataConfig(size=16, fit="pad"), cache_dir=tmp_path / "c")
+    assert len({first.fingerprint, fewer.fingerprint, other.fingerprint}) == 3
+    assert len(kept(tmp_path / "c")) == 4
+
+
+@pytest.mark.parametrize("file", ["images.bin", "table.npz", "record.json"])
+@pytest.mark.parametrize("damage", ["missing", "short", "other"])
+def test_damaged_cache_is_built_again(array: Path, tmp_path: Path, file: str, damage: str) -> None:
+    open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    path = kept(tmp_path / "c")[0] / file
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(data[: len(data) // 2] if damage == "short" else b"[]")
+    assert np.array_equal(open_dataset(array, CONFIG, cache_dir=tmp_path / "c").images, VALUES)
+    assert len(kept(tmp_path / "c")) == 1
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
+def test_interrupted_build_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def interrupt(*_: object) -> NoReturn:
+        raise stop
+
+    with pytest.raises(stop):
+        open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", progress=interrupt)
+    assert kept(tmp_path / "c") == []
+    assert threading.active_count() == 1
+
+
+def test_leftovers_of_killed_builds_are_removed_when_old(array: Path, tmp_path: Path) -> None:
+    killed, running = tmp_path / "c" / "images" / ".building-a", tmp_path / "c" / "images" / ".building-b"
+    for left in (killed, running):
+        left.mkdir(parents=True)
+        (left / "images.bin").write_bytes(b"x")
+    old = time.time() - 7200
+    for path in (killed, killed / "images.bin", running):
+        os.utime(path, (old, old))
+    open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    assert not killed.exists()
+    assert running.exists()  # its file is fresh
+
+
+def test_full_disk_is_seen_before_anything_is_written(
+    array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 1000))
+    with pytest.raises(VaeganError, match=r"Not enough disk space.*MB are needed in .*VAEGAN_CACHE") as caught:
+        open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+    assert kept(tmp_path / "c") == []
+
+
+def test_disk_that_fills_while_writing(array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CacheWriter, "add", full)
+    with pytest.raises(VaeganError, match="Not enough disk space"):
+        open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    assert kept(tmp_path / "c") == []
+
+
+def test_cache_that_cannot_be_written_says_what_to_do(array: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(VaeganError, match="VAEGAN_CACHE"):
+        open_dataset(array, CONFIG, cache_dir=tmp_path / "file")
+
+
+def test_builders_at_once_leave_one_whole_cache(folder: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from vaegan.data import *; d = open_dataset(sys.argv[1], DataConfig(size=16)); "
+        "print(d.fingerprint, int(d.images.sum()))"
+    )
+    environment = {**os.environ, "VAEGAN_CACHE": str(tmp_path / "c"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(folder)], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = {process.communicate()[0] for process in running}
+    assert len(said) == 1
+    assert str(VALUES.sum()) in said.pop()
+    assert len(kept(tmp_path / "c")) == 1
+
+
+def test_losing_builder_uses_the_winners_work(array: Path, tmp_path: Path) -> None:
+    def other_finishes_first(_what: str, _done: int, _total: int) -> None:
+        open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+
+    dataset = open_dataset(array, CONFIG, cache_dir=tmp_path / "c", progress=other_finishes_first)
+    assert np.array_equal(dataset.images, VALUES)
+    assert len(kept(tmp_path / "c")) == 1
+
+
+def test_default_place_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path / "mine"))
+    assert default_cache_dir() == tmp_path / "mine"
+    monkeypatch.delenv("VAEGAN_CACHE")
+    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "vaegan"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert default_cache_dir() == tmp_path / ".cache" / "vaegan"
+    monkeypatch.setattr(cache.sys, "platform", "darwin")
+    assert default_cache_dir() == tmp_path / "Library" / "Caches" / "vaegan"

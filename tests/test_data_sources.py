@@ -1,0 +1,431 @@
+"""Every place images come from: folders, archives, IDX, NumPy files, drawn faces; and what may be wrong with each."""
+
+import bz2
+import gzip
+import io
+import os
+import struct
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaegan.data import TEST, DataConfig, ImageDataset, archives, idx, image_files, open_dataset
+from vaegan.errors import DataError, VaeganError
+
+COUNT = 70
+CONFIG = DataConfig(size=16)
+PIXELS = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8)
+GREY = np.ascontiguousarray(PIXELS[..., 0])
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def fill(folder: Path, count: int = COUNT) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        (folder / f"{index:03}.png").write_bytes(png(PIXELS[index]))
+    return folder
+
+
+def fill_zip(path: Path, more: dict[str, bytes] | None = None) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for index in range(COUNT):
+            file.writestr(f"inside/{index:03}.png", png(PIXELS[index]))
+        for name, data in (more or {}).items():
+            file.writestr(name, data)
+    return path
+
+
+@pytest.fixture
+def open_here(tmp_path: Path) -> Callable[..., ImageDataset]:
+    """Opens a source with a cache of the test's own."""
+
+    def opened(source: str | Path, config: DataConfig = CONFIG, **more: object) -> ImageDataset:
+        return open_dataset(source, config, cache_dir=tmp_path / "cache", **more)  # pyright: ignore[reportArgumentType]
+
+    return opened
+
+
+def test_folder_is_searched_recursively_and_sorted(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    root = fill(tmp_path / "images")
+    (root / "deep" / "deeper").mkdir(parents=True)
+    (root / "000.png").rename(root / "deep" / "deeper" / "z.png")
+    dataset = open_here(root)
+    assert list(dataset.names) == [*(f"{index:03}.png" for index in range(1, COUNT)), "deep/deeper/z.png"]
+    assert np.array_equal(dataset.images[:-1], PIXELS[1:])
+    assert np.array_equal(dataset.images[-1], PIXELS[0])
+
+
+def test_hidden_files_are_ignored_and_others_are_listed_with_reasons(
+    tmp_path: Path, open_here: Callable[..., ImageDataset]
+) -> None:
+    root = fill(tmp_path / "images")
+    for name in (".DS_Store", "__MACOSX/._000.png", ".git/x.png", "about.txt", "list.csv", "fake.jpg", "empty.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"" if name == "empty.png" else b"some text")
+    dataset = open_here(root)
+    assert len(dataset) == COUNT
+    assert {one.name for one in dataset.skipped} == {"about.txt", "list.csv", "fake.jpg", "empty.png"}
+    dataset.write_skipped(tmp_path / "skipped.csv")
+    lines = (tmp_path / "skipped.csv").read_text().splitlines()
+    assert lines[0] == "name,reason"
+    assert "about.txt,not an image" in lines
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes need rights there")
+def test_links_in_circles_broken_links_and_pipes_do_no_harm(
+    tmp_path: Path, open_here: Callable[..., ImageDataset]
+) -> None:
+    root = fill(tmp_path / "images")
+    (root / "circle").symlink_to(root)
+    (root / "broken.png").symlink_to(tmp_path / "nowhere")
+    (root / "self.png").symlink_to(root / "self.png")
+    os.mkfifo(root / "pipe.png")
+    dataset = open_here(root)
+    assert len(dataset) == COUNT
+    assert {one.name: one.reason for one in dataset.skipped} == {
+        "broken.png": "broken link",
+        "self.png": "broken link",
+        "pipe.png": "not a regular file",
+    }
+
+
+def test_zip_and_tars_hold_what_the_folder_holds(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    root = fill(tmp_path / "images")
+    fill_zip(tmp_path / "images.zip", {"__MACOSX/._a.png": b"x", "readme.txt": b"x", "inner.zip": b"PK"})
+    sources = [tmp_path / "images.zip"]
+    for mode in ("", "gz", "bz2", "xz"):
+        sources.append(tmp_path / f"images.tar.{mode or 'plain'}")
+        with tarfile.open(sources[-1], f"w:{mode}") as tar:
+            tar.add(root, "inside")
+    expected = open_here(root)
+    for source in sources:
+        dataset = open_here(source)
+        order = np.argsort(dataset.names)
+        assert np.array_equal(dataset.images[order], PIXELS), source
+        assert dataset.fingerprint == expected.fingerprint, source
+        assert len(dataset.labels) == 0
+    assert {one.name for one in open_here(sources[0]).skipped} == {"readme.txt", "inner.zip"}
+
+
+def test_sub_folders_become_classes(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    root = tmp_path / "images"
+    fill(root / "a" / "dog")
+    for index in range(30):
+        (root / "a" / "dog" / f"{index:03}.png").rename(fill(root / "a" / "cat", 0) / f"{index:03}.png")
+    (root / "a" / "words").mkdir()
+    (root / "a" / "words" / "list.txt").write_text("no image")
+    dataset = open_here(root)
+    assert dataset.label_words["class"] == ("cat", "dog")
+    assert dataset.labels["class"].tolist() == [0.0] * 30 + [1.0] * 40
+    assert dataset.labels["class"].dtype == np.float32
+    assert "cat (30), dog (40)" in " ".join(dataset.notes)
+
+
+def test_images_beside_sub_folders_get_a_word_too() -> None:
+    labels = image_files.labels_from_folders(["x.png", "cat/x.png", "cat/small/x.png"])
+    assert labels.words["class"] == (".", "cat", "cat/small")
+    assert not image_files.labels_from_folders(["cat/x.png", "cat/y.png"]).values
+
+
+def test_archive_members_are_read_within_bounds(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.data.decoding.MAX_FILE_BYTES", 2**20)
+    path = fill_zip(tmp_path / "bomb.zip", {"honest.png": b"\0" * (2**20 + 1), "forged.png": b"\0" * 2**22})
+    data = bytearray(path.read_bytes())
+    start = data.rindex(b"forged.png") - 46  # its record in the central directory
+    assert data[start : start + 4] == b"PK\1\2"
+    data[start + 24 : start + 28] = struct.pack("<I", 100)
+    path.write_bytes(data)
+    dataset = open_here(path)
+    reasons = {one.name: one.reason for one in dataset.skipped}
+    assert reasons["honest.png"].startswith("too large")
+    assert "forged.png" in reasons
+
+
+def test_reads_stop_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "MAX_FILE_BYTES", 10)
+    assert len(image_files.read_bounded(io.BytesIO(b"x" * 99))) == 11
+
+
+def test_encrypted_and_damaged_members_are_skipped(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    path = fill_zip(tmp_path / "images.zip", {"locked.png": png(PIXELS[0]), "torn.png": png(PIXELS[1])})
+    data = bytearray(path.read_bytes())
+    for at in (data.index(b"locked.png") - 24, data.rindex(b"locked.png") - 38):
+        data[at] |= 1
+    data[data.index(b"torn.png") + 60] ^= 0xFF
+    path.write_bytes(data)
+    reasons = {one.name: one.reason for one in open_here(path).skipped}
+    assert reasons["locked.png"] == "encrypted"
+    assert reasons["torn.png"].startswith("cannot be unpacked")
+
+
+def test_tar_bomb_is_refused_before_it_is_unpacked(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_ALWAYS_ALLOWED", 2**20)
+    path = tmp_path / "bomb.tar.gz"
+    member = tarfile.TarInfo("huge.png")
+    member.size = 2**40
+    with gzip.open(path, "wb") as file:
+        file.write(member.tobuf() + b"\0" * 2**20)
+    with pytest.raises(DataError, match="times its size"):
+        open_here(path)
+
+
+def test_tar_header_cannot_ask_for_memory(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    member = tarfile.TarInfo("x")
+    member.type, member.size = tarfile.XHDTYPE, 2**33
+    path = tmp_path / "forged.tar"
+    path.write_bytes(member.tobuf() + b"\0" * 4096)
+    with pytest.raises(DataError):
+        open_here(path)
+
+
+def test_truncated_archives_are_one_clear_line(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    fill_zip(tmp_path / "images.zip")
+    with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as tar:
+        tar.add(fill(tmp_path / "images"), "inside")
+    for name in ("images.zip", "images.tar.gz"):
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) * 2 // 3])
+        with pytest.raises(DataError) as caught:
+            open_here(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache" / "images").glob("*"))
+
+
+def write_idx(path: Path, values: np.ndarray, packed: bool = False) -> Path:
+    data = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.tobytes()
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_pair_keeps_its_test_side_labels_and_every_pixel(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], packed: bool
+) -> None:
+    end = ".gz" if packed else ""
+    classes = (np.arange(COUNT) % 3 + 5).astype(np.uint8)
+    write_idx(tmp_path / "d" / f"train-images-idx3-ubyte{end}", GREY[:50], packed)
+    write_idx(tmp_path / "d" / f"train-labels-idx1-ubyte{end}", classes[:50], packed)
+    write_idx(tmp_path / "d" / f"t10k-images-idx3-ubyte{end}", GREY[50:], packed)
+    write_idx(tmp_path / "d" / f"t10k-labels-idx1-ubyte{end}", classes[50:], packed)
+    dataset = open_here(tmp_path / "d")
+    assert dataset.images.shape == (COUNT, 16, 16, 1)
+    assert np.array_equal(dataset.images[..., 0], GREY)
+    assert dataset.indices(TEST).tolist() == list(range(50, COUNT))
+    words = dataset.label_words["class"]
+    assert [int(words[int(code)]) for code in dataset.labels["class"]] == classes.tolist()
+    assert not dataset.flips
+    assert open_here(tmp_path / "d", DataConfig(size=16, flip="on")).flips
+
+
+def test_idx_file_alone_is_divided_as_any_other(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    many = np.random.default_rng(1).integers(0, 256, (2000, 16, 16), dtype=np.uint8)
+    dataset = open_here(write_idx(tmp_path / "t10k-images.idx3-ubyte", many))
+    assert 50 < len(dataset.indices(TEST)) < 150
+    assert dataset.labels == {}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_header_is_checked_before_memory_is_taken(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], packed: bool
+) -> None:
+    data = struct.pack(">BBBBIII", 0, 0, 8, 3, 2**31, 2**12, 2**12) + b"\0" * 5000
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    with pytest.raises(DataError, match="claims"):
+        open_here(path)
+
+
+def test_idx_damage_is_one_clear_line(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    path = write_idx(tmp_path / "d" / "train-images-idx3-ubyte.gz", GREY, packed=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="damaged"):
+        open_here(tmp_path / "d")
+    path.write_bytes(whole)
+    write_idx(tmp_path / "d" / "train-labels-idx1-ubyte", np.zeros(3, np.uint8))
+    with pytest.raises(DataError, match="labels"):
+        open_here(tmp_path / "d")
+    write_idx(tmp_path / "d" / "other-images-idx3-ubyte", GREY)
+    with pytest.raises(DataError, match="several IDX"):
+        open_here(tmp_path / "d")
+
+
+@pytest.mark.parametrize("shape", [(COUNT, 16, 16), (COUNT, 16, 16, 1), (COUNT, 16, 16, 3), (COUNT, 16, 16, 4)])
+def test_numpy_arrays_come_through_unchanged(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], shape: tuple[int, ...]
+) -> None:
+    values = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    if shape[-1] == 4:
+        values[..., 3] = 255
+    np.save(tmp_path / "a.npy", values)
+    np.savez_compressed(tmp_path / "b.npz", pictures=values, labels=np.arange(COUNT) // 35)
+    expected = values.reshape(COUNT, 16, 16, -1)[..., :3]
+    plain, packed = open_here(tmp_path / "a.npy"), open_here(tmp_path / "b.npz")
+    assert np.array_equal(plain.images, expected)
+    assert np.array_equal(packed.images, expected)
+    assert plain.labels == {}
+    assert packed.labels["class"].tolist() == [0.0] * 35 + [1.0] * 35
+    assert plain.flips
+
+
+def objects() -> np.ndarray:
+    return np.array([{"a": 1}] * COUNT, dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (GREY.astype(np.float32), "not uint8"),
+        (objects(), "not uint8"),
+        (np.asfortranarray(GREY), "column by column"),
+        (np.moveaxis(PIXELS, 3, 1).copy(), "channels to the end"),
+        (GREY[0], "needed is"),
+        (GREY[:0], "needed is"),
+        (GREY[:10], "only 10 usable"),
+    ],
+)
+def test_unusable_arrays_say_what_to_do(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], values: np.ndarray, said: str
+) -> None:
+    np.save(tmp_path / "a.npy", values, allow_pickle=True)
+    with pytest.raises(DataError, match=said):
+        open_here(tmp_path / "a.npy")
+
+
+def test_numpy_headers_are_checked_against_the_file(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, GREY)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"(70,", b"(7000000000,".ljust(4))[: len(data)])
+    with pytest.raises(DataError, match="damaged"):
+        open_here(path)
+    path.write_bytes(data[:-100])
+    with pytest.raises(DataError, match="damaged"):
+        open_here(path)
+    path.write_bytes(b"no array")
+    with pytest.raises(DataError, match="damaged"):
+        open_here(path)
+    np.savez(tmp_path / "b.npz", a=GREY, b=GREY)
+    with pytest.raises(DataError, match="not exactly one"):
+        open_here(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz", images=GREY, labels=np.arange(3))
+    with pytest.raises(DataError, match="whole numbers"):
+        open_here(tmp_path / "c.npz")
+    (tmp_path / "d.npz").write_bytes(b"PK no zip")
+    with pytest.raises(DataError, match="damaged"):
+        open_here(tmp_path / "d.npz")
+
+
+def test_one_coloured_image_makes_all_three_channels(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    root = fill(tmp_path / "images", 0)
+    for index in range(COUNT):
+        (root / f"{index:03}.png").write_bytes(png(PIXELS[index] if index == COUNT - 1 else GREY[index]))
+    dataset = open_here(root)
+    assert dataset.images.shape == (COUNT, 16, 16, 3)
+    assert np.array_equal(dataset.images[:-1], np.repeat(GREY[:-1, ..., None], 3, axis=3))
+    assert np.array_equal(dataset.images[-1], PIXELS[-1])
+    (root / f"{COUNT - 1:03}.png").write_bytes(png(GREY[-1]))
+    assert open_here(root).channels == 1
+    assert open_here(root, DataConfig(size=16, channels="3")).channels == 3
+
+
+def test_faces_are_drawn_with_their_factors(open_here: Callable[..., ImageDataset]) -> None:
+    faces, fewer = open_here("faces:80"), open_here("faces:64")
+    assert faces.images.shape == (80, 16, 16, 3)
+    assert np.array_equal(faces.images[:64], fewer.images)
+    assert np.array_equal(faces.contents[:64], fewer.contents)
+    assert faces.labels.keys() >= {"smile", "glasses", "hair_colour"}
+    assert all(len(values) == 80 and values.dtype == np.float32 for values in faces.labels.values())
+    assert set(faces.label_words) < set(faces.labels)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "hidden only", "few", "text", "one image", "empty zip", "bz2"])
+def test_unusable_sources_are_one_clear_line_and_leave_nothing(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], kind: str
+) -> None:
+    path = tmp_path / "source"
+    if kind in ("empty", "hidden only", "few"):
+        fill(path, 5 if kind == "few" else 0)
+    if kind == "hidden only":
+        (path / ".DS_Store").write_bytes(b"x")
+    if kind in ("text", "one image"):
+        path.write_bytes(b"text" if kind == "text" else png(PIXELS[0]))
+    if kind == "empty zip":
+        zipfile.ZipFile(path, "w").close()
+    if kind == "bz2":
+        path.write_bytes(bz2.compress(b"no tar"))
+    with pytest.raises(DataError) as caught:
+        open_here(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert caught.value.exit_code == 2
+    assert not list((tmp_path / "cache").rglob("*.bin"))
+
+
+def test_skipped_files_are_explained_when_too_few_remain(
+    tmp_path: Path, open_here: Callable[..., ImageDataset]
+) -> None:
+    root = fill(tmp_path / "images", 10)
+    (root / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"only 10 usable images.*1 files were skipped: 1 not an image"):
+        open_here(root)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom permissions bind")
+def test_folder_without_permission(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    root = fill(tmp_path / "images", 1)
+    root.chmod(0)
+    try:
+        with pytest.raises(VaeganError, match="permission"):
+            open_here(root)
+    finally:
+        root.chmod(0o755)
+
+
+def test_idx_pattern_takes_the_usual_names() -> None:
+    for name in ("train-images-idx3-ubyte", "t10k-images.idx3-ubyte.gz", "emnist-letters-train-images-idx3-ubyte.gz"):
+        assert idx._IDX_IMAGES.search(name)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("name", "count"), [("anime-faces.zip", 8300), ("landscapes.zip", 450), ("smiles.zip", 13165)])
+def test_real_archives_open_whole(
+    open_here: Callable[..., ImageDataset], repository: Path, name: str, count: int
+) -> None:
+    path = Path(os.environ.get("VAEGAN_REAL_DATA") or repository.parent / "shared" / "data") / name
+    if not path.exists():
+        pytest.skip("the real images are not here")
+    dataset = open_here(path)
+    assert (len(dataset), dataset.skipped) == (count, ())
+
+
+@pytest.mark.real
+def test_hostile_files_among_good_ones(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], repository: Path
+) -> None:
+    hostile = Path(os.environ.get("VAEGAN_REAL_DATA") or repository.parent / "shared" / "data") / "hostile"
+    if not hostile.exists():
+        pytest.skip("the real images are not here")
+    root = fill(tmp_path / "images")
+    for file in hostile.iterdir():
+        (root / f"hostile {file.name}").write_bytes(file.read_bytes())
+    dataset = open_here(root)
+    assert len(dataset) + len(dataset.skipped) == COUNT + 121
+    assert len(dataset) > COUNT + 40

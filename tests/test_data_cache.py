@@ -112,9 +112,7 @@ def test_leftovers_of_killed_builds_are_removed_when_old(array: Path, tmp_path: 
     assert running.exists()  # its file is fresh
 
 
-def test_full_disk_is_seen_before_anything_is_written(
-    array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_seen_before_anything_is_written(array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 1000))
     with pytest.raises(VaeganError, match=r"Not enough disk space.*MB are needed in .*VAEGAN_CACHE") as caught:

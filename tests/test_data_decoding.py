@@ -152,9 +152,7 @@ def test_numbers_that_are_none_are_refused() -> None:
 def test_first_frame_is_taken() -> None:
     second = Image.new("RGB", (SIZE, SIZE), "red")
     for kind in ("GIF", "TIFF", "WEBP", "PNG"):
-        data = saved(
-            picture(), kind, save_all=True, append_images=[second], **({"lossless": True} if kind == "WEBP" else {})
-        )
+        data = saved(picture(), kind, save_all=True, append_images=[second], **({"lossless": True} if kind == "WEBP" else {}))
         result = decoded(data)
         assert difference(result.pixels, picture()) < 30, kind
         assert result.traits == ("frames",), kind
@@ -220,12 +218,7 @@ def bomb(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 9999))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9999)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("side", [10_001, 20_000, 2_000_000])

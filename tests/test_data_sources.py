@@ -83,9 +83,7 @@ def test_hidden_files_are_ignored_and_others_are_listed_with_reasons(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes need rights there")
-def test_links_in_circles_broken_links_and_pipes_do_no_harm(
-    tmp_path: Path, open_here: Callable[..., ImageDataset]
-) -> None:
+def test_links_in_circles_broken_links_and_pipes_do_no_harm(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
     root = fill(tmp_path / "images")
     (root / "circle").symlink_to(root)
     (root / "broken.png").symlink_to(tmp_path / "nowhere")
@@ -379,9 +377,7 @@ def test_unusable_sources_are_one_clear_line_and_leave_nothing(
     assert not list((tmp_path / "cache").rglob("*.bin"))
 
 
-def test_skipped_files_are_explained_when_too_few_remain(
-    tmp_path: Path, open_here: Callable[..., ImageDataset]
-) -> None:
+def test_skipped_files_are_explained_when_too_few_remain(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
     root = fill(tmp_path / "images", 10)
     (root / "a.txt").write_text("x")
     with pytest.raises(DataError, match=r"only 10 usable images.*1 files were skipped: 1 not an image"):
@@ -406,9 +402,7 @@ def test_idx_pattern_takes_the_usual_names() -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize(("name", "count"), [("anime-faces.zip", 8300), ("landscapes.zip", 450), ("smiles.zip", 13165)])
-def test_real_archives_open_whole(
-    open_here: Callable[..., ImageDataset], repository: Path, name: str, count: int
-) -> None:
+def test_real_archives_open_whole(open_here: Callable[..., ImageDataset], repository: Path, name: str, count: int) -> None:
     path = Path(os.environ.get("VAEGAN_REAL_DATA") or repository.parent / "shared" / "data") / name
     if not path.exists():
         pytest.skip("the real images are not here")
@@ -417,9 +411,7 @@ def test_real_archives_open_whole(
 
 
 @pytest.mark.real
-def test_hostile_files_among_good_ones(
-    tmp_path: Path, open_here: Callable[..., ImageDataset], repository: Path
-) -> None:
+def test_hostile_files_among_good_ones(tmp_path: Path, open_here: Callable[..., ImageDataset], repository: Path) -> None:
     hostile = Path(os.environ.get("VAEGAN_REAL_DATA") or repository.parent / "shared" / "data") / "hostile"
     if not hostile.exists():
         pytest.skip("the real images are not here")

@@ -124,9 +124,7 @@ def test_the_smile_moves_the_mouth_and_nothing_else() -> None:
 
 def test_a_smile_has_its_corners_up_and_a_frown_down() -> None:
     faces = plain_faces(16)
-    faces = replace(
-        faces, mouth_open=constant(faces, 0), lips=constant(faces, 0), skin_rgb=np.ones_like(faces.skin_rgb)
-    )
+    faces = replace(faces, mouth_open=constant(faces, 0), lips=constant(faces, 0), skin_rgb=np.ones_like(faces.skin_rgb))
     for smile, sign in ((0.8, 1), (-0.8, -1)):
         dark = render(replace(faces, smile=constant(faces, smile)), 128).astype(float).mean(axis=3) < 130
         across, down, _ = mouth_place(faces)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vaegan.config import TrainConfig, load_preset
 from vaegan.data import ImageDataset, open_dataset
@@ -65,13 +66,14 @@ def train(
     start = load(init, stage=config.init_stage) if init is not None else None
     engine = Engine(config.device, config.seed)
     dataset = _open_everywhere(engine, data, config, preparing)
-    listener = Listener(progress or (lambda _: None), say or (lambda _: None), cancel or (lambda: False))
-    if engine.is_first:
-        for sentence in (*dataset.notes, *dataset.warnings):
-            listener.say(sentence)
+    listener = _listener(engine, progress, say, cancel)
+    for sentence in (*dataset.notes, *dataset.warnings):
+        listener.say(sentence)
 
     source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-    folder = RunFolder(Path(engine.share(str(new_run_folder(Path(out) if out else None, source).path) if engine.is_first else "")))
+    # The first process chooses the folder, so that all of them mean the same.
+    chosen = str(new_run_folder(Path(out) if out else None, source).path) if engine.is_first else ""
+    folder = RunFolder(Path(engine.share(chosen)))
     record = RunRecord(
         source=source,
         config=config,
@@ -80,7 +82,7 @@ def train(
         init=None if init is None else str(Path(init).absolute()),
         fingerprint=dataset.fingerprint,
         precision=None,
-        facts={"data": {"images": len(dataset.images), "notes": list(dataset.notes), "warnings": list(dataset.warnings), "skipped": len(dataset.skipped)}},
+        facts={"data": _data_facts(dataset)},
     )
     if engine.is_first:
         folder.write(record)
@@ -131,7 +133,7 @@ def resume(
             f"The images in {record.source} have changed since {run} began. Start a new run from it: "
             f"vaegan train {record.source} --init {run}"
         )
-    listener = Listener(progress or (lambda _: None), say or (lambda _: None), cancel or (lambda: False))
+    listener = _listener(engine, progress, say, cancel)
     Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
     return folder
 
@@ -159,6 +161,27 @@ def load(path: str | Path, stage: str | None = None, device: str = "cpu") -> Mod
     return Model.from_pretrained(folder.model(stage or there[0]), device)
 
 
+def _listener(
+    engine: Engine,
+    progress: Callable[[Progress], None] | None,
+    say: Callable[[str], None] | None,
+    cancel: Callable[[], bool] | None,
+) -> Listener:
+    """Everybody may be told to stop; only the first process tells."""
+    told, said = (progress, say) if engine.is_first else (None, None)
+    return Listener(told or (lambda _: None), said or (lambda _: None), cancel or (lambda: False))
+
+
+def _data_facts(dataset: ImageDataset) -> dict[str, Any]:
+    return {
+        "images": len(dataset),
+        "channels": dataset.channels,
+        "skipped": len(dataset.skipped),
+        "notes": list(dataset.notes),
+        "warnings": list(dataset.warnings),
+    }
+
+
 def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
     stages = config.stages
     if images is None:
@@ -176,8 +199,8 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     last = record.plan[-1]
     if minutes is None and images is None:
         return record
-    facts = record.facts | {last.name: {name: value for name, value in record.facts.get(last.name, {}).items() if name != "finished"}}
-    record = replace(record, facts=facts, status="training")
+    stage_facts = {name: value for name, value in record.facts.get(last.name, {}).items() if name != "finished"}
+    record = replace(record, facts=record.facts | {last.name: stage_facts}, status="training")
     if minutes is not None:
         plan = (*record.plan[:-1], StagePlan(last.name, None))
         return replace(record, plan=plan, seconds_target=record.spent_seconds + 60 * minutes)
@@ -195,9 +218,7 @@ def _check_positive(minutes: float | None, images: int | None) -> None:
         raise RequestError(f"--images {images} is no training; give a positive number.")
 
 
-def _open_everywhere(
-    engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None
-) -> ImageDataset:
+def _open_everywhere(engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None) -> ImageDataset:
     """The first process decodes, the others then find the cache; its error becomes everybody's."""
     dataset, error = None, None
     if engine.is_first:

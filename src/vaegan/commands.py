@@ -29,7 +29,7 @@ from vaegan.config import (
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
-    from vaegan.console import Console
+    pass
 
 Stage = Literal["vae", "gan"]
 
@@ -205,7 +205,7 @@ def _value_of(option: str, rest: list[str]) -> str | None:
 
 
 def train(request: Train) -> None:
-    """vaegan train."""
+    """Vaegan train."""
     from vaegan import api
     from vaegan.console import Console
 
@@ -266,16 +266,18 @@ def _stoppable() -> Generator[Callable[[], bool]]:
 
 
 def preview(request: Preview) -> None:
-    """vaegan preview."""
+    """Vaegan preview."""
     from vaegan.console import Console
     from vaegan.data import open_dataset
     from vaegan.pictures import save_png
-    from vaegan.preview import contact_sheet, estimate, summary
+    from vaegan.describe import measure_speed
+    from vaegan.preview import contact_sheet, summary
 
     console = Console(quiet=request.json)
     dataset = open_dataset(request.source, request.data, progress=console.preparing)
     save_png(contact_sheet(dataset), request.out)
-    facts = summary(dataset) | {"estimate": estimate(dataset), "sheet": str(request.out)}
+    speed = measure_speed(load_preset("tiny").network, dataset.config.size, dataset.channels)
+    facts = summary(dataset) | {"images_per_second": speed, "sheet": str(request.out)}
     if request.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -283,7 +285,7 @@ def preview(request: Preview) -> None:
 
 
 def sample(request: Sample) -> None:
-    """vaegan sample."""
+    """Vaegan sample."""
     from vaegan import api
     from vaegan.data import to_uint8
     from vaegan.pictures import grid, save_png, to_picture
@@ -299,11 +301,15 @@ def sample(request: Sample) -> None:
         for index, image in enumerate(pixels):
             save_png(to_picture(image), request.out / f"{index:05d}.png", notes | {"index": str(index)})
     facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage}
-    _report(facts, f"{request.n} images of the {model.config.stage.upper()}, seed {request.seed}: {request.out}", request.json)
+    _report(
+        facts,
+        f"{request.n} images of the {model.config.stage.upper()}, seed {request.seed}: {request.out}",
+        request.json,
+    )
 
 
 def reconstruct(request: Reconstruct) -> None:
-    """vaegan reconstruct."""
+    """Vaegan reconstruct."""
     import torch
 
     from vaegan import api
@@ -323,12 +329,12 @@ def reconstruct(request: Reconstruct) -> None:
         "stage": model.config.stage,
         "mean_squared_error": {str(path): round(float(error), 5) for path, error in zip(request.images, errors, strict=True)},
     }
-    words = f"Originals above, reconstructions by the {model.config.stage.upper()} below: {request.out} (mean squared error {float(errors.mean()):.4f} on [-1, 1])"
-    _report(facts, words, request.json)
+    words = f"Originals above, what the {model.config.stage.upper()} keeps of them below: {request.out}"
+    _report(facts, f"{words} (mean squared error {float(errors.mean()):.4f} on [-1, 1])", request.json)
 
 
 def info(request: Info) -> None:
-    """vaegan info."""
+    """Vaegan info."""
     from vaegan.console import Console
     from vaegan.describe import describe
 
@@ -340,7 +346,7 @@ def info(request: Info) -> None:
 
 
 def doctor(request: Doctor) -> None:
-    """vaegan doctor."""
+    """Vaegan doctor."""
     from vaegan.console import Console
     from vaegan.doctor import examine
 

@@ -210,7 +210,7 @@ def load_preset(name: str) -> TrainConfig:
     """
     if name not in PRESETS:
         raise RequestError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
-    text = resources.files("vaegan.presets").joinpath(f"{name}.toml").read_text("utf-8")
+    text = resources.files("vaegan").joinpath("presets", f"{name}.toml").read_text("utf-8")
     return from_dictionary(TrainConfig, _settings_part(tomllib.loads(text)), f"preset {name}")
 
 

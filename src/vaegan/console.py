@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
-from vaegan.config import TrainConfig
+from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
+from vaegan.training.engine import is_first_process
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
 
@@ -31,7 +33,7 @@ class Console:
 
     def __init__(self, quiet: bool = False) -> None:
         """Args: quiet: for --json, where only JSON may be printed."""
-        self._terminal = Terminal(quiet=quiet, highlight=False, soft_wrap=True)
+        self._terminal = Terminal(quiet=quiet or not is_first_process(), highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._doing = ""
@@ -100,7 +102,9 @@ class Console:
         budget = f"{images:,} images" if images else f"{minutes or 4:g} minutes"
         self.say(f"Would train {' then '.join(stage.upper() for stage in config.stages)} on {source} for {budget}.")
         for name, cost in network_costs(config.network, config.data.size, 3).items():
-            self.say(f"  {name:8} {cost['parameters'] / 1e6:.2f} M parameters, {cost['multiply_adds'] / 1e6:.0f} M multiply-adds an image")
+            millions = {key: value / 1e6 for key, value in cost.items()}
+            sizes = f"{millions['parameters']:.2f} M parameters, {millions['multiply_adds']:.0f} M multiply-adds an image"
+            self.say(f"  {name:8} {sizes}")
         self.say("Nothing was trained. All settings: add --json.")
 
     def finished(self, folder: RunFolder, as_json: bool) -> None:
@@ -108,8 +112,9 @@ class Console:
         self.close()
         record = folder.read()
         stages = [plan.name for plan in record.plan]
-        if as_json:
+        if as_json and is_first_process():
             print(json.dumps({"run": str(folder.path), "stages": stages, "facts": record.facts}, indent=2))
+        if as_json:
             return
         path = folder.path
         seen = ", ".join(f"{name.upper()} {record.facts[name].get('images', 0):,} images" for name in stages)
@@ -127,10 +132,17 @@ class Console:
 
     def preview(self, dataset: ImageDataset, facts: dict[str, Any], out: Path) -> None:
         """The counts of a data set, and where its contact sheet is."""
+        hidden = ("images_per_second", "sheet", "notes", "warnings")
+        self._terminal.print(_table({name: value for name, value in facts.items() if name not in hidden}))
         for sentence in (*dataset.notes, *dataset.warnings):
             self.say(sentence)
-        self._terminal.print(_table({name: value for name, value in facts.items() if name not in ("estimate", "sheet")}))
-        self.say(facts["estimate"])
+        speed, budget = facts["images_per_second"], Budget()
+        vae = 240 * budget.vae_share_of_time * speed["vae"]
+        gan = 240 * (1 - budget.vae_share_of_time) * speed["gan"]
+        self.say(
+            f"On this machine 4 minutes of training with the preset tiny show the VAE about {vae:,.0f} images and the GAN about "
+            f"{gan:,.0f}: every image {(vae + gan) / max(1, facts['sides']['train']):.1f} times."
+        )
         self.say(f"What training will see: {out}")
 
     def info(self, facts: dict[str, Any]) -> None:

@@ -42,7 +42,8 @@ def examine() -> dict[str, Any]:
             facts["problems"].append(f"only {value:.1f} GB free ({name}); free some space or set VAEGAN_CACHE elsewhere.")
     if device.type == "cpu" and max(rates.values()) < SLOW_GFLOPS:
         facts["problems"].append(
-            f"convolutions run at {max(rates.values()):.0f} GFLOP/s, slower than a laptop: close other programs, or plan more minutes."
+            f"convolutions run at {max(rates.values()):.0f} GFLOP/s, slower than a laptop: "
+            "close other programs, or plan more minutes."
         )
     return facts
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -150,9 +150,7 @@ class Model:
         return torch.cat(blocks)[:count] if blocks else torch.zeros(0, self.latent_dim)
 
     @torch.inference_mode()
-    def sample(
-        self, count: int, seed: int = 0, sampler: Sampler = "prior", observation_noise: bool = False
-    ) -> Images:
+    def sample(self, count: int, seed: int = 0, sampler: Sampler = "prior", observation_noise: bool = False) -> Images:
         """New images.
 
         Args:
@@ -218,20 +216,18 @@ class Model:
     def _check(self, images: Images) -> None:
         wanted = (self.config.channels, self.config.size, self.config.size)
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
-            raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {wanted[0]}, {wanted[1]}, {wanted[2]}].")
+            raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")
 
 
 def set_mixture(networks: Networks, mixture: Mixture) -> None:
     """Stores a fitted mixture; unused components keep weight 0."""
-    for stored, fitted in zip(
-        (networks.mixture_weights, networks.mixture_means, networks.mixture_factors), mixture, strict=True
-    ):
+    for stored, fitted in zip((networks.mixture_weights, networks.mixture_means, networks.mixture_factors), mixture, strict=True):
         stored.zero_()
         stored[: len(fitted)] = fitted
 
 
 @contextmanager
-def _as_model_errors(path: Path) -> Iterator[None]:
+def _as_model_errors(path: Path) -> Generator[None]:
     try:
         yield
     except FileNotFoundError as error:

@@ -4,6 +4,7 @@ import html
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
         columns: images a row; near a square when None.
     """
     count, height, width, channels = pixels.shape
-    columns = min(count, columns or math.ceil(math.sqrt(count)))
+    columns = min(count, columns if columns is not None else math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
     sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), PAPER, np.uint8)
     for index, image in enumerate(pixels):
@@ -52,7 +53,7 @@ def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int 
     """Writes an animated WebP or GIF, chosen by the suffix; the last frame stays for two seconds."""
     durations = [milliseconds] * (len(frames) - 1) + [2000]
     with atomic_path(path) as temporary:
-        options = {"quality": 80, "method": 3} if path.suffix == ".webp" else {"optimize": True}
+        options: dict[str, Any] = {"quality": 80, "method": 3} if path.suffix == ".webp" else {"optimize": True}
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
 
 

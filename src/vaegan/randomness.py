@@ -19,9 +19,7 @@ class Draws:
     interleaved share, so that the number of processes does not change what an image gets.
     """
 
-    def __init__(
-        self, seed: int, stage: str, device: torch.device | str = "cpu", rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, seed: int, stage: str, device: torch.device | str = "cpu", rank: int = 0, world_size: int = 1) -> None:
         """Args: seed: of the run; stage: keeps stages apart; device: where numbers are drawn; rank, world_size: share."""
         self.seed, self.stage, self.device = seed, stage, torch.device(device)
         self.rank, self.world_size = rank, world_size

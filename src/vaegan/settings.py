@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from vaegan.errors import RequestError
 
@@ -38,10 +38,10 @@ def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str,
 
 
 def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise RequestError(f"{where}: {name} must be a group of settings.")
-        return from_dictionary(hint, value, where, name + ".")  # pyright: ignore[reportUnknownArgumentType]
+        return from_dictionary(cast(type[Any], hint), value, where, name + ".")
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise RequestError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, get_args(hint)))}.")
@@ -54,6 +54,7 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
         return _checked(hint, value, where, name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise RequestError(f"{where}: {name} is {value!r}; it must be of type {hint.__name__}.")
+    kind = cast(type[Any], hint)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise RequestError(f"{where}: {name} is {value!r}; it must be of type {kind.__name__}.")
     return value

@@ -94,14 +94,10 @@ class ZipSource:
         return labels_from_folders(names)
 
 
-def _decode_members(
-    file: zipfile.ZipFile, members: list[zipfile.ZipInfo], config: DataConfig
-) -> list[Prepared | Skipped]:
+def _decode_members(file: zipfile.ZipFile, members: list[zipfile.ZipInfo], config: DataConfig) -> list[Prepared | Skipped]:
     by_name = {info.filename: info for info in members}
     encrypted = {info.filename for info in members if info.flag_bits & 1}
-    items = [
-        Item(name, info.file_size, reason="encrypted" if name in encrypted else None) for name, info in by_name.items()
-    ]
+    items = [Item(name, info.file_size, reason="encrypted" if name in encrypted else None) for name, info in by_name.items()]
 
     def read(item: Item) -> bytes:
         with file.open(by_name[item.name]) as member:

@@ -62,9 +62,7 @@ class ArraySource:
     @contextmanager
     def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
         """Streams blocks in order; memory never depends on what a header claims."""
-        yield (
-            partial(_prepare_block, part, start, block, config) for part in self.parts for start, block in _blocks(part)
-        )
+        yield (partial(_prepare_block, part, start, block, config) for part in self.parts for start, block in _blocks(part))
 
     def labels(self, names: list[str]) -> Labels:
         """The numbers that came with the images, as the category `class`."""
@@ -91,9 +89,7 @@ def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         raise DataError(f"{part.path} is damaged ({error}): download or save it again.") from None
 
 
-def _prepare_block(
-    part: ArrayPart, start: int, block: NDArray[np.uint8], config: DataConfig
-) -> list[Prepared | Skipped]:
+def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config: DataConfig) -> list[Prepared | Skipped]:
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
     prepared: list[Prepared | Skipped] = []

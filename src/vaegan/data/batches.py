@@ -22,9 +22,7 @@ class TrainingBatches:
     images give the same run from a folder and from a zip.
     """
 
-    def __init__(
-        self, dataset: ImageDataset, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, dataset: ImageDataset, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         """Stores the choice.
 
         Args:
@@ -39,9 +37,7 @@ class TrainingBatches:
             DataError: the train side is empty.
         """
         if batch_size < 1 or batch_size % world_size:
-            raise RequestError(
-                f"A batch of {batch_size} cannot be shared by {world_size} processes: choose a multiple."
-            )
+            raise RequestError(f"A batch of {batch_size} cannot be shared by {world_size} processes: choose a multiple.")
         train = dataset.indices(TRAIN)
         if not len(train):
             raise DataError(f"{dataset.source} has no images to train on: add more.")
@@ -65,9 +61,7 @@ class TrainingBatches:
         if self.dataset.flips:
             mirrored = np.flatnonzero(random_bits(positions, self.seed, _FLIP) >> np.uint64(63))
             # Torch mirrors channels-last bytes four times faster than NumPy does.
-            pixels[mirrored] = (
-                torch.from_numpy(pixels[mirrored]).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()
-            )
+            pixels[mirrored] = torch.from_numpy(pixels[mirrored]).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()
         if self.dataset.config.binarize == "dynamic":
             pixels = binarized(pixels, random_bits(positions, self.seed, _BINARIZE))
         return to_tensor(pixels)

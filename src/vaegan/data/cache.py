@@ -203,6 +203,4 @@ def _disk_error(error: OSError, parent: Path, needed: int) -> VaeganError:
             f"{free / 1e6:,.0f} MB are free: {_HOW_TO_MOVE}."
         )
     said = error.strerror or str(error)
-    return VaeganError(
-        f"The prepared images cannot be written to {parent} ({said}): set VAEGAN_CACHE to another folder."
-    )
+    return VaeganError(f"The prepared images cannot be written to {parent} ({said}): set VAEGAN_CACHE to another folder.")

@@ -24,9 +24,7 @@ def idx_folder(root: Path, paths: list[Path]) -> ArraySource | None:
     Raises:
         DataError: several data sets lie side by side, or a file is damaged.
     """
-    stems = {
-        str(path).removesuffix(".gz"): path for path in sorted(paths, reverse=True) if _IDX_IMAGES.search(path.name)
-    }
+    stems = {str(path).removesuffix(".gz"): path for path in sorted(paths, reverse=True) if _IDX_IMAGES.search(path.name)}
     if not stems:
         return None
     found = sorted(stems.values())

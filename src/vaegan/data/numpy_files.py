@@ -79,22 +79,16 @@ def _images_key(path: Path, headers: dict[str, _Header]) -> str:
     fitting = [name for name, header in headers.items() if header.dtype == np.uint8 and len(header.shape) in (3, 4)]
     if len(fitting) != 1:
         held = ", ".join(headers) or "nothing"
-        raise DataError(
-            f'{path} holds no array named "images" and not exactly one of uint8 with 3 or 4 axes, but {held}.'
-        )
+        raise DataError(f'{path} holds no array named "images" and not exactly one of uint8 with 3 or 4 axes, but {held}.')
     return fitting[0]
 
 
-def _read_labels(
-    path: Path, file: zipfile.ZipFile, headers: dict[str, _Header], count: int
-) -> NDArray[np.int64] | None:
+def _read_labels(path: Path, file: zipfile.ZipFile, headers: dict[str, _Header], count: int) -> NDArray[np.int64] | None:
     header = headers.get("labels")
     if header is None:
         return None
     if header.shape != (count,) or header.dtype.kind not in "iu":
-        raise DataError(
-            f'{path}: "labels" must be {count} whole numbers, one an image, not {header.dtype} {header.shape}.'
-        )
+        raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {header.dtype} {header.shape}.')
     with file.open("labels.npy") as member:
         data = member.read(header.claimed)
     return np.frombuffer(data, header.dtype, offset=header.length).astype(np.int64)

@@ -84,14 +84,10 @@ def find_source(source: str | Path) -> Source:
         if path.is_file():
             return _in_file(path)
     except PermissionError as error:
-        raise DataError(
-            f"No permission to read {error.filename or path}: change its permissions or choose another."
-        ) from None
+        raise DataError(f"No permission to read {error.filename or path}: change its permissions or choose another.") from None
     if path.exists():
         raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
-    raise DataError(
-        f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces."
-    )
+    raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")
 
 
 def _in_folder(path: Path) -> Source:
@@ -102,7 +98,5 @@ def _in_folder(path: Path) -> Source:
 def _in_file(path: Path) -> Source:
     source = numpy_file(path) or idx_file(path) or archive(path)
     if source is None:
-        raise DataError(
-            f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images."
-        )
+        raise DataError(f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images.")
     return source

@@ -1,5 +1,7 @@
 """Decoder of the VAE and generator of the GAN: one class, so that the handover copies and nothing is converted."""
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -37,7 +39,7 @@ def plain_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[i
     """Transposed convolutions up to half the size, then one sub-pixel convolution (Shi et al. 2016)."""
     widths = stage_widths(config, halvings)[::-1]
     layers: list[nn.Module] = [activation()]
-    for coarse, fine in zip(widths, widths[1:], strict=False):
+    for coarse, fine in itertools.pairwise(widths):
         layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1), activation()]
     layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
     return widths[0], nn.Sequential(*layers)
@@ -47,7 +49,7 @@ def residual_stages(config: NetworkConfig, halvings: int, channels: int) -> tupl
     """Residual blocks on every grid, with bilinear upsampling between them."""
     widths = stage_widths(config, halvings + 1)[::-1]
     layers: list[nn.Module] = [Residual(widths[0]) for _ in range(config.blocks)]
-    for coarse, fine in zip(widths, widths[1:], strict=False):
+    for coarse, fine in itertools.pairwise(widths):
         layers += [nn.Conv2d(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
         layers += [Residual(fine) for _ in range(config.blocks)]
     layers += [activation(), nn.Conv2d(widths[-1], channels, 3, padding=1)]

@@ -1,5 +1,7 @@
 """The downsampling half that encoder and critic share: images to features, finest first."""
 
+import itertools
+
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
@@ -25,7 +27,7 @@ class PlainTrunk(nn.Module):
         first = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1), activation())
         later = [
             nn.Sequential(nn.Conv2d(fine, coarse, 4, stride=2, padding=1), activation())
-            for fine, coarse in zip(widths, widths[1:], strict=False)
+            for fine, coarse in itertools.pairwise(widths)
         ]
         self.stages = nn.ModuleList([first, *later])
 
@@ -53,7 +55,7 @@ class ResidualTrunk(nn.Module):
         self.finest = nn.Sequential(*(Residual(widths[0]) for _ in range(config.blocks)))
         self.stages = nn.ModuleList(
             nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(fine, coarse, 1), *(Residual(coarse) for _ in range(config.blocks)))
-            for fine, coarse in zip(widths, widths[1:], strict=False)
+            for fine, coarse in itertools.pairwise(widths)
         )
         self.last = activation()
 

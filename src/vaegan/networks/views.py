@@ -86,9 +86,9 @@ def translate(images: Images, rows: Tensor, columns: Tensor) -> Images:
     size = images.shape[-1]
     place = torch.arange(size, device=images.device)
     source_rows, source_columns = place - rows[:, None], place - columns[:, None]
-    inside = ((source_rows >= 0) & (source_rows < size))[:, None, :, None] & (
-        (source_columns >= 0) & (source_columns < size)
-    )[:, None, None, :]
+    inside = ((source_rows >= 0) & (source_rows < size))[:, None, :, None] & ((source_columns >= 0) & (source_columns < size))[
+        :, None, None, :
+    ]
     flat = (source_rows.clamp(0, size - 1)[:, :, None] * size + source_columns.clamp(0, size - 1)[:, None, :]).flatten(1)
     moved = images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
     return moved * inside

@@ -4,6 +4,8 @@ Differences from the paper, each for a small machine: the penalties are finite d
 batch of generated images serves critic and generator, and the real logits of the critic's step are used again in the generator's.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ from vaegan.types import Images, Latents, Scalars
 class GAN:
     """Trains a generator against a critic and, every few steps, the encoder that inverts the generator."""
 
-    name = "gan"
+    name: Literal["gan"] = "gan"
 
     def __init__(
         self,
@@ -53,12 +55,12 @@ class GAN:
         self.generator, self.critic = engine.prepare(generator), engine.prepare(critic)
         self.generator_optimizer = self._adam(self.generator)
         self.critic_optimizer = self._adam(self.critic)
-        self.averages = {"generator": Average(unwrapped(self.generator), config.average_cap)}
-        self.encoder, self.encoder_optimizer = None, None
-        if encoder is not None and config.refit_every:
+        self.average_generator = Average(unwrapped(self.generator), config.average_cap)
+        self.encoder, self.encoder_optimizer, self.average_encoder = None, None, None
+        if encoder is not None and anchor is not None and config.refit_every:
             self.encoder = engine.prepare(encoder)
             self.encoder_optimizer = self._adam(self.encoder)
-            self.averages["encoder"] = Average(unwrapped(self.encoder), config.average_cap)
+            self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.draws = engine.draws(self.name)
         # Images seen when the generator was let go; negative while the critic warms up.
         self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
@@ -142,11 +144,14 @@ class GAN:
         self.generator_optimizer.zero_grad()
         self.engine.backward(loss)
         self.generator_optimizer.step()
-        self.averages["generator"].update(unwrapped(self.generator), clock)
+        self.average_generator.update(unwrapped(self.generator), clock)
         return scalars
 
     def _refit_encoder(self, images: Images, fakes: Images, latents: Latents, clock: Clock) -> Scalars:
-        assert self.encoder is not None and self.encoder_optimizer is not None and self.anchor is not None
+        assert self.encoder is not None
+        assert self.encoder_optimizer is not None
+        assert self.anchor is not None
+        assert self.average_encoder is not None
         generator = unwrapped(self.generator).requires_grad_(False)
         means = self.anchor.whitening(self.encoder(torch.cat([fakes, images])).mean)
         recovery = (means[: len(fakes)] - latents).square().mean(1)
@@ -155,20 +160,23 @@ class GAN:
         self.encoder_optimizer.zero_grad()
         self.engine.backward(recovery.mean() + 0.5 * low_pass.mean())
         self.encoder_optimizer.step()
-        self.averages["encoder"].update(unwrapped(self.encoder), clock)
+        self.average_encoder.update(unwrapped(self.encoder), clock)
         return {"recovery": recovery.detach().mean()}
 
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
         """The averaged generator against held-out images: pair accuracy, and how well it gives real images back."""
-        critic, generator = unwrapped(self.critic), self.averages["generator"].network
+        critic, generator = unwrapped(self.critic), self.average_generator.network
         latents = torch.randn(
-            len(images), generator.start.in_features, generator=self.draws.generator("validation", 0), device=images.device
+            len(images),
+            generator.start.in_features,
+            generator=self.draws.generator("validation", 0),
+            device=images.device,
         )
         fakes = generator(latents)
         scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(critic(images), critic(fakes))}
-        if self.anchor is not None and "encoder" in self.averages:
-            encoder = self.averages["encoder"].network
+        if self.anchor is not None and self.average_encoder is not None:
+            encoder = self.average_encoder.network
             recovered = self.anchor.whitening(encoder(fakes).mean)
             given_back = generator(self.anchor.whitening(encoder(images).mean))
             scalars["latent_recovery"] = 1 - (recovered - latents).square().sum() / latents.square().sum()
@@ -182,20 +190,21 @@ class GAN:
 
     def averaged(self) -> Trained:
         """The networks to keep; the encoder is the refitted one, or the VAE's where it is not refitted."""
-        generator = self.averages["generator"].network
+        generator = self.average_generator.network
         if self.anchor is None:
             return Trained(generator, None, None, None)
-        encoder = self.averages["encoder"].network if "encoder" in self.averages else self.anchor.encoder
+        encoder = self.anchor.encoder if self.average_encoder is None else self.average_encoder.network
         return Trained(generator, encoder, self.anchor.whitening, None)
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights."""
         found: dict[str, nn.Module] = {"generator": unwrapped(self.generator), "critic": unwrapped(self.critic)}
-        if self.encoder is not None:
-            found["encoder"] = unwrapped(self.encoder)
+        found["average_generator"] = self.average_generator.network
+        if self.encoder is not None and self.average_encoder is not None:
+            found |= {"encoder": unwrapped(self.encoder), "average_encoder": self.average_encoder.network}
         if self.anchor is not None:
             found["anchor"] = self.anchor
-        return found | {f"average_{name}": average.network for name, average in self.averages.items()}
+        return found
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""
@@ -237,7 +246,7 @@ class GAN:
         due = clock.step > 0 and clock.step % 10 == 0
         if out_of_steps or (due and self._heldout_accuracy(clock) >= self.config.critic_warmup_accuracy):
             self.released_at = torch.tensor(clock.seen)
-        return self.released_at < 0
+        return bool(self.released_at < 0)
 
     @torch.no_grad()
     def _heldout_accuracy(self, clock: Clock) -> float:

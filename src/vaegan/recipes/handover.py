@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaegan.errors import TrainingError
-from vaegan.model import Model
 from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.model import Model
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.recipes.engine import Network

@@ -1,13 +1,15 @@
 """Schedules as functions of the images seen: learning rates, ramps, and the averaged weights' half-life."""
 
 import math
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,16 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-class Average:
+class Average(Generic[Network]):
     """Exponential moving average of a network's weights, with a half-life that grows with the images seen.
 
     Half-life = min(cap, 5 % of the images seen): early averages forget the start, late ones smooth over many steps
     (Karras et al. 2020, StyleGAN2-ADA, use the same ramp).
     """
 
-    def __init__(self, network: nn.Module, half_life_cap: int) -> None:
+    def __init__(self, network: Network, half_life_cap: int) -> None:
         """Args: network: to be followed, copied as it stands; half_life_cap: [images]."""
-        self.network = deepcopy(network).eval().requires_grad_(False)
+        self.network: Network = deepcopy(network).eval().requires_grad_(False)
         self.half_life_cap = half_life_cap
 
     @torch.no_grad()
@@ -67,9 +69,5 @@ class Average:
         """Moves the average towards `network` after a step."""
         half_life = min(self.half_life_cap, 0.05 * (clock.seen + clock.batch_size))
         weight = 1 - 0.5 ** (clock.batch_size / half_life)
-        averaged, current = list(_tensors(self.network)), list(_tensors(network))
-        torch._foreach_lerp_(averaged, current, weight)  # pyright: ignore[reportPrivateUsage]
-
-
-def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:
-    yield from (parameter.detach() for parameter in network.parameters())
+        for averaged, current in zip(self.network.parameters(), network.parameters(), strict=True):
+            averaged.lerp_(current, weight)

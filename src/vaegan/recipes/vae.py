@@ -1,5 +1,7 @@
 """The variational autoencoder (Kingma & Welling 2014) with a calibrated decoder variance (Rybkin et al. 2021)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from vaegan.types import Images, Scalars
 class VAE:
     """Trains an encoder and a decoder."""
 
-    name = "vae"
+    name: Literal["vae"] = "vae"
 
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
@@ -23,10 +25,8 @@ class VAE:
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         # beta2 0.99: with a few thousand steps in all, 0.999 remembers the start for too long.
         self.optimizer = engine.optimizer(torch.optim.Adam(parameters, config.learning_rate, betas=(0.9, 0.99), fused=True))
-        self.averages = {
-            "encoder": Average(unwrapped(self.encoder), config.average_cap),
-            "decoder": Average(unwrapped(self.decoder), config.average_cap),
-        }
+        self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
+        self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
         self.draws = engine.draws(self.name)
         self.variance = torch.ones((), device=self.draws.device)
 
@@ -49,17 +49,17 @@ class VAE:
         self.optimizer.zero_grad()
         self.engine.backward(loss)
         self.optimizer.step()
-        self.averages["encoder"].update(unwrapped(self.encoder), clock)
-        self.averages["decoder"].update(unwrapped(self.decoder), clock)
+        self.average_encoder.update(unwrapped(self.encoder), clock)
+        self.average_decoder.update(unwrapped(self.decoder), clock)
         self.variance = torch.lerp(variance, self.variance, 0.98 if clock.seen else 0.0)
         return {"loss": loss.detach(), "error": mean_error, "kl": kl.detach().mean(), "beta": beta * variance}
 
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction from the mean, ELBO, KL, active units."""
-        posterior = self.averages["encoder"].network(images)
+        posterior = self.average_encoder.network(images)
         noise = torch.randn(posterior.mean.shape, generator=self.draws.generator("validation", 0), device=images.device)
-        decoder, values = self.averages["decoder"].network, images[0].numel()
+        decoder, values = self.average_decoder.network, images[0].numel()
         sampled = gaussian.squared_error(images, decoder(posterior.mean + torch.exp(posterior.log_var / 2) * noise))
         at_mean = gaussian.squared_error(images, decoder(posterior.mean))
         kl = gaussian.kl_to_standard_normal(*posterior)
@@ -79,13 +79,16 @@ class VAE:
 
     def averaged(self) -> Trained:
         """The networks to keep."""
-        decoder, encoder = self.averages["decoder"].network, self.averages["encoder"].network
-        return Trained(decoder, encoder, None, float(self.variance))
+        return Trained(self.average_decoder.network, self.average_encoder.network, None, float(self.variance))
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights."""
-        trained: dict[str, nn.Module] = {"encoder": unwrapped(self.encoder), "decoder": unwrapped(self.decoder)}
-        return trained | {f"average_{name}": average.network for name, average in self.averages.items()}
+        return {
+            "encoder": unwrapped(self.encoder),
+            "decoder": unwrapped(self.decoder),
+            "average_encoder": self.average_encoder.network,
+            "average_decoder": self.average_decoder.network,
+        }
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""

@@ -19,7 +19,7 @@ tags: [vaegan, {config.stage}, image-generation]
 ---
 # A {kind} of {config.size}x{config.size} images
 
-Trained by `vaegan` on {len(dataset.images):,} images with {config.channels} channel(s) (fingerprint `{record.fingerprint[:16]}`),
+Trained by `vaegan` on {len(dataset):,} images with {config.channels} channel(s), fingerprint `{record.fingerprint[:16]}`;
 {facts.get("images", 0):,} images seen by this stage, latent size {config.network.latent_dim}, seed {record.config.seed}.
 
     import vaegan

@@ -60,7 +60,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path} is damaged ({str(error).splitlines()[0][:80]}). Remove it to start this stage again.") from error
+        reason = (str(error).splitlines() or [""])[0][:80]
+        raise ModelError(f"{path} is damaged ({reason}). Remove it to start this stage again.") from error
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{path} was written by another version of vaegan; use that version to go on.")
     return state

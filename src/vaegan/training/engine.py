@@ -1,9 +1,9 @@
 """Devices, processes and precision: the only file that knows lightning-fabric."""
 
+import logging
 import os
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
@@ -36,6 +36,7 @@ class Engine:
         accelerator = _available_accelerator(config.accelerator)
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
         several = devices * config.nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes on starting are not our user's
         try:
             # 32-true, because Fabric's own autocast forbids second derivatives through a wrapped network (exact R1).
             self._fabric = Fabric(
@@ -84,7 +85,8 @@ class Engine:
         """Whether `flag` is set in any process, so that all of them stop at the same step."""
         if self.world_size == 1:
             return flag
-        return bool(self._fabric.all_reduce(torch.tensor(float(flag), device=self.device), reduce_op="sum") > 0)
+        raised = cast(Tensor, self._fabric.all_reduce(torch.tensor(float(flag), device=self.device), reduce_op="sum"))
+        return bool(raised > 0)
 
     def share(self, value: Any) -> Any:
         """The first process's `value`, in every process."""
@@ -102,6 +104,12 @@ class Engine:
     def wait(self) -> None:
         """Lets the processes catch up with each other."""
         self._fabric.barrier()
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that talks, told by the launchers' variables before anything is launched."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
 
 
 def _available_accelerator(wanted: str) -> str:
@@ -128,7 +136,7 @@ def probe_precision(device: torch.device, seconds: float = 1.0) -> tuple[Precisi
 
 
 def _convolution_rate(device: torch.device, low: bool, seconds: float) -> float:
-    layer = nn.Conv2d(64, 64, 3, padding=1).to(device, memory_format=torch.channels_last)
+    layer = nn.Conv2d(64, 64, 3, padding=1).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     images = torch.zeros(32, 64, 16, 16, device=device).contiguous(memory_format=torch.channels_last).requires_grad_()
     flop = 3 * 2 * 9 * 64 * 64 * 16 * 16 * 32
 

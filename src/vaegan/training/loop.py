@@ -13,7 +13,7 @@ from vaegan.training.journal import Journal
 from vaegan.types import Images, Scalars
 
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
-SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3) + tuple(k / 20 for k in range(7, 21))
+SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
 VALIDATIONS = 10  # a stage
 
 
@@ -101,7 +101,7 @@ class Stopwatch:
 
     @property
     def speed(self) -> float:
-        """[images/s]"""
+        """[images/s]."""
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -188,9 +188,6 @@ def run_stage(
 def whole_batches(images: float, batch_size: int) -> int:
     """At least one batch, and a whole number of them [images]."""
     return max(1, round(images / batch_size)) * batch_size
-
-
-
 
 
 def _progress(stage: str, seen: int, total: int | None, watch: Stopwatch, means: dict[str, float]) -> Progress:

@@ -3,7 +3,7 @@
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,12 +164,14 @@ def point_last_at(folder: RunFolder) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Generator[None]:
     """Turns a full or read-only disk into one line."""
     try:
         yield
     except OSError as error:
-        raise TrainingError(f"Cannot write to {path}: {error.strerror or error}. Free some space or give another --out.") from error
+        raise TrainingError(
+            f"Cannot write to {path}: {error.strerror or error}. Free some space or give another --out."
+        ) from error
 
 
 def versions() -> dict[str, str]:

@@ -109,9 +109,7 @@ class Session:
             stop=self.listener.stop,
         )
         began, seen_before = time.perf_counter(), seen
-        seen, finished = run_stage(
-            recipe, batches, inputs.heldout(), self.engine, journal, hooks, self._limits(stage), seen
-        )
+        seen, finished = run_stage(recipe, batches, inputs.heldout(), self.engine, journal, hooks, self._limits(stage), seen)
         if not finished:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(

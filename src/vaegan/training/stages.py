@@ -1,6 +1,6 @@
 """From settings to recipes: builds each stage's networks, takes the steps of the handover, and makes its Model."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,8 @@ def build_vae(inputs: StageInputs, facts: dict[str, Any]) -> VAE:
         check_fits(previous, config, dataset)
         if previous.networks.encoder is None:
             raise RequestError("The --init run has no encoder, so no VAE can grow out of it; start from a run with a VAE.")
-        encoder, decoder = (network.requires_grad_(True).train() for network in (previous.networks.encoder, previous.networks.decoder))
+        encoder = handover.trainable_copy(previous.networks.encoder)
+        decoder = handover.trainable_copy(previous.networks.decoder)
     facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
     return VAE(config.vae, encoder, decoder, inputs.engine)
 
@@ -77,7 +78,7 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
     if previous is not None:
         check_fits(previous, config, dataset)
         generator, encoder, anchor = _hand_over(inputs, previous, generator, critic, facts)
-        anchor = engine.prepare_frozen(anchor)
+        anchor = None if anchor is None else engine.prepare_frozen(anchor)
     facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
     return GAN(
         config.gan,
@@ -180,7 +181,7 @@ def finish_model(model: Model, inputs: StageInputs) -> Model:
 
 
 @contextmanager
-def _seeded(seed: int, stage: str) -> Iterator[None]:
+def _seeded(seed: int, stage: str) -> Generator[None]:
     """Initial weights that depend on the run's seed and the stage's name only."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(seed, "initial weights", stage))

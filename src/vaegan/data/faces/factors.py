@@ -237,9 +237,7 @@ def _person(draws: _Draws) -> dict[str, Array]:
     framed = ("bob", "long", "wavy", "ponytail", "twintails", "bun")
     adult = adult * _where(np.isin(style, [HAIR_STYLES.index(word) for word in framed]), 0.1, 1)
     beard = draws.chance("beard", adult * _where(hair < palette.HAIR_WORDS.index("pink"), 0.68, 0.25))
-    fringe = draws.choice(
-        "fringe", _mixed_weights(softness, (0.16, 0.30, 0.16, 0.22, 0.16), (0.36, 0.26, 0.2, 0.1, 0.08))
-    )
+    fringe = draws.choice("fringe", _mixed_weights(softness, (0.16, 0.30, 0.16, 0.22, 0.16), (0.36, 0.26, 0.2, 0.1, 0.08)))
     return {
         "age": age, "softness": softness, "skin": skin, "hair_style": style, "hair_colour": hair, "fringe": fringe,
         "beard": beard, "moustache": draws.chance("moustache", adult * 0.16 + beard * 0.35),

@@ -59,9 +59,7 @@ def _columns(table: Array, code: Array) -> list[Array]:
 
 def head_radius(faces: Faces, angle: Array) -> Array:
     """The head without hair: radius at each angle from up."""
-    return superellipse(
-        angle, faces.face_width, np.float32(0.56) + 0 * faces.chin, faces.chin, 2.2 + 0 * faces.jaw, faces.jaw
-    )
+    return superellipse(angle, faces.face_width, np.float32(0.56) + 0 * faces.chin, faces.chin, 2.2 + 0 * faces.jaw, faces.jaw)
 
 
 def _bumps(faces: Faces, angle: Array, size: Array, count: Array) -> Array:
@@ -83,9 +81,7 @@ def hair_radius(faces: Faces, angle: Array) -> Array:
     side, top, down, power, bump, count, _, _ = _columns(_SHAPE_TABLE, faces.hair_style)
     fuller = 0.8 + 0.5 * faces.volume
     longer = 0.92 + 0.22 * faces.hair_length
-    egg = superellipse(
-        angle, faces.face_width + side * fuller, 0.56 + top * fuller, down * longer, 2.2 + 0 * power, power
-    )
+    egg = superellipse(angle, faces.face_width + side * fuller, 0.56 + top * fuller, down * longer, 2.2 + 0 * power, power)
     radius = egg + _bumps(faces, angle, bump * fuller, count)
     # A hat presses the hair under it flat.
     covered = (faces.hat > 0) & (faces.hat < HATS.index("bow"))
@@ -193,9 +189,7 @@ class FrontHair:
     def draw_shadow(self, view: Canvas, faces: Faces) -> None:
         """The shadow that the fringe throws on the skin down to the cheeks; a hat throws none."""
         shown = (faces.hair_style > HAIR_STYLES.index("buzz")) & (faces.hat < 1)
-        skin = view.coverage(ellipse(view.x, view.y, faces.face_width - 0.01, faces.chin)) * smoothstep(
-            0.36, 0.22, view.y
-        )
+        skin = view.coverage(ellipse(view.x, view.y, faces.face_width - 0.01, faces.chin)) * smoothstep(0.36, 0.22, view.y)
         alpha = view.coverage(np.minimum(self.fringe, self.locks) - 0.065) * skin
         view.paint(alpha * (np.float32(0.75) * shown), shade_of(faces.skin_rgb))
 
@@ -206,9 +200,7 @@ class FrontHair:
         inside = view.shape(self.distance, hair, ink, fade=(faces.tips_rgb, smoothstep(-0.45, 0.75, view.y)))
         shine = np.abs(view.y + 0.43 - 0.30 * self.ray**2 + self.jag) - 0.045
         fuzzy = faces.hair_style >= HAIR_STYLES.index("curly")
-        sharpness = np.where(fuzzy, np.float32(0.25), np.float32(0.62)) * (
-            1 - smoothstep(0.34, 0.5, np.abs(self.ray + 0.08))
-        )
+        sharpness = np.where(fuzzy, np.float32(0.25), np.float32(0.62)) * (1 - smoothstep(0.34, 0.5, np.abs(self.ray + 0.08)))
         view.paint(view.coverage(shine) * inside * sharpness, lighten(hair, 0.42))
         near_edge = smoothstep(-0.34, -0.02, self.below_edge) * (self.below_edge < 0.1)
         view.paint(self.strand * near_edge * inside * 0.55, ink)

@@ -58,9 +58,7 @@ def _draw_cap(view: Canvas, faces: Faces) -> None:
     view.shape(ellipse(view.x - lean * 0.4, view.y + 0.70, 0.06, 0.035), shade_of(colour), ink)
     view.shape(dome, _shaded(view, colour), ink)
     seam = view.x - lean * (0.6 + view.y)
-    view.stroke(
-        np.abs(seam) - 0.27 * np.sqrt(np.clip(view.y + 0.70, 0, 1)), 0.018, ink, view.coverage(dome + 0.03) * 0.45
-    )
+    view.stroke(np.abs(seam) - 0.27 * np.sqrt(np.clip(view.y + 0.70, 0, 1)), 0.018, ink, view.coverage(dome + 0.03) * 0.45)
     badge = rounded_box(seam, view.y + 0.43, 0.10, 0.075, np.full_like(lean, 0.05))
     view.paint(view.coverage(badge), lighten(faces.trim_rgb, 0.5))
     x = view.x - 1.6 * lean
@@ -113,9 +111,7 @@ def _draw_headphones(view: Canvas, faces: Faces) -> None:
     band = np.maximum(np.abs(_dome(view, faces, 0.12, 0.74)) - 0.035, view.y - 0.05)
     view.shape(band, lighten(faces.trim_rgb, 0.1), ink)
     for side in (-1, 1):
-        cup = rounded_box(
-            view.x - side * (faces.face_width + 0.08), view.y - 0.10, 0.085, 0.165, np.full_like(faces.turn, 0.07)
-        )
+        cup = rounded_box(view.x - side * (faces.face_width + 0.08), view.y - 0.10, 0.085, 0.165, np.full_like(faces.turn, 0.07))
         view.shape(cup, colour, ink)
         view.paint(view.coverage(cup + 0.06) * 0.5, lighten(colour, 0.5))
 

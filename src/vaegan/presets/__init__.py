@@ -1,1 +1,0 @@
-"""TOML files with settings, each stamped with what it reached, at what cost, on what."""

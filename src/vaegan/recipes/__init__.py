@@ -1,0 +1,1 @@
+"""One algorithm a file: the VAE, the GAN, and the handover between them."""

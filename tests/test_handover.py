@@ -1,0 +1,317 @@
+"""The handover: what is carried over, what whitening does, what the anchor and the gap measure; numpy and scipy judge."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaegan.config import NetworkConfig
+from vaegan.errors import TrainingError
+from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.networks import Critic, Decoder, Encoder, Gaussian
+from vaegan.networks.whitening import Whitening
+from vaegan.recipes import handover
+
+LATENT = 4
+CONFIG = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_every_time() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    return Decoder(CONFIG, SIZE, 3).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def encoder() -> Encoder:
+    return Encoder(CONFIG, SIZE, 3).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def probe() -> Tensor:
+    return torch.randn(8, LATENT)
+
+
+@pytest.fixture
+def posterior() -> Gaussian:
+    """An aggregated posterior far from N(0, I), with correlated means."""
+    mixing = torch.tensor([[2.0, 0, 0, 0], [1, 0.5, 0, 0], [0, 0.3, 1, 0], [0.5, 0, 0, 0.2]])
+    means = torch.randn(2000, LATENT) @ mixing + torch.tensor([1.0, -2, 0, 3])
+    return Gaussian(means, 0.5 * torch.randn(2000, LATENT) - 1)
+
+
+def pictures(count: int = 16) -> Tensor:
+    return F.interpolate(torch.rand(count, 3, 8, 8), SIZE) * 2 - 1
+
+
+class TestGrownGenerator:
+    def test_draws_what_the_decoder_draws_and_can_be_trained(self, decoder: Decoder, probe: Tensor) -> None:
+        generator = handover.grow_generator(decoder, probe)
+        assert torch.equal(generator(probe), decoder(probe))
+        assert generator.training
+        assert all(parameter.requires_grad for parameter in generator.parameters())
+        assert not any(parameter.requires_grad for parameter in decoder.parameters())
+
+    def test_is_independent_of_the_decoder(self, decoder: Decoder, probe: Tensor) -> None:
+        before = decoder(probe)
+        generator = handover.grow_generator(decoder, probe)
+        with torch.no_grad():
+            for parameter in generator.parameters():
+                parameter.add_(0.1)
+        assert torch.equal(decoder(probe), before)
+        assert not torch.allclose(generator(probe), before)
+
+    def test_equal_decoders_pass(self, decoder: Decoder, probe: Tensor) -> None:
+        handover.verify_same(decoder, handover.trainable_copy(decoder), probe)
+
+    @pytest.mark.parametrize("name", ["start.weight", "start.bias", "stages.1.weight"])
+    def test_one_changed_weight_is_noticed(self, decoder: Decoder, probe: Tensor, name: str) -> None:
+        other = handover.trainable_copy(decoder)
+        tensor = other.state_dict()[name].view(-1)
+        tensor[-1] = torch.nextafter(tensor[-1], torch.tensor(9.0))
+        with pytest.raises(TrainingError, match=name.replace(".", r"\.")):
+            handover.verify_same(decoder, other, probe)
+
+    def test_a_missing_and_an_extra_tensor_are_noticed(self, decoder: Decoder, probe: Tensor) -> None:
+        other = handover.trainable_copy(decoder)
+        other.start.register_parameter("bias", None)
+        for pair in ((decoder, other), (other, decoder)):
+            with pytest.raises(TrainingError, match=r"start\.bias"):
+                handover.verify_same(*pair, probe)
+
+    def test_a_difference_beside_the_tensors_is_noticed(self, decoder: Decoder, probe: Tensor) -> None:
+        other = handover.trainable_copy(decoder)
+        other.output = nn.Tanh()
+        with pytest.raises(TrainingError, match="changed the decoder"):
+            handover.verify_same(decoder, other, probe)
+
+
+class TestWhiten:
+    def test_generator_gives_the_decoders_image_of_l_z_plus_m(
+        self, decoder: Decoder, posterior: Gaussian, probe: Tensor
+    ) -> None:
+        generator, _ = handover.whiten(decoder, posterior, probe)
+        means = posterior.mean.double().numpy()
+        covariance = np.cov(means.T) + np.diag(posterior.log_var.double().exp().mean(0))
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors @ np.diag(np.sqrt(values)) @ vectors.T
+        old = torch.from_numpy(probe.numpy() @ root.T + means.mean(0)).float()
+        torch.testing.assert_close(generator(probe), decoder(old), atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(generator(probe), decoder(probe), atol=0.1)
+
+    def test_leaves_the_given_generator_alone(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
+        before = decoder(probe)
+        handover.whiten(decoder, posterior, probe)
+        assert torch.equal(decoder(probe), before)
+
+    def test_whitened_aggregated_posterior_has_mean_0_and_covariance_1(
+        self, decoder: Decoder, posterior: Gaussian, probe: Tensor
+    ) -> None:
+        _, whitening = handover.whiten(decoder, posterior, probe)
+        latents = whitening(posterior.mean).double().numpy()
+        inverse = whitening.inverse_root.double().numpy()
+        spread = inverse @ np.diag(posterior.log_var.double().exp().mean(0)) @ inverse.T
+        np.testing.assert_allclose(latents.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(np.cov(latents.T) + spread, np.eye(LATENT), atol=1e-4)
+
+    def test_whitened_samples_have_mean_0_and_covariance_1(
+        self, decoder: Decoder, posterior: Gaussian, probe: Tensor
+    ) -> None:
+        _, whitening = handover.whiten(decoder, posterior, probe)
+        many = [posterior.mean + torch.exp(posterior.log_var / 2) * torch.randn(2000, LATENT) for _ in range(20)]
+        latents = whitening(torch.cat(many)).numpy()
+        np.testing.assert_allclose(latents.mean(0), 0, atol=0.03)
+        np.testing.assert_allclose(np.cov(latents.T), np.eye(LATENT), atol=0.05)
+
+    def test_undo_leads_back(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
+        _, whitening = handover.whiten(decoder, posterior, probe)
+        torch.testing.assert_close(whitening(whitening.undo(probe)), probe, atol=1e-4, rtol=1e-4)
+
+
+class TestGrownCritic:
+    @pytest.mark.parametrize("kind", ["plain", "residual"])
+    def test_has_the_encoders_trunk_and_a_new_head(self, kind: str) -> None:
+        config = NetworkConfig(kind=kind, width=8, width_limit=16, latent_dim=LATENT)
+        encoder, critic = Encoder(config, SIZE, 3), Critic(config, SIZE, 3)
+        nn.init.constant_(critic.head.weight, 7.0)
+        nn.init.constant_(critic.head.bias, 7.0)
+
+        grown = handover.grow_critic(encoder, critic)
+
+        assert grown is critic
+        images = pictures(2)
+        for mine, its in zip(critic.trunk(images), encoder.trunk(images), strict=True):
+            assert torch.equal(mine, its)
+        weight = critic.head.weight.detach()
+        assert float(weight.std()) == pytest.approx(0.01, rel=0.3)
+        assert critic.head.bias.abs().max() == 0
+
+    def test_shares_nothing_with_the_encoder(self, encoder: Encoder) -> None:
+        critic = handover.grow_critic(encoder, Critic(CONFIG, SIZE, 3))
+        before = [parameter.clone() for parameter in encoder.parameters()]
+        with torch.no_grad():
+            for parameter in critic.parameters():
+                parameter.add_(1)
+        assert all(torch.equal(a, b) for a, b in zip(before, encoder.parameters(), strict=True))
+
+    @pytest.mark.parametrize("size", [16, 64])
+    def test_a_trunk_of_another_depth_is_an_error_in_one_line(self, encoder: Encoder, size: int) -> None:
+        with pytest.raises(TrainingError, match="trunk does not fit") as caught:
+            handover.grow_critic(encoder, Critic(CONFIG, size, 3))
+        assert "\n" not in str(caught.value)
+
+
+class TestAnchor:
+    @pytest.fixture(params=["plain", "residual"])
+    def anchor(self, request: pytest.FixtureRequest) -> handover.Anchor:
+        config = NetworkConfig(kind=request.param, width=8, width_limit=16, latent_dim=LATENT)
+        anchor = handover.Anchor(Encoder(config, SIZE, 3), Whitening(LATENT))
+        anchor.calibrate(pictures(64))
+        return anchor
+
+    def test_is_frozen_and_shares_nothing(self, encoder: Encoder) -> None:
+        encoder.requires_grad_(True)
+        anchor = handover.Anchor(encoder, Whitening(LATENT))
+        images = pictures()
+        before = anchor.latents(images)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(0.1)
+        assert torch.equal(anchor.latents(images), before)
+        assert not any(parameter.requires_grad for parameter in anchor.parameters())
+        assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+    def test_variances_are_those_of_the_features_at_a_quarter_and_an_eighth(self, anchor: handover.Anchor) -> None:
+        images = pictures(64)
+        anchor.calibrate(images)
+        features = anchor.encoder.trunk(images)[1:3]
+        assert [feature.shape[-1] for feature in features] == [SIZE // 4, SIZE // 8]
+        wanted = [feature.numpy().var(0, ddof=1).mean() for feature in features]
+        np.testing.assert_allclose(anchor.variances, wanted, rtol=1e-4)
+
+    def test_identical_images_are_at_distance_0_and_others_are_not(self, anchor: handover.Anchor) -> None:
+        images = pictures()
+        assert torch.equal(anchor.distance(images, images), torch.zeros(16))
+        assert (anchor.distance(images.roll(1, 0), images) > 0.1).all()
+
+    def test_features_of_unrelated_images_differ_by_twice_their_variance(self, anchor: handover.Anchor) -> None:
+        images, others = pictures(200), pictures(200)
+        features = anchor.distance(images, others) - handover.low_pass_error(images, others)
+        assert float(features.mean()) == pytest.approx(2, rel=0.15)
+
+    def test_distance_pulls_the_generated_image_towards_the_original(self, anchor: handover.Anchor) -> None:
+        images = pictures(4)
+        generated = (images + 0.2 * pictures(4)).requires_grad_()
+        distance = anchor.distance(generated, images).sum()
+        (gradient,) = torch.autograd.grad(distance, generated)
+        assert (gradient.flatten(1).norm(dim=1) > 0).all()
+        with torch.no_grad():
+            closer = generated - 0.1 * gradient
+            assert float(anchor.distance(closer, images).sum()) < float(distance)
+
+    def test_latents_are_whitened_means(self, encoder: Encoder, posterior: Gaussian) -> None:
+        whitening = Whitening.of(*posterior)
+        images = pictures()
+        wanted = (encoder(images).mean - whitening.mean).numpy() @ np.linalg.inv(whitening.root.numpy())
+        np.testing.assert_allclose(handover.Anchor(encoder, whitening).latents(images), wanted, atol=1e-4)
+
+
+class TestLowPassError:
+    def test_is_blind_to_a_checkerboard_and_sees_a_shift_of_brightness(self) -> None:
+        images = pictures(3)
+        board = (torch.arange(SIZE)[:, None] + torch.arange(SIZE)) % 2 * 2 - 1
+        torch.testing.assert_close(handover.low_pass_error(images + board, images), torch.zeros(3))
+        torch.testing.assert_close(handover.low_pass_error(images + 0.3, images), torch.full((3,), 0.09))
+
+    def test_is_the_error_of_block_means(self) -> None:
+        a, b = torch.randn(3, 1, 16, 16), torch.randn(3, 1, 16, 16)
+        blocks = (a - b).numpy().reshape(3, 1, 4, 4, 4, 4).mean((3, 5))
+        np.testing.assert_allclose(handover.low_pass_error(a, b), (blocks**2).mean((1, 2, 3)), rtol=1e-4)
+
+
+class TestPriorGap:
+    def test_is_near_0_where_encoded_images_are_distributed_as_the_prior(self, decoder: Decoder) -> None:
+        gap = handover.prior_gap(decoder, torch.randn(512, LATENT), decoder(torch.randn(512, LATENT)))
+        assert abs(gap) < 0.02
+
+    def test_is_positive_where_the_decoder_only_works_near_the_given_latents(self, decoder: Decoder) -> None:
+        latents = torch.tensor([2.0, -1, 0, 1]) + 0.2 * torch.randn(256, LATENT)
+        images = decoder(latents)
+        gap = handover.prior_gap(decoder, latents, images)
+        small = [F.avg_pool2d(decoder(z), 4) for z in (torch.randn(256, LATENT), latents)]
+        assert gap == pytest.approx(sliced_wasserstein(*small), rel=0.2)
+        assert gap > 0.1
+
+    def test_whitening_closes_it(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
+        chosen = Gaussian(posterior.mean[:512], posterior.log_var[:512])
+        sampled = chosen.mean + torch.exp(chosen.log_var / 2) * torch.randn(512, LATENT)
+        images = decoder(sampled)
+        generator, whitening = handover.whiten(decoder, chosen, probe)
+        before = handover.prior_gap(decoder, sampled, images)
+        assert abs(handover.prior_gap(generator, whitening(sampled), images)) < 0.1 * before
+
+
+class TestSlicedWasserstein:
+    def test_is_the_mean_of_scipys_distance_over_directions(self) -> None:
+        a, b = torch.randn(40, 1, 4, 4), 2 * torch.randn(40, 1, 4, 4) + 0.5
+        axes = torch.randn(16, 256, generator=torch.Generator().manual_seed(0)).numpy()
+        axes /= np.linalg.norm(axes, axis=0)
+        first, second = (x.flatten(1).numpy() @ axes for x in (a, b))
+        wanted = [scipy.stats.wasserstein_distance(u, v) for u, v in zip(first.T, second.T, strict=True)]
+        assert sliced_wasserstein(a, b) == pytest.approx(np.mean(wanted), rel=1e-4)
+
+    def test_a_shift_costs_its_mean_projection(self) -> None:
+        """On directions uniform on the sphere in d dimensions, E|v.u| = |v| sqrt(2 / (pi d)) for large d."""
+        a, shift = torch.randn(64, 3, 8, 8), torch.randn(3, 8, 8)
+        wanted = float(shift.norm()) * np.sqrt(2 / (np.pi * 192))
+        assert sliced_wasserstein(a, a + shift, directions=4000) == pytest.approx(wanted, rel=0.05)
+
+    def test_does_not_depend_on_order_or_sides(self) -> None:
+        a, b = torch.randn(64, 3, 4, 4), torch.randn(64, 3, 4, 4) + 1
+        distance = sliced_wasserstein(a, b)
+        assert sliced_wasserstein(a[torch.randperm(64)], b[torch.randperm(64)]) == pytest.approx(distance, rel=1e-5)
+        assert sliced_wasserstein(b, a) == pytest.approx(distance, rel=1e-5)
+        assert sliced_wasserstein(a, a.flip(0)) == pytest.approx(0, abs=1e-6)
+
+
+class TestCheckInverse:
+    """On a model whose images are its latents, written large."""
+
+    def model(self, scale: float = 1.0) -> SimpleNamespace:
+        def decode(z: Tensor) -> Tensor:
+            return z.view(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+        def encode(x: Tensor) -> Tensor:
+            return scale * x[:, 0, ::4, ::4].flatten(1)
+
+        return SimpleNamespace(
+            device=torch.device("cpu"),
+            latents=lambda count, seed: torch.randn(count, 4, generator=torch.Generator().manual_seed(seed)),
+            decode=decode,
+            encode=encode,
+            reconstruct=lambda x: decode(encode(x)),
+        )
+
+    def test_a_perfect_inverse(self) -> None:
+        found = handover.check_inverse(self.model(), 0.1, self.model().decode(torch.randn(50, 4)))
+        assert found == {"latent_recovery": 1, "low_pass_ratio": 0, "own_source_nearest": 1}
+
+    def test_half_the_latent_loses_a_quarter_of_its_variance(self) -> None:
+        heldout = self.model().decode(torch.randn(50, 4))
+        found = handover.check_inverse(self.model(0.5), 0.1, heldout)
+        assert found["latent_recovery"] == pytest.approx(0.75)
+        assert found["low_pass_ratio"] == pytest.approx(float((0.5 * heldout).square().mean()) / 0.1, rel=1e-4)
+
+    def test_an_encoder_that_sees_nothing(self) -> None:
+        found = handover.check_inverse(self.model(0), 0.1, self.model().decode(torch.randn(50, 4)))
+        assert found["latent_recovery"] == 0
+        assert found["own_source_nearest"] == pytest.approx(0.02)

@@ -1,0 +1,99 @@
+"""The Gaussian mixture against torch.distributions and the moments of what it was fitted to."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from vaegan.mixture import COMPONENTS, Mixture, fit_mixture
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def likelihood(mixture: Mixture, x: Tensor) -> float:
+    normals = MultivariateNormal(mixture.means, scale_tril=mixture.factors)
+    return float(MixtureSameFamily(Categorical(mixture.weights), normals).log_prob(x).mean())
+
+
+@pytest.fixture(scope="module")
+def two_clusters() -> Tensor:
+    """30 % at (4, 4, 0) with correlated spread, 70 % at (-4, 0, 1)."""
+    spread = torch.tensor([[0.5, 0.3, 0], [0, 0.4, 0], [0, 0, 0.2]])
+    first = randn(300, 3) @ spread + torch.tensor([4.0, 4, 0])
+    second = 0.3 * randn(700, 3, seed=1) + torch.tensor([-4.0, 0, 1])
+    return torch.cat([first, second])[torch.randperm(1000, generator=torch.Generator().manual_seed(2))]
+
+
+@pytest.fixture(scope="module")
+def curved() -> Tensor:
+    """No Gaussian: a noisy parabola."""
+    x = randn(1500, 2, seed=3)
+    return torch.stack([2 * x[:, 0], x[:, 0] ** 2 + 0.2 * x[:, 1]], 1)
+
+
+def test_finds_two_separated_clusters(two_clusters: Tensor) -> None:
+    mixture = fit_mixture(two_clusters, components=2)
+    first, second = two_clusters[two_clusters[:, 0] > 0], two_clusters[two_clusters[:, 0] < 0]
+    order = mixture.means[:, 0].argsort(descending=True)
+    np.testing.assert_allclose(mixture.weights[order], [0.3, 0.7], atol=0.01)
+    for index, cluster in zip(order, (first, second), strict=True):
+        np.testing.assert_allclose(mixture.means[index], cluster.mean(0), atol=0.02)
+        covariance = mixture.factors[index] @ mixture.factors[index].T
+        np.testing.assert_allclose(covariance, np.cov(cluster.T.numpy()), atol=0.01)
+
+
+@pytest.mark.parametrize("components", [2, 5, 10])
+def test_is_not_below_the_best_single_gaussian(curved: Tensor, components: int) -> None:
+    gaussian = MultivariateNormal(curved.mean(0), torch.cov(curved.T))
+    single = float(gaussian.log_prob(curved).mean())
+    assert likelihood(fit_mixture(curved, components), curved) > single + 0.2
+    assert likelihood(fit_mixture(curved, 1), curved) == pytest.approx(single, abs=0.01)
+
+
+def test_likelihood_does_not_fall_from_step_to_step(curved: Tensor) -> None:
+    path = [likelihood(fit_mixture(curved, 4, steps=steps), curved) for steps in range(1, 20)]
+    assert all(later > earlier - 1e-3 for earlier, later in zip(path, path[1:], strict=False))
+
+
+@pytest.mark.parametrize("components", [1, 10])
+def test_fit_keeps_the_moments_and_samples_have_them(curved: Tensor, components: int) -> None:
+    mixture = fit_mixture(curved, components)
+    samples = mixture.sample(40_000, torch.Generator().manual_seed(0))
+    assert samples.shape == (40_000, 2)
+    # At a fixed point of EM the mixture's mean and covariance are those of the data.
+    np.testing.assert_allclose(mixture.weights @ mixture.means, curved.mean(0), atol=1e-3)
+    np.testing.assert_allclose(samples.mean(0), curved.mean(0), atol=0.05)
+    np.testing.assert_allclose(np.cov(samples.T.numpy()), np.cov(curved.T.numpy()), rtol=0.05, atol=0.06)
+
+
+@pytest.mark.parametrize(("count", "components"), [(1, 1), (5, 1), (39, 1), (40, 2), (100, 5), (199, 9), (5000, 10)])
+def test_few_images_get_fewer_components(count: int, components: int) -> None:
+    mixture = fit_mixture(randn(count, 3))
+    assert [len(part) for part in mixture] == [components] * 3
+    assert all(part.isfinite().all() for part in mixture)
+    assert float(mixture.weights.sum()) == pytest.approx(1)
+    assert components <= COMPONENTS == 10
+
+
+def test_latents_that_never_vary_do_not_break_it() -> None:
+    latents = torch.cat([randn(200, 2), torch.zeros(200, 2)], 1)
+    samples = fit_mixture(latents).sample(100, torch.Generator().manual_seed(0))
+    assert samples[:, 2:].abs().max() < 0.2
+
+
+def test_same_seed_gives_the_same_mixture_and_another_another(curved: Tensor) -> None:
+    one, same, other = (fit_mixture(curved, seed=seed) for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+    assert not torch.equal(one.means, other.means)
+    draws = [one.sample(10, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_unused_components_are_never_drawn() -> None:
+    means = torch.tensor([[0.0, 0], [9e9, 9e9]])
+    mixture = Mixture(torch.tensor([1.0, 0]), means, torch.eye(2).repeat(2, 1, 1))
+    assert mixture.sample(5000, torch.Generator().manual_seed(0)).abs().max() < 10

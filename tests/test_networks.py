@@ -1,0 +1,200 @@
+"""Networks against shapes, padding rules and scale arguments that are worked out here anew."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from vaegan.config import NetworkConfig
+from vaegan.errors import RequestError
+from vaegan.networks import Critic, Decoder, Encoder, check_output_range, plan_stages
+from vaegan.networks.blocks import Residual, crop_to, initialise, pad_to
+from vaegan.networks.stages import stage_widths
+from vaegan.networks.whitening import Whitening
+
+SIZES = (16, 20, 28, 31, 32, 48, 64, 100, 128, 200, 256)
+KINDS = ("plain", "residual")
+NETWORKS = (Encoder, Critic, Decoder)
+
+
+def tiny(kind: str = "plain", **settings: object) -> NetworkConfig:
+    return NetworkConfig(kind=kind, **{"width": 8, "width_limit": 16, "latent_dim": 4} | settings)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SIZES)
+@torch.no_grad()
+def test_every_size_gives_right_shapes(size: int, kind: str, channels: int) -> None:
+    images = torch.rand(2, channels, size, size) * 2 - 1
+    encoder, critic, decoder = (network(tiny(kind), size, channels) for network in NETWORKS)
+
+    posterior, logits, decoded = encoder(images), critic(images), decoder(torch.randn(2, 4))
+
+    assert posterior.mean.shape == posterior.log_var.shape == (2, 4)
+    assert logits.shape == (2,)
+    assert decoded.shape == images.shape
+    for output in (*posterior, logits, decoded):
+        assert output.dtype == torch.float32
+        assert output.isfinite().all()
+        assert not torch.equal(output[0], output[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [28, 64, 100])
+def test_trunk_halves_the_padded_side_at_every_stage(size: int, kind: str) -> None:
+    stages = plan_stages(size)
+    features = Critic(tiny(kind), size, 1).trunk(torch.zeros(1, 1, size, size))
+    assert [feature.shape[-1] for feature in features] == [stages.padded // 2**k for k in range(1, stages.halvings + 1)]
+    assert features[-1].shape[-1] == stages.grid
+
+
+@given(st.integers(16, 256))
+def test_plan_pads_no_more_than_its_halvings_need(size: int) -> None:
+    stages = plan_stages(size)
+    step = 2**stages.halvings
+    assert size <= stages.padded < size + step
+    assert stages.padded % step == 0
+    assert stages.grid * step == stages.padded
+    assert 4 <= stages.grid <= 6
+
+
+@pytest.mark.parametrize(
+    ("size", "padded", "halvings", "grid"), [(28, 32, 3, 4), (32, 32, 3, 4), (64, 64, 4, 4), (48, 48, 3, 6), (16, 16, 2, 4)]
+)
+def test_plan_of_known_sizes(size: int, padded: int, halvings: int, grid: int) -> None:
+    stages = plan_stages(size)
+    assert (stages.padded, stages.halvings, stages.grid) == (padded, halvings, grid)
+
+
+def test_tiny_preset_has_the_widths_and_parameters_it_is_said_to_have() -> None:
+    config = NetworkConfig()
+    assert stage_widths(config, 4) == [32, 64, 128, 256]
+    # Linear, three transposed convolutions, the sub-pixel convolution; each with its bias.
+    wanted = 65 * 256 * 16 + sum(16 * a * b + b for a, b in ((256, 128), (128, 64), (64, 32))) + 9 * 32 * 12 + 12
+    assert sum(parameter.numel() for parameter in Decoder(config, 64, 3).parameters()) == wanted
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 2**31))
+def test_padding_repeats_the_border_and_cropping_undoes_it(size: int, more: int, seed: int) -> None:
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    padded = pad_to(images, size + more)
+    before, after = more // 2, more - more // 2
+    sides = ((0, 0), (0, 0), (before, after), (before, after))
+    np.testing.assert_array_equal(padded.numpy(), np.pad(images.numpy(), sides, mode="edge"))
+    assert torch.equal(crop_to(padded, size), images)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_residual_networks_start_as_identity_blocks(network: type[nn.Module]) -> None:
+    built = network(tiny("residual", blocks=2), 32, 3)
+    blocks = [module for module in built.modules() if isinstance(module, Residual)]
+    assert len(blocks) == 2 * (plan_stages(32).halvings + 1)
+    for block in blocks:
+        x = torch.randn(2, block.first.in_channels, 8, 8)
+        assert torch.equal(block(x), x)
+        assert block.first.weight.abs().sum() > 0
+    assert not [module for module in built.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(512, 512), (256, 512)),
+        (nn.Conv2d(64, 64, 3), (16, 64, 16, 16)),
+        (nn.Conv2d(32, 64, 4, stride=2), (16, 32, 32, 32)),
+        (nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1), (16, 64, 16, 16)),
+    ],
+    ids=["linear", "conv3", "strided", "transposed"],
+)
+@torch.no_grad()
+def test_initialisation_keeps_the_scale_through_a_leaky_relu(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    initialise(layer)
+    out = layer(nn.functional.leaky_relu(torch.randn(shape), 0.2))
+    inner = out[..., 1:-1, 1:-1] if out.ndim == 4 else out
+    assert inner.square().mean() == pytest.approx(1, rel=0.1)
+    assert layer.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_posterior_and_logits_are_float32_under_bfloat16(kind: str) -> None:
+    encoder, critic, decoder = (network(tiny(kind), 32, 3).eval() for network in NETWORKS)
+    images, latents = torch.rand(4, 3, 32, 32) * 2 - 1, torch.randn(4, 4)
+    exact = (*encoder(images), critic(images), decoder(latents))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = (*encoder(images), critic(images), decoder(latents))
+    for wanted, output in zip(exact, low, strict=True):
+        assert output.dtype == torch.float32
+        assert not torch.equal(output, wanted)  # or autocast did nothing
+        torch.testing.assert_close(output, wanted, atol=0.05 * float(wanted.abs().max()), rtol=0)
+
+
+def test_first_posteriors_are_near_the_prior_and_first_logits_near_indifference() -> None:
+    images = torch.rand(16, 3, 32, 32) * 2 - 1
+    posterior = Encoder(tiny(), 32, 3)(images)
+    assert posterior.mean.abs().max() < 2
+    assert posterior.log_var.abs().max() < 2
+    critic = Critic(NetworkConfig(), 64, 3)
+    assert float(critic.head.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
+    assert critic.head.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encoder_and_critic_have_the_same_trunk(kind: str) -> None:
+    encoder, critic = Encoder(tiny(kind), 28, 1), Critic(tiny(kind), 28, 1)
+    shapes = [{name: t.shape for name, t in network.trunk.state_dict().items()} for network in (encoder, critic)]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_sigmoid_output_is_refused_and_others_pass() -> None:
+    for output in ("linear", "tanh"):
+        check_output_range(tiny(output=output))
+    with pytest.raises(RequestError, match="sigmoid") as caught:
+        check_output_range(tiny(output="sigmoid"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("output", "low", "high"), [("linear", -math.inf, math.inf), ("tanh", -1, 1), ("sigmoid", 0, 1)])
+@torch.no_grad()
+def test_decoder_ends_as_told(output: str, low: float, high: float) -> None:
+    decoder = Decoder(tiny(output=output), 16, 1)
+    images = decoder(100 * torch.randn(8, 4))
+    assert images.min() >= low
+    assert images.max() <= high
+    assert output != "linear" or images.abs().max() > 2
+
+
+class TestWhitening:
+    def test_is_the_identity_until_told_otherwise(self) -> None:
+        z = torch.randn(5, 4)
+        assert torch.equal(Whitening(4)(z), z)
+        assert torch.equal(Whitening(4).undo(z), z)
+
+    def test_root_is_symmetric_and_squares_to_the_aggregated_covariance(self) -> None:
+        generator = np.random.default_rng(0)
+        means = generator.normal(size=(500, 4)) @ generator.normal(size=(4, 4)) + 3
+        log_vars = generator.normal(size=(500, 4)) - 2
+        wanted = np.cov(means.T) + np.diag(np.exp(log_vars).mean(0))
+
+        whitening = Whitening.of(torch.tensor(means).float(), torch.tensor(log_vars).float())
+
+        np.testing.assert_allclose(whitening.root, whitening.root.T, atol=1e-6)
+        np.testing.assert_allclose(whitening.root @ whitening.root, wanted, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(whitening.root @ whitening.inverse_root, np.eye(4), atol=1e-5)
+        np.testing.assert_allclose(whitening.mean, means.mean(0), rtol=1e-5)
+
+    def test_undo_is_the_inverse(self) -> None:
+        whitening = Whitening.of(torch.randn(50, 4) * torch.tensor([0.1, 1, 3, 10]) + 2, torch.randn(50, 4))
+        z = torch.randn(20, 4) * 5
+        torch.testing.assert_close(whitening.undo(whitening(z)), z, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(whitening(whitening.undo(z)), z, atol=1e-4, rtol=1e-4)

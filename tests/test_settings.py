@@ -1,0 +1,205 @@
+"""Settings to plain values and back: names and types are checked, presets load, files merge."""
+
+import json
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vaegan.config import (
+    PRESETS,
+    Budget,
+    DataConfig,
+    DeviceConfig,
+    GANConfig,
+    HandoverConfig,
+    NetworkConfig,
+    TrainConfig,
+    VAEConfig,
+    load_config_file,
+    load_preset,
+)
+from vaegan.errors import RequestError
+from vaegan.settings import from_dictionary, to_dictionary
+
+GROUPS = (DataConfig, NetworkConfig, VAEConfig, HandoverConfig, GANConfig, DeviceConfig, Budget)
+
+
+@dataclass(frozen=True)
+class Inner:
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    count: int = 3
+    rate: float = 0.5
+    on: bool = False
+    name: str = "a"
+    kind: Literal["x", "y"] = "x"
+    perhaps: float | None = None
+    inner: Inner = Inner()
+
+
+def read(values: dict[str, Any]) -> Sample:
+    return from_dictionary(Sample, values, "here.toml")
+
+
+odd_settings = st.builds(
+    TrainConfig,
+    recipe=st.sampled_from(["vae-gan", "vae", "gan"]),
+    seed=st.integers(0, 2**40),
+    network=st.builds(NetworkConfig, width=st.integers(1, 64), kind=st.sampled_from(["plain", "residual"])),
+    vae=st.builds(VAEConfig, learning_rate=st.floats(1e-9, 1), batch_size=st.integers(1, 512)),
+    gan=st.builds(GANConfig, penalty=st.floats(1e-9, 10)),
+    data=st.builds(DataConfig, size=st.integers(16, 256), fit=st.sampled_from(["crop", "pad", "stretch"])),
+)
+
+
+@given(odd_settings)
+def test_settings_survive_json(config: TrainConfig) -> None:
+    values = json.loads(json.dumps(to_dictionary(config)))
+    assert from_dictionary(TrainConfig, values, "run.json") == config
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    assert read({}) == Sample()
+    assert read({"inner": {}, "count": 5}) == replace(Sample(), count=5)
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"cuont": 3}, "cuont"),
+        ({"inner": {"dpeth": 3}}, "inner.dpeth"),
+        ({"inner": 3}, "inner must be a group"),
+        ({"inner": None}, "inner must be a group"),
+        ({"count": "3"}, "count is '3'; it must be of type int"),
+        ({"count": 3.0}, "count is 3.0; it must be of type int"),
+        ({"count": True}, "count is True; it must be of type int"),
+        ({"count": None}, "count is None"),
+        ({"rate": "fast"}, "rate is 'fast'; it must be of type float"),
+        ({"rate": True}, "rate is True"),
+        ({"on": 1}, "on is 1; it must be of type bool"),
+        ({"name": 1}, "name is 1"),
+        ({"kind": "z"}, "kind is 'z'; choose one of x, y"),
+        ({"kind": ["x"]}, "kind is"),
+        ({"perhaps": "x"}, "perhaps is 'x'; it must be of type float"),
+        ({"inner": {"depth": True}}, "inner.depth is True"),
+    ],
+)
+def test_wrong_names_and_types_are_refused(values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(complaint)) as caught:
+        read(values)
+    assert str(caught.value).startswith("here.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_become_floats_and_none_stays_none() -> None:
+    found = read({"rate": 2, "perhaps": 3})
+    assert (found.rate, found.perhaps) == (2.0, 3.0)
+    assert isinstance(found.rate, float)
+    assert isinstance(found.perhaps, float)
+    assert read({"perhaps": None}).perhaps is None
+
+
+@pytest.mark.parametrize("size", [0, 15, 257, 10**9, -64])
+def test_impossible_values_are_refused(size: int) -> None:
+    with pytest.raises(RequestError):
+        from_dictionary(TrainConfig, {"data": {"size": size}}, "run.json")
+
+
+@pytest.mark.parametrize("name", ["latent_dim", "width", "width_limit", "blocks"])
+@pytest.mark.parametrize("value", [0, -1, 10**9])
+def test_impossible_networks_are_refused(name: str, value: int) -> None:
+    with pytest.raises(RequestError, match=f"network.{name} is {value}"):
+        NetworkConfig(**{name: value})
+
+
+def test_recipes_name_their_stages() -> None:
+    assert TrainConfig().stages == ("vae", "gan")
+    assert TrainConfig(recipe="gan").stages == ("gan",)
+
+
+def test_every_setting_has_a_help_text() -> None:
+    """The attribute docstrings are the help: each field's name is followed by one in the source."""
+    source = (Path(__import__("vaegan").__file__).parent / "config.py").read_text("utf-8")
+    for group in GROUPS:
+        body = source.split(f"class {group.__name__}:")[1].split("@dataclass")[0]
+        for entry in fields(group):
+            assert re.search(rf'^    {entry.name}: .*\n    """', body, re.M), f"{group.__name__}.{entry.name}"
+
+
+class TestPresets:
+    @pytest.mark.parametrize("name", PRESETS)
+    def test_load(self, name: str) -> None:
+        config = load_preset(name)
+        assert config.stages == ("vae", "gan")
+        assert from_dictionary(TrainConfig, to_dictionary(config), "again") == config
+
+    def test_differ_as_they_should(self) -> None:
+        tiny, base, large = map(load_preset, PRESETS)
+        assert tiny.network.kind == "plain"
+        assert base.network.kind == large.network.kind == "residual"
+        assert tiny.network.width < base.network.width < large.network.width
+        assert tiny.vae.average_cap < base.vae.average_cap < large.vae.average_cap
+
+    @pytest.mark.parametrize("name", ["huge", "", "../tiny", "tiny.toml"])
+    def test_others_are_refused(self, name: str) -> None:
+        with pytest.raises(RequestError, match="tiny, base, large"):
+            load_preset(name)
+
+
+class TestConfigFile:
+    def file(self, folder: Path, text: str) -> Path:
+        path = folder / "mine.toml"
+        path.write_text(text, "utf-8")
+        return path
+
+    def test_merges_over_the_preset(self, tmp_path: Path) -> None:
+        base = load_preset("base")
+        path = self.file(tmp_path, 'seed = 5\n[network]\nwidth = 24\n[gan]\npenalty = 2\npenalty_kind = "exact"\n')
+        merged = load_config_file(path, base)
+        assert merged == replace(
+            base,
+            seed=5,
+            network=replace(base.network, width=24),
+            gan=replace(base.gan, penalty=2.0, penalty_kind="exact"),
+        )
+
+    def test_empty_file_changes_nothing_and_measured_results_are_no_setting(self, tmp_path: Path) -> None:
+        base = load_preset("large")
+        assert load_config_file(self.file(tmp_path, ""), base) == base
+        assert load_config_file(self.file(tmp_path, "[measured]\nspeed = 3\n"), base) == base
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "seed = ",
+            "[network\n",
+            "netwrok.width = 3",
+            "network = 3",
+            "[network]\nwidht = 3",
+            "[network]\nwidth = 0",
+            "[network]\nwidth = 2.5",
+            "[data]\nsize = 4000",
+            'recipe = "gan-vae"',
+            "seed = 1\nseed = 2",
+            "seed = true",
+            "seed = 2020-01-01",
+        ],
+    )
+    def test_refuses_junk_in_one_line(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(RequestError) as caught:
+            load_config_file(self.file(tmp_path, text), TrainConfig())
+        assert "\n" not in str(caught.value)
+
+    def test_refuses_bytes_folders_and_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "bytes.toml").write_bytes(bytes(range(256)))
+        for name, complaint in (("bytes.toml", "is not TOML"), (".", "Cannot read"), ("absent.toml", "Cannot read")):
+            with pytest.raises(RequestError, match=complaint):
+                load_config_file(tmp_path / name, TrainConfig())

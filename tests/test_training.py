@@ -1,0 +1,269 @@
+"""The loop, resuming, processes and the run folder: on tiny networks and drawn faces."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import vaegan
+from vaegan.config import DataConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.training.journal import read_journal
+from vaegan.training.loop import Progress
+from vaegan.training.run import RunFolder
+
+TINY = TrainConfig(
+    data=DataConfig(size=16),
+    network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
+    vae=VAEConfig(batch_size=8),
+    gan=GANConfig(batch_size=8, critic_warmup=4, augmentation=0.5),
+    handover=HandoverConfig(whitening=True),
+)
+IMAGES = 320  # 20 steps a stage
+OPTIONS = (
+    "--size 16 --network.width 8 --network.width-limit 16 --network.latent-dim 4 --vae.batch-size 8 --gan.batch-size 8 "
+    "--precision float32"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def state(run: Path, stage: str) -> dict[str, Any]:
+    return torch.load(run / stage / "checkpoint.pt", weights_only=True)
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {name: leaf for key, part in value.items() for name, leaf in flat(part, f"{prefix}/{key}").items()}
+    if isinstance(value, list | tuple):
+        return flat(dict(enumerate(value)), prefix)
+    return {prefix: value}
+
+
+def assert_same(first: Any, second: Any) -> None:
+    a, b = flat(first), flat(second)
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        same = torch.equal(value, b[name]) if isinstance(value, torch.Tensor) else value == b[name]
+        assert same, name
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """Asked before every step; says yes once `steps` have been taken."""
+    left = steps
+
+    def ask() -> bool:
+        nonlocal left
+        left -= 1
+        return left < 0
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never interrupted."""
+    os.environ["VAEGAN_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    vaegan.train("faces:96", TINY, images=IMAGES, out=path)
+    return path
+
+
+@pytest.mark.parametrize("steps", [1, 7, 20, 22, 33])
+def test_an_interrupted_run_continues_bit_for_bit(whole_run: Path, tmp_path: Path, steps: int) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(vaegan.InterruptedTraining, match="--resume"):
+        vaegan.train("faces:96", TINY, images=IMAGES, out=run, cancel=stop_after(steps))
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.resume(run, cancel=stop_after(3))  # and once more
+    vaegan.resume(run)
+    for stage in ("vae", "gan"):
+        assert_same(state(run, stage), state(whole_run, stage))
+        names = ("model.safetensors", "config.json")
+        for name in names:
+            assert (run / stage / "model" / name).read_bytes() == (whole_run / stage / "model" / name).read_bytes()
+
+
+class Crash(Exception):
+    """Stands for a power cut: nothing is saved."""
+
+
+@pytest.mark.parametrize(("crash_stage", "checkpoint_seconds"), [("vae", 1e9), ("gan", 1e9), ("gan", 0.0)])
+def test_a_killed_run_starts_again_from_what_is_on_disk(
+    whole_run: Path, tmp_path: Path, crash_stage: str, checkpoint_seconds: float
+) -> None:
+    def crash(progress: Progress) -> None:
+        if progress.stage == crash_stage and progress.seen >= 64:
+            raise Crash
+
+    run = tmp_path / "run"
+    with pytest.raises(Crash):
+        vaegan.train("faces:96", TINY, images=IMAGES, out=run, progress=crash, checkpoint_seconds=checkpoint_seconds)
+    assert (run / crash_stage / "checkpoint.pt").exists() == (checkpoint_seconds == 0)
+    vaegan.resume(run)
+    assert_same(state(run, "gan"), state(whole_run, "gan"))
+
+
+def test_a_finished_run_can_be_extended(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    vaegan.train("faces:96", TINY, images=IMAGES, out=run)
+    with pytest.raises(vaegan.RequestError, match="finished"):
+        vaegan.resume(run)
+    with pytest.raises(vaegan.RequestError, match="counts both stages"):
+        vaegan.resume(run, images=100)
+    before = load_file(run / "vae/model/model.safetensors")
+    vaegan.resume(run, images=IMAGES + 80)
+    assert state(run, "gan")["seen"] == IMAGES // 2 + 80
+    assert_same(before, load_file(run / "vae/model/model.safetensors"))
+    seen = [line["seen"] for line in read_journal(run / "gan/metrics.jsonl")]
+    assert seen == sorted(seen)
+    assert seen[-1] == IMAGES // 2 + 80
+
+
+def test_minutes_become_a_recorded_number_of_images(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    vaegan.train("faces:96", TINY, minutes=0.05, out=run)
+    record = RunFolder(run).read()
+    assert all(plan.images and plan.images % 8 == 0 for plan in record.plan)
+    assert [state(run, plan.name)["seen"] for plan in record.plan] == [plan.images for plan in record.plan]
+    longer = RunFolder(vaegan.resume(run, minutes=0.02).path).read()
+    assert longer.plan[0] == record.plan[0]
+    assert (longer.plan[1].images or 0) > (record.plan[1].images or 0)
+
+
+def test_other_seeds_give_other_weights(whole_run: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = tmp_path / "run"
+    vaegan.train("faces:96", replace(TINY, seed=1, recipe="vae"), images=IMAGES // 2, out=run)
+    a, b = (load_file(path / "vae/model/model.safetensors") for path in (run, whole_run))
+    assert not torch.equal(a["decoder.start.weight"], b["decoder.start.weight"])
+
+
+def test_a_run_leaves_everything_a_person_looks_for(whole_run: Path) -> None:
+    expected = ["run.json", "skipped.csv", "progress.webp", "progress.gif"]
+    stage = ["metrics.jsonl", "curves.svg", "model/config.json", "model/model.safetensors", "model/README.md", "checkpoint.pt"]
+    for name in expected + [f"{folder}/{name}" for folder in ("vae", "gan") for name in stage]:
+        assert (whole_run / name).stat().st_size > 0, name
+    leftovers = [path for path in whole_run.rglob(".*")]
+    assert leftovers == []
+    with Image.open(whole_run / "progress.webp") as animation:
+        assert getattr(animation, "n_frames", 1) >= 10
+    facts = json.loads((whole_run / "run.json").read_text())["facts"]
+    assert facts["gan"]["handover"]["generator_equals_decoder"] is True
+    assert facts["gan"]["handover"]["verified_tensors"] == len(
+        [name for name in load_file(whole_run / "vae/model/model.safetensors") if name.startswith("decoder.")]
+    )
+
+
+def test_the_gans_encoder_still_encodes(whole_run: Path) -> None:
+    model = vaegan.load(whole_run, stage="gan")
+    dataset = vaegan.open_dataset("faces:96", DataConfig(size=16))
+    images = dataset.load(dataset.indices(1))
+    assert model.reconstruct(images).shape == images.shape
+    assert vaegan.load(whole_run).config.stage == "gan"
+    assert vaegan.load(whole_run / "vae" / "model").config.stage == "vae"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 32}, "size"),
+        ({"channels": "1"}, "channels"),
+    ],
+)
+def test_a_start_of_other_shape_is_refused(whole_run: Path, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    from dataclasses import replace
+
+    config = replace(TINY, data=replace(TINY.data, **changes))
+    with pytest.raises(vaegan.RequestError, match=words):
+        vaegan.train("faces:96", config, images=64, out=tmp_path / "run", init=whole_run)
+
+
+def test_a_run_can_start_from_another_on_other_images(whole_run: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = vaegan.train("faces:128", TINY, images=16, out=tmp_path / "tuned", init=whole_run).path
+    start, tuned = (load_file(path / "vae/model/model.safetensors")["decoder.start.weight"] for path in (whole_run, run))
+    assert 0 < (start - tuned).abs().max() < 0.05
+    gan = replace(TINY, recipe="gan", init_stage="gan", handover=HandoverConfig())
+    run = vaegan.train("faces:96", gan, images=8, out=tmp_path / "gan", init=whole_run).path
+    assert RunFolder(run).read().facts["gan"]["handover"]["generator_equals_decoder"] is True
+
+
+def test_a_gan_from_scratch_has_no_encoder(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    run = vaegan.train("faces:96", replace(TINY, recipe="gan"), images=80, out=tmp_path / "run").path
+    model = vaegan.load(run)
+    assert model.sample(3).shape == (3, 3, 16, 16)
+    with pytest.raises(vaegan.RequestError, match="no encoder"):
+        model.encode(torch.zeros(1, 3, 16, 16))
+
+
+def test_a_sigmoid_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    config = replace(TINY, network=replace(TINY.network, output="sigmoid"))
+    with pytest.raises(vaegan.RequestError, match="sigmoid"):
+        vaegan.train("faces:96", config, images=80, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_numbers_that_break_down_stop_the_run_and_keep_the_last_checkpoint(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    config = replace(TINY, vae=replace(TINY.vae, learning_rate=1e30, final_learning_rate=1e30), recipe="vae")
+    with pytest.raises(vaegan.TrainingError, match="not a number"):
+        vaegan.train("faces:96", config, images=800, out=tmp_path / "run", checkpoint_seconds=1e9)
+    assert (tmp_path / "run/run.json").exists()
+    assert not (tmp_path / "run/vae/model").exists()
+
+
+def run_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vaegan", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
+
+
+def test_two_processes_equal_one(tmp_path: Path) -> None:
+    # Few steps: Adam turns the rounding of a different summation order into differences that grow from step to step.
+    options = [*OPTIONS, "--images", "48", "--gan.critic-warmup", "0", "--gan.generator-ramp", "0"]
+    for name, extra in (("one", []), ("two", ["--devices", "2"])):
+        done = run_command("train", "faces:96", *options, *extra, "--out", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Done in") == 1
+    for stage in ("vae", "gan"):
+        a, b = (flat(state(tmp_path / name, stage)["networks"]) for name in ("one", "two"))
+        assert a.keys() == b.keys()
+        for name, value in a.items():
+            torch.testing.assert_close(value, b[name], rtol=1e-4, atol=3e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_exits_with_130(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "vaegan", "train", "faces:96", *OPTIONS, "--images", "400000", "--out", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics, deadline = tmp_path / "run/vae/metrics.jsonl", time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "vaegan train --resume run" in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "run/vae/checkpoint.pt").exists()
+    assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"

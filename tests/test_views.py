@@ -1,0 +1,152 @@
+"""What the critic sees, against scipy and numpy written out image by image."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+
+from vaegan.networks.views import Augmentation, View, gaussian_blur, translate
+
+SIZE = 16
+
+
+def images(count: int = 6, size: int = SIZE, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+
+
+def drawn(count: int = 6, probability: float = 1.0, flips: bool = True, seed: int = 0, size: int = SIZE) -> Augmentation:
+    return Augmentation.draw(count, size, probability, flips, Generator().manual_seed(seed))
+
+
+def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    """A [channel, height, width] image shifted over grey, by slices."""
+    height, width = image.shape[-2:]
+    result = np.zeros_like(image)
+    result[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)] = image[
+        :, max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)
+    ]
+    return result
+
+
+def changed(image: np.ndarray, change: Augmentation, place: int) -> np.ndarray:
+    """The same change for one image, in numpy."""
+    x = (image - image.mean()) * float(change.contrast[place]) + image.mean() + float(change.brightness[place])
+    x = x[:, :, ::-1] if bool(change.flip[place]) else x
+    return moved(x, int(change.rows[place]), int(change.columns[place])) * change.keep[place].numpy()
+
+
+class TestBlur:
+    @pytest.mark.parametrize("sigma", [0.1, 0.3, 0.5, 1.0, 1.7, 4.0])
+    def test_is_that_of_scipy(self, sigma: float) -> None:
+        radius = int(np.ceil(3 * sigma))
+        x = images()
+        wanted = scipy.ndimage.gaussian_filter(x.numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=radius / sigma)
+        np.testing.assert_allclose(gaussian_blur(x, sigma), wanted, atol=1e-12)
+
+    def test_directions_are_not_mixed_up(self) -> None:
+        x = torch.zeros(1, 1, 16, 12, dtype=torch.float64)
+        x[0, 0, 3] = 1  # a horizontal line stays one
+        blurred = gaussian_blur(x, 1.0)
+        assert blurred.shape == x.shape
+        torch.testing.assert_close(blurred[0, 0, :, :1].expand(16, 12), blurred[0, 0])
+
+    @pytest.mark.parametrize("sigma", [0.0, 0.0999])
+    def test_nothing_happens_below_a_tenth_of_a_pixel(self, sigma: float) -> None:
+        x = images()
+        assert gaussian_blur(x, sigma) is x
+
+
+@given(st.integers(-9, 9), st.integers(-9, 9))
+def test_translate_is_slicing(down: int, right: int) -> None:
+    x = images(2, 8)
+    found = translate(x, torch.tensor([down, 0]), torch.tensor([right, 1]))
+    inside = abs(down) < 8 and abs(right) < 8
+    np.testing.assert_array_equal(found[0], moved(x[0].numpy(), down, right) if inside else np.zeros((3, 8, 8)))
+    np.testing.assert_array_equal(found[1], moved(x[1].numpy(), 0, 1))
+
+
+class TestAugmentation:
+    def test_probability_zero_is_the_identity(self) -> None:
+        x = images()
+        torch.testing.assert_close(drawn(probability=0).apply(x), x, atol=1e-12, rtol=0)
+
+    @pytest.mark.parametrize("probability", [0.3, 1.0])
+    @pytest.mark.parametrize("seed", range(5))
+    def test_is_the_change_written_out_for_each_image(self, probability: float, seed: int) -> None:
+        x, change = images(seed=seed), drawn(probability=probability, seed=seed)
+        wanted = np.stack([changed(image, change, place) for place, image in enumerate(x.numpy())])
+        np.testing.assert_allclose(change.apply(x), wanted, atol=1e-6)
+
+    def test_real_and_generated_image_at_one_place_get_the_same_change(self) -> None:
+        """Every change is affine, so the change of a mean is the mean of the changes: only if both are the same."""
+        change, real, fake = drawn(), images(seed=1), images(seed=2)
+        torch.testing.assert_close(change.apply((real + fake) / 2), (change.apply(real) + change.apply(fake)) / 2)
+
+    def test_images_at_different_places_get_different_changes(self) -> None:
+        same = images(1).expand(6, -1, -1, -1)
+        out = drawn().apply(same)
+        assert all(not torch.allclose(out[i], out[j]) for i in range(6) for j in range(i))
+
+    @pytest.mark.parametrize("part", [slice(0, 3), slice(1, None, 2), slice(0, None, 2)])
+    def test_part_is_slicing(self, part: slice) -> None:
+        x, change = images(), drawn()
+        torch.testing.assert_close(change.part(part).apply(x[part]), change.apply(x)[part])
+
+    def test_draw_depends_on_its_generator_alone(self) -> None:
+        x = images()
+        assert torch.equal(drawn(seed=3).apply(x), drawn(seed=3).apply(x))
+        assert not torch.equal(drawn(seed=3).apply(x), drawn(seed=4).apply(x))
+
+    def test_flips_only_where_allowed(self) -> None:
+        assert not drawn(500, flips=False).flip.any()
+        assert float(drawn(4000).flip.float().mean()) == pytest.approx(0.5, abs=0.04)
+
+    @pytest.mark.parametrize("probability", [0.1, 0.3, 1.0])
+    def test_each_kind_happens_with_its_probability(self, probability: float) -> None:
+        change = drawn(4000, probability)
+        for happened in (
+            change.brightness != 0,
+            change.contrast != 1,
+            (change.keep == 0).flatten(1).any(1),
+            (change.rows != 0) * (1 + 1 / 4),  # a shift of one to five places is 0 by chance
+        ):
+            assert float(happened.float().mean()) == pytest.approx(probability, abs=0.03)
+        assert float(change.flip.float().mean()) == pytest.approx(probability / 2, abs=0.03)
+
+    def test_kinds_are_independent_of_each_other(self) -> None:
+        change = drawn(8000, 0.3)
+        both = (change.brightness != 0) & (change.contrast != 1)
+        assert float(both.float().mean()) == pytest.approx(0.09, abs=0.015)
+
+    def test_ranges(self) -> None:
+        change = drawn(4000, size=32)
+        assert (int(change.rows.min()), int(change.rows.max())) == (-4, 4)
+        assert (int(change.columns.min()), int(change.columns.max())) == (-4, 4)
+        assert float(change.rows.float().mean()) == pytest.approx(0, abs=0.15)
+        assert change.brightness.abs().max() <= 0.5
+        assert change.contrast.min() >= 0.5
+        assert change.contrast.max() <= 1.5
+
+    def test_cutout_covers_seven_sixteenths_of_each_side_on_average(self) -> None:
+        """A hole of half the side about a uniform centre loses (side/4)^2 / side at the two borders together."""
+        hole = (drawn(4000, size=32).keep == 0).float().flatten(1).mean(1)
+        assert hole.max() <= 0.25
+        assert hole.min() >= 0.05
+        assert float(hole.mean()) == pytest.approx((7 / 16) ** 2, rel=0.05)
+
+    def test_gradients_flow_through_every_change(self) -> None:
+        change = drawn(2, size=8)
+        assert torch.autograd.gradcheck(change.apply, images(2, 8)[:, :1].requires_grad_())
+
+
+class TestView:
+    def test_blurs_and_then_changes(self) -> None:
+        x, change = images(), drawn()
+        torch.testing.assert_close(View(1.0, change)(x), change.apply(gaussian_blur(x, 1.0)))
+
+    def test_without_anything_is_the_identity(self) -> None:
+        x = images()
+        assert View(0.0, None)(x) is x

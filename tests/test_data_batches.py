@@ -25,6 +25,7 @@ from vaegan.data import (
 )
 from vaegan.data.decoding import content_hash
 from vaegan.data.sides import set_duplicates_aside, side_of
+from vaegan.data.tensors import binarized
 from vaegan.errors import DataError, RequestError
 
 COUNT = 100
@@ -183,6 +184,12 @@ def test_dynamic_binarisation_draws_anew_with_the_right_probability(grey: ImageD
         some = (originals >= low) & (originals < low + 32)
         assert shown[some].mean() == pytest.approx(originals[some].mean(), abs=1.5)
     assert not torch.equal(batches.at(0), batches.at(5000))
+
+
+def test_black_and_white_are_never_drawn_otherwise() -> None:
+    keys = np.arange(256, dtype=np.uint64)
+    for value in (0, 255):  # a million pixels: a probability of 1 - 2^-16 would show
+        assert (binarized(np.full((256, 64, 64, 1), value, dtype=np.uint8), keys) == value).all()
 
 
 def test_held_out_images_are_binarised_once_and_for_all(grey: ImageDataset) -> None:

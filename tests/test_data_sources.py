@@ -191,6 +191,11 @@ def test_tar_header_cannot_ask_for_memory(tmp_path: Path, open_here: Callable[..
         open_here(path)
 
 
+def test_reads_of_a_tar_are_bounded() -> None:
+    with pytest.raises(tarfile.ReadError, match="memory"):
+        archives._BoundedReads(io.BytesIO()).read(2**33)
+
+
 def test_truncated_archives_are_one_clear_line(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
     fill_zip(tmp_path / "images.zip")
     with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as tar:

@@ -223,7 +223,7 @@ class TestPenalties:
     def test_logit_drift_on_one_process(self) -> None:
         real, fake = torch.tensor(1.25, requires_grad=True), torch.tensor(-0.5, requires_grad=True)
         drift = penalties.logit_drift(real, fake, (real + fake).detach())
-        assert float(drift) == pytest.approx(0.75**2)
+        assert drift.item() == pytest.approx(0.75**2)
         assert [float(g) for g in torch.autograd.grad(drift, (real, fake))] == pytest.approx([1.5, 1.5])
 
     def test_logit_drift_of_two_halves_averages_to_the_gradient_of_the_whole(self) -> None:

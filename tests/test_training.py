@@ -29,10 +29,10 @@ TINY = TrainConfig(
     handover=HandoverConfig(whitening=True),
 )
 IMAGES = 320  # 20 steps a stage
-OPTIONS = (
-    "--size 16 --network.width 8 --network.width-limit 16 --network.latent-dim 4 --vae.batch-size 8 --gan.batch-size 8 "
-    "--precision float32"
-).split()
+OPTIONS = [
+    *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
+    *("--vae.batch-size", "8", "--gan.batch-size", "8", "--precision", "float32"),
+]
 
 
 @pytest.fixture(autouse=True)

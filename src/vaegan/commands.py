@@ -269,8 +269,8 @@ def preview(request: Preview) -> None:
     """Vaegan preview."""
     from vaegan.console import Console
     from vaegan.data import open_dataset
-    from vaegan.pictures import save_png
     from vaegan.describe import measure_speed
+    from vaegan.pictures import save_png
     from vaegan.preview import contact_sheet, summary
 
     console = Console(quiet=request.json)

@@ -27,11 +27,11 @@ def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
         columns: images a row; near a square when None.
     """
     count, height, width, channels = pixels.shape
-    columns = min(count, columns if columns is not None else math.ceil(math.sqrt(count)))
-    rows = math.ceil(count / columns)
-    sheet = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), PAPER, np.uint8)
+    across = min(count, columns or math.ceil(math.sqrt(count)))
+    rows = math.ceil(count / across)
+    sheet = np.full((rows * (height + GAP) + GAP, across * (width + GAP) + GAP, channels), PAPER, np.uint8)
     for index, image in enumerate(pixels):
-        top, left = GAP + index // columns * (height + GAP), GAP + index % columns * (width + GAP)
+        top, left = GAP + index // across * (height + GAP), GAP + index % across * (width + GAP)
         sheet[top : top + height, left : left + width] = image
     return to_picture(sheet)
 

@@ -14,9 +14,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
+from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, skip_reason
 from vaegan.data.image_files import FILES_AT_A_TIME, Item, decode_items, is_hidden, labels_from_folders, read_bounded
-from vaegan.data.settings import DataConfig
 from vaegan.data.source import Labels, Task, file_stamp
 from vaegan.errors import DataError
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vaegan.config import DataConfig
 from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
 from vaegan.data.pixels import prepare
-from vaegan.data.settings import DataConfig
 from vaegan.data.source import Labels, Task, digest, file_stamp
 from vaegan.errors import DataError
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vaegan.config import DataConfig
 from vaegan.data.cache import CACHE_VERSION, CacheWriter, building
 from vaegan.data.decoding import Prepared, Skipped, quiet_pillow
 from vaegan.data.pixels import TRAITS
-from vaegan.data.settings import DataConfig
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, set_duplicates_aside, side_of
 from vaegan.data.source import Source, Task
 from vaegan.errors import DataError

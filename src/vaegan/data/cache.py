@@ -7,11 +7,13 @@ import shutil
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +67,7 @@ def open_cached(directory: Path) -> CachedImages | None:
     try:
         record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
         shape = tuple(record["shape"])
-        with np.load(directory / _TABLE) as table:
+        with (directory / _TABLE).open("rb") as file, np.load(file) as table:
             arrays: dict[str, NDArray[Any]] = {name: table[name] for name in table.files}
         if (directory / _IMAGES).stat().st_size != int(np.prod(shape)) or len(arrays["sides"]) != shape[0]:
             return None
@@ -80,7 +82,7 @@ def open_cached(directory: Path) -> CachedImages | None:
             notes=tuple(record["notes"]),
             fingerprint=record["fingerprint"],
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
 
 
@@ -159,7 +161,8 @@ def building(directory: Path, needed: int) -> Generator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
         _check_free_disk(parent, needed)
-        temporary = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=parent))
+        temporary = _temporary_name(parent)
+        temporary.mkdir()
         yield temporary
         _publish(temporary, directory)
     except OSError as error:
@@ -169,10 +172,17 @@ def building(directory: Path, needed: int) -> Generator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _temporary_name(parent: Path) -> Path:
+    # Unlike mkdtemp's, a folder made under this name follows the user's umask, so that a cache can be shared.
+    return parent / f"{_BUILDING}{uuid4().hex}"
+
+
 def _publish(temporary: Path, directory: Path) -> None:
     if directory.exists() and open_cached(directory) is None:
         # Damaged: it is moved out of the way first, because removing takes time and renaming does not.
-        os.replace(directory, Path(tempfile.mkdtemp(prefix=_BUILDING, dir=directory.parent)) / "damaged")
+        damaged = _temporary_name(directory.parent)
+        os.replace(directory, damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
     try:
         os.rename(temporary, directory)
     except OSError:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaegan.config import DataConfig
 from vaegan.data.building import Progress, build
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Skipped
-from vaegan.data.settings import DataConfig
 from vaegan.data.sides import TEST, VALIDATION
 from vaegan.data.source import Source, digest
 from vaegan.data.sources import find_source

@@ -14,8 +14,8 @@ from typing import IO
 
 import numpy as np
 
+from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, decode, skip_reason
-from vaegan.data.settings import DataConfig
 from vaegan.data.source import Labels, Task
 from vaegan.errors import DataError
 

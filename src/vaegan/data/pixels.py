@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vaegan.data.settings import DataConfig
+from vaegan.config import DataConfig
 
 # What was done to an image, completing "<n> of <total> images had ...".
 TRAITS: dict[str, str] = {

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vaegan.config import DataConfig
 from vaegan.data.decoding import Prepared, Skipped
-from vaegan.data.settings import DataConfig
 
 Task = Callable[[], list[Prepared | Skipped]]
 """Prepares a few images; run on any thread."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from vaegan.config import DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.decoding import Prepared, Skipped, content_hash
@@ -16,13 +17,12 @@ from vaegan.data.idx import idx_file, idx_folder
 from vaegan.data.image_files import list_folder
 from vaegan.data.numpy_files import numpy_file
 from vaegan.data.pixels import prepare
-from vaegan.data.settings import DataConfig
 from vaegan.data.source import Labels, Source, Task, digest
 from vaegan.errors import DataError
 
 DRAWN_FACES = 8300
 _FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
-_FACES_AT_A_TIME = 256
+_PIXELS_AT_A_TIME = 2**22  # enough faces that the threads which draw them are worth starting, and 12 MB of them
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ class FacesSource:
     @contextmanager
     def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
         """Draws at the size asked for, so that nothing is scaled."""
-        yield (partial(self._draw, start, config) for start in range(0, self.total, _FACES_AT_A_TIME))
+        at_a_time = _PIXELS_AT_A_TIME // config.size**2
+        starts = range(0, self.total, at_a_time)
+        yield (partial(self._draw, start, min(at_a_time, self.total - start), config) for start in starts)
 
-    def _draw(self, start: int, config: DataConfig) -> list[Prepared | Skipped]:
-        drawn = faces.draw_faces(min(_FACES_AT_A_TIME, self.total - start), size=config.size, seed=0, start=start)
+    def _draw(self, start: int, count: int, config: DataConfig) -> list[Prepared | Skipped]:
+        drawn = faces.draw_faces(count, size=config.size, seed=0, start=start)
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
             pixels, traits = prepare(Image.fromarray(face), config)

@@ -119,14 +119,13 @@ class Anchor(nn.Module):
 
     def distance(self, generated: Images, images: Images) -> PerImage:
         """Low-pass error plus the mean relative error of features at a quarter and an eighth of the side."""
-        low_pass = low_pass_error(generated, images)
         with torch.no_grad():
             wanted = self._features(images)
         terms = [
             (feature - target).square().flatten(1).mean(1) / variance
             for feature, target, variance in zip(self._features(generated), wanted, self.variances, strict=True)
         ]
-        return low_pass + torch.stack(terms).mean(0)
+        return low_pass_error(generated, images) + torch.stack(terms).mean(0)
 
     def _features(self, images: Images) -> list[Tensor]:
         features = self.encoder.trunk(images)

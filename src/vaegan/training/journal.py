@@ -51,13 +51,16 @@ class Journal:
         means = dict(zip(self._sums, self._engine.mean(own).tolist(), strict=True))
         self._sums, self._counts = {}, {}
         self.line(stage, seen, seconds, means)
-        wrong = [name for name, value in means.items() if not math.isfinite(value)]
-        if wrong:
-            raise TrainingError(
-                f"The {wrong[0]} of stage {stage} is not a number any more after {seen:,} images. The last good checkpoint "
-                f"is kept. Try a lower --{stage}.learning-rate or --device.precision float32."
-            )
+        _check_finite(means, stage, seen)
         return means
+
+    def check(self, stage: str, seen: int) -> None:
+        """Makes sure that what was learned since the last flush is worth keeping.
+
+        Raises:
+            TrainingError: if a scalar is not a number.
+        """
+        _check_finite({name: float(total) for name, total in self._sums.items()}, stage, seen)
 
     def line(self, stage: str, seen: int, seconds: float, values: dict[str, float]) -> None:
         """Appends one measurement."""
@@ -67,6 +70,15 @@ class Journal:
         text = json.dumps({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | rounded)
         with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
+
+
+def _check_finite(values: dict[str, float], stage: str, seen: int) -> None:
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        raise TrainingError(
+            f"The {wrong[0]} of stage {stage} is not a number any more after {seen:,} images. The last good checkpoint "
+            f"is kept. Try a lower --{stage}.learning-rate or --precision float32."
+        )
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

@@ -173,9 +173,11 @@ def run_stage(
             journal.line(recipe.name, seen, now - began, values)
             means = means | values
         if shots and seen >= shots[0]:
+            journal.check(recipe.name, seen)
             hooks.shot(seen)
             shots = [point for point in shots if point > seen]
         if now - last_save > limits.checkpoint_seconds and seen != total:
+            journal.check(recipe.name, seen)
             hooks.save(seen)
             last_save = time.perf_counter()
         if now - last_told > 0.25 or seen == total:

@@ -1,0 +1,61 @@
+"""The main job, measured: `vaegan train DATA` for each seed, 1,700 samples, an independent yardstick, one table row a seed.
+
+    python benchmarks/main_job.py DATA --score "python score.py UNSEEN {samples} --train DATA" [--minutes 4]
+        [--seeds 0 1 2] [-- OPTIONS]
+
+The yardstick is any command that prints one JSON line; {samples} is replaced by a folder of PNGs.
+"""
+
+import argparse
+import json
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--score", required=True)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--stages", nargs="+", default=["vae", "gan"])
+    parser.add_argument("options", nargs="*", help="for vaegan train, after --")
+    arguments = parser.parse_args()
+    budget = ["--images", str(arguments.images)] if arguments.images else ["--minutes", str(arguments.minutes or 4)]
+    for seed in arguments.seeds:
+        run = arguments.out / f"seed-{seed}"
+        vaegan("train", arguments.data, *budget, "--seed", str(seed), "--out", str(run), *arguments.options)
+        print(json.dumps({"seed": seed} | measure(run, arguments.score, arguments.stages)), flush=True)
+
+
+def vaegan(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "vaegan", *arguments], check=True)
+
+
+def measure(run: Path, score: str, stages: list[str]) -> dict[str, object]:
+    """Speeds and checks from run.json, scores of each stage's samples, peak memory of the training process."""
+    facts = json.loads((run / "run.json").read_text())["facts"]
+    found: dict[str, object] = {
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, 2),
+        "speed": {stage: facts[stage]["mean_speed"] for stage in stages},
+        "images": {stage: facts[stage]["images"] for stage in stages},
+        "heldout": {stage: facts[stage]["heldout"] for stage in stages},
+        "inverse": facts.get("gan", {}).get("inverse"),
+    }
+    for stage in stages:
+        samples = run / f"samples-{stage}"
+        vaegan("sample", str(run), "--stage", stage, "-n", "1700", "--out", str(samples))
+        printed = subprocess.run(
+            shlex.split(score.format(samples=shlex.quote(str(samples)))), check=True, capture_output=True, text=True
+        )
+        found[f"score_{stage}"] = json.loads(printed.stdout.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""The commands as a person types them: what they print, leave behind and refuse."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vaegan.cli import main
+
+OPTIONS = [
+    *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
+    *("--vae.batch-size", "8", "--gan.batch-size", "8", "--gan.critic-warmup", "4", "--precision", "float32"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        main(["train", "faces:96", *OPTIONS, "--images", "160", "--out", str(path)])
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
+    """Runs a command that must fail with one line, and returns that line."""
+    with pytest.raises(SystemExit) as exit:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    assert exit.value.code == code, captured.err
+    assert captured.err.startswith("vaegan: ")
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_help_needs_no_torch() -> None:
+    for arguments in (["--help"], ["train", "--help"], ["sample", "--help"]):
+        code = (
+            "import sys; from vaegan.cli import main\n"
+            f"try: main({arguments!r})\nexcept SystemExit: pass\n"
+            "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'lightning_fabric')))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert "usage: vaegan" in done.stdout
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    from vaegan.cli import COMMANDS
+    from vaegan.commands import COMMANDS as PARSERS
+
+    main(["--help"])
+    printed = capsys.readouterr().out
+    assert set(COMMANDS) == set(PARSERS)
+    for name in COMMANDS:
+        assert f"  {name}" in printed
+
+
+def test_train_says_what_it_made_and_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "faces:96", *OPTIONS, "--images", "64"])
+    printed = capsys.readouterr().out
+    assert "runs/0001-faces-96" in printed
+    assert "vaegan sample" in printed
+    assert Path("runs/last/run.json").exists()
+    main(["train", "faces:96", *OPTIONS, "--images", "16", "--recipe", "vae", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["run"] == "runs/0002-faces-96"
+    assert facts["facts"]["vae"]["images"] == 16
+    assert Path("runs/last").resolve().name == "0002-faces-96"
+
+
+def test_sample_is_repeatable_and_says_its_seed(run: Path) -> None:
+    main(["sample", str(run), "-n", "5", "--seed", "7", "--out", "folder"])
+    main(["sample", str(run), "-n", "9", "--seed", "7", "--out", "again"])
+    main(["sample", str(run), "-n", "5", "--seed", "8", "--out", "other"])
+    names = [path.name for path in sorted(Path("folder").iterdir())]
+    assert names == [f"{index:05d}.png" for index in range(5)]
+    for name in names:
+        first, again, other = (Image.open(Path(folder) / name) for folder in ("folder", "again", "other"))
+        assert first.info["seed"] == "7"
+        assert first.size == (16, 16)
+        assert np.array_equal(np.asarray(first), np.asarray(again))
+        assert not np.array_equal(np.asarray(first), np.asarray(other))
+
+
+def test_sample_draws_one_grid_into_a_png(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(
+        [
+            "sample",
+            str(run),
+            "-n",
+            "6",
+            "--out",
+            "grid.png",
+            "--stage",
+            "vae",
+            "--sampler",
+            "gmm",
+            "--observation-noise",
+            "--json",
+        ]
+    )
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["stage"] == "vae"
+    with Image.open("grid.png") as picture:
+        assert picture.size == (2 + 3 * 18, 2 + 2 * 18)
+
+
+def test_reconstruct_shows_originals_above(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 20), (250, 10, 10)).save("red.png")
+    Image.new("L", (16, 16), 128).save("grey.png")
+    main(["reconstruct", str(run), "red.png", "grey.png", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts["mean_squared_error"]) == {"red.png", "grey.png"}
+    with Image.open("reconstructions.png") as picture:
+        assert picture.size == (2 + 2 * 18, 2 + 2 * 18)
+        assert picture.convert("RGB").getpixel((8, 8)) == (250, 10, 10)
+        assert picture.convert("RGB").getpixel((28, 8)) == (128, 128, 128)
+
+
+def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["info", str(run), "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["run"]["status"] == "finished"
+    assert facts["vae"]["images"] == facts["gan"]["images"] == 80
+    # 8 -> 12 channels of 3x3 on 8x8, one transposed convolution 16 -> 8 on 4x4, a linear layer 4 -> 16 * 16.
+    assert facts["networks"]["decoder"]["multiply_adds"] == 9 * 8 * 12 * 64 + 16 * 8 * 16 * 16 + 4 * 256
+    main(["info", str(run)])
+    assert "finished" in capsys.readouterr().out
+
+
+def test_preview_writes_a_sheet_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["preview", "faces:96", "--size", "16"])
+    printed = capsys.readouterr().out
+    assert "preview.png" in printed
+    assert "4 minutes" in printed
+    assert not Path("runs").exists()
+    with Image.open("preview.png") as sheet:
+        assert min(sheet.size) > 100
+
+
+def test_doctor_reports_speed_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):  # a full disk or a busy machine is a finding, not a failure of this test
+        main(["doctor", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["convolution_gflops"]["float32"] > 0
+    assert facts["torch"].startswith("2.")
+
+
+def test_dry_run_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "faces", "--dry-run"])
+    assert "Would train VAE then GAN on faces for 4 minutes." in capsys.readouterr().out
+    assert not Path("runs").exists()
+
+
+def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.toml").write_text("seed = 3\n[gan]\npenalty = 0.5\n")
+    main(["train", "faces", "--config", "mine.toml", "--gan.batch-size", "16", "--preset", "base", "--dry-run", "--json"])
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert (settings["seed"], settings["gan"]["penalty"], settings["gan"]["batch_size"]) == (3, 0.5, 16)
+    assert settings["network"]["kind"] == "residual"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fly"], "no command"),
+        (["train"], "vaegan train faces"),
+        (["train", "nowhere"], "nowhere"),
+        (["train", "faces", "--minutes", "-1"], "positive"),
+        (["train", "faces", "--minutes", "1", "--images", "5"], "not both"),
+        (["train", "faces", "--preset", "huge"], "no preset"),
+        (["train", "faces", "--config", "missing.toml"], "missing.toml"),
+        (["train", "faces", "--size", "8"], "16 to 256"),
+        (["train", "faces", "--network.output", "sigmoid"], "sigmoid"),
+        (["train", "faces", "--network.latent-dim", "0"], "latent_dim"),
+        (["train", "--resume", "nowhere"], "not a run"),
+        (["sample", "nowhere"], "not a run"),
+        (["sample", "nowhere", "-n", "0"], "-n 0"),
+        (["info", "nowhere"], "not a run"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    assert words in refused(capsys, 2, *arguments)
+    assert list(Path().iterdir()) == []
+
+
+def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "already exists" in refused(capsys, 2, "train", "faces:96", "--out", str(run))
+    assert "finished" in refused(capsys, 2, "train", "--resume", str(run))
+    assert "not both" in refused(capsys, 2, "train", "faces", "--resume", str(run))
+    assert "p(x|z)" in refused(capsys, 2, "sample", str(run), "--observation-noise")
+    assert "missing.png" in refused(capsys, 2, "reconstruct", str(run), "missing.png")
+    Path("text.png").write_text("no image")
+    assert "text.png" in refused(capsys, 2, "reconstruct", str(run), "text.png")
+    Path("folder").mkdir()
+    refused(capsys, 2, "train", "folder")
+
+
+def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    weights = copy / "gan/model/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "model.safetensors" in refused(capsys, 2, "sample", str(copy))
+    (copy / "run.json").write_text("{")
+    refused(capsys, 2, "info", str(copy))
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("in the way")
+    refused(capsys, 1, "sample", str(run), "--out", "file/samples.png")

@@ -1,0 +1,325 @@
+"""The model as a user and an attacker meet it: sampling, shapes, files that come back, files that are wrong."""
+
+import json
+import pickle
+import resource
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaegan.config import NetworkConfig
+from vaegan.errors import ModelError, RequestError
+from vaegan.mixture import fit_mixture
+from vaegan.model import FORMAT_VERSION, Model, ModelConfig, Networks, set_mixture
+from vaegan.networks.whitening import Whitening
+
+LATENT, SIZE, VARIANCE = 4, 16, 0.04
+NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
+
+
+def build(**settings: Any) -> Model:
+    torch.manual_seed(0)
+    config = ModelConfig(**{"size": SIZE, "channels": 3, "stage": "vae", "network": NETWORK, "variance": VARIANCE} | settings)
+    return Model(config, Networks(config))
+
+
+@pytest.fixture(scope="module")
+def vae() -> Model:
+    """With a whitening and a mixture that are not the defaults."""
+    model = build()
+    latents = torch.randn(100, LATENT) * torch.tensor([0.3, 1, 2, 0.5]) + 1
+    model.networks.whitening = Whitening.of(latents, torch.zeros(100, LATENT) - 2)
+    set_mixture(model.networks, fit_mixture(latents))
+    return model
+
+
+@pytest.fixture(scope="module")
+def gan() -> Model:
+    """From scratch: no encoder, no p(x|z)."""
+    return build(stage="gan", variance=None, has_encoder=False, channels=1)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+class TestSampling:
+    @pytest.mark.parametrize("count", [0, 1, 5, 64, 65, 70])
+    def test_image_i_does_not_depend_on_how_many_are_asked_for(self, vae: Model, count: int) -> None:
+        for options in ({}, {"sampler": "gmm"}, {"observation_noise": True}):
+            many = vae.sample(130, seed=3, **options)
+            assert many.shape == (130, 3, SIZE, SIZE)
+            assert torch.equal(vae.sample(count, seed=3, **options), many[:count])
+
+    def test_latents_too(self, vae: Model) -> None:
+        assert torch.equal(vae.latents(5), vae.latents(70)[:5])
+        assert vae.latents(0).shape == (0, LATENT)
+        assert torch.equal(vae.decode(vae.latents(64)), vae.sample(64))
+
+    def test_blocks_differ_and_latents_are_standard_normal(self, vae: Model) -> None:
+        latents = vae.latents(6400)
+        assert not torch.equal(latents[:64], latents[64:128])
+        torch.testing.assert_close(latents.mean(0), torch.zeros(LATENT), atol=0.05, rtol=0)
+        torch.testing.assert_close(torch.cov(latents.T), torch.eye(LATENT), atol=0.06, rtol=0)
+
+    def test_seeds_differ_and_one_seed_repeats(self, vae: Model) -> None:
+        assert torch.equal(vae.sample(3, seed=1), vae.sample(3, seed=1))
+        assert not torch.equal(vae.sample(3, seed=1), vae.sample(3, seed=2))
+
+    def test_does_not_touch_the_global_random_numbers(self, vae: Model) -> None:
+        before = torch.random.get_rng_state()
+        vae.sample(3, observation_noise=True)
+        assert torch.equal(torch.random.get_rng_state(), before)
+
+    def test_mixture_samples_follow_the_mixture(self, vae: Model) -> None:
+        latents = vae.latents(3000, sampler="gmm")
+        networks = vae.networks
+        wanted = networks.mixture_weights @ networks.mixture_means
+        torch.testing.assert_close(latents.mean(0), wanted, atol=0.15, rtol=0)
+
+    def test_a_mixture_that_was_never_fitted_is_refused(self, gan: Model) -> None:
+        for model in (build(), gan):
+            with pytest.raises(RequestError, match="no fitted mixture"):
+                model.sample(3, sampler="gmm")
+
+    def test_observation_noise_is_refused_where_there_is_none(self, gan: Model) -> None:
+        with pytest.raises(RequestError, match="GAN has no p"):
+            gan.sample(3, observation_noise=True)
+
+    def test_observation_noise_has_the_models_variance(self, vae: Model) -> None:
+        clean, noisy = vae.sample(200), vae.sample(200, observation_noise=True)
+        free = clean.abs() < 1 - 5 * VARIANCE**0.5  # what the clamp cannot reach
+        noise = (noisy - clean)[free]
+        assert len(noise) > 1000
+        assert float(noise.var()) == pytest.approx(VARIANCE, rel=0.1)
+        assert float(noise.mean()) == pytest.approx(0, abs=0.02)
+        assert noisy.abs().max() <= 1
+
+
+class TestShapes:
+    @pytest.mark.parametrize("shape", [(LATENT,), (2, LATENT + 1), (2, LATENT, 1), (2, 0)])
+    def test_wrong_latents_are_refused(self, vae: Model, shape: tuple[int, ...]) -> None:
+        with pytest.raises(RequestError, match=r"this model wants \[n, 4\]"):
+            vae.decode(torch.zeros(shape))
+
+    @pytest.mark.parametrize("shape", [(3, SIZE, SIZE), (2, 1, SIZE, SIZE), (2, 3, SIZE, SIZE + 1), (2, 3, 32, 32)])
+    def test_wrong_images_are_refused(self, vae: Model, shape: tuple[int, ...]) -> None:
+        for call in (vae.encode, vae.posterior, vae.reconstruct):
+            with pytest.raises(RequestError, match=r"this model wants \[n, 3, 16, 16\]"):
+                call(torch.zeros(shape))
+
+    def test_a_gan_from_scratch_cannot_encode(self, gan: Model) -> None:
+        assert not gan.has_encoder
+        for call in (gan.encode, gan.posterior, gan.reconstruct):
+            with pytest.raises(RequestError, match="no encoder"):
+                call(torch.zeros(2, 1, SIZE, SIZE))
+
+    def test_encode_whitens_the_posterior_mean(self, vae: Model, images: Tensor) -> None:
+        whitening = vae.networks.whitening
+        assert whitening is not None
+        old = vae.encode(images) @ whitening.root + whitening.mean
+        torch.testing.assert_close(old, vae.posterior(images).mean, atol=1e-4, rtol=1e-4)
+
+    def test_reconstruct_is_decode_of_encode_in_range(self, vae: Model, images: Tensor) -> None:
+        reconstructed = vae.reconstruct(images)
+        assert torch.equal(reconstructed, vae.decode(vae.encode(images)))
+        assert reconstructed.shape == images.shape
+        assert vae.decode(100 * torch.ones(1, LATENT)).abs().max() == 1
+
+    def test_long_batches_are_cut_and_joined_in_order(self, vae: Model) -> None:
+        latents = vae.latents(300)
+        torch.testing.assert_close(vae.decode(latents)[290:], vae.decode(latents[290:]), atol=1e-5, rtol=1e-5)
+        images = vae.decode(latents)
+        torch.testing.assert_close(vae.encode(images)[290:], vae.encode(images[290:]), atol=1e-4, rtol=1e-4)
+
+    def test_nothing_tracks_gradients(self, vae: Model, images: Tensor) -> None:
+        assert not any(tensor.requires_grad for tensor in vae.networks.parameters())
+        assert not vae.encode(images).requires_grad
+        assert not vae.networks.training
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"size": 15}, {"size": 257}, {"channels": 2}, {"variance": 0.0}, {"variance": float("nan")}, {"variance": float("inf")}],
+)
+def test_impossible_configurations_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(RequestError):
+        ModelConfig(**{"size": 16, "channels": 3, "stage": "vae"} | settings)
+
+
+class TestFiles:
+    def test_round_trip_is_exact(self, vae: Model, images: Tensor, tmp_path: Path) -> None:
+        vae.save_pretrained(tmp_path / "new" / "model", card="# Faces\n")
+        again = Model.from_pretrained(tmp_path / "new" / "model")
+        assert again.config == vae.config
+        for options in ({}, {"sampler": "gmm"}, {"observation_noise": True}):
+            assert torch.equal(again.sample(5, **options), vae.sample(5, **options))
+        assert torch.equal(again.encode(images), vae.encode(images))
+        assert not any(tensor.requires_grad for tensor in again.networks.parameters())
+        files = {path.name for path in (tmp_path / "new" / "model").iterdir()}
+        assert files == {"config.json", "model.safetensors", "README.md"}
+        assert (tmp_path / "new" / "model" / "README.md").read_text() == "# Faces\n"
+
+    @pytest.mark.parametrize("kind", ["plain", "residual"])
+    @pytest.mark.parametrize("size", [16, 28])
+    def test_round_trip_without_an_encoder(self, tmp_path: Path, kind: str, size: int) -> None:
+        network = NetworkConfig(kind=kind, width=8, width_limit=16, latent_dim=LATENT)
+        model = build(stage="gan", variance=None, has_encoder=False, channels=1, size=size, network=network)
+        model.save_pretrained(tmp_path)
+        again = Model.from_pretrained(str(tmp_path))
+        assert torch.equal(again.sample(5), model.sample(5))
+        assert "GAN" in (tmp_path / "README.md").read_text()
+
+    def test_saving_over_a_model_replaces_it(self, vae: Model, gan: Model, tmp_path: Path) -> None:
+        vae.save_pretrained(tmp_path)
+        gan.save_pretrained(tmp_path)
+        assert torch.equal(Model.from_pretrained(tmp_path).sample(2), gan.sample(2))
+
+    def test_config_is_plain_json_that_names_library_and_format(self, vae: Model, tmp_path: Path) -> None:
+        vae.save_pretrained(tmp_path)
+        values = json.loads((tmp_path / "config.json").read_text())
+        assert values["library"] == "vaegan"
+        assert values["format_version"] == FORMAT_VERSION
+        assert values["network"]["latent_dim"] == LATENT
+        assert values["variance"] == VARIANCE
+
+
+def refused(folder: Path, complaint: str = "") -> None:
+    with pytest.raises(ModelError, match=complaint) as caught:
+        Model.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+class TestWrongFiles:
+    @pytest.fixture
+    def saved(self, vae: Model, tmp_path: Path) -> Path:
+        vae.save_pretrained(tmp_path)
+        return tmp_path
+
+    @pytest.fixture
+    def rewrite(self, saved: Path) -> Callable[..., None]:
+        def change(**values: Any) -> None:
+            path = saved / "config.json"
+            old = json.loads(path.read_text())
+            network = old["network"] | values.pop("network", {})
+            path.write_text(json.dumps(old | values | {"network": network}))
+
+        return change
+
+    @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+    def test_missing_file(self, saved: Path, name: str) -> None:
+        (saved / name).unlink()
+        refused(saved, "is missing")
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        refused(tmp_path / "absent", "is missing")
+
+    @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+    def test_folder_in_place_of_a_file(self, saved: Path, name: str) -> None:
+        (saved / name).unlink()
+        (saved / name).mkdir()
+        refused(saved)
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "3", "null", '"vaegan"', '{"library": "vaegan"', "\ufeff{}", "{}", '{"library": ["vaegan"]}']
+    )
+    def test_bad_json(self, saved: Path, text: str) -> None:
+        (saved / "config.json").write_text(text, "utf-8")
+        refused(saved, r"config\.json")
+
+    def test_bytes_that_are_no_text(self, saved: Path) -> None:
+        (saved / "config.json").write_bytes(b"\xff\xfe\x00" * 10)
+        refused(saved, r"config\.json")
+
+    def test_endless_configuration(self, saved: Path) -> None:
+        (saved / "config.json").write_bytes(b" " * 1_000_001)
+        refused(saved, "too large")
+
+    @pytest.mark.parametrize(
+        ("values", "complaint"),
+        [
+            ({"library": "diffusers"}, "not the configuration of a vaegan model"),
+            ({"format_version": FORMAT_VERSION + 1}, "Install the version that wrote it"),
+            ({"format_version": "1"}, "format"),
+            ({"format_version": True}, "format_version"),
+            ({"size": 10**9}, "cannot be built"),
+            ({"size": -1}, "cannot be built"),
+            ({"size": "16"}, "size"),
+            ({"channels": 10**6}, "cannot be built"),
+            ({"stage": "diffusion"}, "stage"),
+            ({"variance": -1.0}, "variance"),
+            ({"variance": float("nan")}, "variance"),
+            ({"surprise": 1}, "surprise"),
+            ({"network": {"latent_dim": 10**9}}, "latent_dim"),
+            ({"network": {"width": 10**9}}, "width"),
+            ({"network": {"blocks": 10**9}}, "blocks"),
+            ({"network": {"latent_dim": 0}}, "latent_dim"),
+            ({"network": {"kind": "transformer"}}, "kind"),
+        ],
+    )
+    def test_wrong_settings(
+        self, saved: Path, rewrite: Callable[..., None], values: dict[str, Any], complaint: str
+    ) -> None:
+        rewrite(**values)
+        refused(saved, complaint)
+
+    @pytest.mark.parametrize("network", [{"latent_dim": 10**9}, {"latent_dim": 8192}, {"width": 1024, "width_limit": 4096}])
+    def test_nothing_is_allocated_for_a_configuration_the_weights_do_not_back(
+        self, saved: Path, rewrite: Callable[..., None], network: dict[str, int]
+    ) -> None:
+        rewrite(network=network, size=256)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        refused(saved)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # [KiB]
+
+    @pytest.mark.parametrize("keep", [0, 1, 7, 8, 9, 100, 0.5, -1])
+    def test_truncated_weights(self, saved: Path, keep: float) -> None:
+        path = saved / "model.safetensors"
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(keep * len(whole))] if isinstance(keep, float) else whole[:keep])
+        refused(saved, r"model\.safetensors")
+
+    def test_header_that_claims_to_be_huge(self, saved: Path) -> None:
+        path = saved / "model.safetensors"
+        path.write_bytes((2**62).to_bytes(8, "little") + path.read_bytes()[8:])
+        refused(saved, r"model\.safetensors")
+
+    @pytest.mark.parametrize("change", ["wrong shape", "extra", "lacking"])
+    def test_weights_that_do_not_fit(self, saved: Path, change: str) -> None:
+        path = saved / "model.safetensors"
+        tensors = load_file(path)
+        if change == "wrong shape":
+            tensors["decoder.start.bias"] = tensors["decoder.start.bias"][:-1].clone()
+        elif change == "extra":
+            tensors["decoder.start.bios"] = torch.zeros(1)
+        else:
+            del tensors["decoder.start.bias"]
+        save_file(tensors, path)
+        refused(saved, r"decoder\.start\.bi.s \(and 0 more")
+
+    def test_weights_of_another_size(self, saved: Path, rewrite: Callable[..., None]) -> None:
+        rewrite(size=64)
+        refused(saved, "does not fit")
+
+    def test_a_pickle_is_never_run(self, saved: Path) -> None:
+        trap = saved / "sprung"
+
+        class Bomb:
+            def __reduce__(self) -> tuple[Any, ...]:
+                return Path.touch, (trap,)
+
+        path = saved / "model.safetensors"
+        path.write_bytes(pickle.dumps(Bomb()))
+        refused(saved, r"model\.safetensors")
+        torch.save({"decoder": Bomb()}, path)
+        assert zipfile.is_zipfile(path)
+        refused(saved, r"model\.safetensors")
+        assert not trap.exists()

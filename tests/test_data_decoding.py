@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vaegan.config import DataConfig
 from vaegan.data import decoding
 from vaegan.data.decoding import Prepared, Skipped, decode, quiet_pillow
-from vaegan.config import DataConfig
 from vaegan.errors import RequestError
 
 SIZE = 32

@@ -1,6 +1,5 @@
 """What training will see, before any training: a contact sheet and the counts."""
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -9,8 +8,8 @@ from PIL import Image
 
 from vaegan.data import TRAIN, ImageDataset, TrainingBatches, to_uint8
 from vaegan.data.sides import SIDE_NAMES
+from vaegan.pictures import grid
 
-_GAP = 2
 _SMALLEST_TILE = 64  # smaller images are shown enlarged, pixel by pixel
 
 
@@ -28,16 +27,7 @@ def contact_sheet(dataset: ImageDataset, count: int = 64, seed: int = 0) -> Imag
     count = min(count, len(dataset.indices(TRAIN)))
     pixels = to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0))
     zoom = max(1, _SMALLEST_TILE // dataset.config.size)
-    tiles = pixels.repeat(zoom, axis=1).repeat(zoom, axis=2)
-    side = tiles.shape[1]
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    step = side + _GAP
-    sheet = np.full((rows * step + _GAP, columns * step + _GAP, dataset.channels), 255, dtype=np.uint8)
-    for place, tile in enumerate(tiles):
-        top, left = (_GAP + step * along for along in divmod(place, columns))
-        sheet[top : top + side, left : left + side] = tile
-    return Image.fromarray(sheet[..., 0] if dataset.channels == 1 else sheet)
+    return grid(pixels.repeat(zoom, axis=1).repeat(zoom, axis=2))
 
 
 def summary(dataset: ImageDataset) -> dict[str, Any]:

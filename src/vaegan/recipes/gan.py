@@ -90,7 +90,7 @@ class GAN:
         if not held:
             scalars |= self._train_generator(images[:quarter], outputs, count, real_logits, view, clock)
         if self.encoder is not None and clock.step % config.refit_every == 0:
-            scalars |= self._refit_encoder(images[:quarter], fakes.detach(), latents, clock)
+            scalars |= self._refit_encoder(images[: max(1, count // 2)], fakes.detach(), latents, clock)
         return scalars
 
     def _train_critic(self, images: Images, fakes: Images, clock: Clock) -> tuple[Scalars, Tensor, View]:

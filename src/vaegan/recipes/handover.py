@@ -105,12 +105,12 @@ class Anchor(nn.Module):
         super().__init__()
         self.encoder = deepcopy(encoder).requires_grad_(False).eval()
         self.whitening = whitening
-        self.register_buffer("variances", torch.ones(2))
+        self.register_buffer("variances", torch.ones(3))
 
     @torch.no_grad()
     def calibrate(self, images: Images) -> None:
-        """Measures the features' variances on some hundred training images."""
-        self.variances.copy_(torch.stack([feature.var(0).mean() for feature in self._features(images)]))
+        """Measures the variances of what is compared on some hundred training images, so that errors are relative."""
+        self.variances.copy_(torch.stack([view.var(0).mean() for view in self._views(images)]))
 
     @torch.no_grad()
     def latents(self, images: Images) -> Latents:
@@ -118,23 +118,29 @@ class Anchor(nn.Module):
         return self.whitening(self.encoder(images).mean)
 
     def distance(self, generated: Images, images: Images) -> PerImage:
-        """Low-pass error plus the mean relative error of features at a quarter and an eighth of the side."""
+        """Relative squared error of the low-passed image plus that of the features, averaged over their two stages."""
         with torch.no_grad():
-            wanted = self._features(images)
-        terms = [
-            (feature - target).square().flatten(1).mean(1) / variance
-            for feature, target, variance in zip(self._features(generated), wanted, self.variances, strict=True)
-        ]
-        return low_pass_error(generated, images) + torch.stack(terms).mean(0)
+            wanted = self._views(images)
+        low_pass, fine, coarse = (
+            (view - target).square().flatten(1).mean(1) / variance
+            for view, target, variance in zip(self._views(generated), wanted, self.variances, strict=True)
+        )
+        return low_pass + (fine + coarse) / 2
 
-    def _features(self, images: Images) -> list[Tensor]:
+    def _views(self, images: Images) -> list[Tensor]:
+        """The low-passed image, and the encoder's features at a quarter and an eighth of the side."""
         features = self.encoder.trunk(images)
-        return [features[min(stage, len(features) - 1)].float() for stage in (1, 2)]
+        return [low_passed(images), *(features[min(stage, len(features) - 1)].float() for stage in (1, 2))]
+
+
+def low_passed(images: Images) -> Images:
+    """Blocks of 4x4 pixels averaged."""
+    return F.avg_pool2d(images, 4)
 
 
 def low_pass_error(generated: Images, images: Images) -> PerImage:
     """Mean squared error a value after averaging blocks of 4x4 pixels."""
-    return (F.avg_pool2d(generated, 4) - F.avg_pool2d(images, 4)).square().flatten(1).mean(1)
+    return (low_passed(generated) - low_passed(images)).square().flatten(1).mean(1)
 
 
 @torch.no_grad()
@@ -149,8 +155,8 @@ def prior_gap(generator: Decoder, latents: Latents, images: Images) -> float:
         images: held-out real ones.
     """
     prior = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
-    small = F.avg_pool2d(images, 4)
-    distances = [sliced_wasserstein(F.avg_pool2d(generator(z), 4), small) for z in (prior, latents)]
+    small = low_passed(images)
+    distances = [sliced_wasserstein(low_passed(generator(z)), small) for z in (prior, latents)]
     return distances[0] - distances[1]
 
 
@@ -172,7 +178,7 @@ def check_inverse(model: Model, vae_error: float, heldout: Images) -> dict[str, 
     recovered = model.encode(model.decode(latents))
     reconstructions = model.reconstruct(heldout)
     error = low_pass_error(reconstructions[:256], heldout[:256]).mean()
-    small, source = (F.avg_pool2d(images, 4).flatten(1) for images in (reconstructions, heldout))
+    small, source = (low_passed(images).flatten(1) for images in (reconstructions, heldout))
     nearest = torch.cdist(small, source).argmin(1)
     own = nearest == torch.arange(len(source), device=nearest.device)
     return {

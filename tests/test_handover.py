@@ -96,9 +96,7 @@ class TestGrownGenerator:
 
 
 class TestWhiten:
-    def test_generator_gives_the_decoders_image_of_l_z_plus_m(
-        self, decoder: Decoder, posterior: Gaussian, probe: Tensor
-    ) -> None:
+    def test_generator_gives_the_decoders_image_of_l_z_plus_m(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
         generator, _ = handover.whiten(decoder, posterior, probe)
         means = posterior.mean.double().numpy()
         covariance = np.cov(means.T) + np.diag(posterior.log_var.double().exp().mean(0))
@@ -123,14 +121,20 @@ class TestWhiten:
         np.testing.assert_allclose(latents.mean(0), 0, atol=1e-5)
         np.testing.assert_allclose(np.cov(latents.T) + spread, np.eye(LATENT), atol=1e-4)
 
-    def test_whitened_samples_have_mean_0_and_covariance_1(
-        self, decoder: Decoder, posterior: Gaussian, probe: Tensor
-    ) -> None:
+    def test_whitened_samples_have_mean_0_and_covariance_1(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
         _, whitening = handover.whiten(decoder, posterior, probe)
         many = [posterior.mean + torch.exp(posterior.log_var / 2) * torch.randn(2000, LATENT) for _ in range(20)]
         latents = whitening(torch.cat(many)).numpy()
         np.testing.assert_allclose(latents.mean(0), 0, atol=0.03)
         np.testing.assert_allclose(np.cov(latents.T), np.eye(LATENT), atol=0.05)
+
+    def test_unwhiten_is_the_way_back(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
+        generator, whitening = handover.whiten(decoder, posterior, probe)
+        back = handover.unwhiten(generator, whitening)
+        z = posterior.mean[:8]
+        torch.testing.assert_close(back(z), decoder(z), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(back(z), generator(whitening(z)), atol=1e-3, rtol=1e-3)
+        assert not torch.allclose(generator(z), decoder(z), atol=0.1)
 
     def test_undo_leads_back(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
         _, whitening = handover.whiten(decoder, posterior, probe)
@@ -190,23 +194,33 @@ class TestAnchor:
         assert not any(parameter.requires_grad for parameter in anchor.parameters())
         assert all(parameter.requires_grad for parameter in encoder.parameters())
 
-    def test_variances_are_those_of_the_features_at_a_quarter_and_an_eighth(self, anchor: handover.Anchor) -> None:
+    def test_variances_are_those_of_the_low_passed_image_and_two_stages_of_features(self, anchor: handover.Anchor) -> None:
         images = pictures(64)
         anchor.calibrate(images)
         features = anchor.encoder.trunk(images)[1:3]
         assert [feature.shape[-1] for feature in features] == [SIZE // 4, SIZE // 8]
-        wanted = [feature.numpy().var(0, ddof=1).mean() for feature in features]
+        blocks = images.numpy().reshape(64, 3, SIZE // 4, 4, SIZE // 4, 4).mean((3, 5))
+        wanted = [view.var(0, ddof=1).mean() for view in (blocks, *(feature.numpy() for feature in features))]
         np.testing.assert_allclose(anchor.variances, wanted, rtol=1e-4)
+
+    def test_distance_is_the_relative_error_of_the_low_passed_image_and_of_the_features(self, anchor: handover.Anchor) -> None:
+        one, other = pictures(5), pictures(5)
+        errors = [
+            (mine - its).square().mean((1, 2, 3)) / variance
+            for mine, its, variance in zip(
+                anchor.encoder.trunk(one)[1:3], anchor.encoder.trunk(other)[1:3], anchor.variances[1:], strict=True
+            )
+        ]
+        wanted = handover.low_pass_error(one, other) / anchor.variances[0] + (errors[0] + errors[1]) / 2
+        torch.testing.assert_close(anchor.distance(one, other), wanted)
 
     def test_identical_images_are_at_distance_0_and_others_are_not(self, anchor: handover.Anchor) -> None:
         images = pictures()
         assert torch.equal(anchor.distance(images, images), torch.zeros(16))
         assert (anchor.distance(images.roll(1, 0), images) > 0.1).all()
 
-    def test_features_of_unrelated_images_differ_by_twice_their_variance(self, anchor: handover.Anchor) -> None:
-        images, others = pictures(200), pictures(200)
-        features = anchor.distance(images, others) - handover.low_pass_error(images, others)
-        assert float(features.mean()) == pytest.approx(2, rel=0.15)
+    def test_unrelated_images_differ_by_twice_the_variance_in_each_of_both_terms(self, anchor: handover.Anchor) -> None:
+        assert float(anchor.distance(pictures(200), pictures(200)).mean()) == pytest.approx(4, rel=0.15)
 
     def test_distance_pulls_the_generated_image_towards_the_original(self, anchor: handover.Anchor) -> None:
         images = pictures(4)
@@ -217,6 +231,10 @@ class TestAnchor:
         with torch.no_grad():
             closer = generated - 0.1 * gradient
             assert float(anchor.distance(closer, images).sum()) < float(distance)
+
+    def test_identical_training_images_do_not_make_it_infinite(self, anchor: handover.Anchor) -> None:
+        anchor.calibrate(pictures(1).expand(8, -1, -1, -1))
+        assert anchor.distance(pictures(2), pictures(2)).isfinite().all()
 
     def test_latents_are_whitened_means(self, encoder: Encoder, posterior: Gaussian) -> None:
         whitening = Whitening.of(*posterior)

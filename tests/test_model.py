@@ -19,7 +19,7 @@ from vaegan.mixture import fit_mixture
 from vaegan.model import FORMAT_VERSION, Model, ModelConfig, Networks, set_mixture
 from vaegan.networks.whitening import Whitening
 
-LATENT, SIZE, VARIANCE = 4, 16, 0.04
+LATENT, SIZE, VARIANCE = 4, 16, 0.01
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
 
 
@@ -191,7 +191,7 @@ class TestFiles:
         assert values["variance"] == VARIANCE
 
 
-def refused(folder: Path, complaint: str = "") -> None:
+def refused(folder: Path, complaint: str | None = None) -> None:
     with pytest.raises(ModelError, match=complaint) as caught:
         Model.from_pretrained(folder)
     assert "\n" not in str(caught.value)
@@ -265,9 +265,7 @@ class TestWrongFiles:
             ({"network": {"kind": "transformer"}}, "kind"),
         ],
     )
-    def test_wrong_settings(
-        self, saved: Path, rewrite: Callable[..., None], values: dict[str, Any], complaint: str
-    ) -> None:
+    def test_wrong_settings(self, saved: Path, rewrite: Callable[..., None], values: dict[str, Any], complaint: str) -> None:
         rewrite(**values)
         refused(saved, complaint)
 

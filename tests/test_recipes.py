@@ -27,8 +27,9 @@ from vaegan.recipes.vae import VAE
 
 LATENT, SIZE, BATCH = 4, 16, 16
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
+NOTHING = 1e-30  # a learning rate too small to move a weight
 STILL = GANConfig(
-    learning_rate=0, final_learning_rate=0, blur=0, augmentation=0, critic_warmup=0, refit_every=0, anchor=0
+    learning_rate=NOTHING, final_learning_rate=NOTHING, blur=0, augmentation=0, critic_warmup=0, refit_every=0, anchor=0
 )
 """Nothing moves and nothing fades, so that gradients can be computed again afterwards."""
 
@@ -105,8 +106,7 @@ def equal_gradients(first: list[Tensor | None], second: list[Tensor | None]) -> 
 def run(recipe: VAE | GAN, steps: int, start: int = 0, total: int = 100) -> list[dict[str, Tensor]]:
     """Steps `start` to `start + steps` of `total`, each on its own images."""
     return [
-        recipe.step(smooth_images(seed=step), Clock(step * BATCH, total * BATCH, BATCH))
-        for step in range(start, start + steps)
+        recipe.step(smooth_images(seed=step), Clock(step * BATCH, total * BATCH, BATCH)) for step in range(start, start + steps)
     ]
 
 
@@ -130,7 +130,10 @@ class TestVAE:
 
     def test_gradient_is_that_of_the_formula(self) -> None:
         """(D/2) ln MSE + beta KL, with the same noise and beta on its way up."""
-        vae, images = build_vae(VAEConfig(learning_rate=0, final_learning_rate=0, kl_weight=2, kl_warmup=0.5)), smooth_images()
+        vae, images = (
+            build_vae(VAEConfig(learning_rate=NOTHING, final_learning_rate=NOTHING, kl_weight=2, kl_warmup=0.5)),
+            smooth_images(),
+        )
         clock, values = Clock(BATCH * 10, BATCH * 40, BATCH), 3 * SIZE * SIZE
         scalars = vae.step(images, clock)
 
@@ -168,19 +171,33 @@ class TestVAE:
         before = copies(vae.encoder)
         found = vae.validate(images)
         assert same(before, vae.encoder)
-        encoder, decoder = (vae.averages[name].network for name in ("encoder", "decoder"))
+        encoder, decoder = (vae.networks()[f"average_{name}"] for name in ("encoder", "decoder"))
         mean, log_var = encoder(images)
         assert found["heldout_error"].item() == pytest.approx(F.mse_loss(decoder(mean), images).item(), rel=1e-4)
         assert found["heldout_kl"].item() == pytest.approx(
             0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1).mean().item(), rel=1e-4
         )
         assert found["active_units"].item() == sum(mean.numpy().var(0, ddof=1) > 0.01)
-        assert torch.equal(found["heldout_elbo"], vae.validate(images)["heldout_elbo"])
+        assert found == vae.validate(images)
+
+    def test_heldout_loss_and_bound_are_those_of_one_posterior_sample(self) -> None:
+        """At the stored variance the bound is -loss - (D/2) ln 2 pi; at the images' own variance the loss is least."""
+        vae, images, values = build_vae(VAEConfig(kl_weight=1)), smooth_images(64, seed=5), 3 * SIZE * SIZE
+        run(vae, 3)
+        found = vae.validate(images)
+        mean, log_var = vae.networks()["average_encoder"](images)
+        noise = torch.randn(mean.shape, generator=Draws(0, "vae").generator("validation", 0))
+        decoded = vae.networks()["average_decoder"](mean + (log_var / 2).exp() * noise)
+        error = (decoded - images).square().mean().item()
+        kl = found["heldout_kl"].item()
+        assert found["heldout_loss"].item() == pytest.approx(values / 2 * (1 + math.log(error)) + kl, rel=1e-4)
+        at_stored = values / 2 * (error / float(vae.variance) + math.log(2 * math.pi * float(vae.variance))) + kl
+        assert found["heldout_elbo"].item() == pytest.approx(-at_stored, rel=1e-4)
 
 
 class TestGANSteps:
     def test_only_the_critic_and_the_encoder_move_while_the_critic_warms_up(self) -> None:
-        config = GANConfig(critic_warmup=4, critic_warmup_accuracy=2, generator_ramp=0, refit_every=2)
+        config = GANConfig(critic_warmup=4, critic_warmup_accuracy=1, generator_ramp=0, refit_every=2)
         gan = build_gan(config)
         before = {name: copies(network) for name, network in gan.networks().items()}
         assert gan.warming_up
@@ -207,7 +224,9 @@ class TestGANSteps:
         assert int(gan.released_at) == 10 * BATCH
 
     def test_generator_learning_rate_ramps_up_from_its_release(self) -> None:
-        gan = build_gan(replace(GANConfig(), critic_warmup=3, critic_warmup_accuracy=2, generator_ramp=0.1, final_learning_rate=3e-4))
+        gan = build_gan(
+            replace(GANConfig(), critic_warmup=3, critic_warmup_accuracy=1, generator_ramp=0.1, final_learning_rate=3e-4)
+        )
         for step, share in ((3, 0), (8, 0.5), (13, 1), (40, 1)):
             run(gan, 1, start=step)
             assert gan.generator_optimizer.param_groups[0]["lr"] == pytest.approx(share * 3e-4)
@@ -221,6 +240,11 @@ class TestGANSteps:
             assert all(value.isfinite() and value.ndim == 0 and not value.requires_grad for value in line.values())
         assert ("encoder" in gan.networks()) == grown
         assert all(tensor.isfinite().all() for network in gan.networks().values() for tensor in network.state_dict().values())
+
+    @pytest.mark.parametrize("switch", ["penalty", "anchor", "augmentation", "blur", "blur_until", "drift_weight", "refit_every"])
+    def test_every_weight_can_be_switched_off(self, switch: str) -> None:
+        config = replace(GANConfig(critic_warmup=0), **{switch: 0})
+        assert all(value.isfinite() for line in run(build_gan(config), 3) for value in line.values())
 
     def test_frozen_encoder_of_the_anchor_never_changes(self) -> None:
         gan = build_gan(GANConfig(critic_warmup=2, refit_every=1, generator_ramp=0))
@@ -252,8 +276,8 @@ class TestGANSteps:
         gan = build_gan(GANConfig(critic_warmup=0))
         run(gan, 2)
         kept = gan.averaged()
-        assert kept.decoder is gan.averages["generator"].network
-        assert kept.encoder is gan.averages["encoder"].network
+        assert kept.decoder is gan.networks()["average_generator"]
+        assert kept.encoder is gan.networks()["average_encoder"]
         assert kept.whitening is gan.anchor.whitening
         assert kept.variance is None
         assert build_gan(grown=False).averaged().encoder is None
@@ -272,7 +296,7 @@ class TestGANSteps:
 
 
 class TestGANGradients:
-    """With learning rate 0 the gradients of a step stay and can be computed again from the formulas."""
+    """Without a learning rate the gradients of a step stay and can be computed again from the formulas."""
 
     clock = Clock(10 * BATCH, 40 * BATCH, BATCH)
 
@@ -328,18 +352,24 @@ class TestGANGradients:
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
 
     def test_encoder(self) -> None:
-        """|mu(G(z)) - z|^2 a value + half the anchor, through a generator that stays."""
+        """|mu(G(z)) - z|^2 a value + half the anchor + a tenth of what the variances moved; the generator stays."""
         gan = build_gan(replace(STILL, refit_every=1))
+        with torch.no_grad():
+            for parameter in gan.encoder.parameters():  # as after some refitting
+                parameter.add_(0.02 * torch.randn_like(parameter))
         scalars = gan.step(smooth_images(), self.clock)
         real, fake = self.pairs(gan)
         latents = Draws(0, "gan").normal("latents", self.clock.seen, BATCH, LATENT)
-        quarter = real[: BATCH // 4]
+        half = real[: BATCH // 2]
 
         def encode(images: Tensor) -> Tensor:
             return gan.anchor.whitening(gan.encoder(images).mean)
 
         recovery = (encode(fake.detach()) - latents).square().mean()
-        loss = recovery + 0.5 * gan.anchor.distance(gan.generator(encode(quarter)), quarter).mean()
+        loss = recovery + 0.5 * gan.anchor.distance(gan.generator(encode(half)), half).mean()
+        kept = (gan.encoder(half).log_var - gan.anchor.encoder(half).log_var.detach()).square().mean()
+        assert kept.item() > 1e-3
+        loss = loss + 0.1 * kept
         wanted = torch.autograd.grad(loss, list(gan.encoder.parameters()))
         for parameter, gradient in zip(gan.encoder.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
@@ -378,7 +408,7 @@ class TestResuming:
         "build",
         [
             build_vae,
-            lambda **k: build_gan(GANConfig(critic_warmup=2, critic_warmup_accuracy=2, refit_every=2), **k),
+            lambda **k: build_gan(GANConfig(critic_warmup=2, critic_warmup_accuracy=1, refit_every=2), **k),
             lambda **k: build_gan(GANConfig(critic_warmup=100), **k),
             lambda **k: build_gan(GANConfig(critic_warmup=0, penalty_kind="exact"), grown=False, **k),
         ],
@@ -488,7 +518,7 @@ class TestTwoProcesses:
     @pytest.mark.parametrize(
         "build",
         [
-            lambda engine: build_vae(VAEConfig(learning_rate=0, final_learning_rate=0), engine),
+            lambda engine: build_vae(VAEConfig(learning_rate=NOTHING, final_learning_rate=NOTHING), engine),
             lambda engine: build_gan(replace(STILL, anchor=1.0, refit_every=1, drift_weight=0.5), engine),
             lambda engine: build_gan(replace(STILL, penalty_kind="exact", augmentation=1.0, blur=0.5), engine),
         ],
@@ -519,7 +549,11 @@ class TestTwoProcesses:
                 for (tensor, wanted), found in pairs:
                     scale = float(wanted.grad.abs().max())
                     torch.testing.assert_close(
-                        found.grad, wanted.grad, rtol=1e-3, atol=1e-4 * scale + 1e-7, msg=lambda m, t=tensor, n=name: f"{n}.{t}: {m}"
+                        found.grad,
+                        wanted.grad,
+                        rtol=1e-3,
+                        atol=1e-4 * scale + 1e-7,
+                        msg=lambda m, t=tensor, n=name: f"{n}.{t}: {m}",
                     )
                     compared += scale > 0
         assert compared > 10

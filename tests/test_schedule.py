@@ -29,7 +29,6 @@ def test_curves_halfway() -> None:
     assert cosine(1, 3, 0.5) == pytest.approx(2)
     assert cosine(1, 0, 0.25) == pytest.approx((1 + math.sqrt(0.5)) / 2)
     assert geometric(1, 0.01, 0.5) == pytest.approx(0.1)
-    assert geometric(1, 0, 0.5) == 0
 
 
 @given(shares, st.floats(0.001, 1))
@@ -45,15 +44,31 @@ def test_set_learning_rate_reaches_every_group() -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
 
+@pytest.mark.parametrize(("start", "end"), [(1, 0), (0, 2), (0, 0)])
+def test_geometric_with_an_end_at_zero_is_a_straight_line(start: float, end: float) -> None:
+    for share in (0, 0.25, 0.5, 1):
+        assert geometric(start, end, share) == pytest.approx(start + share * (end - start))
+
+
 class TestClock:
     def test_counts_batches_and_shares(self) -> None:
-        clock = Clock(seen=96, total=384, batch_size=32)
+        clock = Clock(seen=96, end=384, batch_size=32)
         assert clock.step == 3
         assert clock.progress == 0.25
 
-    def test_stays_at_the_end_and_at_the_start_without_a_total(self) -> None:
-        assert Clock(500, 384, 32).progress == 1
+    def test_schedules_stand_still_before_the_start_without_an_end_and_after_the_end(self) -> None:
         assert Clock(500, None, 32).progress == 0
+        assert Clock(500, 384, 32).progress == 1
+        assert Clock(100, 384, 32, start=128).progress == 0
+        assert Clock(256, 384, 32, start=128).progress == 0.5
+
+    @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 500), st.integers(-1, 1000))
+    def test_share_since_something_is_a_share_of_the_whole_schedule(self, seen: int, length: int, start: int, since: int) -> None:
+        clock = Clock(seen, start + length, 32, start)
+        wanted = max(0, seen - max(since, start)) / length if length else float(seen > start and seen > since)
+        if since <= seen:
+            assert clock.share_since(since) == pytest.approx(min(1, wanted))
+        assert clock.share_since(start) == clock.progress
 
 
 def line(value: float) -> nn.Linear:
@@ -79,6 +94,13 @@ class TestAverage:
         for _ in range(half_life // 32):
             average.update(line(0.0), Clock(seen, None, 32))
         assert float(average.network.weight) == pytest.approx(0.5)
+
+    def test_an_update_every_few_steps_counts_for_all_of_them(self) -> None:
+        often, seldom = Average(line(1.0), 320), Average(line(1.0), 320)
+        for _ in range(4):
+            often.update(line(0.0), Clock(10**6, None, 32))
+        seldom.update(line(0.0), Clock(10**6, None, 32), every=4)
+        assert float(seldom.network.weight) == pytest.approx(float(often.network.weight))
 
     def test_first_step_forgets_the_start(self) -> None:
         average = Average(line(1.0), 5000)

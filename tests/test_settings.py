@@ -1,6 +1,7 @@
 """Settings to plain values and back: names and types are checked, presets load, files merge."""
 
 import json
+import math
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -118,6 +119,36 @@ def test_impossible_values_are_refused(size: int) -> None:
 def test_impossible_networks_are_refused(name: str, value: int) -> None:
     with pytest.raises(RequestError, match=f"network.{name} is {value}"):
         NetworkConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "values"),
+    [
+        (VAEConfig, "batch_size", (0, -1)),
+        (VAEConfig, "learning_rate", (0.0, -1.0, math.nan, math.inf)),
+        (VAEConfig, "average_cap", (0, -1)),
+        (VAEConfig, "kl_weight", (-1.0, math.nan, math.inf)),
+        (VAEConfig, "kl_warmup", (-0.1, 1.1, math.nan)),
+        (GANConfig, "batch_size", (0, -1)),
+        (GANConfig, "final_learning_rate", (0.0, math.nan)),
+        (GANConfig, "penalty", (-1.0, math.nan, math.inf)),
+        (GANConfig, "penalty_step", (0.0, math.nan)),
+        (GANConfig, "beta2", (1.0, -0.1, math.nan)),
+        (GANConfig, "augmentation", (-0.1, 1.1)),
+        (GANConfig, "refit_every", (-1,)),
+        (Budget, "vae_share_of_time", (0.0, 1.0, math.nan)),
+    ],
+)
+def test_numbers_no_training_can_be_done_with_are_refused(group: type, name: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        with pytest.raises(RequestError, match=name.replace("_", "-")) as caught:
+            group(**{name: value})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["penalty", "final_penalty", "anchor", "blur", "augmentation", "critic_warmup", "refit_every"])
+def test_what_can_be_switched_off_may_be_zero(name: str) -> None:
+    assert getattr(GANConfig(**{name: 0}), name) == 0
 
 
 def test_recipes_name_their_stages() -> None:

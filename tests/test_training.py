@@ -123,7 +123,7 @@ def test_a_finished_run_can_be_extended(whole_run: Path, tmp_path: Path) -> None
     vaegan.train("faces:96", TINY, images=IMAGES, out=run)
     with pytest.raises(vaegan.RequestError, match="finished"):
         vaegan.resume(run)
-    with pytest.raises(vaegan.RequestError, match="counts both stages"):
+    with pytest.raises(vaegan.RequestError, match="counts all stages"):
         vaegan.resume(run, images=100)
     before = load_file(run / "vae/model/model.safetensors")
     vaegan.resume(run, images=IMAGES + 80)

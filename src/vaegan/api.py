@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaegan.config import TrainConfig, load_preset
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import ModelError, RequestError, VaeganError
@@ -13,7 +15,7 @@ from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
 from vaegan.training.run import RunFolder, RunRecord, StagePlan, find_run, new_run_folder, point_last_at
 from vaegan.training.session import Listener, Session
-from vaegan.training.stages import check_settings
+from vaegan.training.stages import check_fits, check_settings
 from vaegan.types import ProgressCallback
 
 DEFAULT_MINUTES = 4.0
@@ -57,15 +59,18 @@ def train(
         TrainingError: if training broke down.
     """
     config = config or load_preset("tiny")
-    check_settings(config)
+    check_settings(config, 1)
     if minutes is not None and images is not None:
         raise RequestError("Give --minutes or --images, not both.")
     if images is None and minutes is None:
         minutes = DEFAULT_MINUTES
     _check_positive(minutes, images)
-    start = load(init, stage=config.init_stage) if init is not None else None
     engine = Engine(config.device, config.seed)
+    check_settings(config, engine.world_size)
+    start = None if init is None else load(init, config.init_stage, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
+    if start is not None:
+        check_fits(start, config, dataset)
     listener = _listener(engine, progress, say, cancel)
     for sentence in (*dataset.notes, *dataset.warnings):
         listener.say(sentence)
@@ -125,8 +130,10 @@ def resume(
     if minutes is None and images is None and record.status == "finished":
         raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
     record = _extended(record, minutes, images)
-    start = load(record.init, stage=record.config.init_stage) if record.init is not None else None
     engine = Engine(record.config.device, record.config.seed)
+    # A VAE's checkpoint holds everything; a GAN is built around the model it started from.
+    whole = folder.checkpoint("vae").is_file()
+    start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
     dataset = _open_everywhere(engine, record.source, record.config, preparing)
     if dataset.fingerprint != record.fingerprint:
         raise RequestError(
@@ -138,7 +145,7 @@ def resume(
     return folder
 
 
-def load(path: str | Path, stage: str | None = None, device: str = "cpu") -> Model:
+def load(path: str | Path, stage: str | None = None, device: torch.device | str = "cpu") -> Model:
     """The model of a run, or a model saved on its own.
 
     Args:
@@ -186,13 +193,10 @@ def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
     stages = config.stages
     if images is None:
         return tuple(StagePlan(stage, None) for stage in stages)
-    if len(stages) == 1:
-        return (StagePlan(stages[0], whole_batches(images, getattr(config, stages[0]).batch_size)),)
-    share = config.budget.vae_share_of_images
-    return (
-        StagePlan("vae", whole_batches(images * share, config.vae.batch_size)),
-        StagePlan("gan", whole_batches(images * (1 - share), config.gan.batch_size)),
-    )
+    vae_share = config.budget.vae_share_of_images if len(stages) == 2 else 1.0
+    shares = {"vae": vae_share, "gan": 1.0 if len(stages) == 1 else 1 - vae_share}
+    planned = {stage: whole_batches(images * shares[stage], getattr(config, stage).batch_size) for stage in stages}
+    return tuple(StagePlan(stage, count, schedule_end=count) for stage, count in planned.items())
 
 
 def _extended(record: RunRecord, minutes: float | None, images: int | None) -> RunRecord:
@@ -202,12 +206,13 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     stage_facts = {name: value for name, value in record.facts.get(last.name, {}).items() if name != "finished"}
     record = replace(record, facts=record.facts | {last.name: stage_facts}, status="training")
     if minutes is not None:
-        plan = (*record.plan[:-1], StagePlan(last.name, None))
+        plan = (*record.plan[:-1], replace(last, images=None))
         return replace(record, plan=plan, seconds_target=record.spent_seconds + 60 * minutes)
     before = sum(plan.images or 0 for plan in record.plan[:-1])
     assert images is not None
-    if images <= before:
-        raise RequestError(f"--images counts both stages, and the earlier ones take {before:,}; ask for more.")
+    done = before + (last.images or 0)
+    if images <= done:
+        raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more.")
     return record.with_images(last.name, whole_batches(images - before, getattr(record.config, last.name).batch_size))
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg
@@ -27,9 +27,6 @@ from vaegan.config import (
     load_preset,
 )
 from vaegan.errors import RequestError
-
-if TYPE_CHECKING:
-    pass
 
 Stage = Literal["vae", "gan"]
 

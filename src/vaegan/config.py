@@ -1,5 +1,6 @@
 """All settings in one place, without torch: the command line shows them, presets and files set them."""
 
+import math
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -80,6 +81,26 @@ class NetworkConfig:
                 raise RequestError(f"network.{name} is {value}; it must be between 1 and {limit}.")
 
 
+def _check_ranges(
+    settings: Any,
+    group: str,
+    positive: tuple[str, ...] = (),
+    not_negative: tuple[str, ...] = (),
+    share: tuple[str, ...] = (),
+) -> None:
+    """Refuses numbers outside (0, inf), [0, inf) or [0, 1]; not-a-number is outside of all."""
+    rules = (
+        (positive, lambda value: 0 < value < math.inf, "more than 0"),
+        (not_negative, lambda value: 0 <= value < math.inf, "0 or more"),
+        (share, lambda value: 0 <= value <= 1, "between 0 and 1"),
+    )
+    for names, fits, words in rules:
+        for name in names:
+            value = getattr(settings, name)
+            if not fits(value):
+                raise RequestError(f"--{group}.{name.replace('_', '-')} is {value}; it must be {words}.")
+
+
 @dataclass(frozen=True)
 class VAEConfig:
     """How the VAE is trained."""
@@ -97,6 +118,11 @@ class VAEConfig:
     """Share of the stage over which the KL divergence is faded in, so that latents are used before they cost."""
     average_cap: int = 5_000
     """Longest half-life of the averaged weights [images]."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no training can be done with."""
+        _check_ranges(self, "vae", positive=("learning_rate", "final_learning_rate", "average_cap", "batch_size"))
+        _check_ranges(self, "vae", not_negative=("kl_weight",), share=("kl_warmup",))
 
 
 @dataclass(frozen=True)
@@ -154,6 +180,24 @@ class GANConfig:
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""
 
+    def __post_init__(self) -> None:
+        """Refuses what no training can be done with."""
+        positive = ("learning_rate", "final_learning_rate", "penalty_step", "average_cap", "batch_size")
+        zero_or_more = (
+            "penalty",
+            "final_penalty",
+            "drift_weight",
+            "blur",
+            "critic_warmup",
+            "anchor",
+            "final_anchor",
+            "refit_every",
+        )
+        shares = ("augmentation", "blur_until", "critic_warmup_accuracy", "generator_ramp")
+        _check_ranges(self, "gan", positive=positive, not_negative=zero_or_more, share=shares)
+        if not 0 <= self.beta2 < 1:
+            raise RequestError(f"--gan.beta2 is {self.beta2}; it must be at least 0 and under 1.")
+
 
 @dataclass(frozen=True)
 class DeviceConfig:
@@ -178,6 +222,12 @@ class Budget:
     vae_share_of_images: float = 0.5
     """Share of `--images` that the VAE gets; one of its images costs a third of one of the GAN's."""
 
+    def __post_init__(self) -> None:
+        """Refuses shares that leave a stage nothing."""
+        for name in ("vae_share_of_time", "vae_share_of_images"):
+            if not 0 < getattr(self, name) < 1:
+                raise RequestError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be between 0 and 1.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -188,7 +238,7 @@ class TrainConfig:
     seed: int = 0
     """Of every random stream."""
     init_stage: Literal["vae", "gan"] = "vae"
-    """Which model of an --init run is the start: its VAE, or its GAN (for recipe gan)."""
+    """Which model of an --init run is the start: its VAE, or its GAN, whose decoder and encoder are then the start."""
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)

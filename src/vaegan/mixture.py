@@ -1,5 +1,6 @@
 """A Gaussian mixture over encoded images: a sampler for where a VAE's posterior and prior disagree (Ghosh et al. 2020)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
         steps: of EM, at most; it stops when the likelihood gains less than 1e-4 nats an image.
         seed: of the starting means.
     """
-    x = latents.double().cpu()
+    x = latents.cpu().double()
     count, dimension = x.shape
     components = max(1, min(components, count // 20))
     generator = Generator().manual_seed(seed)
@@ -46,8 +47,7 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
     weights = torch.full((components,), 1 / components, dtype=x.dtype)
     previous = -torch.inf
     for _ in range(steps):
-        normals = torch.distributions.MultivariateNormal(means, scale_tril=torch.linalg.cholesky(covariances))
-        joint = normals.log_prob(x[:, None]) + weights.log()
+        joint = torch.stack([_log_density(x, *component) for component in zip(weights, means, covariances, strict=True)], 1)
         evidence = joint.logsumexp(1, keepdim=True)
         likelihood = float(evidence.mean())
         if likelihood - previous < 1e-4:
@@ -57,7 +57,16 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
         mass = responsibility.sum(0) + 1e-9
         weights = mass / mass.sum()
         means = responsibility.T @ x / mass[:, None]
-        centred = x[:, None] - means
-        covariances = torch.einsum("nk,nki,nkj->kij", responsibility, centred, centred) / mass[:, None, None] + floor
+        for k, mean in enumerate(means):
+            centred = x - mean
+            covariances[k] = (centred * responsibility[:, k, None]).T @ centred / mass[k] + floor
     factors = torch.linalg.cholesky(covariances)
     return Mixture(weights.float(), means.float(), factors.float())
+
+
+def _log_density(x: Tensor, weight: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    """log(weight N(x; mean, covariance)) of each row of `x`."""
+    factor = torch.linalg.cholesky(covariance)
+    standard = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
+    log_volume = factor.diagonal().log().sum() + 0.5 * x.shape[1] * math.log(2 * math.pi)
+    return weight.log() - 0.5 * standard.square().sum(0) - log_volume

@@ -46,12 +46,7 @@ class Critic(nn.Module):
         self.head = nn.Linear(self.trunk.out_features, 1)
         initialise(self)
         start_residuals_as_identity(self)
-        self.reset_head()
-
-    def reset_head(self) -> None:
-        """A new head that starts near indifference (standard deviation 0.01)."""
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.head.weight, std=0.01)  # starts near indifference
 
     def forward(self, images: Images) -> PerImage:
         """Logits [batch], in float32 also under autocast."""

@@ -25,13 +25,14 @@ class Whitening(nn.Module):
     @classmethod
     def of(cls, means: Latents, log_vars: Latents) -> Self:
         """The whitening of the aggregated posterior: covariance of the means plus the mean posterior variance."""
-        whitening = cls(means.shape[1]).to(means.device)
-        covariance = torch.cov(means.double().T) + torch.diag(log_vars.double().exp().mean(0))
+        whitening = cls(means.shape[1])
+        device, means, log_vars = means.device, means.cpu().double(), log_vars.cpu().double()
+        covariance = torch.cov(means.T) + torch.diag(log_vars.exp().mean(0))
         values, vectors = torch.linalg.eigh(covariance)
-        whitening.mean.copy_(means.double().mean(0))
+        whitening.mean.copy_(means.mean(0))
         whitening.root.copy_(vectors * values.sqrt() @ vectors.T)
         whitening.inverse_root.copy_(vectors * values.rsqrt() @ vectors.T)
-        return whitening
+        return whitening.to(device)
 
     def forward(self, latents: Latents) -> Latents:
         """From the encoder's coordinates to the generator's."""

@@ -1,7 +1,9 @@
 """What a recipe may ask of the machinery that runs it. The training package provides it; tests use a plain one."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -43,6 +45,11 @@ class Engine(Protocol):
     def draws(self, stage: str) -> Draws:
         """The keyed random streams of a stage."""
         ...
+
+
+def in_blocks(function: Callable[[Tensor], Tensor], batch: Tensor, size: int = 64) -> Tensor:
+    """`function` applied to blocks of `batch`, so that many images need the memory of few."""
+    return torch.cat([function(block) for block in batch.split(size)])
 
 
 def unwrapped(network: Network) -> Network:

@@ -13,7 +13,7 @@ from vaegan.config import GANConfig
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View
 from vaegan.objectives import penalties, relativistic
-from vaegan.recipes.engine import Engine, Trained, unwrapped
+from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, low_pass_error
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Latents, Scalars
@@ -115,7 +115,7 @@ class GAN:
         logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
         loss = (
             relativistic.critic_loss(real, fake).mean()
-            + gamma / 2 * 2 * squared_slope.mean()  # the mean runs over reals and fakes together: R1 + R2
+            + gamma * squared_slope.mean()  # gamma/2 (R1 + R2): the mean runs over reals and fakes together
             + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
         )
         self.critic_optimizer.zero_grad()
@@ -153,32 +153,33 @@ class GAN:
         assert self.anchor is not None
         assert self.average_encoder is not None
         generator = unwrapped(self.generator).requires_grad_(False)
-        means = self.anchor.whitening(self.encoder(torch.cat([fakes, images])).mean)
+        config, posterior = self.config, self.encoder(torch.cat([fakes, images]))
+        means = self.anchor.whitening(posterior.mean)
         recovery = (means[: len(fakes)] - latents).square().mean(1)
+        # The variances stay the VAE's, or `posterior` would say nothing about the GAN's images.
+        kept = (posterior.log_var[len(fakes) :] - self.anchor.log_variances(images)).square().mean(1)
         low_pass = self.anchor.distance(generator(means[len(fakes) :]), images)
         generator.requires_grad_(True)
         self.encoder_optimizer.zero_grad()
-        self.engine.backward(recovery.mean() + 0.5 * low_pass.mean())
+        self.engine.backward(recovery.mean() + 0.5 * low_pass.mean() + 0.1 * kept.mean())
         self.encoder_optimizer.step()
-        self.average_encoder.update(unwrapped(self.encoder), clock)
+        self.average_encoder.update(unwrapped(self.encoder), clock, config.refit_every)
         return {"recovery": recovery.detach().mean()}
 
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
         """The averaged generator against held-out images: pair accuracy, and how well it gives real images back."""
         critic, generator = unwrapped(self.critic), self.average_generator.network
-        latents = torch.randn(
-            len(images),
-            generator.start.in_features,
-            generator=self.draws.generator("validation", 0),
-            device=images.device,
-        )
-        fakes = generator(latents)
-        scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(critic(images), critic(fakes))}
+        latents = self._fixed_latents(len(images))
+        fakes = in_blocks(generator, latents)
+        real_logits, fake_logits = in_blocks(critic, images), in_blocks(critic, fakes)
+        scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(real_logits, fake_logits)}
         if self.anchor is not None and self.average_encoder is not None:
             encoder = self.average_encoder.network
-            recovered = self.anchor.whitening(encoder(fakes).mean)
-            given_back = generator(self.anchor.whitening(encoder(images).mean))
+            recovered, encoded = (
+                self.anchor.whitening(in_blocks(lambda block: encoder(block).mean, batch)) for batch in (fakes, images)
+            )
+            given_back = in_blocks(generator, encoded)
             scalars["latent_recovery"] = 1 - (recovered - latents).square().sum() / latents.square().sum()
             scalars["heldout_low_pass_error"] = low_pass_error(given_back, images).mean()
         return scalars
@@ -221,7 +222,7 @@ class GAN:
 
     def _view(self, images: Images, clock: Clock) -> View:
         config, count, draws = self.config, len(images), self.draws
-        blur = config.blur * (1 - ramp(clock.progress, config.blur_until)) if config.blur_until > 0 else 0.0
+        blur = self._blur(clock)
         probability = config.augmentation * clock.progress
         if probability == 0:
             return View(blur, None)
@@ -233,8 +234,8 @@ class GAN:
         config = self.config
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.critic_optimizer, rate)
-        since = (clock.seen - int(self.released_at)) / clock.total if clock.total else 0.0
-        set_learning_rate(self.generator_optimizer, rate * ramp(since, config.generator_ramp))
+        since_release = clock.share_since(int(self.released_at))
+        set_learning_rate(self.generator_optimizer, rate * ramp(since_release, config.generator_ramp))
         if self.encoder_optimizer is not None:
             set_learning_rate(self.encoder_optimizer, rate)
 
@@ -251,11 +252,17 @@ class GAN:
     @torch.no_grad()
     def _heldout_accuracy(self, clock: Clock) -> float:
         critic, generator = unwrapped(self.critic), unwrapped(self.generator)
-        view = View(self._view(self.heldout, clock).blur, None)
-        real = critic(view(self.heldout))
-        return float(relativistic.pair_accuracy(real, critic(view(generator(self._fixed_latents())))))
+        view = View(self._blur(clock), None)
+        fakes = in_blocks(generator, self._fixed_latents(len(self.heldout)))
+        real, fake = (in_blocks(lambda images: critic(view(images)), images) for images in (self.heldout, fakes))
+        # The mean over processes, so that rounding on one device cannot let only its own generator go.
+        return float(self.engine.mean(relativistic.pair_accuracy(real, fake)))
 
-    def _fixed_latents(self) -> Latents:
+    def _fixed_latents(self, count: int) -> Latents:
         generator = self.draws.generator("validation", 0)
         latent_dim = unwrapped(self.generator).start.in_features
-        return torch.randn(len(self.heldout), latent_dim, generator=generator, device=self.draws.device)
+        return torch.randn(count, latent_dim, generator=generator, device=self.draws.device)
+
+    def _blur(self, clock: Clock) -> float:
+        until = self.config.blur_until
+        return self.config.blur * (1 - ramp(clock.progress, until)) if until > 0 else 0.0

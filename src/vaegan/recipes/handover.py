@@ -14,7 +14,7 @@ from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.model import Model
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
-from vaegan.recipes.engine import Network
+from vaegan.recipes.engine import Network, in_blocks
 from vaegan.types import Images, Latents, PerImage
 
 
@@ -45,7 +45,9 @@ def verify_same(decoder: Decoder, generator: Decoder, probe: Latents) -> None:
     differing = [name for name in given.keys() | grown.keys() if not _equal(given.get(name), grown.get(name))]
     if differing:
         raise TrainingError(f"The handover lost {len(differing)} of {len(given)} tensors, first {sorted(differing)[0]}.")
-    if not torch.equal(decoder(probe), generator(probe)):
+    # On the processor, where the same weights give the same bits.
+    first, second = (deepcopy(network).cpu()(probe.cpu()) for network in (decoder, generator))
+    if not torch.equal(first, second):
         raise TrainingError("The handover changed the decoder: generator(z) differs from decoder(z).")
 
 
@@ -69,17 +71,30 @@ def whiten(generator: Decoder, posterior: Gaussian, probe: Latents) -> tuple[Dec
         TrainingError: if the moved generator decodes `probe` to other images.
     """
     whitening = Whitening.of(posterior.mean, posterior.log_var)
-    moved = deepcopy(generator)
-    weight, bias = generator.start.weight, generator.start.bias
-    moved.start.weight.copy_((weight.double() @ whitening.root.double()).to(weight))
-    moved.start.bias.copy_((bias.double() + weight.double() @ whitening.mean.double()).to(bias))
-    if not torch.allclose(moved(probe), generator(whitening.undo(probe)), atol=1e-3):
+    moved = _moved(generator, whitening.root, whitening.mean)
+    before, after, change = deepcopy(generator).cpu(), deepcopy(moved).cpu(), deepcopy(whitening).cpu()
+    if not torch.allclose(after(probe.cpu()), before(change.undo(probe.cpu())), atol=1e-3):
         raise TrainingError("Re-whitening changed the generator: generator(z') differs from decoder(L z' + m).")
     return moved, whitening
 
 
+@torch.no_grad()
+def unwhiten(generator: Decoder, whitening: Whitening) -> Decoder:
+    """A copy of the generator in the encoder's own coordinates, where it takes z for L^-1 (z - m)."""
+    return _moved(generator, whitening.inverse_root, -whitening.inverse_root @ whitening.mean)
+
+
+def _moved(generator: Decoder, root: Tensor, mean: Tensor) -> Decoder:
+    """A copy whose input z stands for `root z + mean`; computed in float64, which only the processor always has."""
+    moved = deepcopy(generator)
+    weight, root, mean = (tensor.detach().cpu().double() for tensor in (generator.start.weight, root, mean))
+    moved.start.weight.copy_(weight @ root)
+    moved.start.bias.copy_(generator.start.bias.cpu().double() + weight @ mean)
+    return moved
+
+
 def grow_critic(encoder: Encoder, critic: Critic) -> Critic:
-    """Puts a copy of the encoder's trunk under the critic's new head.
+    """Puts a copy of the encoder's trunk under the head of a fresh critic.
 
     Raises:
         TrainingError: if the two trunks have different tensors.
@@ -88,7 +103,6 @@ def grow_critic(encoder: Encoder, critic: Critic) -> Critic:
         critic.trunk.load_state_dict(encoder.trunk.state_dict(), strict=True)
     except RuntimeError as error:
         raise TrainingError(f"The encoder's trunk does not fit the critic: {str(error).splitlines()[0]}") from error
-    critic.reset_head()
     return critic
 
 
@@ -110,12 +124,17 @@ class Anchor(nn.Module):
     @torch.no_grad()
     def calibrate(self, images: Images) -> None:
         """Measures the variances of what is compared on some hundred training images, so that errors are relative."""
-        self.variances.copy_(torch.stack([view.var(0).mean() for view in self._views(images)]))
+        self.variances.copy_(torch.stack([view.var(0).mean().clamp_min(1e-6) for view in self._views(images)]))
 
     @torch.no_grad()
     def latents(self, images: Images) -> Latents:
         """The posterior means of `images` in the generator's coordinates."""
         return self.whitening(self.encoder(images).mean)
+
+    @torch.no_grad()
+    def log_variances(self, images: Images) -> Latents:
+        """The log-variances of the posteriors of `images`, in the encoder's own coordinates."""
+        return self.encoder(images).log_var
 
     def distance(self, generated: Images, images: Images) -> PerImage:
         """Relative squared error of the low-passed image plus that of the features, averaged over their two stages."""
@@ -156,7 +175,8 @@ def prior_gap(generator: Decoder, latents: Latents, images: Images) -> float:
     """
     prior = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
     small = low_passed(images)
-    distances = [sliced_wasserstein(low_passed(generator(z)), small) for z in (prior, latents)]
+    decoded = (in_blocks(lambda block: low_passed(generator(block)), z) for z in (prior, latents))
+    distances = [sliced_wasserstein(low, small) for low in decoded]
     return distances[0] - distances[1]
 
 

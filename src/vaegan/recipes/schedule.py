@@ -14,16 +14,27 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Clock:
-    """Where a stage stands. `total` is None until `--minutes` has been turned into a number of images."""
+    """Where a stage stands.
+
+    Schedules run from `start` to `end` [images]: `end` is None until `--minutes` has been turned into a number, and they stand
+    still until then. A run that is extended goes on with the values at the end of its schedules.
+    """
 
     seen: int
-    total: int | None
+    end: int | None
     batch_size: int
+    start: int = 0
 
     @property
     def progress(self) -> float:
-        """Share of the stage that is done, 0 to 1."""
-        return min(1.0, self.seen / self.total) if self.total else 0.0
+        """Share of the schedules that is done, 0 to 1."""
+        return self.share_since(self.start)
+
+    def share_since(self, seen: int) -> float:
+        """Share of the schedules that has passed since `seen`, or since their start if that is later; 0 to 1."""
+        if self.end is None or self.seen < self.start:
+            return 0.0
+        return min(1.0, (self.seen - max(seen, self.start)) / max(1, self.end - self.start))
 
     @property
     def step(self) -> int:
@@ -42,7 +53,9 @@ def ramp(progress: float, until: float) -> float:
 
 
 def geometric(start: float, end: float, progress: float) -> float:
-    """From `start` to `end` by equal factors."""
+    """From `start` to `end` by equal factors; by equal differences if one of them is 0."""
+    if start == 0 or end == 0:
+        return start + (end - start) * progress
     return start * (end / start) ** progress
 
 
@@ -65,9 +78,9 @@ class Average(Generic[Network]):
         self.half_life_cap = half_life_cap
 
     @torch.no_grad()
-    def update(self, network: nn.Module, clock: Clock) -> None:
-        """Moves the average towards `network` after a step."""
+    def update(self, network: nn.Module, clock: Clock, every: int = 1) -> None:
+        """Moves the average towards `network` after a step; `every` is the number of steps between two such calls."""
         half_life = min(self.half_life_cap, 0.05 * (clock.seen + clock.batch_size))
-        weight = 1 - 0.5 ** (clock.batch_size / half_life)
+        weight = 1 - 0.5 ** (every * clock.batch_size / half_life)
         for averaged, current in zip(self.network.parameters(), network.parameters(), strict=True):
             averaged.lerp_(current, weight)

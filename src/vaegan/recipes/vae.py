@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config import VAEConfig
-from vaegan.networks import Decoder, Encoder
+from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian
-from vaegan.recipes.engine import Engine, Trained, unwrapped
+from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
 from vaegan.recipes.schedule import Average, Clock, cosine, ramp, set_learning_rate
 from vaegan.types import Images, Scalars
 
@@ -57,15 +57,20 @@ class VAE:
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction from the mean, ELBO, KL, active units."""
-        posterior = self.average_encoder.network(images)
+        encoder, decoder, values = self.average_encoder.network, self.average_decoder.network, images[0].numel()
+        posterior = Gaussian(*in_blocks(lambda block: torch.cat(encoder(block), 1), images).chunk(2, 1))
         noise = torch.randn(posterior.mean.shape, generator=self.draws.generator("validation", 0), device=images.device)
-        decoder, values = self.average_decoder.network, images[0].numel()
-        sampled = gaussian.squared_error(images, decoder(posterior.mean + torch.exp(posterior.log_var / 2) * noise))
-        at_mean = gaussian.squared_error(images, decoder(posterior.mean))
+        latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise
+        sampled = gaussian.squared_error(images, in_blocks(decoder, latents))
+        at_mean = gaussian.squared_error(images, in_blocks(decoder, posterior.mean))
         kl = gaussian.kl_to_standard_normal(*posterior)
         elbo = gaussian.evidence_lower_bound(sampled, kl.sum(1), values, self.variance)
+        # The same objective as in training, with the held-out images' own calibrated variance.
+        variance = gaussian.calibrated_variance(sampled.mean() / values)
+        loss = gaussian.gaussian_loss(sampled, values, variance) + self.config.kl_weight * kl.sum(1)
         active: Tensor = (posterior.mean.var(0) > 0.01).sum()  # Burda et al. 2016, Section 4.2
         return {
+            "heldout_loss": loss.mean(),
             "heldout_error": at_mean.mean() / values,
             "heldout_elbo": elbo.mean(),
             "heldout_kl": kl.sum(1).mean(),

@@ -79,6 +79,7 @@ def restore(recipe: Resumable, state: dict[str, Any], path: Path) -> int:
         for name, optimizer in recipe.optimizers().items():
             optimizer.load_state_dict(state["optimizers"][name])
         recipe.set_tensors(state["tensors"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} does not fit this run: {str(error).splitlines()[0]}") from error
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ModelError(f"{path} does not fit this run: {reason}") from error
     return int(state["seen"])

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Literal, cast
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaegan.config import DeviceConfig
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, TrainingError, VaeganError
 from vaegan.randomness import Draws
 from vaegan.recipes.engine import Network
 
@@ -92,6 +93,22 @@ class Engine:
         """The first process's `value`, in every process."""
         return value if self.world_size == 1 else self._fabric.broadcast(value, src=0)
 
+    def first_does(self, action: Callable[[], object]) -> None:
+        """The first process acts; if that fails, all of them stop with its error instead of waiting for it.
+
+        Raises:
+            VaeganError: of the action, in every process.
+        """
+        error: VaeganError | None = None
+        if self.is_first:
+            try:
+                action()
+            except VaeganError as failure:
+                error = failure
+        message = self.share(None if error is None else str(error))
+        if message is not None:
+            raise error or TrainingError(message)
+
     def draws(self, stage: str) -> Draws:
         """The keyed random streams of a stage, sliced for this process."""
         return Draws(self.seed, stage, self.device, self.rank, self.world_size)
@@ -99,7 +116,8 @@ class Engine:
     def autocast(self) -> AbstractContextManager[object]:
         """The one place where low precision is switched on."""
         low = self.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
+        # No cache: a weight cast under no_grad must not be used again where gradients are wanted.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low, cache_enabled=False)
 
     def wait(self) -> None:
         """Lets the processes catch up with each other."""
@@ -118,7 +136,7 @@ def _available_accelerator(wanted: str) -> str:
         return "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
     if not available[wanted]:
         there = ", ".join(name for name, present in available.items() if present)
-        raise RequestError(f"No {wanted} device here (there is: {there}). Leave --device.accelerator at auto.")
+        raise RequestError(f"No {wanted} device here (there is: {there}). Leave --accelerator at auto.")
     return wanted
 
 
@@ -135,10 +153,20 @@ def probe_precision(device: torch.device, seconds: float = 1.0) -> tuple[Precisi
     return faster, rates
 
 
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done what it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def _convolution_rate(device: torch.device, low: bool, seconds: float) -> float:
+    # On a GPU a small layer would time its launch.
+    side = 64 if device.type == "cuda" else 16
     layer = nn.Conv2d(64, 64, 3, padding=1).to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    images = torch.zeros(32, 64, 16, 16, device=device).contiguous(memory_format=torch.channels_last).requires_grad_()
-    flop = 3 * 2 * 9 * 64 * 64 * 16 * 16 * 32
+    images = torch.zeros(32, 64, side, side, device=device).contiguous(memory_format=torch.channels_last).requires_grad_()
+    flop = 3 * 2 * 9 * 64 * 64 * side**2 * 32
 
     def once() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
@@ -149,7 +177,6 @@ def _convolution_rate(device: torch.device, low: bool, seconds: float) -> float:
     while time.perf_counter() - start < seconds:
         begun = time.perf_counter()
         once()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
         best = min(best, time.perf_counter() - begun)
     return flop / best / 1e9

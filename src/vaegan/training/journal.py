@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from vaegan.errors import TrainingError
+from vaegan.files import write_atomically
 from vaegan.training.engine import Engine
 from vaegan.training.run import disk_errors
 from vaegan.types import Scalars
@@ -30,7 +31,8 @@ class Journal:
         if self.write and path.exists():
             kept = [line for line in read_journal(path) if line["seen"] <= seen]
             with disk_errors(path.parent):
-                path.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+                text = "".join(json.dumps(line) + "\n" for line in kept)
+                write_atomically(path, lambda file: file.write(text.encode()))
 
     def add(self, scalars: Scalars) -> None:
         """Adds one step's scalars without waiting for the device."""
@@ -60,7 +62,9 @@ class Journal:
         Raises:
             TrainingError: if a scalar is not a number.
         """
-        _check_finite({name: float(total) for name, total in self._sums.items()}, stage, seen)
+        if self._sums:
+            sums = self._engine.mean(torch.stack([total.float() for total in self._sums.values()]))
+            _check_finite(dict(zip(self._sums, sums.tolist(), strict=True)), stage, seen)
 
     def line(self, stage: str, seen: int, seconds: float, values: dict[str, float]) -> None:
         """Appends one measurement."""

@@ -15,6 +15,7 @@ from vaegan.types import Images, Scalars
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
 VALIDATIONS = 10  # a stage
+AGREE_STEPS = 10  # steps between two times that several processes agree on stopping and saving
 
 
 class TrainedByLoop(Resumable, Protocol):
@@ -64,8 +65,8 @@ class Hooks:
     """Draws the fixed latents and held-out images."""
     save: Callable[[int], None]
     """Writes a checkpoint."""
-    planned: Callable[[int, float], None]
-    """Told the number of images that the minutes became, and the speed [images/s]."""
+    planned: Callable[[int, int, float], None]
+    """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]."""
     stop: Callable[[], bool]
     """Asked before every step."""
 
@@ -111,6 +112,8 @@ class Limits:
 
     images: int | None
     seconds: float | None
+    schedule_start: int = 0
+    schedule_end: int | None = None
     checkpoint_seconds: float = 60.0
 
 
@@ -139,31 +142,39 @@ def run_stage(
     Returns:
         Images seen, and whether the stage is finished.
     """
-    batch_size, total, watch = batches.batch_size, limits.images, Stopwatch()
+    batch_size, total, watch, seen_before = batches.batch_size, limits.images, Stopwatch(), seen
+    schedule = (limits.schedule_start, limits.schedule_end)
     began = last_save = last_told = time.perf_counter()
     means: dict[str, float] = {}
-    shots, shot_seconds = _shot_points(seen, total), 0.0
-    if seen == 0:
-        shot_seconds = _timed(lambda: hooks.shot(0))
+    shots = _shot_points(seen, total)
+    shot_seconds = _timed(lambda: hooks.shot(seen))
 
     while total is None or seen < total:
-        if engine.any(hooks.stop()):
+        # Several processes agree on stopping and saving, which costs an exchange, only every few steps.
+        together = engine.world_size == 1 or seen // batch_size % AGREE_STEPS == 0
+        if together and engine.any(hooks.stop()):
             _flush(journal, recipe.name, seen, began)
             hooks.save(seen)
             return seen, False
+        if together and engine.any(time.perf_counter() - last_save > limits.checkpoint_seconds) and seen > seen_before:
+            journal.check(recipe.name, seen)
+            hooks.save(seen)
+            last_save = time.perf_counter()
         watch.start()
         with engine.autocast():
-            scalars = recipe.step(batches.at(seen).to(engine.device), Clock(seen, total, batch_size))
+            clock = Clock(seen, schedule[1], batch_size, schedule[0])
+            scalars = recipe.step(batches.at(seen).to(engine.device), clock)
         seen += batch_size
         watch.stop(batch_size, recipe.warming_up)
         journal.add(scalars)
 
         now = time.perf_counter()
         if total is None and engine.any(watch.is_settled or now - began > 0.5 * (limits.seconds or 0)):
-            speed = float(engine.share(watch.speed or seen / (now - began)))
+            speed = float(engine.share(watch.speed or (seen - seen_before) / (now - began)))
             left = (limits.seconds or 0) - (now - began) - len(SHOT_SHARES) * shot_seconds
             total = engine.share(seen + whole_batches(max(0.0, left) * speed, batch_size))
-            hooks.planned(total, speed)
+            hooks.planned(total, seen, speed)
+            schedule = schedule if schedule[1] is not None else (seen, total)
             shots = _shot_points(seen, total)
         if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
             means = _flush(journal, recipe.name, seen, began) or means
@@ -176,10 +187,6 @@ def run_stage(
             journal.check(recipe.name, seen)
             hooks.shot(seen)
             shots = [point for point in shots if point > seen]
-        if now - last_save > limits.checkpoint_seconds and seen != total:
-            journal.check(recipe.name, seen)
-            hooks.save(seen)
-            last_save = time.perf_counter()
         if now - last_told > 0.25 or seen == total:
             last_told = now
             hooks.progress(_progress(recipe.name, seen, total, watch, means))

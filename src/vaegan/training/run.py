@@ -19,10 +19,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class StagePlan:
-    """How long a stage lasts; `images` is None until `--minutes` has been turned into a number."""
+    """How long a stage lasts; `images` is None until `--minutes` has been turned into a number.
+
+    Its schedules run from `schedule_start` to `schedule_end` [images], which an extension does not move.
+    """
 
     name: str
     images: int | None
+    schedule_start: int = 0
+    schedule_end: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,20 @@ class RunRecord:
     spent_seconds: float = 0.0
     """Training wall-clock of all sessions so far."""
 
-    def images_of(self, stage: str) -> int | None:
-        """Planned images of a stage."""
-        return next(plan.images for plan in self.plan if plan.name == stage)
+    def plan_of(self, stage: str) -> StagePlan:
+        """The plan of a stage."""
+        return next(plan for plan in self.plan if plan.name == stage)
 
-    def with_images(self, stage: str, images: int) -> "RunRecord":
-        """The record with a stage's number of images settled."""
-        plan = tuple(replace(plan, images=images) if plan.name == stage else plan for plan in self.plan)
-        return replace(self, plan=plan)
+    def with_images(self, stage: str, images: int, seen: int = 0) -> "RunRecord":
+        """The record with a stage's number of images settled after `seen` of them.
+
+        The first time its schedules are settled too.
+        """
+        plan = self.plan_of(stage)
+        settled = replace(plan, images=images)
+        if plan.schedule_end is None:
+            settled = replace(settled, schedule_start=seen, schedule_end=images)
+        return replace(self, plan=tuple(settled if other.name == stage else other for other in self.plan))
 
 
 class RunFolder:
@@ -104,7 +115,7 @@ class RunFolder:
             raise ModelError(f"{path} was written by another version of vaegan; use that version.")
         values.pop("versions", None)
         try:
-            plan = tuple(StagePlan(entry["name"], entry["images"]) for entry in values.pop("plan"))
+            plan = tuple(StagePlan(**entry) for entry in values.pop("plan"))
             config = from_dictionary(TrainConfig, values.pop("config"), str(path))
             return RunRecord(plan=plan, config=config, **values)
         except (TypeError, KeyError, RequestError) as error:
@@ -151,9 +162,10 @@ def new_run_folder(out: Path | None, source: str) -> RunFolder:
 
 
 def point_last_at(folder: RunFolder) -> None:
-    """Makes runs/last lead to the newest run, where the system allows links."""
-    link = folder.path.parent / "last"
-    temporary = folder.path.parent / f".last-{os.getpid()}"
+    """Makes runs/last lead to the newest run under runs/, where the system allows links."""
+    if folder.path.parent != Path("runs"):
+        return
+    link, temporary = Path("runs/last"), Path(f"runs/.last-{os.getpid()}")
     try:
         if link.exists() and not link.is_symlink():
             return

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vaegan.data import ImageDataset, TrainingBatches, to_uint8
-from vaegan.errors import InterruptedTraining
+from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.model import Model
 from vaegan.pictures import grid, save_animation, save_curves, save_png
 from vaegan.recipes.handover import check_inverse
@@ -78,9 +78,7 @@ class Session:
                 continue
             previous = self._train(plan.name, previous)
         self._update(status="finished", spent_seconds=self._spent())
-        if self.engine.is_first:
-            with disk_errors(self.folder.path):
-                self._draw_summary()
+        self.engine.first_does(self._draw_summary)
         return self.record
 
     def _train(self, stage: str, previous: Model | None) -> Model:
@@ -103,9 +101,9 @@ class Session:
         journal = Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen)
         hooks = Hooks(
             progress=self.listener.progress,
-            shot=lambda seen: self._shoot(stage, recipe, inputs, seen),
-            save=lambda seen: self._save(stage, recipe, seen),
-            planned=lambda images, speed: self._plan(stage, images, speed),
+            shot=lambda seen: self.engine.first_does(lambda: self._shoot(stage, recipe, inputs, seen)),
+            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, seen)),
+            planned=lambda images, seen, speed: self._plan(stage, images, seen, speed),
             stop=self.listener.stop,
         )
         began, seen_before = time.perf_counter(), seen
@@ -126,10 +124,9 @@ class Session:
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
             facts["inverse"] = check_inverse(model, vae_error, heldout)
-        if self.engine.is_first:
-            with disk_errors(self.folder.path):
-                model.save_pretrained(self.folder.model(stage), model_card(model, self.record, self.dataset, facts))
-        self._note(stage, facts | {"finished": True})
+        card = model_card(model, self.record, self.dataset, facts)
+        self.engine.first_does(lambda: self._save_model(stage, model, card))
+        self._note(stage, self._facts(stage) | facts | {"finished": True})
         self.engine.wait()
         return model
 
@@ -162,17 +159,20 @@ class Session:
 
     def _restore(self, stage: str, recipe: Recipe) -> int:
         path = self.folder.checkpoint(stage)
-        return restore(recipe, read_checkpoint(path), path) if path.is_file() else 0
+        seen = restore(recipe, read_checkpoint(path), path) if path.is_file() else 0
+        if self.engine.any(seen != self.engine.share(seen)):
+            raise RequestError(f"The processes see different files in {self.folder.path}; it must lie on a shared disk.")
+        return seen
 
-    def _save(self, stage: str, recipe: Recipe, seen: int) -> None:
-        if self.engine.is_first:
-            save_checkpoint(self.folder.checkpoint(stage), recipe, seen)
-            self._update(spent_seconds=self._spent())
+    def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
+        """A checkpoint to go on from, and a model to look at what has been learned so far."""
+        save_checkpoint(self.folder.checkpoint(stage), recipe, seen)
+        self._save_model(stage, to_model(recipe, inputs), None)
+        self._update(spent_seconds=self._spent())
 
-    def _plan(self, stage: str, images: int, speed: float) -> None:
-        facts = self._facts(stage) | {"measured_speed": round(speed, 1)}
-        self.record = self.record.with_images(stage, images)
-        self._note(stage, facts)
+    def _plan(self, stage: str, images: int, seen: int, speed: float) -> None:
+        self.record = self.record.with_images(stage, images, seen)
+        self._note(stage, self._facts(stage) | {"measured_speed": round(speed, 1)})
 
     def _limits(self, stage: str) -> Limits:
         record, seconds = self.record, None
@@ -181,11 +181,10 @@ class Session:
             last = stage == record.plan[-1].name
             share = 1.0 if last else record.config.budget.vae_share_of_time
             seconds = max(1.0, whole * share - self._spent())
-        return Limits(record.images_of(stage), seconds, self.checkpoint_seconds)
+        plan = record.plan_of(stage)
+        return Limits(plan.images, seconds, plan.schedule_start, plan.schedule_end, self.checkpoint_seconds)
 
     def _shoot(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
-        if not self.engine.is_first:
-            return
         model = to_model(recipe, inputs)
         folder = self.folder.stage(stage) / "samples"
         notes = {"vaegan": f"stage {stage}, {seen} images seen, seed {self.record.config.seed}"}
@@ -198,8 +197,17 @@ class Session:
                 strip = grid(to_uint8(pairs), columns=len(images))
                 save_png(strip, folder / f"{seen:09d}-reconstructions.png", notes)
 
+    def _save_model(self, stage: str, model: Model, card: str | None) -> None:
+        with disk_errors(self.folder.path):
+            model.save_pretrained(self.folder.model(stage), card)
+
     def _draw_summary(self) -> None:
         """The whole run in one animation and one page of curves."""
+        with disk_errors(self.folder.path):
+            self._draw_animation()
+            self._draw_curves()
+
+    def _draw_animation(self) -> None:
         shots = [path for plan in self.record.plan for path in sample_shots(self.folder.stage(plan.name))]
         frames: list[Image.Image] = []
         for path in shots:
@@ -208,6 +216,8 @@ class Session:
         if frames:
             save_animation(frames, self.folder.path / "progress.webp")
             save_animation(frames, self.folder.path / "progress.gif")
+
+    def _draw_curves(self) -> None:
         for plan in self.record.plan:
             lines = read_journal(self.folder.stage(plan.name) / "metrics.jsonl")
             names = dict.fromkeys(name for line in lines for name in line if name not in ("stage", "seen", "seconds"))

@@ -2,17 +2,19 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from vaegan.config import TrainConfig
+from vaegan.config import NetworkConfig, TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.errors import RequestError
 from vaegan.mixture import fit_mixture
 from vaegan.model import Model, ModelConfig, Networks, set_mixture
-from vaegan.networks import Critic, Decoder, Encoder, check_output_range
+from vaegan.networks import Critic, Decoder, Encoder, Gaussian, check_output_range
 from vaegan.networks.whitening import Whitening
 from vaegan.randomness import keyed_seed
 from vaegan.recipes import handover
@@ -40,15 +42,23 @@ class StageInputs:
 
     def heldout(self, count: int = HELDOUT) -> Images:
         """Fixed validation images on the device; training images when there are no validation images."""
-        indices = self.dataset.indices(VALIDATION)
-        if len(indices) == 0:
-            indices = self.dataset.indices(TRAIN)
-        return self.dataset.load(indices[:count]).to(self.engine.device)
+        side = VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN
+        return self.dataset.load(self._chosen(side, count)).to(self.engine.device)
 
     def training_images(self, count: int) -> Images:
-        """Training images spread evenly over the whole set, on the CPU."""
-        indices = self.dataset.indices(TRAIN)
-        return self.dataset.load(indices[:: max(1, len(indices) // count)][:count])
+        """Fixed training images on the CPU."""
+        return self.dataset.load(self._chosen(TRAIN, count))
+
+    def posterior(self, model: Model) -> Gaussian:
+        """The posteriors of (at most 10,000) training images, read in blocks."""
+        chosen = self._chosen(TRAIN, ENCODED)
+        blocks = [model.posterior(self.dataset.load(chosen[at : at + 256])) for at in range(0, len(chosen), 256)]
+        return Gaussian(torch.cat([block.mean for block in blocks]), torch.cat([block.log_var for block in blocks]))
+
+    def _chosen(self, side: int, count: int) -> NDArray[np.int64]:
+        """The first images of a side in the order of their contents, which is a fair draw from all folders."""
+        indices = self.dataset.indices(side)
+        return indices[np.argsort(self.dataset.contents[indices], kind="stable")][:count]
 
 
 def build_vae(inputs: StageInputs, facts: dict[str, Any]) -> VAE:
@@ -64,6 +74,8 @@ def build_vae(inputs: StageInputs, facts: dict[str, Any]) -> VAE:
             raise RequestError("The --init run has no encoder, so no VAE can grow out of it; start from a run with a VAE.")
         encoder = handover.trainable_copy(previous.networks.encoder)
         decoder = handover.trainable_copy(previous.networks.decoder)
+        if previous.networks.whitening is not None:
+            decoder = handover.unwhiten(decoder, previous.networks.whitening)
     facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
     return VAE(config.vae, encoder, decoder, inputs.engine)
 
@@ -108,7 +120,7 @@ def _hand_over(
 
     whitening: Whitening = networks.whitening
     if steps.whitening and previous.config.stage == "vae":
-        posterior = previous.posterior(inputs.training_images(ENCODED))
+        posterior = inputs.posterior(previous)
         generator, whitening = handover.whiten(generator, posterior, probe)
     if steps.critic == "encoder":
         handover.grow_critic(networks.encoder, critic)
@@ -132,19 +144,34 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
         RequestError: naming the setting that differs.
     """
     pairs = {
-        "size": (model.config.size, dataset.config.size),
+        "--size": (model.config.size, dataset.config.size),
         "channels": (model.config.channels, dataset.channels),
-        "network": (model.config.network, config.network),
+    } | {
+        f"--network.{field.name.replace('_', '-')}": tuple(
+            getattr(network, field.name) for network in (model.config.network, config.network)
+        )
+        for field in fields(NetworkConfig)
     }
     for name, (has, wants) in pairs.items():
         if has != wants:
-            raise RequestError(f"The start has {name} {has} but this run has {name} {wants}; they must be the same.")
+            raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
 
 
-def check_settings(config: TrainConfig) -> None:
-    """Refuses combinations that cannot work, before anything is trained."""
-    if "vae" in config.stages:
-        check_output_range(config.network)
+def check_settings(config: TrainConfig, world_size: int) -> None:
+    """Refuses combinations that cannot work, before anything is made.
+
+    Raises:
+        RequestError: naming the settings.
+    """
+    check_output_range(config.network)
+    for stage in config.stages:
+        batch_size: int = getattr(config, stage).batch_size
+        # The penalty and the anchor look at a quarter of the batch, which must be the same images for any number of processes.
+        share = 4 * world_size if stage == "gan" and world_size > 1 else world_size
+        if batch_size % share:
+            raise RequestError(
+                f"--{stage}.batch-size {batch_size} cannot be shared by {world_size} processes; use a multiple of {share}."
+            )
 
 
 BUILDERS = {"vae": build_vae, "gan": build_gan}
@@ -176,7 +203,9 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
 def finish_model(model: Model, inputs: StageInputs) -> Model:
     """Adds what is learned once, at the end: the mixture over encoded training images."""
     if model.has_encoder:
-        set_mixture(model.networks, fit_mixture(model.encode(inputs.training_images(ENCODED)), seed=inputs.config.seed))
+        assert model.networks.whitening is not None
+        encoded = model.networks.whitening(inputs.posterior(model).mean)
+        set_mixture(model.networks, fit_mixture(encoded, seed=keyed_seed(inputs.config.seed, "mixture")))
     return model
 
 

@@ -143,11 +143,10 @@ class TestWhiten:
 
 class TestGrownCritic:
     @pytest.mark.parametrize("kind", ["plain", "residual"])
-    def test_has_the_encoders_trunk_and_a_new_head(self, kind: str) -> None:
+    def test_has_the_encoders_trunk_and_its_own_head(self, kind: str) -> None:
         config = NetworkConfig(kind=kind, width=8, width_limit=16, latent_dim=LATENT)
         encoder, critic = Encoder(config, SIZE, 3), Critic(config, SIZE, 3)
-        nn.init.constant_(critic.head.weight, 7.0)
-        nn.init.constant_(critic.head.bias, 7.0)
+        head = critic.head.weight.detach().clone()
 
         grown = handover.grow_critic(encoder, critic)
 
@@ -155,8 +154,8 @@ class TestGrownCritic:
         images = pictures(2)
         for mine, its in zip(critic.trunk(images), encoder.trunk(images), strict=True):
             assert torch.equal(mine, its)
-        weight = critic.head.weight.detach()
-        assert float(weight.std()) == pytest.approx(0.01, rel=0.3)
+        assert torch.equal(critic.head.weight, head)
+        assert float(head.std()) == pytest.approx(0.01, rel=0.3)
         assert critic.head.bias.abs().max() == 0
 
     def test_shares_nothing_with_the_encoder(self, encoder: Encoder) -> None:

@@ -290,12 +290,15 @@ class TestWrongFiles:
         path.write_bytes((2**62).to_bytes(8, "little") + path.read_bytes()[8:])
         refused(saved, r"model\.safetensors")
 
-    @pytest.mark.parametrize("change", ["wrong shape", "extra", "lacking"])
+    @pytest.mark.parametrize("change", ["wrong shape", "extra", "lacking", "integers", "double precision"])
     def test_weights_that_do_not_fit(self, saved: Path, change: str) -> None:
         path = saved / "model.safetensors"
         tensors = load_file(path)
         if change == "wrong shape":
             tensors["decoder.start.bias"] = tensors["decoder.start.bias"][:-1].clone()
+        elif change in ("integers", "double precision"):
+            kind = torch.int32 if change == "integers" else torch.float64
+            tensors["decoder.start.bias"] = tensors["decoder.start.bias"].to(kind)
         elif change == "extra":
             tensors["decoder.start.bios"] = torch.zeros(1)
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vaegan.config import TrainConfig, load_preset
+from vaegan.config import Fit, TrainConfig, load_preset
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import ModelError, RequestError, VaeganError
 from vaegan.model import Model
@@ -166,6 +166,12 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
     if stage is not None and stage not in there:
         raise ModelError(f"{path} has no finished stage {stage}; it has {', '.join(there)}.")
     return Model.from_pretrained(folder.model(stage or there[0]), device)
+
+
+def fit_of(path: str | Path) -> Fit:
+    """How a run made squares of its training images; crop for a model saved on its own."""
+    folder = RunFolder(Path(path))
+    return folder.read().config.data.fit if folder.record_path.is_file() else "crop"
 
 
 def _listener(

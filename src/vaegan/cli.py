@@ -1,8 +1,12 @@
 """The command line: one thin function per command. Torch and even the option parser are imported only when needed."""
 
+import os
 import sys
 
 from vaegan.errors import VaeganError
+from vaegan.processes import is_first_process
+
+OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
 
 COMMANDS = ("preview", "train", "sample", "reconstruct", "info", "doctor")
 
@@ -37,6 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         _fail(f"There is no command {name!r}. The commands: {', '.join(COMMANDS)}. See vaegan --help.", 2)
+    # Threads that wait by spinning starve each other as soon as anything else runs: seven times slower beside one busy program.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from vaegan import commands
 
@@ -51,9 +57,15 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         _fail(f"{error.filename or 'The system'}: {error.strerror or error}", 1)
     except MemoryError:
-        _fail("Out of memory. Try a smaller --size or batch size.", 1)
+        _fail(OUT_OF_MEMORY, 1)
+    except RuntimeError as error:
+        # Torch has no common type for it: "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", ...
+        if "memory" not in str(error).lower():
+            raise
+        _fail(OUT_OF_MEMORY, 1)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"vaegan: {message}", file=sys.stderr)
+    if is_first_process():
+        print(f"vaegan: {message}", file=sys.stderr)
     sys.exit(code)

@@ -6,10 +6,10 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg
@@ -27,8 +27,14 @@ from vaegan.config import (
     load_preset,
 )
 from vaegan.errors import RequestError
+from vaegan.processes import is_first_process
+
+if TYPE_CHECKING:
+    from vaegan.types import ProgressCallback
 
 Stage = Literal["vae", "gan"]
+
+MOST_IN_A_GRID, MOST_SAMPLES = 10_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -150,8 +156,8 @@ class Reconstruct:
     """The picture."""
     stage: Stage | None = None
     """vae or gan; the last one trained by default."""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
-    """How a rectangle becomes a square."""
+    fit: Literal["crop", "pad", "stretch"] | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
     json: bool = False
     """Print JSON instead of words."""
 
@@ -208,15 +214,14 @@ def train(request: Train) -> None:
 
     console = Console(quiet=request.json)
     if request.resume is not None:
-        if request.source is not None:
-            raise RequestError("Give DATA for a new run or --resume RUN for an old one, not both.")
+        _check_resume(request)
         with _stoppable() as stop:
             folder = api.resume(
                 request.resume,
                 minutes=request.minutes,
                 images=request.images,
                 progress=console.progress,
-                preparing=console.preparing,
+                preparing=_interruptible(console.preparing, stop),
                 say=console.say,
                 cancel=stop,
             )
@@ -236,11 +241,32 @@ def train(request: Train) -> None:
             out=request.out,
             init=request.init,
             progress=console.progress,
-            preparing=console.preparing,
+            preparing=_interruptible(console.preparing, stop),
             say=console.say,
             cancel=stop,
         )
     console.finished(folder, request.json)
+
+
+def _check_resume(request: Train) -> None:
+    """Refuses what a resumed run would not heed: it goes on with the settings of its run.json."""
+    if request.source is not None:
+        raise RequestError("Give DATA for a new run or --resume RUN for an old one, not both.")
+    plain = replace(request, resume=None, minutes=None, images=None, json=False)
+    differing = [entry.name for entry in fields(Train) if getattr(plain, entry.name) != getattr(Train(), entry.name)]
+    if differing:
+        raise RequestError(f"A resumed run keeps its settings; leave out what sets {', '.join(differing)}, or start a new run.")
+
+
+def _interruptible(preparing: "ProgressCallback", stop: Callable[[], bool]) -> "ProgressCallback":
+    """Decoding has nothing to save: a request to stop ends it at once."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if stop():
+            raise KeyboardInterrupt
+        preparing(what, done, total)
+
+    return tell
 
 
 @contextmanager
@@ -252,7 +278,8 @@ def _stoppable() -> Generator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
-        print("\nSaving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
+        if is_first_process():
+            print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -283,19 +310,29 @@ def preview(request: Preview) -> None:
 
 def sample(request: Sample) -> None:
     """Vaegan sample."""
+    from itertools import chain
+
+    import numpy as np
+
     from vaegan import api
     from vaegan.data import to_uint8
     from vaegan.pictures import grid, save_png, to_picture
 
-    if not 1 <= request.n <= 100_000:
-        raise RequestError(f"-n {request.n} is not possible; give 1 to 100000.")
+    one_picture = request.out.suffix.lower() == ".png"
+    limit = MOST_IN_A_GRID if one_picture else MOST_SAMPLES
+    if not 1 <= request.n <= limit:
+        raise RequestError(f"-n {request.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
+    if request.out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
+        raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
+    if not one_picture and request.out.is_dir() and any(request.out.iterdir()):
+        raise RequestError(f"--out {request.out} already holds files; give a new or an empty folder.")
     model = api.load(request.run, request.stage)
-    pixels = to_uint8(model.sample(request.n, request.seed, request.sampler, request.observation_noise))
     notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": request.sampler, "software": "vaegan"}
-    if request.out.suffix.lower() == ".png":
-        save_png(grid(pixels), request.out, notes)
+    blocks = map(to_uint8, model.sample_blocks(request.n, request.seed, request.sampler, request.observation_noise))
+    if one_picture:
+        save_png(grid(np.concatenate(list(blocks))), request.out, notes)
     else:
-        for index, image in enumerate(pixels):
+        for index, image in enumerate(chain.from_iterable(blocks)):
             save_png(to_picture(image), request.out / f"{index:05d}.png", notes | {"index": str(index)})
     facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage}
     _report(
@@ -317,7 +354,8 @@ def reconstruct(request: Reconstruct) -> None:
         raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
     model = api.load(request.run, request.stage)
     channels = "1" if model.config.channels == 1 else "3"
-    originals = load_images(request.images, DataConfig(size=model.config.size, fit=request.fit, channels=channels))
+    fit = request.fit or api.fit_of(request.run)
+    originals = load_images(request.images, DataConfig(size=model.config.size, fit=fit, channels=channels))
     back = model.reconstruct(originals)
     errors = (back - originals).square().flatten(1).mean(1)
     save_png(grid(to_uint8(torch.cat([originals, back])), columns=len(originals)), request.out)
@@ -345,9 +383,13 @@ def info(request: Info) -> None:
 def doctor(request: Doctor) -> None:
     """Vaegan doctor."""
     from vaegan.console import Console
+    from vaegan.describe import measure_speed
     from vaegan.doctor import examine
 
     facts = examine()
+    facts["tiny_images_per_second"] = {
+        stage: round(rate) for stage, rate in measure_speed(load_preset("tiny").network, 64, 3).items()
+    }
     if request.json:
         print(json.dumps(facts, indent=2))
     else:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
-from vaegan.training.engine import is_first_process
+from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
 
@@ -51,7 +52,8 @@ class Console:
         """Progress of training."""
         words = [text.format(progress.scalars[name]) for name, text in WORDS.items() if name in progress.scalars]
         speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "measuring the speed"
-        self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *words]))
+        left = [] if progress.seconds_left is None else [f"{_duration(progress.seconds_left)} left"]
+        self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *left, *words]))
 
     def _show(self, what: str, done: int, total: int | None, words: str) -> None:
         if self._terminal.quiet:
@@ -65,7 +67,6 @@ class Console:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
                 TextColumn("{task.completed:,.0f}/{task.fields[planned]}"),
-                TimeRemainingColumn(),
                 TextColumn("{task.fields[words]}", markup=False),
             )
             self._bar, self._doing = Bar(*columns, console=self._terminal), what
@@ -162,6 +163,11 @@ class Console:
             self.say("Everything is in order.")
 
 
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
 def _table(values: dict[str, Any], title: str | None = None) -> Table:
     table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name, value in values.items():
@@ -169,7 +175,7 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
             value = ", ".join(f"{key} {_words(item)}" for key, item in value.items())
         elif isinstance(value, list):
             value = "; ".join(map(str, value))
-        table.add_row(name.replace("_", " "), _words(value))
+        table.add_row(Text(name.replace("_", " ")), Text(_words(value)))
     return table
 
 

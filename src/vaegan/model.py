@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -159,19 +159,29 @@ class Model:
             sampler: prior draws latents from N(0, I); gmm from a mixture fitted to the encoded training images.
             observation_noise: draw from p(x|z) = N(decoded, variance I) and not only its mean.
         """
+        blocks = self.sample_blocks(count, seed, sampler, observation_noise)
+        empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
+        return torch.cat([empty, *blocks])
+
+    def sample_blocks(
+        self, count: int, seed: int = 0, sampler: Sampler = "prior", observation_noise: bool = False
+    ) -> Iterator[Images]:
+        """The images of `sample` in blocks of 64, for more of them than fit into memory."""
         if observation_noise and self.config.variance is None:
             raise RequestError("A GAN has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out.")
+        deviation = math.sqrt(self.config.variance or 0.0) if observation_noise else 0.0
         whole = -(-count // BLOCK) * BLOCK
-        images: list[Tensor] = []
-        for index, block in enumerate(self.latents(whole, seed, sampler).split(BLOCK)):
-            decoded = self.decode(block).cpu()
-            if observation_noise:
-                generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
-                noise = torch.randn(decoded.shape, generator=generator)
-                decoded = (decoded + math.sqrt(self.config.variance or 0.0) * noise).clamp(-1, 1)
-            images.append(decoded)
-        empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
-        return torch.cat(images)[:count] if images else empty
+        blocks = self.latents(whole, seed, sampler).split(BLOCK) if count else ()
+        return (
+            self._sample_block(latents, seed, index, deviation)[: count - index * BLOCK] for index, latents in enumerate(blocks)
+        )
+
+    def _sample_block(self, latents: Latents, seed: int, index: int, deviation: float) -> Images:
+        decoded = self.decode(latents).cpu()
+        if deviation == 0:
+            return decoded
+        generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
+        return (decoded + deviation * torch.randn(decoded.shape, generator=generator)).clamp(-1, 1)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Writes config.json, model.safetensors and README.md, the layout of the Hugging Face Hub.
@@ -254,9 +264,10 @@ def _read_config(path: Path) -> ModelConfig:
 
 
 def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
-    wanted = {name: list(tensor.shape) for name, tensor in networks.state_dict().items()}
+    wanted = {name: [*tensor.shape, "F32"] for name, tensor in networks.state_dict().items()}
     with _as_model_errors(path), safe_open(path, framework="pt") as file:
-        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        found = {name: [*part.get_shape(), part.get_dtype()] for name, part in slices.items()}
         if found != wanted:
             odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
             raise ModelError(f"{path} does not fit its config.json: {odd[0]} (and {len(odd) - 1} more tensors) differ.")

@@ -147,7 +147,7 @@ def _warnings(sides: NDArray[np.uint8]) -> tuple[str, ...]:
             f"cannot be judged from {validation} validation and {test} test images; {_FEW_IMAGES} or more are advised."
         )
     if not validation:
-        found.append("No image fell on the validation side: early stopping and the choice of weights have nothing to go by.")
+        found.append("No image fell on the validation side: training images stand in for the held-out ones.")
     if not test:
         found.append("No image fell on the test side: evaluate has nothing to compare with.")
     return tuple(found)

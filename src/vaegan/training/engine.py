@@ -124,12 +124,6 @@ class Engine:
         self._fabric.barrier()
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one that talks, told by the launchers' variables before anything is launched."""
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((os.environ[name] for name in names if name in os.environ), "0") == "0"
-
-
 def _available_accelerator(wanted: str) -> str:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":

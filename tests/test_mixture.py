@@ -55,6 +55,23 @@ def test_is_not_below_the_best_single_gaussian(curved: Tensor, components: int) 
     assert likelihood(fit_mixture(curved, 1), curved) == pytest.approx(single, abs=0.01)
 
 
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_each_step_is_one_of_expectation_maximisation(two_clusters: Tensor, steps: int) -> None:
+    """Bishop 2006, Equations 9.23 to 9.26, from the mixture one step before; with the floor on the covariances."""
+    x = two_clusters.double() * 0.3  # close enough to each other that every weight counts
+    before, after = (fit_mixture(x, 3, steps=count) for count in (steps, steps + 1))
+    normals = MultivariateNormal(before.means.double(), scale_tril=before.factors.double())
+    joint = normals.log_prob(x[:, None]).exp() * before.weights
+    shares = (joint / joint.sum(1, keepdim=True)).numpy()
+    mass = shares.sum(0)
+    np.testing.assert_allclose(after.weights, mass / len(x), rtol=1e-3)
+    for k in range(3):
+        mean = shares[:, k] @ x.numpy() / mass[k]
+        covariance = np.cov(x.numpy().T, aweights=shares[:, k], ddof=0)
+        np.testing.assert_allclose(after.means[k], mean, atol=1e-3)
+        np.testing.assert_allclose(after.factors[k] @ after.factors[k].T, covariance + 1e-3 * np.eye(3), rtol=1e-3, atol=1e-4)
+
+
 def test_likelihood_does_not_fall_from_step_to_step(curved: Tensor) -> None:
     path = [likelihood(fit_mixture(curved, 4, steps=steps), curved) for steps in range(1, 10)]
     assert all(later > earlier - 1e-3 for earlier, later in itertools.pairwise(path))

@@ -1,6 +1,6 @@
 """Draws the README's picture from a run on the drawn faces: real images, samples of the VAE, samples of the GAN.
 
-    python docs/make_pictures.py RUN
+python docs/make_pictures.py RUN
 """
 
 import sys

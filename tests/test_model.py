@@ -304,11 +304,27 @@ class TestWrongFiles:
         else:
             del tensors["decoder.start.bias"]
         save_file(tensors, path)
-        refused(saved, r"decoder\.start\.bi.s \(and 0 more")
+        refused(saved, r"decoder\.start\.bi.s' \(and 0 more")
 
     def test_weights_of_another_size(self, saved: Path, rewrite: Callable[..., None]) -> None:
         rewrite(size=64)
         refused(saved, "does not fit")
+
+    @pytest.mark.parametrize("name", ["size", "channels", "stage"])
+    def test_a_config_that_lacks_what_it_needs(self, saved: Path, name: str) -> None:
+        values = json.loads((saved / "config.json").read_text())
+        del values[name]
+        (saved / "config.json").write_text(json.dumps(values))
+        refused(saved, f"{name} is missing")
+
+    def test_a_config_nested_without_end(self, saved: Path) -> None:
+        (saved / "config.json").write_text("[" * 200_000)
+        refused(saved, "config.json")
+
+    def test_a_config_with_a_number_beyond_all_floats(self, saved: Path) -> None:
+        text = (saved / "config.json").read_text()
+        (saved / "config.json").write_text(text.replace(f'"variance": {VARIANCE}', '"variance": 1' + "0" * 400))
+        refused(saved, "variance")
 
     def test_a_pickle_is_never_run(self, saved: Path) -> None:
         trap = saved / "sprung"

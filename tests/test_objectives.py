@@ -239,3 +239,8 @@ class TestPenalties:
         gradients = [torch.autograd.grad(drift, weight)[0] for drift in drifts]
         torch.testing.assert_close(sum(gradients) / 2, wanted)
         torch.testing.assert_close(sum(drifts).detach() / 2, whole**2)
+
+
+def test_a_tie_is_half_right() -> None:
+    assert relativistic.pair_accuracy(torch.zeros(3), torch.zeros(5)) == 0.5
+    assert relativistic.pair_accuracy(torch.ones(3), torch.zeros(5)) == 1

@@ -112,6 +112,9 @@ class Model:
         """
         encoder = self._encoder()
         self._check(images)
+        if len(images) == 0:
+            empty = torch.zeros(0, self.latent_dim, device=self.device)
+            return Gaussian(empty, empty)
         parts = [encoder(block.to(self.device)) for block in images.split(4 * BLOCK)]
         return Gaussian(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
 
@@ -131,6 +134,8 @@ class Model:
         """The image of each latent: the mean of p(x|z), in [-1, 1]."""
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
+        if len(latents) == 0:
+            return torch.zeros(0, self.config.channels, self.config.size, self.config.size, device=self.device)
         parts = [self.networks.decoder(block.to(self.device)) for block in latents.split(4 * BLOCK)]
         return torch.cat(parts).clamp(-1, 1)
 
@@ -242,10 +247,11 @@ def _as_model_errors(path: Path) -> Generator[None]:
         yield
     except FileNotFoundError as error:
         raise ModelError(f"No model here: {path} is missing.") from error
-    except (OSError, ValueError, SafetensorError, RequestError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"{path} cannot be used: {str(error).splitlines()[0] if str(error) else error!r}") from error
+    except ModelError:
+        raise
+    except (OSError, ValueError, SafetensorError, RequestError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].removeprefix(f"{path}: ")
+        raise ModelError(f"{path} cannot be used: {reason}") from error
 
 
 def _read_config(path: Path) -> ModelConfig:
@@ -257,7 +263,7 @@ def _read_config(path: Path) -> ModelConfig:
             raise ModelError(f"{path} is not the configuration of a vaegan model.")
         if values.get("format_version") != FORMAT_VERSION:
             raise ModelError(
-                f"{path} has format {values.get('format_version')}; this version of vaegan reads {FORMAT_VERSION}. "
+                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
         return from_dictionary(ModelConfig, values, str(path))
@@ -270,5 +276,5 @@ def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
         found = {name: [*part.get_shape(), part.get_dtype()] for name, part in slices.items()}
         if found != wanted:
             odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-            raise ModelError(f"{path} does not fit its config.json: {odd[0]} (and {len(odd) - 1} more tensors) differ.")
+            raise ModelError(f"{path} does not fit its config.json: {odd[0]!r} (and {len(odd) - 1} more tensors) differ.")
         return {name: file.get_tensor(name) for name in wanted}

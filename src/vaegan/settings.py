@@ -1,7 +1,8 @@
 """Settings dataclasses to and from plain dictionaries (JSON, TOML), with names and types checked."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -28,13 +29,21 @@ def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str,
         RequestError: on a name that does not exist or a value of the wrong type.
     """
     hints = get_type_hints(kind)
-    names = [entry.name for entry in fields(kind)]  # pyright: ignore[reportArgumentType]
+    entries = fields(kind)  # pyright: ignore[reportArgumentType]
+    names = [entry.name for entry in entries]
     given: dict[str, Any] = {}
     for name, value in values.items():
         if name not in names:
             raise RequestError(f"{where}: there is no setting {prefix}{name}; there are {', '.join(names)}.")
         given[name] = _checked(hints[name], value, where, prefix + name)
+    missing = [entry.name for entry in entries if entry.name not in given and _is_required(entry)]
+    if missing:
+        raise RequestError(f"{where}: {prefix}{missing[0]} is missing.")
     return kind(**given)
+
+
+def _is_required(entry: "Field[Any]") -> bool:
+    return entry.default is MISSING and entry.default_factory is MISSING
 
 
 def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
@@ -53,7 +62,7 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
         (hint,) = (kind for kind in kinds if kind is not NoneType)
         return _checked(hint, value, where, name)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < 1e300 else math.inf
     kind = cast(type[Any], hint)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise RequestError(f"{where}: {name} is {value!r}; it must be of type {kind.__name__}.")

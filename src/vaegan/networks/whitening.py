@@ -36,8 +36,10 @@ class Whitening(nn.Module):
 
     def forward(self, latents: Latents) -> Latents:
         """From the encoder's coordinates to the generator's."""
-        return (latents - self.mean) @ self.inverse_root
+        with torch.autocast(latents.device.type, enabled=False):  # latents are never rounded to bfloat16
+            return (latents.float() - self.mean) @ self.inverse_root
 
     def undo(self, latents: Latents) -> Latents:
         """From the generator's coordinates to the encoder's."""
-        return latents @ self.root + self.mean
+        with torch.autocast(latents.device.type, enabled=False):
+            return latents.float() @ self.root + self.mean

@@ -18,4 +18,5 @@ def generator_loss(real_logits: PerImage, fake_logits: PerImage) -> PerImage:
 
 def pair_accuracy(real_logits: PerImage, fake_logits: PerImage) -> Tensor:
     """Share of all real-generated pairs, not only the given ones, that the critic orders rightly; 0.5 is chance."""
-    return (real_logits[:, None] > fake_logits[None]).float().mean()
+    difference = real_logits[:, None] - fake_logits[None]
+    return 0.5 * (1 + difference.sign()).mean()  # a tie is half right

@@ -82,6 +82,17 @@ def test_train_says_what_it_made_and_what_comes_next(capsys: pytest.CaptureFixtu
     assert Path("runs/last").resolve().name == "0002-faces-96"
 
 
+def test_train_counts_what_it_skips(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    for index in range(70):
+        Image.new("RGB", (20, 16), (index, 3 * index, 255 - index)).save(f"photos/{index}.png")
+    Path("photos/broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and then nothing")
+    Path("photos/notes.txt").write_text("no image")
+    main(["train", "photos", *OPTIONS, "--images", "16", "--out", "run"])
+    assert "2 of 72 files were skipped; why: run/skipped.csv" in capsys.readouterr().out
+    assert "broken.jpg" in Path("run/skipped.csv").read_text()
+
+
 def test_sample_is_repeatable_and_says_its_seed(run: Path) -> None:
     main(["sample", str(run), "-n", "5", "--seed", "7", "--out", "folder"])
     main(["sample", str(run), "-n", "9", "--seed", "7", "--out", "again"])

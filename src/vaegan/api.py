@@ -93,6 +93,9 @@ def train(
         folder.write(record)
         dataset.write_skipped(folder.path / "skipped.csv")
         point_last_at(folder)
+    if dataset.skipped:
+        count = len(dataset.skipped)
+        listener.say(f"{count:,} of {count + len(dataset):,} files were skipped; why: {folder.path / 'skipped.csv'}")
     Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
     return folder
 

@@ -50,7 +50,7 @@ class Console:
 
     def progress(self, progress: Progress) -> None:
         """Progress of training."""
-        words = [text.format(progress.scalars[name]) for name, text in WORDS.items() if name in progress.scalars]
+        words = [text.format(max(0.0, progress.scalars[name])) for name, text in WORDS.items() if name in progress.scalars]
         speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "measuring the speed"
         left = [] if progress.seconds_left is None else [f"{_duration(progress.seconds_left)} left"]
         self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *left, *words]))
@@ -124,7 +124,7 @@ class Console:
         if inverse:
             self.say(
                 f"The GAN gives real images back: {inverse['own_source_nearest']:.0%} of held-out images are recognised "
-                f"in their reconstruction, {inverse['latent_recovery']:.0%} of the latent is recovered."
+                f"in their reconstruction, {max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
             )
         self.say(f"  watch it learn      {path / 'progress.webp'}")
         self.say(f"  new images          vaegan sample {path} -n 64 --out samples.png")

@@ -30,12 +30,17 @@ help: ## list the targets
 setup: $(DEV) ## install the package and its development tools into .venv
 
 demo: $(RUNTIME) ## train on the embedded faces for 3 minutes and draw samples
-	@$(BIN)/vaegan train faces --minutes 3 --out runs/demo
-	@$(BIN)/vaegan sample runs/demo -n 64 --out runs/demo/samples.png
+	@$(BIN)/vaegan train faces --minutes 3
+	@$(BIN)/vaegan sample runs/last -n 64 --seed 0 --out runs/last/samples.png
 	@echo
-	@echo "A VAE learned to compress 8,300 drawn faces, then its decoder went on as a GAN's generator."
-	@echo "64 new faces that nobody drew:   runs/demo/samples.png"
-	@echo "Try next:   $(BIN)/vaegan train FOLDER-OF-IMAGES --minutes 4"
+	@echo "What happened: the package drew 8,300 comic faces. A VAE learned to squeeze each into 64 numbers and to draw it again from"
+	@echo "them; then its decoder went on learning as the generator of a GAN, against a critic that tells drawn faces from made ones."
+	@echo "Three minutes are a start: the faces have a grain that fades with more of them."
+	@echo
+	@echo "  64 new faces            runs/last/samples.png"
+	@echo "  the model learning      runs/last/progress.webp (or .gif)"
+	@echo "  ten minutes more        $(BIN)/vaegan train --resume runs/last --minutes 10"
+	@echo "  your own images         $(BIN)/vaegan preview FOLDER, then $(BIN)/vaegan train FOLDER --minutes 4"
 
 test: $(DEV) ## run the tests
 	@$(BIN)/pytest

@@ -130,6 +130,8 @@ def resume(
     folder = find_run(run)
     record = folder.read()
     _check_positive(minutes, images)
+    if minutes is not None and images is not None:
+        raise RequestError("Give --minutes or --images, not both.")
     if minutes is None and images is None and record.status == "finished":
         raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
     record = _extended(record, minutes, images)
@@ -161,7 +163,10 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
     """
     path = Path(path)
     if (path / "config.json").is_file():
-        return Model.from_pretrained(path, device)
+        model = Model.from_pretrained(path, device)
+        if stage not in (None, model.config.stage):
+            raise ModelError(f"{path} holds the model of stage {model.config.stage}, not {stage}; leave --stage out.")
+        return model
     folder = find_run(path)
     there = [name for name in ("gan", "vae") if (folder.model(name) / "config.json").is_file()]
     if not there:
@@ -228,8 +233,8 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
 def _check_positive(minutes: float | None, images: int | None) -> None:
     if minutes is not None and not 0 < minutes < 1e6:
         raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number.")
-    if images is not None and images < 1:
-        raise RequestError(f"--images {images} is no training; give a positive number.")
+    if images is not None and not 1 <= images <= 10**12:
+        raise RequestError(f"--images {images} is no training; give a positive number, at most a million million.")
 
 
 def _open_everywhere(engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None) -> ImageDataset:

@@ -350,6 +350,8 @@ def reconstruct(request: Reconstruct) -> None:
     from vaegan.data import load_images, to_uint8
     from vaegan.pictures import grid, save_png
 
+    if request.out.suffix.lower() != ".png" or request.out in request.images:
+        raise RequestError(f"--out {request.out} must be a .png that is none of the images.")
     if not request.images:
         raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
     model = api.load(request.run, request.stage)

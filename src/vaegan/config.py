@@ -195,6 +195,8 @@ class GANConfig:
         )
         shares = ("augmentation", "blur_until", "critic_warmup_accuracy", "generator_ramp")
         _check_ranges(self, "gan", positive=positive, not_negative=zero_or_more, share=shares)
+        if self.blur > 16:
+            raise RequestError(f"--gan.blur is {self.blur} pixels; 16 is the most.")
         if not 0 <= self.beta2 < 1:
             raise RequestError(f"--gan.beta2 is {self.beta2}; it must be at least 0 and under 1.")
 

@@ -149,5 +149,5 @@ def _warnings(sides: NDArray[np.uint8]) -> tuple[str, ...]:
     if not validation:
         found.append("No image fell on the validation side: training images stand in for the held-out ones.")
     if not test:
-        found.append("No image fell on the test side: evaluate has nothing to compare with.")
+        found.append("No image fell on the test side: there is nothing to judge the finished model with.")
     return tuple(found)

@@ -1,5 +1,6 @@
 """Resume state: tensors and plain values of a recipe in one file that loads without pickle's code."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,8 +48,11 @@ def save_checkpoint(path: Path, recipe: Resumable, seen: int) -> None:
         "optimizers": {name: optimizer.state_dict() for name, optimizer in recipe.optimizers().items()},
         "tensors": recipe.tensors(),
     }
+    # In memory first: torch reports a full disk as an error of its own, without saying so.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with disk_errors(path.parent):
-        write_atomically(path, lambda file: torch.save(state, file))
+        write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

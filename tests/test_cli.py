@@ -82,6 +82,12 @@ def test_train_says_what_it_made_and_what_comes_next(capsys: pytest.CaptureFixtu
     assert Path("runs/last").resolve().name == "0002-faces-96"
 
 
+def test_suggested_commands_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "faces:96", *OPTIONS, "--images", "16", "--out", "my run"])
+    assert "vaegan sample 'my run' -n 64" in capsys.readouterr().out
+    assert "--resume 'my run'" in refused(capsys, 2, "train", "faces:96", "--out", "my run")
+
+
 def test_train_counts_what_it_skips(capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos").mkdir()
     for index in range(70):
@@ -193,6 +199,9 @@ def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str
         (["train", "nowhere"], "nowhere"),
         (["train", "faces", "--minutes", "-1"], "positive"),
         (["train", "faces", "--minutes", "1", "--images", "5"], "not both"),
+        (["train", "faces", "--dry-run", "--minutes", "nan"], "positive"),
+        (["train", "faces", "--dry-run", "--images", "0"], "positive"),
+        (["train", "faces", "--dry-run", "--network.output", "sigmoid"], "sigmoid"),
         (["train", "faces", "--preset", "huge"], "no preset"),
         (["train", "faces", "--config", "missing.toml"], "missing.toml"),
         (["train", "faces", "--size", "8"], "16 to 256"),

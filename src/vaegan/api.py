@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -59,12 +60,9 @@ def train(
         TrainingError: if training broke down.
     """
     config = config or load_preset("tiny")
-    check_settings(config, 1)
-    if minutes is not None and images is not None:
-        raise RequestError("Give --minutes or --images, not both.")
+    check_request(config, minutes, images)
     if images is None and minutes is None:
         minutes = DEFAULT_MINUTES
-    _check_positive(minutes, images)
     engine = Engine(config.device, config.seed)
     check_settings(config, engine.world_size)
     start = None if init is None else load(init, config.init_stage, engine.device)
@@ -129,9 +127,7 @@ def resume(
     """
     folder = find_run(run)
     record = folder.read()
-    _check_positive(minutes, images)
-    if minutes is not None and images is not None:
-        raise RequestError("Give --minutes or --images, not both.")
+    check_request(record.config, minutes, images)
     if minutes is None and images is None and record.status == "finished":
         raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
     record = _extended(record, minutes, images)
@@ -143,7 +139,7 @@ def resume(
     if dataset.fingerprint != record.fingerprint:
         raise RequestError(
             f"The images in {record.source} have changed since {run} began. Start a new run from it: "
-            f"vaegan train {record.source} --init {run}"
+            f"vaegan train {quote(record.source)} --init {quote(str(run))}"
         )
     listener = _listener(engine, progress, say, cancel)
     Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
@@ -170,10 +166,25 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
     folder = find_run(path)
     there = [name for name in ("gan", "vae") if (folder.model(name) / "config.json").is_file()]
     if not there:
-        raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {path}")
+        raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {quote(str(path))}")
     if stage is not None and stage not in there:
         raise ModelError(f"{path} has no finished stage {stage}; it has {', '.join(there)}.")
     return Model.from_pretrained(folder.model(stage or there[0]), device)
+
+
+def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:
+    """Refuses settings and lengths that cannot work, before anything is made.
+
+    Raises:
+        RequestError: naming what is wrong.
+    """
+    check_settings(config, 1)
+    if minutes is not None and images is not None:
+        raise RequestError("Give --minutes or --images, not both.")
+    if minutes is not None and not 0 < minutes < 1e6:
+        raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number.")
+    if images is not None and not 1 <= images <= 10**12:
+        raise RequestError(f"--images {images} is no training; give a positive number, at most a million million.")
 
 
 def fit_of(path: str | Path) -> Fit:
@@ -228,13 +239,6 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     if images <= done:
         raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more.")
     return record.with_images(last.name, whole_batches(images - before, getattr(record.config, last.name).batch_size))
-
-
-def _check_positive(minutes: float | None, images: int | None) -> None:
-    if minutes is not None and not 0 < minutes < 1e6:
-        raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number.")
-    if images is not None and not 1 <= images <= 10**12:
-        raise RequestError(f"--images {images} is no training; give a positive number, at most a million million.")
 
 
 def _open_everywhere(engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None) -> ImageDataset:

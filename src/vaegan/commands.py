@@ -55,7 +55,7 @@ class Train:
     """TOML file with settings, laid over the preset; options on the command line win."""
     init: Path | None = None
     """Start from the weights of an earlier run, of other images too."""
-    stage: Stage = "vae"
+    init_stage: Annotated[Stage, arg(name="stage")] = "vae"
     """Which model of the --init run is the start."""
     resume: Path | None = None
     """Go on with this run; with --minutes or --images train it longer."""
@@ -78,35 +78,11 @@ class Train:
     @staticmethod
     def defaults(config: TrainConfig, preset: str, file: Path | None) -> "Train":
         """Defaults that a preset and a file leave behind."""
-        return Train(
-            preset=preset,
-            config=file,
-            stage=config.init_stage,
-            recipe=config.recipe,
-            seed=config.seed,
-            data=config.data,
-            device=config.device,
-            budget=config.budget,
-            network=config.network,
-            vae=config.vae,
-            handover=config.handover,
-            gan=config.gan,
-        )
+        return Train(preset=preset, config=file, **{entry.name: getattr(config, entry.name) for entry in fields(TrainConfig)})
 
     def settings(self) -> TrainConfig:
         """The settings of the run."""
-        return TrainConfig(
-            recipe=self.recipe,
-            seed=self.seed,
-            init_stage=self.stage,
-            data=self.data,
-            network=self.network,
-            vae=self.vae,
-            handover=self.handover,
-            gan=self.gan,
-            budget=self.budget,
-            device=self.device,
-        )
+        return TrainConfig(**{entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)})
 
 
 @dataclass(frozen=True)
@@ -208,7 +184,7 @@ def _value_of(option: str, rest: list[str]) -> str | None:
 
 
 def train(request: Train) -> None:
-    """Vaegan train."""
+    """Trains or goes on with a run."""
     from vaegan import api
     from vaegan.console import Console
 
@@ -230,6 +206,7 @@ def train(request: Train) -> None:
     if request.source is None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
     if request.dry_run:
+        api.check_request(request.settings(), request.minutes, request.images)
         console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
         return
     with _stoppable() as stop:
@@ -290,7 +267,7 @@ def _stoppable() -> Generator[Callable[[], bool]]:
 
 
 def preview(request: Preview) -> None:
-    """Vaegan preview."""
+    """Shows what training will see."""
     from vaegan.console import Console
     from vaegan.data import open_dataset
     from vaegan.describe import measure_speed
@@ -309,7 +286,7 @@ def preview(request: Preview) -> None:
 
 
 def sample(request: Sample) -> None:
-    """Vaegan sample."""
+    """Makes images."""
     from itertools import chain
 
     import numpy as np
@@ -343,7 +320,7 @@ def sample(request: Sample) -> None:
 
 
 def reconstruct(request: Reconstruct) -> None:
-    """Vaegan reconstruct."""
+    """Encodes and decodes images."""
     import torch
 
     from vaegan import api
@@ -371,7 +348,7 @@ def reconstruct(request: Reconstruct) -> None:
 
 
 def info(request: Info) -> None:
-    """Vaegan info."""
+    """Describes a run."""
     from vaegan.console import Console
     from vaegan.describe import describe
 
@@ -383,7 +360,7 @@ def info(request: Info) -> None:
 
 
 def doctor(request: Doctor) -> None:
-    """Vaegan doctor."""
+    """Examines the machine."""
     from vaegan.console import Console
     from vaegan.describe import measure_speed
     from vaegan.doctor import examine

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console as Terminal
@@ -100,7 +101,7 @@ class Console:
         if as_json:
             print(json.dumps(facts, indent=2))
             return
-        budget = f"{images:,} images" if images else f"{minutes or 4:g} minutes"
+        budget = f"{images:,} images" if images is not None else f"{4 if minutes is None else minutes:g} minutes"
         self.say(f"Would train {' then '.join(stage.upper() for stage in config.stages)} on {source} for {budget}.")
         for name, cost in network_costs(config.network, config.data.size, 3).items():
             millions = {key: value / 1e6 for key, value in cost.items()}
@@ -126,10 +127,11 @@ class Console:
                 f"The GAN gives real images back: {inverse['own_source_nearest']:.0%} of held-out images are recognised "
                 f"in their reconstruction, {max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
             )
+        run = quote(str(path))
         self.say(f"  watch it learn      {path / 'progress.webp'}")
-        self.say(f"  new images          vaegan sample {path} -n 64 --out samples.png")
-        self.say(f"  your own image      vaegan reconstruct {path} IMAGE")
-        self.say(f"  train it longer     vaegan train --resume {path} --minutes 10")
+        self.say(f"  new images          vaegan sample {run} -n 64 --out samples.png")
+        self.say(f"  your own image      vaegan reconstruct {run} IMAGE")
+        self.say(f"  train it longer     vaegan train --resume {run} --minutes 10")
 
     def preview(self, dataset: ImageDataset, facts: dict[str, Any], out: Path) -> None:
         """The counts of a data set, and where its contact sheet is."""

@@ -12,7 +12,7 @@ from vaegan.data import default_cache_dir
 from vaegan.training.engine import probe_precision
 
 NEEDED_GIGABYTES = 2.0
-SLOW_GFLOPS = 60.0
+SLOW_GFLOPS = 60.0  # a third of the 195 that two slow cores of 2021 reach when idle
 
 
 def examine() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from vaegan.config import TrainConfig
@@ -142,7 +143,9 @@ def new_run_folder(out: Path | None, source: str) -> RunFolder:
     """
     if out is not None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise RequestError(f"{out} already exists; give another --out, or go on with: vaegan train --resume {out}")
+            raise RequestError(
+                f"{out} already exists; give another --out, or go on with: vaegan train --resume {quote(str(out))}"
+            )
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         return RunFolder(out)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -112,7 +113,7 @@ class Session:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
                 f"Stopped after {seen:,} images of stage {stage}; everything is saved. "
-                f"Go on with: vaegan train --resume {self.folder.path}"
+                f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"
             )
         speed = (seen - seen_before) / (time.perf_counter() - began)
         return self._finish(stage, recipe, inputs, facts | {"images": seen, "mean_speed": round(speed, 1)})

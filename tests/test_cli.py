@@ -60,7 +60,7 @@ def test_help_needs_no_torch() -> None:
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     from vaegan.cli import COMMANDS
-    from vaegan.commands import COMMANDS as PARSERS
+    from vaegan.commands import LOADERS as PARSERS
 
     main(["--help"])
     printed = capsys.readouterr().out

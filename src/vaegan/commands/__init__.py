@@ -1,0 +1,65 @@
+"""One file a command: its options as a dataclass, and a thin function. Everything heavy is imported inside the function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tyro
+
+# A command's options and function are imported when it is called, so that one command's imports do not slow another's --help.
+
+
+def run(name: str, rest: list[str]) -> None:
+    """Parses the options of a command and carries it out."""
+    options, function, default = LOADERS[name](rest)
+    extra: dict[str, Any] = {} if default is None else {"default": default}
+    function(tyro.cli(options, prog=f"vaegan {name}", args=rest, **extra))
+
+
+Loaded = tuple[Any, Callable[[Any], None], Any]
+"""Options, function, and what the options are before the command line is read (None: their own defaults)."""
+
+
+def _preview(rest: list[str]) -> Loaded:
+    from vaegan.commands.preview import Preview, preview
+
+    return Preview, preview, None
+
+
+def _train(rest: list[str]) -> Loaded:
+    from vaegan.commands.train import Train, defaults, train
+
+    return Train, train, defaults(rest)
+
+
+def _sample(rest: list[str]) -> Loaded:
+    from vaegan.commands.sample import Sample, sample
+
+    return Sample, sample, None
+
+
+def _reconstruct(rest: list[str]) -> Loaded:
+    from vaegan.commands.reconstruct import Reconstruct, reconstruct
+
+    return Reconstruct, reconstruct, None
+
+
+def _info(rest: list[str]) -> Loaded:
+    from vaegan.commands.info import Info, info
+
+    return Info, info, None
+
+
+def _doctor(rest: list[str]) -> Loaded:
+    from vaegan.commands.doctor import Doctor, doctor
+
+    return Doctor, doctor, None
+
+
+LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
+    "preview": _preview,
+    "train": _train,
+    "sample": _sample,
+    "reconstruct": _reconstruct,
+    "info": _info,
+    "doctor": _doctor,
+}

@@ -1,0 +1,57 @@
+"""vaegan reconstruct: what the model keeps of images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Stage, report
+from vaegan.config import DataConfig
+from vaegan.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Encode images and decode them again: above the originals, below what the model keeps of them."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE...")]
+    """Image files."""
+    out: Path = Path("reconstructions.png")
+    """The picture."""
+    stage: Stage | None = None
+    """vae or gan; the last one trained by default."""
+    fit: Literal["crop", "pad", "stretch"] | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def reconstruct(request: Reconstruct) -> None:
+    """Encodes and decodes images."""
+    import torch
+
+    from vaegan import api
+    from vaegan.data import load_images, to_uint8
+    from vaegan.pictures import grid, save_png
+
+    if request.out.suffix.lower() != ".png" or request.out in request.images:
+        raise RequestError(f"--out {request.out} must be a .png that is none of the images.")
+    if not request.images:
+        raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
+    model = api.load(request.run, request.stage)
+    channels = "1" if model.config.channels == 1 else "3"
+    fit = request.fit or api.fit_of(request.run)
+    originals = load_images(request.images, DataConfig(size=model.config.size, fit=fit, channels=channels))
+    back = model.reconstruct(originals)
+    errors = (back - originals).square().flatten(1).mean(1)
+    save_png(grid(to_uint8(torch.cat([originals, back])), columns=len(originals)), request.out)
+    facts = {
+        "out": str(request.out),
+        "stage": model.config.stage,
+        "mean_squared_error": {str(path): round(float(error), 5) for path, error in zip(request.images, errors, strict=True)},
+    }
+    words = f"Originals above, what the {model.config.stage.upper()} keeps of them below: {request.out}"
+    report(facts, f"{words} (mean squared error {float(errors.mean()):.4f} on [-1, 1])", request.json)

@@ -1,0 +1,68 @@
+"""vaegan sample: new images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Stage, report
+from vaegan.errors import RequestError
+
+MOST_IN_A_GRID, MOST_SAMPLES = 10_000, 1_000_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make new images."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    n: Annotated[int, arg(aliases=["-n"])] = 64
+    """How many."""
+    out: Path = Path("samples.png")
+    """A .png: one picture with all of them; anything else: a folder with one PNG each."""
+    seed: int = 0
+    """The same seed gives the same images."""
+    stage: Stage | None = None
+    """vae or gan; the last one trained by default."""
+    sampler: Literal["prior", "gmm"] = "prior"
+    """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images."""
+    observation_noise: bool = False
+    """Draw from p(x|z) of the VAE and not only its mean: honest, and grainy."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def sample(request: Sample) -> None:
+    """Makes images."""
+    from itertools import chain
+
+    import numpy as np
+
+    from vaegan import api
+    from vaegan.data import to_uint8
+    from vaegan.pictures import grid, save_png, to_picture
+
+    one_picture = request.out.suffix.lower() == ".png"
+    limit = MOST_IN_A_GRID if one_picture else MOST_SAMPLES
+    if not 1 <= request.n <= limit:
+        raise RequestError(f"-n {request.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
+    if request.out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
+        raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
+    if not one_picture and request.out.is_dir() and any(request.out.iterdir()):
+        raise RequestError(f"--out {request.out} already holds files; give a new or an empty folder.")
+    model = api.load(request.run, request.stage)
+    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": request.sampler, "software": "vaegan"}
+    blocks = map(to_uint8, model.sample_blocks(request.n, request.seed, request.sampler, request.observation_noise))
+    if one_picture:
+        save_png(grid(np.concatenate(list(blocks))), request.out, notes)
+    else:
+        for index, image in enumerate(chain.from_iterable(blocks)):
+            save_png(to_picture(image), request.out / f"{index:05d}.png", notes | {"index": str(index)})
+    facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage}
+    report(
+        facts,
+        f"{request.n} images of the {model.config.stage.upper()}, seed {request.seed}: {request.out}",
+        request.json,
+    )

@@ -1,0 +1,181 @@
+"""vaegan train: the options of a run, and carrying it out or going on with it."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Stage
+from vaegan.config import (
+    Budget,
+    DataConfig,
+    DeviceConfig,
+    GANConfig,
+    HandoverConfig,
+    NetworkConfig,
+    TrainConfig,
+    VAEConfig,
+    load_config_file,
+    load_preset,
+)
+from vaegan.errors import RequestError
+from vaegan.processes import is_first_process
+
+if TYPE_CHECKING:
+    from vaegan.types import ProgressCallback
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on a collection of images: a VAE first, which then grows into a GAN."""
+
+    source: Annotated[Positional[str | None], arg(metavar="DATA")] = None
+    """Folder, zip or tar of images, MNIST's IDX files, .npy or .npz, or faces (drawn by the package)."""
+    minutes: float | None = None
+    """Training time over all stages; 4 unless --images is given."""
+    images: int | None = None
+    """Images seen over all stages, instead of --minutes."""
+    out: Path | None = None
+    """Folder of the run; the next one under runs/ by default."""
+    preset: str = "tiny"
+    """Sizes and rates of the networks: tiny (minutes on a CPU), base, large (GPUs)."""
+    config: Path | None = None
+    """TOML file with settings, laid over the preset; options on the command line win."""
+    init: Path | None = None
+    """Start from the weights of an earlier run, of other images too."""
+    init_stage: Annotated[Stage, arg(name="stage")] = "vae"
+    """Which model of the --init run is the start."""
+    resume: Path | None = None
+    """Go on with this run; with --minutes or --images train it longer."""
+    dry_run: bool = False
+    """Show what would be trained, and stop."""
+    json: bool = False
+    """Print one JSON object at the end instead of words."""
+    recipe: Literal["vae-gan", "vae", "gan"] = "vae-gan"
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that."""
+    seed: int = 0
+    """Of every random stream."""
+    data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
+    device: Annotated[DeviceConfig, arg(name="")] = field(default_factory=DeviceConfig)
+    budget: Annotated[Budget, arg(name="")] = field(default_factory=Budget)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    handover: HandoverConfig = field(default_factory=HandoverConfig)
+    gan: GANConfig = field(default_factory=GANConfig)
+
+    @staticmethod
+    def defaults(config: TrainConfig, preset: str, file: Path | None) -> "Train":
+        """Defaults that a preset and a file leave behind."""
+        return Train(preset=preset, config=file, **{entry.name: getattr(config, entry.name) for entry in fields(TrainConfig)})
+
+    def settings(self) -> TrainConfig:
+        """The settings of the run."""
+        return TrainConfig(**{entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)})
+
+
+def defaults(rest: list[str]) -> Train:
+    """A first look at the options: the preset and the file decide the defaults that --help shows."""
+    preset = _value_of("--preset", rest) or "tiny"
+    config, file = load_preset(preset), _value_of("--config", rest)
+    if file is not None:
+        config = load_config_file(Path(file), config)
+    return Train.defaults(config, preset, Path(file) if file else None)
+
+
+def _value_of(option: str, rest: list[str]) -> str | None:
+    for index, word in enumerate(rest):
+        if word == option and index + 1 < len(rest):
+            return rest[index + 1]
+        if word.startswith(option + "="):
+            return word.partition("=")[2]
+    return None
+
+
+def train(request: Train) -> None:
+    """Trains or goes on with a run."""
+    from vaegan import api
+    from vaegan.console import Console
+
+    console = Console(quiet=request.json)
+    if request.resume is not None:
+        _check_resume(request)
+        with _stoppable() as stop:
+            folder = api.resume(
+                request.resume,
+                minutes=request.minutes,
+                images=request.images,
+                progress=console.progress,
+                preparing=_interruptible(console.preparing, stop),
+                say=console.say,
+                cancel=stop,
+            )
+        console.finished(folder, request.json)
+        return
+    if request.source is None:
+        raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
+    if request.dry_run:
+        api.check_request(request.settings(), request.minutes, request.images)
+        console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
+        return
+    with _stoppable() as stop:
+        folder = api.train(
+            request.source,
+            request.settings(),
+            minutes=request.minutes,
+            images=request.images,
+            out=request.out,
+            init=request.init,
+            progress=console.progress,
+            preparing=_interruptible(console.preparing, stop),
+            say=console.say,
+            cancel=stop,
+        )
+    console.finished(folder, request.json)
+
+
+def _check_resume(request: Train) -> None:
+    """Refuses what a resumed run would not heed: it goes on with the settings of its run.json."""
+    if request.source is not None:
+        raise RequestError("Give DATA for a new run or --resume RUN for an old one, not both.")
+    plain = replace(request, resume=None, minutes=None, images=None, json=False)
+    differing = [entry.name for entry in fields(Train) if getattr(plain, entry.name) != getattr(Train(), entry.name)]
+    if differing:
+        raise RequestError(f"A resumed run keeps its settings; leave out what sets {', '.join(differing)}, or start a new run.")
+
+
+def _interruptible(preparing: "ProgressCallback", stop: Callable[[], bool]) -> "ProgressCallback":
+    """Decoding has nothing to save: a request to stop ends it at once."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if stop():
+            raise KeyboardInterrupt
+        preparing(what, done, total)
+
+    return tell
+
+
+@contextmanager
+def _stoppable() -> Generator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask the training to save and stop; a second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        if is_first_process():
+            print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -147,6 +147,10 @@ class GANConfig:
     """Adam's for both networks, at the start; falls along half a cosine."""
     final_learning_rate: float = 1e-4
     """Adam's for both networks, at the end."""
+    generator_rate: float = 1.0
+    """The generator's learning rate as a multiple of both; other than 1 gives the players two time scales (Heusel et al. 2017)."""
+    critic_rate: float = 1.0
+    """The critic's in the same way."""
     beta2: float = 0.99
     """Adam's second moment; the first is 0, because the players' gradients turn around each other."""
     penalty: float = 0.05
@@ -183,7 +187,8 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
-        positive = ("learning_rate", "final_learning_rate", "penalty_step", "average_cap", "batch_size")
+        positive = ("learning_rate", "final_learning_rate", "generator_rate", "critic_rate", "penalty_step")
+        positive += ("average_cap", "batch_size")
         zero_or_more = (
             "penalty",
             "final_penalty",

@@ -233,9 +233,10 @@ class GAN:
     def _set_learning_rates(self, clock: Clock) -> None:
         config = self.config
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
-        set_learning_rate(self.critic_optimizer, rate)
+        set_learning_rate(self.critic_optimizer, rate * config.critic_rate)
         since_release = clock.share_since(int(self.released_at))
-        set_learning_rate(self.generator_optimizer, rate * ramp(since_release, config.generator_ramp))
+        generator_rate = rate * config.generator_rate * ramp(since_release, config.generator_ramp)
+        set_learning_rate(self.generator_optimizer, generator_rate)
         if self.encoder_optimizer is not None:
             set_learning_rate(self.encoder_optimizer, rate)
 

@@ -148,7 +148,7 @@ class GANConfig:
     final_learning_rate: float = 1e-4
     """Adam's for both networks, at the end."""
     generator_rate: float = 1.0
-    """The generator's learning rate as a multiple of both; other than 1 gives the players two time scales (Heusel et al. 2017)."""
+    """The generator's learning rate as a multiple of both; not 1: two time scales (Heusel et al. 2017)."""
     critic_rate: float = 1.0
     """The critic's in the same way."""
     beta2: float = 0.99

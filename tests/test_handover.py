@@ -185,11 +185,11 @@ class TestAnchor:
         encoder.requires_grad_(True)
         anchor = handover.Anchor(encoder, Whitening(LATENT))
         images = pictures()
-        before = anchor.latents(images)
+        before = anchor.observe(images).latents
         with torch.no_grad():
             for parameter in encoder.parameters():
                 parameter.add_(0.1)
-        assert torch.equal(anchor.latents(images), before)
+        assert torch.equal(anchor.observe(images).latents, before)
         assert not any(parameter.requires_grad for parameter in anchor.parameters())
         assert all(parameter.requires_grad for parameter in encoder.parameters())
 
@@ -211,35 +211,35 @@ class TestAnchor:
             )
         ]
         wanted = handover.low_pass_error(one, other) / anchor.variances[0] + (errors[0] + errors[1]) / 2
-        torch.testing.assert_close(anchor.distance(one, other), wanted)
+        torch.testing.assert_close(anchor.distance(one, anchor.observe(other)), wanted)
 
     def test_identical_images_are_at_distance_0_and_others_are_not(self, anchor: handover.Anchor) -> None:
         images = pictures()
-        assert torch.equal(anchor.distance(images, images), torch.zeros(16))
-        assert (anchor.distance(images.roll(1, 0), images) > 0.1).all()
+        assert torch.equal(anchor.distance(images, anchor.observe(images)), torch.zeros(16))
+        assert (anchor.distance(images.roll(1, 0), anchor.observe(images)) > 0.1).all()
 
     def test_unrelated_images_differ_by_twice_the_variance_in_each_of_both_terms(self, anchor: handover.Anchor) -> None:
-        assert float(anchor.distance(pictures(200), pictures(200)).mean()) == pytest.approx(4, rel=0.15)
+        assert float(anchor.distance(pictures(200), anchor.observe(pictures(200))).mean()) == pytest.approx(4, rel=0.15)
 
     def test_distance_pulls_the_generated_image_towards_the_original(self, anchor: handover.Anchor) -> None:
         images = pictures(4)
         generated = (images + 0.2 * pictures(4)).requires_grad_()
-        distance = anchor.distance(generated, images).sum()
+        distance = anchor.distance(generated, anchor.observe(images)).sum()
         (gradient,) = torch.autograd.grad(distance, generated)
         assert (gradient.flatten(1).norm(dim=1) > 0).all()
         with torch.no_grad():
             closer = generated - 0.1 * gradient
-            assert float(anchor.distance(closer, images).sum()) < float(distance)
+            assert float(anchor.distance(closer, anchor.observe(images)).sum()) < float(distance)
 
     def test_identical_training_images_do_not_make_it_infinite(self, anchor: handover.Anchor) -> None:
         anchor.calibrate(pictures(1).expand(8, -1, -1, -1))
-        assert anchor.distance(pictures(2), pictures(2)).isfinite().all()
+        assert anchor.distance(pictures(2), anchor.observe(pictures(2))).isfinite().all()
 
     def test_latents_are_whitened_means(self, encoder: Encoder, posterior: Gaussian) -> None:
         whitening = Whitening.of(*posterior)
         images = pictures()
         wanted = (encoder(images).mean - whitening.mean).numpy() @ np.linalg.inv(whitening.root.numpy())
-        np.testing.assert_allclose(handover.Anchor(encoder, whitening).latents(images), wanted, atol=1e-4)
+        np.testing.assert_allclose(handover.Anchor(encoder, whitening).observe(images).latents, wanted, atol=1e-4)
 
 
 class TestLowPassError:

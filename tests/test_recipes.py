@@ -356,7 +356,7 @@ class TestGANGradients:
             quarter = real[: BATCH // 4]
             with torch.no_grad():
                 latents = gan.anchor.whitening(gan.anchor.encoder(quarter).mean)
-            loss = loss + anchor / 2 * gan.anchor.distance(gan.generator(latents), quarter).mean()
+            loss = loss + anchor / 2 * gan.anchor.distance(gan.generator(latents), gan.anchor.observe(quarter)).mean()
         wanted = torch.autograd.grad(loss, list(gan.generator.parameters()))
         for parameter, gradient in zip(gan.generator.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
@@ -376,7 +376,7 @@ class TestGANGradients:
             return gan.anchor.whitening(gan.encoder(images).mean)
 
         recovery = (encode(fake.detach()) - latents).square().mean()
-        loss = recovery + 0.5 * gan.anchor.distance(gan.generator(encode(half)), half).mean()
+        loss = recovery + 0.5 * gan.anchor.distance(gan.generator(encode(half)), gan.anchor.observe(half)).mean()
         kept = (gan.encoder(half).log_var - gan.anchor.encoder(half).log_var.detach()).square().mean()
         assert kept.item() > 1e-3
         loss = loss + 0.1 * kept

@@ -32,7 +32,11 @@ class Encoder(nn.Module):
 
     def forward(self, images: Images) -> Gaussian:
         """Mean and log-variance, [batch, latent] each; in float32 also under autocast."""
-        mean, log_var = self.head(self.trunk(images)[-1].flatten(1)).float().chunk(2, dim=1)
+        return self.posterior(self.trunk(images))
+
+    def posterior(self, features: list[Tensor]) -> Gaussian:
+        """The same from the trunk's features."""
+        mean, log_var = self.head(features[-1].flatten(1)).float().chunk(2, dim=1)
         return Gaussian(mean, log_var)
 
 

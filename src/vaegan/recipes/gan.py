@@ -14,7 +14,7 @@ from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View
 from vaegan.objectives import penalties, relativistic
 from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
-from vaegan.recipes.handover import Anchor, low_pass_error
+from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Latents, Scalars
 
@@ -76,21 +76,24 @@ class GAN:
         held = self._generator_is_held(clock)
         self._set_learning_rates(clock)
         count, latent_dim = len(images), unwrapped(self.generator).start.in_features
-        quarter = max(1, count // 4)
+        half, quarter = max(1, count // 2), max(1, count // 4)
+        anchored = self.anchor is not None and config.anchor > 0 and not held
+        refitted = self.encoder is not None and clock.step % config.refit_every == 0
 
         latents = self.draws.normal("latents", clock.seen, count, latent_dim)
-        inputs = latents
-        if self.anchor is not None and config.anchor > 0 and not held:
-            inputs = torch.cat([latents, self.anchor.latents(images[:quarter])])
+        observed = None
+        if self.anchor is not None and (anchored or refitted):
+            observed = self.anchor.observe(images[: half if refitted else quarter])
+        inputs = latents if observed is None or not anchored else torch.cat([latents, observed.latents[:quarter]])
         with torch.set_grad_enabled(not held):
             outputs = self.generator(inputs)
         fakes = outputs[:count]
 
         scalars, real_logits, view = self._train_critic(images, fakes.detach(), clock)
         if not held:
-            scalars |= self._train_generator(images[:quarter], outputs, count, real_logits, view, clock)
-        if self.encoder is not None and clock.step % config.refit_every == 0:
-            scalars |= self._refit_encoder(images[: max(1, count // 2)], fakes.detach(), latents, clock)
+            scalars |= self._train_generator(outputs, count, observed, real_logits, view, clock)
+        if observed is not None and refitted:
+            scalars |= self._refit_encoder(images[:half], observed, fakes.detach(), latents, clock)
         return scalars
 
     def _train_critic(self, images: Images, fakes: Images, clock: Clock) -> tuple[Scalars, Tensor, View]:
@@ -129,7 +132,7 @@ class GAN:
         return scalars, real.detach(), view
 
     def _train_generator(
-        self, anchored: Images, outputs: Images, count: int, real_logits: Tensor, view: View, clock: Clock
+        self, outputs: Images, count: int, observed: Observation | None, real_logits: Tensor, view: View, clock: Clock
     ) -> Scalars:
         critic = unwrapped(self.critic).requires_grad_(False)
         fake_logits = critic(view(outputs[:count]))
@@ -137,8 +140,8 @@ class GAN:
         adversarial = relativistic.generator_loss(real_logits, fake_logits).mean()
         scalars = {"generator_loss": adversarial.detach()}
         loss = adversarial
-        if self.anchor is not None and len(outputs) > count:
-            anchor = self.anchor.distance(outputs[count:], anchored).mean()
+        if self.anchor is not None and observed is not None and len(outputs) > count:
+            anchor = self.anchor.distance(outputs[count:], observed.first(len(outputs) - count)).mean()
             loss = loss + geometric(self.config.anchor, self.config.final_anchor, clock.progress) * anchor
             scalars["anchor"] = anchor.detach()
         self.generator_optimizer.zero_grad()
@@ -147,7 +150,7 @@ class GAN:
         self.average_generator.update(unwrapped(self.generator), clock)
         return scalars
 
-    def _refit_encoder(self, images: Images, fakes: Images, latents: Latents, clock: Clock) -> Scalars:
+    def _refit_encoder(self, images: Images, observed: Observation, fakes: Images, latents: Latents, clock: Clock) -> Scalars:
         assert self.encoder is not None
         assert self.encoder_optimizer is not None
         assert self.anchor is not None
@@ -157,8 +160,8 @@ class GAN:
         means = self.anchor.whitening(posterior.mean)
         recovery = (means[: len(fakes)] - latents).square().mean(1)
         # The variances stay the VAE's, or `posterior` would say nothing about the GAN's images.
-        kept = (posterior.log_var[len(fakes) :] - self.anchor.log_variances(images)).square().mean(1)
-        low_pass = self.anchor.distance(generator(means[len(fakes) :]), images)
+        kept = (posterior.log_var[len(fakes) :] - observed.log_vars).square().mean(1)
+        low_pass = self.anchor.distance(generator(means[len(fakes) :]), observed)
         generator.requires_grad_(True)
         self.encoder_optimizer.zero_grad()
         self.engine.backward(recovery.mean() + 0.5 * low_pass.mean() + 0.1 * kept.mean())

@@ -4,6 +4,7 @@ Each function is one step of docs/handover.md; the recipes decide which are take
 """
 
 from copy import deepcopy
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -106,6 +107,21 @@ def grow_critic(encoder: Encoder, critic: Critic) -> Critic:
     return critic
 
 
+class Observation(NamedTuple):
+    """What the frozen encoder says of a batch."""
+
+    latents: Latents
+    """Posterior means in the generator's coordinates."""
+    log_vars: Latents
+    """Of the posteriors, in the encoder's own coordinates."""
+    views: tuple[Tensor, ...]
+    """What reconstructions are compared in."""
+
+    def first(self, count: int) -> "Observation":
+        """That of the first `count` images."""
+        return Observation(self.latents[:count], self.log_vars[:count], tuple(view[:count] for view in self.views))
+
+
 class Anchor(nn.Module):
     """Holds G(z) of an encoded image to that image in low frequencies and in the frozen encoder's features.
 
@@ -124,32 +140,28 @@ class Anchor(nn.Module):
     @torch.no_grad()
     def calibrate(self, images: Images) -> None:
         """Measures the variances of what is compared on some hundred training images, so that errors are relative."""
-        self.variances.copy_(torch.stack([view.var(0).mean().clamp_min(1e-6) for view in self._views(images)]))
+        views = self._views(images, self.encoder.trunk(images))
+        self.variances.copy_(torch.stack([view.var(0).mean().clamp_min(1e-6) for view in views]))
 
     @torch.no_grad()
-    def latents(self, images: Images) -> Latents:
-        """The posterior means of `images` in the generator's coordinates."""
-        return self.whitening(self.encoder(images).mean)
+    def observe(self, images: Images) -> Observation:
+        """What the frozen encoder says of `images`, in one pass."""
+        features = self.encoder.trunk(images)
+        posterior = self.encoder.posterior(features)
+        return Observation(self.whitening(posterior.mean), posterior.log_var, self._views(images, features))
 
-    @torch.no_grad()
-    def log_variances(self, images: Images) -> Latents:
-        """The log-variances of the posteriors of `images`, in the encoder's own coordinates."""
-        return self.encoder(images).log_var
-
-    def distance(self, generated: Images, images: Images) -> PerImage:
+    def distance(self, generated: Images, observed: Observation) -> PerImage:
         """Relative squared error of the low-passed image plus that of the features, averaged over their two stages."""
-        with torch.no_grad():
-            wanted = self._views(images)
+        views = self._views(generated, self.encoder.trunk(generated))
         low_pass, fine, coarse = (
             (view - target).square().flatten(1).mean(1) / variance
-            for view, target, variance in zip(self._views(generated), wanted, self.variances, strict=True)
+            for view, target, variance in zip(views, observed.views, self.variances, strict=True)
         )
         return low_pass + (fine + coarse) / 2
 
-    def _views(self, images: Images) -> list[Tensor]:
+    def _views(self, images: Images, features: list[Tensor]) -> tuple[Tensor, ...]:
         """The low-passed image, and the encoder's features at a quarter and an eighth of the side."""
-        features = self.encoder.trunk(images)
-        return [low_passed(images), *(features[min(stage, len(features) - 1)].float() for stage in (1, 2))]
+        return low_passed(images), *(features[min(stage, len(features) - 1)].float() for stage in (1, 2))
 
 
 def low_passed(images: Images) -> Images:

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.distributions import Bernoulli, ContinuousBernoulli
 
 from vaegan.config import NetworkConfig
-from vaegan.errors import RequestError
-from vaegan.networks import Critic, Decoder, Encoder, check_output_range, plan_stages
+from vaegan.networks import Critic, Decoder, Encoder, plan_stages
 from vaegan.networks.blocks import Residual, crop_to, initialise, pad_to
+from vaegan.networks.outputs import OUTPUTS, langevin
 from vaegan.networks.stages import stage_widths
 from vaegan.networks.whitening import Whitening
 
@@ -156,22 +157,29 @@ def test_encoder_and_critic_have_the_same_trunk(kind: str) -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_a_sigmoid_output_is_refused_and_others_pass() -> None:
-    for output in ("linear", "tanh"):
-        check_output_range(tiny(output=output))
-    with pytest.raises(RequestError, match="sigmoid") as caught:
-        check_output_range(tiny(output="sigmoid"))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(("output", "low", "high"), [("linear", -math.inf, math.inf), ("tanh", -1, 1), ("sigmoid", 0, 1)])
+@pytest.mark.parametrize(("output", "reach"), [("linear", math.inf), ("tanh", 1), ("sigmoid", 1), ("continuous-bernoulli", 1)])
 @torch.no_grad()
-def test_decoder_ends_as_told(output: str, low: float, high: float) -> None:
+def test_decoder_ends_as_told(output: str, reach: float) -> None:
     decoder = Decoder(tiny(output=output), 16, 1)
-    images = decoder(100 * torch.randn(8, 4))
-    assert images.min() >= low
-    assert images.max() <= high
+    latents = 100 * torch.randn(8, 4)
+    images = decoder(latents)
+    assert images.abs().max() <= reach
     assert output != "linear" or images.abs().max() > 2
+    assert torch.equal(images, decoder.output(decoder(latents, raw=True)))
+
+
+@pytest.mark.parametrize("kind", [Bernoulli, ContinuousBernoulli])
+def test_probabilistic_outputs_are_the_means_of_their_distributions(kind: type[Bernoulli] | type[ContinuousBernoulli]) -> None:
+    logits = torch.cat([torch.linspace(-12, 12, 97), torch.tensor([-0.41, -0.39, -1e-3, 0, 1e-5, 0.2, 0.39, 0.41])]).double()
+    output = OUTPUTS["sigmoid" if kind is Bernoulli else "continuous-bernoulli"]()
+    torch.testing.assert_close(output(logits), 2 * kind(logits=logits).mean - 1, rtol=1e-4, atol=1e-6)
+    assert output(torch.tensor([-400.0, 400.0])).isfinite().all()
+
+
+def test_mean_of_a_continuous_bernoulli_has_a_smooth_gradient() -> None:
+    logits = torch.linspace(-2, 2, 42, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(langevin, (logits,))
+    assert float(langevin(torch.tensor(0.4))) != pytest.approx(float(torch.tanh(torch.tensor(0.4))), abs=0.1)
 
 
 class TestWhitening:

@@ -12,11 +12,11 @@ from vaegan.config import Fit, TrainConfig, load_preset
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import ModelError, RequestError, VaeganError
 from vaegan.model import Model
+from vaegan.training.checks import check_fits, check_settings
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
 from vaegan.training.run import RunFolder, RunRecord, StagePlan, find_run, new_run_folder, point_last_at
 from vaegan.training.session import Listener, Session
-from vaegan.training.stages import check_fits, check_settings
 from vaegan.types import ProgressCallback
 
 DEFAULT_MINUTES = 4.0
@@ -132,8 +132,8 @@ def resume(
         raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
     record = _extended(record, minutes, images)
     engine = Engine(record.config.device, record.config.seed)
-    # A VAE's checkpoint holds everything; a GAN is built around the model it started from.
-    whole = folder.checkpoint("vae").is_file()
+    # The checkpoint of an AE or a VAE holds everything; a GAN is built around the model it started from.
+    whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae"))
     start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
     dataset = _open_everywhere(engine, record.source, record.config, preparing)
     if dataset.fingerprint != record.fingerprint:
@@ -151,7 +151,7 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
 
     Args:
         path: a run's folder, or a folder with config.json and model.safetensors.
-        stage: vae or gan; the last one trained when None.
+        stage: ae, vae or gan; the last one trained when None.
         device: where it will run.
 
     Raises:
@@ -164,7 +164,7 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
             raise ModelError(f"{path} holds the model of stage {model.config.stage}, not {stage}; leave --stage out.")
         return model
     folder = find_run(path)
-    there = [name for name in ("gan", "vae") if (folder.model(name) / "config.json").is_file()]
+    there = [name for name in ("gan", "vae", "ae") if (folder.model(name) / "config.json").is_file()]
     if not there:
         raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {quote(str(path))}")
     if stage is not None and stage not in there:
@@ -219,7 +219,7 @@ def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
     if images is None:
         return tuple(StagePlan(stage, None) for stage in stages)
     vae_share = config.budget.vae_share_of_images if len(stages) == 2 else 1.0
-    shares = {"vae": vae_share, "gan": 1.0 if len(stages) == 1 else 1 - vae_share}
+    shares = {"ae": 1.0, "vae": vae_share, "gan": 1.0 if len(stages) == 1 else 1 - vae_share}
     planned = {stage: whole_batches(images * shares[stage], getattr(config, stage).batch_size) for stage in stages}
     return tuple(StagePlan(stage, count, schedule_end=count) for stage, count in planned.items())
 

@@ -17,6 +17,10 @@ Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
 Binarize = Literal["none", "dynamic"]
+Stage = Literal["ae", "vae", "gan"]
+"""What one stage of a run trains."""
+RecipeName = Literal["vae-gan", "ae", "vae", "gan"]
+"""What a run trains: one stage, or two with a hyphen between them."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,9 @@ class NetworkConfig:
     """Channels of the coarsest stages."""
     blocks: int = 1
     """Residual blocks a stage (residual only)."""
-    output: Literal["linear", "tanh", "sigmoid"] = "linear"
-    """Last operation of the decoder. linear saturates nowhere, so the Gaussian likelihood stays what it says."""
+    output: Literal["linear", "tanh", "sigmoid", "continuous-bernoulli"] = "linear"
+    """Last operation of the decoder. linear saturates nowhere, so the Gaussian likelihood stays what it says; sigmoid is for
+    --vae.objective cross-entropy and continuous-bernoulli for that of its name: they give the mean of that distribution."""
 
     def __post_init__(self) -> None:
         """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
@@ -101,10 +106,35 @@ def _check_ranges(
                 raise RequestError(f"--{group}.{name.replace('_', '-')} is {value}; it must be {words}.")
 
 
+Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplace", "cross-entropy", "continuous-bernoulli"]
+
+
+@dataclass(frozen=True)
+class AEConfig:
+    """How the plain autoencoder is trained."""
+
+    batch_size: int = 16
+    """Images a step over all devices; as for the VAE, so that the two can be compared."""
+    learning_rate: float = 1e-3
+    """Adam's, at the start; falls along half a cosine."""
+    final_learning_rate: float = 2e-5
+    """Adam's, at the end."""
+    average_cap: int = 5_000
+    """Longest half-life of the averaged weights [images]."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no training can be done with."""
+        _check_ranges(self, "ae", positive=("learning_rate", "final_learning_rate", "average_cap", "batch_size"))
+
+
 @dataclass(frozen=True)
 class VAEConfig:
     """How the VAE is trained."""
 
+    objective: Objective = "calibrated"
+    """What holds reconstructions to images. calibrated: squared error over twice the batch's own error, which needs no weight;
+    squared-error: summed over an image; mean-squared-error: averaged, which lets the KL divergence win and the posterior
+    collapse; laplace: absolute errors, calibrated; cross-entropy and continuous-bernoulli: on [0, 1]."""
     batch_size: int = 16
     """Images a step over all devices. After the same few images small batches are ahead: held-out error on 12,000 faces 0.100
     with 32, 0.093 with 16, 0.090 with 8, whose steps use the processor less well."""
@@ -112,17 +142,31 @@ class VAEConfig:
     """Adam's, at the start; falls along half a cosine. Its usual value, not searched yet."""
     final_learning_rate: float = 2e-5
     """Adam's, at the end: low enough for the noise of small batches to settle."""
+    reconstruction_weight: float = 1.0
+    """Factor on the reconstruction loss; 0 leaves the KL divergence alone, to see what it does."""
     kl_weight: float = 1.0
-    """Factor on the KL divergence. 1 makes the loss a bound on -log p(x)."""
+    """Factor on the KL divergence. 1 makes the loss a bound on -log p(x); 0 leaves the latents without order."""
+    kl_schedule: Literal["linear", "cyclical"] = "linear"
+    """linear: the KL divergence is faded in once; cyclical: again and again (Fu et al. 2019), against collapsed posteriors."""
     kl_warmup: float = 0.1
-    """Share of the stage over which the KL divergence is faded in, so that latents are used before they cost."""
+    """Share of the stage (cyclical: of each cycle) over which it is faded in, so that latents are used before they cost."""
+    kl_cycles: int = 4
+    """Cycles of the cyclical schedule in a stage; four in the paper."""
+    free_bits: float = 0.0
+    """KL divergence [nats] that each latent dimension has for nothing (Kingma et al. 2016), against collapsed posteriors."""
+    samples: int = 1
+    """Posterior samples an image. With k > 1 the importance-weighted bound IWAE-k is trained (Burda et al. 2016), which is closer
+    to log p(x) and costs k decodings."""
     average_cap: int = 5_000
     """Longest half-life of the averaged weights [images]."""
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
         _check_ranges(self, "vae", positive=("learning_rate", "final_learning_rate", "average_cap", "batch_size"))
-        _check_ranges(self, "vae", not_negative=("kl_weight",), share=("kl_warmup",))
+        _check_ranges(self, "vae", positive=("kl_cycles", "samples"), share=("kl_warmup",))
+        _check_ranges(self, "vae", not_negative=("reconstruction_weight", "kl_weight", "free_bits"))
+        if self.samples > 1 and self.free_bits > 0:
+            raise RequestError("--vae.samples over 1 and --vae.free-bits exclude each other: the bound has no KL divergence.")
 
 
 @dataclass(frozen=True)
@@ -241,14 +285,15 @@ class Budget:
 class TrainConfig:
     """Everything that decides what a run learns, except the images themselves."""
 
-    recipe: Literal["vae-gan", "vae", "gan"] = "vae-gan"
-    """vae-gan: a VAE that grows into a GAN; vae or gan: only that."""
+    recipe: RecipeName = "vae-gan"
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with."""
     seed: int = 0
     """Of every random stream."""
-    init_stage: Literal["vae", "gan"] = "vae"
+    init_stage: Stage = "vae"
     """Which model of an --init run is the start: its VAE, or its GAN, whose decoder and encoder are then the start."""
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    ae: AEConfig = field(default_factory=AEConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
     handover: HandoverConfig = field(default_factory=HandoverConfig)
     gan: GANConfig = field(default_factory=GANConfig)

@@ -13,12 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig
+from vaegan.config import NetworkConfig, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import atomic_path, write_atomically, write_json
 from vaegan.mixture import COMPONENTS, Mixture
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
+from vaegan.objectives import likelihood as likelihoods
+from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import keyed_seed
 from vaegan.settings import from_dictionary
 from vaegan.types import Images, Latents
@@ -38,12 +40,15 @@ class ModelConfig:
     """Side of the square images [pixels]."""
     channels: int
     """1 grey, 3 colour."""
-    stage: Literal["vae", "gan"]
+    stage: Stage
     """Which training stage the weights come from."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     """Shape of the networks."""
     variance: float | None = None
-    """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z)."""
+    """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z), and the
+    Bernoulli likelihoods need none."""
+    likelihood: Likelihood = "gaussian"
+    """Family of p(x|z)."""
     has_encoder: bool = True
     """A GAN trained from scratch has none."""
     library: str = "vaegan"
@@ -99,6 +104,16 @@ class Model:
         return self.config.network.latent_dim
 
     @property
+    def has_prior(self) -> bool:
+        """Whether latents are distributed as something known; a plain autoencoder's are not."""
+        return self.config.stage != "ae"
+
+    @property
+    def has_observation_noise(self) -> bool:
+        """Whether there is a p(x|z) to draw from."""
+        return self.config.variance is not None or self.config.likelihood in ("bernoulli", "continuous-bernoulli")
+
+    @property
     def has_encoder(self) -> bool:
         """Whether `encode` and `reconstruct` can be used."""
         return self.config.has_encoder
@@ -144,8 +159,17 @@ class Model:
         return self.decode(self.encode(images))
 
     @torch.inference_mode()
-    def latents(self, count: int, seed: int = 0, sampler: Sampler = "prior") -> Latents:
-        """`count` latents from the prior N(0, I) or the fitted mixture; the first ones are the same for every count."""
+    def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None) -> Latents:
+        """`count` latents from the prior N(0, I) or the fitted mixture; the first ones are the same for every count.
+
+        Raises:
+            RequestError: if the model lacks what the sampler draws from.
+        """
+        sampler = sampler or self.usual_sampler
+        if sampler == "prior" and not self.has_prior:
+            raise RequestError(
+                "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
+            )
         mixture = self._mixture() if sampler == "gmm" else None
         blocks: list[Tensor] = []
         for block in range(-(-count // BLOCK)):
@@ -155,38 +179,49 @@ class Model:
         return torch.cat(blocks)[:count] if blocks else torch.zeros(0, self.latent_dim)
 
     @torch.inference_mode()
-    def sample(self, count: int, seed: int = 0, sampler: Sampler = "prior", observation_noise: bool = False) -> Images:
+    def sample(self, count: int, seed: int = 0, sampler: Sampler | None = None, observation_noise: bool = False) -> Images:
         """New images.
 
         Args:
             count: how many.
             seed: the same seed gives the same images, bit for bit on one machine; image i does not depend on count.
-            sampler: prior draws latents from N(0, I); gmm from a mixture fitted to the encoded training images.
-            observation_noise: draw from p(x|z) = N(decoded, variance I) and not only its mean.
+            sampler: prior draws latents from N(0, I); gmm from a mixture fitted to the encoded training images; the usual one
+                of the model when None.
+            observation_noise: draw from p(x|z) and not only its mean.
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
         return torch.cat([empty, *blocks])
 
     def sample_blocks(
-        self, count: int, seed: int = 0, sampler: Sampler = "prior", observation_noise: bool = False
+        self, count: int, seed: int = 0, sampler: Sampler | None = None, observation_noise: bool = False
     ) -> Iterator[Images]:
         """The images of `sample` in blocks of 64, for more of them than fit into memory."""
-        if observation_noise and self.config.variance is None:
-            raise RequestError("A GAN has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out.")
-        deviation = math.sqrt(self.config.variance or 0.0) if observation_noise else 0.0
+        if observation_noise and not self.has_observation_noise:
+            raise RequestError(
+                f"The {self.config.stage.upper()} has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out."
+            )
         whole = -(-count // BLOCK) * BLOCK
         blocks = self.latents(whole, seed, sampler).split(BLOCK) if count else ()
         return (
-            self._sample_block(latents, seed, index, deviation)[: count - index * BLOCK] for index, latents in enumerate(blocks)
+            self._sample_block(latents, seed, index, observation_noise)[: count - index * BLOCK]
+            for index, latents in enumerate(blocks)
         )
 
-    def _sample_block(self, latents: Latents, seed: int, index: int, deviation: float) -> Images:
-        decoded = self.decode(latents).cpu()
-        if deviation == 0:
-            return decoded
+    @torch.inference_mode()
+    def _sample_block(self, latents: Latents, seed: int, index: int, observation_noise: bool) -> Images:
+        if not observation_noise:
+            return self.decode(latents).cpu()
+        raw = self.networks.decoder(latents.to(self.device), raw=True)
+        images, raw = self.networks.decoder.output(raw).clamp(-1, 1).cpu(), raw.cpu()
         generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
-        return (decoded + deviation * torch.randn(decoded.shape, generator=generator)).clamp(-1, 1)
+        variance = self.config.variance or 0.0
+        return likelihoods.draw(self.config.likelihood, images, raw, variance, generator).clamp(-1, 1)
+
+    @property
+    def usual_sampler(self) -> Sampler:
+        """What latents are drawn from unless told otherwise: the prior, where there is one."""
+        return "prior" if self.has_prior else "gmm"
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Writes config.json, model.safetensors and README.md, the layout of the Hugging Face Hub.

@@ -22,7 +22,7 @@ class Reconstruct:
     out: Path = Path("reconstructions.png")
     """The picture."""
     stage: Stage | None = None
-    """vae or gan; the last one trained by default."""
+    """ae, vae or gan; the last one trained by default."""
     fit: Literal["crop", "pad", "stretch"] | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
     json: bool = False

@@ -25,9 +25,10 @@ class Sample:
     seed: int = 0
     """The same seed gives the same images."""
     stage: Stage | None = None
-    """vae or gan; the last one trained by default."""
-    sampler: Literal["prior", "gmm"] = "prior"
-    """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images."""
+    """ae, vae or gan; the last one trained by default."""
+    sampler: Literal["prior", "gmm"] | None = None
+    """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images. The prior by default;
+    a plain autoencoder has none, and takes the mixture."""
     observation_noise: bool = False
     """Draw from p(x|z) of the VAE and not only its mean: honest, and grainy."""
     json: bool = False
@@ -53,16 +54,16 @@ def sample(request: Sample) -> None:
     if not one_picture and request.out.is_dir() and any(request.out.iterdir()):
         raise RequestError(f"--out {request.out} already holds files; give a new or an empty folder.")
     model = api.load(request.run, request.stage)
-    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": request.sampler, "software": "vaegan"}
-    blocks = map(to_uint8, model.sample_blocks(request.n, request.seed, request.sampler, request.observation_noise))
+    sampler = request.sampler or model.usual_sampler
+    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": sampler, "software": "vaegan"}
+    blocks = map(to_uint8, model.sample_blocks(request.n, request.seed, sampler, request.observation_noise))
     if one_picture:
         save_png(grid(np.concatenate(list(blocks))), request.out, notes)
     else:
         for index, image in enumerate(chain.from_iterable(blocks)):
             save_png(to_picture(image), request.out / f"{index:05d}.png", notes | {"index": str(index)})
-    facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage}
-    report(
-        facts,
-        f"{request.n} images of the {model.config.stage.upper()}, seed {request.seed}: {request.out}",
-        request.json,
-    )
+    facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage, "sampler": sampler}
+    # A plain autoencoder promises nothing about any latent, so it is said where these come from.
+    source = "" if model.has_prior else " from the mixture fitted to its encodings, as it has no prior"
+    words = f"{request.n} images of the {model.config.stage.upper()}{source}, seed {request.seed}: {request.out}"
+    report(facts, words, request.json)

@@ -1,9 +1,11 @@
 """What several commands share."""
 
 import json
-from typing import Any, Literal
+from typing import Any
 
-Stage = Literal["vae", "gan"]
+from vaegan.config import Stage
+
+__all__ = ["Stage", "report"]
 
 
 def report(facts: dict[str, Any], words: str, as_json: bool) -> None:

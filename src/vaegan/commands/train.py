@@ -8,18 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage
 from vaegan.config import (
+    AEConfig,
     Budget,
     DataConfig,
     DeviceConfig,
     GANConfig,
     HandoverConfig,
     NetworkConfig,
+    RecipeName,
+    Stage,
     TrainConfig,
     VAEConfig,
     load_config_file,
@@ -58,14 +60,15 @@ class Train:
     """Show what would be trained, and stop."""
     json: bool = False
     """Print one JSON object at the end instead of words."""
-    recipe: Literal["vae-gan", "vae", "gan"] = "vae-gan"
-    """vae-gan: a VAE that grows into a GAN; vae or gan: only that."""
+    recipe: RecipeName = "vae-gan"
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with."""
     seed: int = 0
     """Of every random stream."""
     data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
     device: Annotated[DeviceConfig, arg(name="")] = field(default_factory=DeviceConfig)
     budget: Annotated[Budget, arg(name="")] = field(default_factory=Budget)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    ae: AEConfig = field(default_factory=AEConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
     handover: HandoverConfig = field(default_factory=HandoverConfig)
     gan: GANConfig = field(default_factory=GANConfig)

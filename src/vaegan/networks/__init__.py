@@ -2,6 +2,6 @@
 
 from vaegan.networks.decoder import Decoder
 from vaegan.networks.encoder import Critic, Encoder, Gaussian
-from vaegan.networks.stages import check_output_range, plan_stages
+from vaegan.networks.stages import plan_stages
 
-__all__ = ["Critic", "Decoder", "Encoder", "Gaussian", "check_output_range", "plan_stages"]
+__all__ = ["Critic", "Decoder", "Encoder", "Gaussian", "plan_stages"]

@@ -7,10 +7,9 @@ from torch import nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, crop_to, initialise, start_residuals_as_identity
+from vaegan.networks.outputs import OUTPUTS
 from vaegan.networks.stages import plan_stages, stage_widths
 from vaegan.types import Images, Latents
-
-OUTPUTS = {"linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class Decoder(nn.Module):
@@ -28,11 +27,12 @@ class Decoder(nn.Module):
         initialise(self)
         start_residuals_as_identity(self)
 
-    def forward(self, latents: Latents) -> Images:
-        """[batch, latent] to float32 [batch, channel, size, size]."""
+    def forward(self, latents: Latents, raw: bool = False) -> Images:
+        """[batch, latent] to float32 [batch, channel, size, size]; with `raw` before the last operation (logits, for a loss)."""
         x = self.start(latents).unflatten(1, (self.start_channels, self.grid, self.grid))
         x = self.stages(x.contiguous(memory_format=torch.channels_last))
-        return crop_to(self.output(x).float(), self.size)
+        x = crop_to(x.float(), self.size)
+        return x if raw else self.output(x)
 
 
 def plain_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[int, nn.Sequential]:

@@ -1,22 +1,8 @@
-"""The grid arithmetic of one image size, and what a decoder may end in."""
+"""The grid arithmetic of one image size."""
 
 from dataclasses import dataclass
 
 from vaegan.config import NetworkConfig
-from vaegan.errors import RequestError
-
-
-def check_output_range(config: NetworkConfig) -> None:
-    """Refuses a decoder that can never reach half of the targets: images are in [-1, 1], a sigmoid gives [0, 1].
-
-    Raises:
-        RequestError: if the decoder ends in a sigmoid. Two of the tutorials behind this project had this mistake.
-    """
-    if config.output == "sigmoid":
-        raise RequestError(
-            "network.output=sigmoid gives [0, 1] but images are in [-1, 1]: no negative value could be reached. "
-            "Use network.output=linear or tanh."
-        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
+from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import Draws
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -21,6 +22,7 @@ class Trained(NamedTuple):
     encoder: Encoder | None
     whitening: Whitening | None
     variance: float | None
+    likelihood: Likelihood = "gaussian"
 
 
 class Engine(Protocol):

@@ -52,6 +52,11 @@ def ramp(progress: float, until: float) -> float:
     return min(1.0, progress / until) if until > 0 else 1.0
 
 
+def cyclical(progress: float, cycles: int, until: float) -> float:
+    """From 0 to 1 over the first `until` of each of `cycles` equal parts of a stage (Fu et al. 2019, Eq. 6); 1 at its end."""
+    return 1.0 if progress >= 1 else ramp(progress * cycles % 1, until)
+
+
 def geometric(start: float, end: float, progress: float) -> float:
     """From `start` to `end` by equal factors; by equal differences if one of them is 0."""
     if start == 0 or end == 0:

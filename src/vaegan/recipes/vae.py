@@ -1,16 +1,29 @@
-"""The variational autoencoder (Kingma & Welling 2014) with a calibrated decoder variance (Rybkin et al. 2021)."""
+"""The variational autoencoder (Kingma & Welling 2014); by default with a calibrated decoder variance (Rybkin et al. 2021)."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vaegan.config import VAEConfig
 from vaegan.networks import Decoder, Encoder, Gaussian
-from vaegan.objectives import gaussian
+from vaegan.objectives import gaussian, latent
+from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
 from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
-from vaegan.recipes.schedule import Average, Clock, cosine, ramp, set_learning_rate
-from vaegan.types import Images, Scalars
+from vaegan.recipes.schedule import Average, Clock, cosine, cyclical, ramp, set_learning_rate
+from vaegan.types import Images, Latents, PerImage, Scalars
+
+
+class Compared(NamedTuple):
+    """A batch against its reconstructions."""
+
+    loss: PerImage
+    raw: Tensor
+    """The decoder's raw output for the first sample of each posterior."""
+    kl: PerImage
+    variance: Tensor
+    """Of p(x|z), as this batch has it."""
 
 
 class VAE:
@@ -21,6 +34,7 @@ class VAE:
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
         self.config, self.engine = config, engine
+        self.reconstruction = RECONSTRUCTIONS[config.objective]
         self.encoder, self.decoder = engine.prepare(encoder), engine.prepare(decoder)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         # beta2 0.99: with a few thousand steps in all, 0.999 remembers the start for too long.
@@ -32,48 +46,95 @@ class VAE:
 
     def step(self, images: Images, clock: Clock) -> Scalars:
         """One step on one batch."""
-        config, values = self.config, images[0].numel()
+        config = self.config
         set_learning_rate(self.optimizer, cosine(config.learning_rate, config.final_learning_rate, clock.progress))
 
         posterior = self.encoder(images)
-        noise = self.draws.normal("posterior", clock.seen, *posterior.mean.shape)
-        latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise  # the reparameterisation trick
-        error = gaussian.squared_error(images, self.decoder(latents))
-        kl = gaussian.kl_to_standard_normal(*posterior).sum(1)
-
-        mean_error = self.engine.mean(error.detach().mean() / values)
-        variance = gaussian.calibrated_variance(mean_error)
-        beta = config.kl_weight * ramp(clock.progress, config.kl_warmup)
-        loss = (gaussian.gaussian_loss(error, values, variance) + beta * kl).mean()
+        noise = self.draws.normal("posterior", clock.seen, len(images), config.samples, posterior.mean.shape[1])
+        kl_weight = config.kl_weight * self._kl_share(clock.progress)
+        found = self._compare(images, posterior, noise, self.decoder, kl_weight, self.engine.mean)
+        loss = found.loss.mean()
 
         self.optimizer.zero_grad()
         self.engine.backward(loss)
         self.optimizer.step()
         self.average_encoder.update(unwrapped(self.encoder), clock)
         self.average_decoder.update(unwrapped(self.decoder), clock)
-        self.variance = torch.lerp(variance, self.variance, 0.98 if clock.seen else 0.0)
-        return {"loss": loss.detach(), "error": mean_error, "kl": kl.detach().mean(), "beta": beta * variance}
+        self.variance = torch.lerp(found.variance, self.variance, 0.98 if clock.seen else 0.0)
+
+        decoded = unwrapped(self.decoder).output(found.raw.detach())
+        error = self.engine.mean((decoded - images).square().mean())
+        scalars = {"loss": loss.detach(), "error": error, "kl": found.kl.detach().mean()}
+        if self.reconstruction.beta is not None and config.reconstruction_weight > 0:
+            beta = self.reconstruction.beta(images[0].numel(), found.variance)
+            scalars["beta"] = kl_weight / config.reconstruction_weight * beta
+        return scalars
+
+    def _compare(
+        self,
+        images: Images,
+        posterior: Gaussian,
+        noise: Tensor,
+        decoder: Callable[..., Tensor],
+        kl_weight: float,
+        mean: Callable[[Tensor], Tensor],
+    ) -> Compared:
+        """The objective of a batch: reconstruction + KL divergence, or the importance-weighted bound with several samples.
+
+        Args:
+            images: what was encoded.
+            posterior: of `images`.
+            noise: standard normal, [batch, samples, latent].
+            decoder: latents to raw output.
+            kl_weight: now.
+            mean: over processes.
+        """
+        config, values, samples = self.config, images[0].numel(), noise.shape[1]
+        deviation = torch.exp(posterior.log_var / 2)
+        draws = [posterior.mean + deviation * noise[:, k] for k in range(samples)]  # the reparameterisation trick
+        raw = decoder(torch.cat(draws), raw=True)
+        error = self.reconstruction.error(torch.cat([images] * samples) if samples > 1 else images, raw)
+        variance = variance_of(self.reconstruction.likelihood, mean(error.detach().mean() / values))
+        weighed = config.reconstruction_weight * self.reconstruction.loss(error, values, variance)
+
+        kl = gaussian.kl_to_standard_normal(*posterior)
+        if samples > 1:
+            ratios = [latent.log_ratio(draw, *posterior, noise[:, k]) for k, draw in enumerate(draws)]
+            log_weights = kl_weight * torch.stack(ratios) - weighed.view(samples, -1)
+            loss = -latent.importance_weighted_bound(log_weights)
+        elif config.free_bits > 0:
+            loss = weighed + kl_weight * latent.free_bits(kl, mean(kl.detach().mean(0)), config.free_bits)
+        else:
+            loss = weighed + kl_weight * kl.sum(1)
+        return Compared(loss, raw[: len(images)], kl.sum(1), variance)
+
+    def _kl_share(self, progress: float) -> float:
+        config = self.config
+        if config.kl_schedule == "cyclical":
+            return cyclical(progress, config.kl_cycles, config.kl_warmup)
+        return ramp(progress, config.kl_warmup)
 
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction from the mean, ELBO, KL, active units."""
-        encoder, decoder, values = self.average_encoder.network, self.average_decoder.network, images[0].numel()
+        encoder, decoder, config = self.average_encoder.network, self.average_decoder.network, self.config
         posterior = Gaussian(*in_blocks(lambda block: torch.cat(encoder(block), 1), images).chunk(2, 1))
-        noise = torch.randn(posterior.mean.shape, generator=self.draws.generator("validation", 0), device=images.device)
-        latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise
-        sampled = gaussian.squared_error(images, in_blocks(decoder, latents))
-        at_mean = gaussian.squared_error(images, in_blocks(decoder, posterior.mean))
-        kl = gaussian.kl_to_standard_normal(*posterior)
-        elbo = gaussian.evidence_lower_bound(sampled, kl.sum(1), values, self.variance)
+        shape = (len(images), config.samples, posterior.mean.shape[1])
+        noise = torch.randn(shape, generator=self.draws.generator("validation", 0), device=images.device)
+
+        def decode(latents: Latents, raw: bool) -> Tensor:
+            return in_blocks(lambda block: decoder(block, raw), latents)
+
         # The same objective as in training, with the held-out images' own calibrated variance.
-        variance = gaussian.calibrated_variance(sampled.mean() / values)
-        loss = gaussian.gaussian_loss(sampled, values, variance) + self.config.kl_weight * kl.sum(1)
+        found = self._compare(images, posterior, noise, decode, config.kl_weight, lambda value: value)
+        at_mean = (images - decode(posterior.mean, False)).square().mean()
         active: Tensor = (posterior.mean.var(0) > 0.01).sum()  # Burda et al. 2016, Section 4.2
+        elbo = log_density(self.reconstruction.likelihood, images, found.raw, self.variance) - found.kl
         return {
-            "heldout_loss": loss.mean(),
-            "heldout_error": at_mean.mean() / values,
+            "heldout_loss": found.loss.mean(),
+            "heldout_error": at_mean,
             "heldout_elbo": elbo.mean(),
-            "heldout_kl": kl.sum(1).mean(),
+            "heldout_kl": found.kl.mean(),
             "active_units": active.float(),
         }
 
@@ -84,7 +145,9 @@ class VAE:
 
     def averaged(self) -> Trained:
         """The networks to keep."""
-        return Trained(self.average_decoder.network, self.average_encoder.network, None, float(self.variance))
+        likelihood = self.reconstruction.likelihood
+        variance = float(self.variance) if likelihood in ("gaussian", "laplace") else None
+        return Trained(self.average_decoder.network, self.average_encoder.network, None, variance, likelihood)
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights."""

@@ -10,7 +10,8 @@ from vaegan.training.run import RunRecord
 def model_card(model: Model, record: RunRecord, dataset: ImageDataset, facts: dict[str, Any]) -> str:
     """README.md of a saved model, in the Hub's form."""
     config = model.config
-    kind = "variational autoencoder" if config.stage == "vae" else "GAN grown out of a VAE" if model.has_encoder else "GAN"
+    gan = "GAN grown out of a VAE" if model.has_encoder else "GAN"
+    kind = {"ae": "plain autoencoder", "vae": "variational autoencoder", "gan": gan}[config.stage]
     numbers = facts.get("heldout", {}) | facts.get("inverse", {})
     rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in numbers.items())
     return f"""---

@@ -21,7 +21,7 @@ from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
 from vaegan.training.loop import Hooks, Limits, Progress, run_stage
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
-from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, to_model
+from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, looking_model, to_model
 
 SHOT_SAMPLES = 36
 SHOT_PAIRS = 8
@@ -89,7 +89,7 @@ class Session:
         seen = self._restore(stage, recipe)
         facts = facts | self._facts(stage)
         self._note(stage, facts)
-        for sentence in _handover_sentences(facts):
+        for sentence in _sentences(facts):
             self.listener.say(sentence)
 
         batches = TrainingBatches(
@@ -186,7 +186,7 @@ class Session:
         return Limits(plan.images, seconds, plan.schedule_start, plan.schedule_end, self.checkpoint_seconds)
 
     def _shoot(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
-        model = to_model(recipe, inputs)
+        model = looking_model(recipe, inputs)
         folder = self.folder.stage(stage) / "samples"
         notes = {"vaegan": f"stage {stage}, {seen} images seen, seed {self.record.config.seed}"}
         samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
@@ -234,7 +234,10 @@ def sample_shots(stage_folder: Path) -> list[Path]:
     return sorted(path for path in (stage_folder / "samples").glob("*.png") if path.stem.isdigit())
 
 
-def _handover_sentences(facts: dict[str, Any]) -> list[str]:
+def _sentences(facts: dict[str, Any]) -> list[str]:
+    """What is worth saying when a stage begins."""
+    if "objective" in facts:
+        return [facts["objective"]]
     log = facts.get("handover")
     if not log:
         return []

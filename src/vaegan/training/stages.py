@@ -2,29 +2,31 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.config import NetworkConfig, TrainConfig
+from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.errors import RequestError
 from vaegan.mixture import fit_mixture
 from vaegan.model import Model, ModelConfig, Networks, set_mixture
-from vaegan.networks import Critic, Decoder, Encoder, Gaussian, check_output_range
+from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.randomness import keyed_seed
 from vaegan.recipes import handover
+from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import Trained
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.vae import VAE
+from vaegan.training.checks import check_fits, describe_objective
 from vaegan.training.engine import Engine
 from vaegan.types import Images
 
-Recipe = VAE | GAN
+Recipe = AE | VAE | GAN
 
 HELDOUT = 256  # validation images looked at while training
 ENCODED = 10_000  # training images whose posteriors describe the whole set
@@ -61,23 +63,33 @@ class StageInputs:
         return indices[np.argsort(self.dataset.contents[indices], kind="stable")][:count]
 
 
+def build_ae(inputs: StageInputs, facts: dict[str, Any]) -> AE:
+    """A plain autoencoder with fresh networks, or on those of an earlier model."""
+    return AE(inputs.config.ae, *_encoder_and_decoder(inputs, facts), inputs.engine)
+
+
 def build_vae(inputs: StageInputs, facts: dict[str, Any]) -> VAE:
     """A VAE with fresh networks, or on those of an earlier model."""
+    facts["objective"] = describe_objective(inputs.config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
+    return VAE(inputs.config.vae, *_encoder_and_decoder(inputs, facts), inputs.engine)
+
+
+def _encoder_and_decoder(inputs: StageInputs, facts: dict[str, Any]) -> tuple[Encoder, Decoder]:
     config, dataset, previous = inputs.config, inputs.dataset, inputs.previous
     if previous is None:
-        with _seeded(config.seed, "vae"):
+        with _seeded(config.seed, "vae"):  # the same for AE and VAE, so that they start from the same weights
             encoder = Encoder(config.network, dataset.config.size, dataset.channels)
             decoder = Decoder(config.network, dataset.config.size, dataset.channels)
     else:
         check_fits(previous, config, dataset)
         if previous.networks.encoder is None:
-            raise RequestError("The --init run has no encoder, so no VAE can grow out of it; start from a run with a VAE.")
+            raise RequestError("The --init run has no encoder; start from a run with a VAE, or leave --init out.")
         encoder = handover.trainable_copy(previous.networks.encoder)
         decoder = handover.trainable_copy(previous.networks.decoder)
         if previous.networks.whitening is not None:
             decoder = handover.unwhiten(decoder, previous.networks.whitening)
     facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
-    return VAE(config.vae, encoder, decoder, inputs.engine)
+    return encoder, decoder
 
 
 def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
@@ -137,44 +149,7 @@ def _hand_over(
     return generator, encoder, anchor
 
 
-def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
-    """Refuses to start from a model of other shapes.
-
-    Raises:
-        RequestError: naming the setting that differs.
-    """
-    pairs = {
-        "--size": (model.config.size, dataset.config.size),
-        "channels": (model.config.channels, dataset.channels),
-    } | {
-        f"--network.{field.name.replace('_', '-')}": tuple(
-            getattr(network, field.name) for network in (model.config.network, config.network)
-        )
-        for field in fields(NetworkConfig)
-    }
-    for name, (has, wants) in pairs.items():
-        if has != wants:
-            raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
-
-
-def check_settings(config: TrainConfig, world_size: int) -> None:
-    """Refuses combinations that cannot work, before anything is made.
-
-    Raises:
-        RequestError: naming the settings.
-    """
-    check_output_range(config.network)
-    for stage in config.stages:
-        batch_size: int = getattr(config, stage).batch_size
-        # The penalty and the anchor look at a quarter of the batch, which must be the same images for any number of processes.
-        share = 4 * world_size if stage == "gan" and world_size > 1 else world_size
-        if batch_size % share:
-            raise RequestError(
-                f"--{stage}.batch-size {batch_size} cannot be shared by {world_size} processes; use a multiple of {share}."
-            )
-
-
-BUILDERS = {"vae": build_vae, "gan": build_gan}
+BUILDERS = {"ae": build_ae, "vae": build_vae, "gan": build_gan}
 
 
 def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
@@ -187,6 +162,7 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         stage=recipe.name,
         network=inputs.config.network,
         variance=trained.variance,
+        likelihood=trained.likelihood,
         has_encoder=trained.encoder is not None,
     )
     with torch.device("meta"):
@@ -198,6 +174,14 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         for name in ("mixture_weights", "mixture_means", "mixture_factors"):
             networks.register_buffer(name, torch.zeros_like(getattr(networks, name), device="cpu"))
     return Model(config, networks, inputs.engine.device)
+
+
+def looking_model(recipe: Recipe, inputs: StageInputs) -> Model:
+    """The Model to draw pictures with while training: an autoencoder samples from one Gaussian over held-out encodings."""
+    model = to_model(recipe, inputs)
+    if not model.has_prior:
+        set_mixture(model.networks, fit_mixture(model.encode(inputs.heldout()), components=1))
+    return model
 
 
 def finish_model(model: Model, inputs: StageInputs) -> Model:

@@ -1,0 +1,103 @@
+"""What cannot work is refused here, in one line, before anything is made; and what will go wrong is said."""
+
+from dataclasses import fields
+
+import torch
+
+from vaegan.config import NetworkConfig, TrainConfig, VAEConfig
+from vaegan.data import ImageDataset
+from vaegan.errors import RequestError
+from vaegan.model import Model
+from vaegan.objectives.likelihood import RECONSTRUCTIONS
+
+
+def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
+    """Refuses to start from a model of other shapes.
+
+    Raises:
+        RequestError: naming the setting that differs.
+    """
+    pairs = {
+        "--size": (model.config.size, dataset.config.size),
+        "channels": (model.config.channels, dataset.channels),
+    } | {
+        f"--network.{field.name.replace('_', '-')}": tuple(
+            getattr(network, field.name) for network in (model.config.network, config.network)
+        )
+        for field in fields(NetworkConfig)
+    }
+    for name, (has, wants) in pairs.items():
+        if has != wants:
+            raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
+    if model.config.stage == "ae" and config.stages[0] == "gan":
+        raise RequestError(
+            "--recipe gan cannot start from the --init run's plain autoencoder, whose latents have no prior; give one with a VAE."
+        )
+
+
+OUTPUT_OF = {"cross-entropy": "sigmoid", "continuous-bernoulli": "continuous-bernoulli"}
+"""Decoder outputs that give the mean of what an objective models; all others compare images in [-1, 1]."""
+
+
+def check_output_range(config: TrainConfig) -> None:
+    """Refuses a decoder whose last operation does not give what the objective compares.
+
+    Raises:
+        RequestError: naming both settings. Two of the tutorials behind this project held a sigmoid, which ends at 0, against
+            images that begin at -1.
+    """
+    output = config.network.output
+    objectives = {"ae": "squared-error", "vae": config.vae.objective}
+    for stage in config.stages:
+        if stage not in objectives:
+            continue
+        wanted = OUTPUT_OF.get(objectives[stage])
+        setting = "--vae.objective" if stage == "vae" else "the AE's"
+        if wanted is None and output in OUTPUT_OF.values():
+            raise RequestError(
+                f"--network.output {output} models values in [0, 1], but {setting} {objectives[stage]} compares with images in "
+                "[-1, 1]: use --network.output linear or tanh."
+            )
+        if wanted is not None and output != wanted:
+            raise RequestError(f"{setting} {objectives[stage]} needs --network.output {wanted}, not {output}.")
+
+
+def describe_objective(config: VAEConfig, values: int) -> str:
+    """The VAE's objective in a sentence, with its effective beta where it is defined.
+
+    Args:
+        config: of the VAE.
+        values: numbers in one image.
+    """
+    bound = f"IWAE-{config.samples}, " if config.samples > 1 else ""
+    start = f"VAE objective: {bound}{config.objective}"
+    reconstruction, kl_weight = RECONSTRUCTIONS[config.objective], config.kl_weight
+    if config.reconstruction_weight == 0:
+        return f"{start} with reconstruction weight 0: only the KL divergence is trained, and images will not come back."
+    if kl_weight == 0:
+        return f"{start} with KL weight 0: nothing orders the latents, and samples of the prior will not look like images."
+    if reconstruction.beta is None:
+        return f"{start}; there is no effective beta, which 1/2 squared error + beta KL would define."
+    ratio = kl_weight / config.reconstruction_weight
+    if config.objective == "calibrated":
+        return f"{start}; effective beta = {ratio:g} x the current mean squared error."
+    beta = ratio * float(reconstruction.beta(values, torch.ones(())))
+    collapses = ": the KL divergence wins and the posterior will collapse; calibrated does not" if beta > 50 else ""
+    return f"{start}; effective beta {beta:,.4g} (1/2 squared error + beta KL){collapses}."
+
+
+def check_settings(config: TrainConfig, world_size: int) -> None:
+    """Refuses combinations that cannot work, before anything is made.
+
+    Raises:
+        RequestError: naming the settings.
+    """
+    check_output_range(config)
+    for stage in config.stages:
+        batch_size: int = getattr(config, stage).batch_size
+        # The penalty and the anchor look at a quarter of the batch, which must be the same images for any number of processes.
+        share = 4 * world_size if stage == "gan" and world_size > 1 else world_size
+        if batch_size % share:
+            raise RequestError(
+                f"--{stage}.batch-size {batch_size} cannot be shared by {world_size} processes; use a multiple of {share}."
+            )

@@ -1,0 +1,208 @@
+"""Every recipe keeps the same promises, whatever its algorithm: `check_recipe` asks for them one by one.
+
+It builds, its steps are finite, only the networks it means to change are changed, and interrupted + resumed equals
+uninterrupted bit for bit; at two sizes, grey and in colour.
+"""
+
+import io
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaegan.config import AEConfig, DataConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.data import ImageDataset
+from vaegan.data.sides import TRAIN, VALIDATION
+from vaegan.randomness import Draws
+from vaegan.recipes.schedule import Clock
+from vaegan.training.stages import BUILDERS, StageInputs, finish_model, looking_model, to_model
+
+BATCH = 8
+SETTINGS = TrainConfig(
+    network=NetworkConfig(latent_dim=4, width=4, width_limit=8),
+    ae=AEConfig(batch_size=BATCH),
+    vae=VAEConfig(batch_size=BATCH),
+    gan=GANConfig(batch_size=BATCH, critic_warmup=0, generator_ramp=0, refit_every=2),
+)
+
+
+class OneProcess:
+    """The engine, without Fabric."""
+
+    rank, world_size, precision, is_first = 0, 1, "float32", True
+    device = torch.device("cpu")
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def prepare(self, network: Any) -> Any:
+        return network.to(memory_format=torch.channels_last)
+
+    prepare_frozen = prepare
+
+    def optimizer(self, optimizer: Any) -> Any:
+        return optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def mean(self, value: Tensor) -> Tensor:
+        assert not value.requires_grad
+        return value
+
+    def draws(self, stage: str) -> Draws:
+        return Draws(self.seed, stage)
+
+
+def made_up_dataset(size: int, channels: int, count: int = 48) -> ImageDataset:
+    """Smooth random images with two labels; nothing is read from disk."""
+    random = np.random.default_rng(size + channels)
+    coarse = random.integers(0, 256, (count, 4, 4, channels)).astype(np.uint8)
+    pixels = coarse.repeat(-(-size // 4), 1).repeat(-(-size // 4), 2)[:, :size, :size]
+    kind = (np.arange(count) % 3).astype(np.float32)
+    return ImageDataset(
+        images=np.ascontiguousarray(pixels), sides=np.where(np.arange(count) < 40, TRAIN, VALIDATION).astype(np.uint8),
+        contents=random.permutation(count).astype(np.uint64), labels={"kind": kind}, label_words={"kind": ("ant", "bee", "cow")},
+        names=[str(k) for k in range(count)], skipped=(), notes=(), warnings=(), fingerprint="made up", source="made up",
+        config=DataConfig(size=size), flips=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe under some settings, and the networks that its steps must and must not change."""
+
+    stage: str
+    config: TrainConfig = SETTINGS
+    grown: bool = False
+    """Whether it starts from a VAE."""
+    frozen: frozenset[str] = frozenset()
+
+
+def vae(**settings: Any) -> TrainConfig:
+    return replace(SETTINGS, recipe="vae", vae=replace(SETTINGS.vae, **settings))
+
+
+def bounded(config: TrainConfig, output: Any) -> TrainConfig:
+    return replace(config, network=replace(config.network, output=output))
+
+
+CASES = {
+    "ae": Case("ae"),
+    "vae": Case("vae"),
+    "vae, squared error": Case("vae", vae(objective="squared-error")),
+    "vae, mean squared error": Case("vae", vae(objective="mean-squared-error")),
+    "vae, laplace": Case("vae", vae(objective="laplace")),
+    "vae, cross-entropy": Case("vae", bounded(vae(objective="cross-entropy"), "sigmoid")),
+    "vae, continuous bernoulli": Case("vae", bounded(vae(objective="continuous-bernoulli"), "continuous-bernoulli")),
+    "vae, no reconstruction": Case("vae", vae(reconstruction_weight=0.0), frozen=frozenset({"decoder", "average_decoder"})),
+    "vae, no KL": Case("vae", vae(kl_weight=0.0)),
+    "vae, free bits, cyclical": Case("vae", vae(free_bits=0.1, kl_schedule="cyclical")),
+    "vae, importance weighted": Case("vae", vae(samples=3)),
+    "vae, residual": Case("vae", replace(SETTINGS, network=replace(SETTINGS.network, kind="residual"))),
+    "gan": Case("gan"),
+    "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor"})),
+}
+
+
+def build(case: Case, dataset: ImageDataset) -> tuple[Any, StageInputs]:
+    previous = None
+    if case.grown:
+        inputs = StageInputs(case.config, dataset, OneProcess(), None)  # pyright: ignore
+        previous = finish_model(to_model(BUILDERS["vae"](inputs, {}), inputs), inputs)
+    inputs = StageInputs(case.config, dataset, OneProcess(), previous)  # pyright: ignore
+    return BUILDERS[case.stage](inputs, {}), inputs
+
+
+def take_steps(recipe: Any, inputs: StageInputs, steps: range) -> list[dict[str, Tensor]]:
+    images = inputs.training_images(BATCH * 4)
+    return [recipe.step(images[step % 4 :: 4], Clock(step * BATCH, 20 * BATCH, BATCH)) for step in steps]
+
+
+def tensors_of(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
+    return {f"{name}.{key}": t.detach().clone() for name, part in networks.items() for key, t in part.state_dict().items()}
+
+
+def check_recipe(case: Case, size: int, channels: int) -> None:
+    """Asks a recipe for everything that the loop, the session and a person rely on."""
+    dataset = made_up_dataset(size, channels)
+    recipe, inputs = build(case, dataset)
+    before = tensors_of(recipe.networks())
+
+    scalars = take_steps(recipe, inputs, range(3))
+    for line in scalars:
+        assert line
+        for name, value in line.items():
+            assert value.isfinite(), name
+            assert value.ndim == 0, name
+            assert not value.requires_grad, name
+
+    after = tensors_of(recipe.networks())
+    changed = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
+    assert changed == set(recipe.networks()) - case.frozen
+
+    _check_validation(recipe, inputs)
+    _check_model(recipe, inputs, size, channels)
+    _check_resume(case, dataset, recipe, inputs)
+
+
+def _check_validation(recipe: Any, inputs: StageInputs) -> None:
+    before = tensors_of(recipe.networks())
+    heldout = inputs.heldout()
+    first, again = recipe.validate(heldout), recipe.validate(heldout)
+    assert first == again
+    assert all(value.isfinite() for value in first.values())
+    after = tensors_of(recipe.networks())
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
+def _check_model(recipe: Any, inputs: StageInputs, size: int, channels: int) -> None:
+    looking_model(recipe, inputs).sample(2)
+    model = finish_model(to_model(recipe, inputs), inputs)
+    images = model.sample(3)
+    assert images.shape == (3, channels, size, size)
+    assert images.abs().max() <= 1
+    assert torch.equal(images, model.sample(5)[:3])
+    if model.has_encoder:
+        assert model.reconstruct(images).shape == images.shape
+    if model.has_observation_noise:
+        assert not torch.equal(model.sample(3, observation_noise=True), images)
+
+
+def _check_resume(case: Case, dataset: ImageDataset, recipe: Any, inputs: StageInputs) -> None:
+    file = io.BytesIO()
+    state = {
+        "networks": {name: network.state_dict() for name, network in recipe.networks().items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in recipe.optimizers().items()},
+        "tensors": recipe.tensors(),
+    }
+    torch.save(state, file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    resumed, _ = build(case, dataset)
+    for name, network in resumed.networks().items():
+        network.load_state_dict(state["networks"][name])
+    for name, optimizer in resumed.optimizers().items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    resumed.set_tensors(state["tensors"])
+
+    one, other = take_steps(recipe, inputs, range(3, 6)), take_steps(resumed, inputs, range(3, 6))
+    for mine, its in zip(one, other, strict=True):
+        assert mine.keys() == its.keys()
+        assert all(torch.equal(torch.as_tensor(mine[name]), torch.as_tensor(its[name])) for name in mine)
+    mine, its = tensors_of(recipe.networks()), tensors_of(resumed.networks())
+    assert all(torch.equal(value, its[name]) for name, value in mine.items())
+
+
+@pytest.mark.parametrize(("size", "channels"), [(16, 3), (28, 1)])
+@pytest.mark.parametrize("name", CASES)
+def test_recipe_keeps_its_promises(name: str, size: int, channels: int) -> None:
+    check_recipe(CASES[name], size, channels)
+
+
+def test_check_recipe_sees_a_network_that_should_not_have_changed() -> None:
+    with pytest.raises(AssertionError):
+        check_recipe(replace(CASES["vae"], frozen=frozenset({"encoder"})), 16, 3)

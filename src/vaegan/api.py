@@ -157,19 +157,32 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
     Raises:
         ModelError: if there is none.
     """
+    model = Model.from_pretrained(model_folder(path, stage), device)
+    if stage not in (None, model.config.stage):
+        raise ModelError(f"{path} holds the model of stage {model.config.stage}, not {stage}; leave --stage out.")
+    return model
+
+
+def model_folder(path: str | Path, stage: str | None = None) -> Path:
+    """The folder that `load` reads a model from; what belongs to the model, like its named directions, lies there too.
+
+    Args:
+        path: a run's folder, or a folder with config.json and model.safetensors.
+        stage: vae or gan; the last one trained when None.
+
+    Raises:
+        ModelError: if there is none.
+    """
     path = Path(path)
     if (path / "config.json").is_file():
-        model = Model.from_pretrained(path, device)
-        if stage not in (None, model.config.stage):
-            raise ModelError(f"{path} holds the model of stage {model.config.stage}, not {stage}; leave --stage out.")
-        return model
+        return path
     folder = find_run(path)
     there = [name for name in ("gan", "vae", "ae") if (folder.model(name) / "config.json").is_file()]
     if not there:
         raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {quote(str(path))}")
     if stage is not None and stage not in there:
         raise ModelError(f"{path} has no finished stage {stage}; it has {', '.join(there)}.")
-    return Model.from_pretrained(folder.model(stage or there[0]), device)
+    return folder.model(stage or there[0])
 
 
 def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:

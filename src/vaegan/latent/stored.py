@@ -1,0 +1,123 @@
+"""Named directions, saved beside the model they belong to: one safetensors file, with what is known of them in its header."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vaegan.errors import ModelError, RequestError
+from vaegan.files import write_atomically
+from vaegan.model import Model
+
+FILE = "directions.safetensors"
+MOST_DIRECTIONS, MOST_BYTES, MOST_FACTS = 1000, 64 * 2**20, 2**20
+NAME = re.compile(r"[^\W_][\w .-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A direction in latent space: adding `strength * vector` changes one thing about an image."""
+
+    name: str
+    vector: Tensor
+    """Float32 [latent]; strength 1."""
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    """How it was found and how good it is; values that JSON can hold."""
+
+
+def check_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        RequestError: if it cannot be used on a command line.
+    """
+    if not NAME.fullmatch(name):
+        raise RequestError(f"{name!r} cannot name a direction; use up to 64 letters, digits, spaces, dots, - or _.")
+    return name
+
+
+def model_fingerprint(model: Model) -> str:
+    """16 hexadecimal digits over the weights that decide what a latent means: a direction fits no other model."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(model.networks.state_dict().items()):
+        if not name.startswith("mixture"):
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_direction(folder: str | Path, model: Model, *directions: Direction) -> None:
+    """Adds directions to those in `folder`, replacing any of the same name. Directions of other weights are dropped.
+
+    Args:
+        folder: of the model, as `save_pretrained` wrote it.
+        model: that they belong to.
+        directions: to be saved.
+
+    Raises:
+        RequestError: on a name or a shape that cannot be used, or beyond 1,000 directions.
+    """
+    for direction in directions:
+        check_name(direction.name)
+        if direction.vector.shape != (model.latent_dim,) or not direction.vector.isfinite().all():
+            raise RequestError(f"Direction {direction.name} must be {model.latent_dim} finite numbers.")
+    everything = load_directions(folder, model, others="drop") | {direction.name: direction for direction in directions}
+    if len(everything) > MOST_DIRECTIONS:
+        raise RequestError(f"{folder} would hold {len(everything):,} directions; {MOST_DIRECTIONS:,} is the most.")
+    tensors = {name: one.vector.detach().cpu().float().contiguous() for name, one in everything.items()}
+    facts = json.dumps({name: one.facts for name, one in everything.items()})
+    metadata = {"format": "pt", "library": "vaegan", "model": model_fingerprint(model), "facts": facts}
+    data = save(tensors, metadata=metadata)
+    write_atomically(Path(folder) / FILE, lambda file: file.write(data))
+
+
+def load_directions(folder: str | Path, model: Model, others: str = "refuse") -> dict[str, Direction]:
+    """The directions saved with a model, by name; none where none were saved.
+
+    Args:
+        folder: of the model.
+        model: that they must belong to.
+        others: refuse or drop directions that were made for other weights.
+
+    Raises:
+        ModelError: if the file is damaged, too large, of another shape, or made for other weights (the model
+            was trained further).
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MOST_BYTES:
+        raise ModelError(f"{path} is too large to hold directions; remove it.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = cast("dict[str, str]", file.metadata() or {})
+            if metadata.get("model") != model_fingerprint(model):
+                if others == "drop":
+                    return {}
+                raise ModelError(f"The directions in {path} were made before the model was trained further; make them again.")
+            return {name: _checked(name, file, metadata, model.latent_dim) for name in sorted(file.keys())}
+    except (SafetensorError, OSError, ValueError, RecursionError, RequestError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{path} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _checked(name: str, file: Any, metadata: dict[str, str], latent_dim: int) -> Direction:
+    part = file.get_slice(check_name(name))
+    if [*part.get_shape()] != [latent_dim] or part.get_dtype() != "F32":
+        raise ValueError(f"{name!r} is no direction of {latent_dim} numbers")
+    vector: Tensor = file.get_tensor(name)
+    if not torch.isfinite(vector).all():
+        raise ValueError(f"{name!r} is not finite")
+    text = metadata.get("facts", "{}")
+    if len(text) > MOST_FACTS:
+        raise ValueError("its descriptions are too long")
+    facts = json.loads(text)
+    mine = facts.get(name) if isinstance(facts, dict) else None
+    return Direction(name, vector, cast("dict[str, Any]", mine) if isinstance(mine, dict) else {})

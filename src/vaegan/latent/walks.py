@@ -1,0 +1,113 @@
+"""Ways from one latent to the next: straight lines, great circles, and loops through several."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vaegan.errors import RequestError
+from vaegan.model import Model
+from vaegan.types import Images, Latents
+
+Path = Literal["linear", "spherical"]
+"""The shape of a way between two latents."""
+
+NEARLY_ALONG = 1e-4
+"""Angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better."""
+
+
+def lerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
+    """The straight line from `first` at position 0 to `second` at 1.
+
+    Args:
+        first: [..., latent].
+        second: [..., latent].
+        position: one number, or a tensor whose shape broadcasts with [..., latent].
+    """
+    return first + (second - first) * position
+
+
+def slerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
+    """The great circle from `first` at position 0 to `second` at 1 (Shoemake 1985), with the length changing evenly.
+
+    Latents of N(0, I) lie near a sphere of radius sqrt(latent); a straight line passes inside of it, where a GAN's generator was
+    never trained (White 2016). Here the direction moves along the circle at constant speed, and the norm goes linearly from one
+    latent's to the other's, so that every point's norm lies between the two. Between opposite latents all great circles are
+    equally long; a fixed one is taken. Where one latent is zero there is no direction, and the line is straight.
+
+    Args:
+        first: [..., latent].
+        second: [..., latent].
+        position: one number, or a tensor whose shape broadcasts with [..., 1].
+    """
+    lengths = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
+    smallest = torch.finfo(first.dtype).tiny
+    start, end = first / lengths[0].clamp_min(smallest), second / lengths[1].clamp_min(smallest)
+    # From chords, because the cosine is flat where the angle is near 0 or pi.
+    angle = 2 * torch.atan2((end - start).norm(dim=-1, keepdim=True), (end + start).norm(dim=-1, keepdim=True))
+    across = torch.where(
+        angle > torch.pi - NEARLY_ALONG, _perpendicular(start), end - (end * start).sum(-1, keepdim=True) * start
+    )
+    across = across / across.norm(dim=-1, keepdim=True).clamp_min(smallest)
+    turned = torch.cos(angle * position) * start + torch.sin(angle * position) * across
+    round_ = turned * lerp(*lengths, position)
+    straight = (angle < NEARLY_ALONG) | (lengths[0] == 0) | (lengths[1] == 0)
+    return torch.where(straight, lerp(first, second, position), round_)
+
+
+def _perpendicular(unit: Tensor) -> Tensor:
+    """A direction at a right angle to each unit vector: the axis it has least of, made perpendicular."""
+    axis = torch.zeros_like(unit).scatter_(-1, unit.abs().argmin(-1, keepdim=True), 1.0)
+    return axis - (axis * unit).sum(-1, keepdim=True) * unit
+
+
+def default_path(model: Model) -> Path:
+    """Spherical for a GAN, whose latents are draws of N(0, I); linear for a VAE, whose encodings fill the inside too."""
+    return "spherical" if model.config.stage == "gan" else "linear"
+
+
+def walk(first: Latents, second: Latents, steps: int, path: Path) -> Latents:
+    """`steps` latents from `first` to `second` [latent], both included, [steps, latent]."""
+    if steps < 2:
+        raise RequestError(f"A way of {steps} steps does not exist; it has at least 2, its ends.")
+    positions = torch.linspace(0, 1, steps)[:, None]
+    way = (slerp if path == "spherical" else lerp)(first.cpu()[None], second.cpu()[None], positions)
+    way[0], way[-1] = first.cpu(), second.cpu()  # the ends exactly, whatever the rounding between
+    return way
+
+
+def loop(stops: Latents, steps: int, path: Path) -> Latents:
+    """The way through all stops and back to the first, which is not repeated: [stops * steps, latent].
+
+    Args:
+        stops: [count, latent], at least 2.
+        steps: latents from one stop to just before the next.
+        path: shape of the way between two stops.
+    """
+    if len(stops) < 2 or steps < 1:
+        raise RequestError("A loop needs at least 2 images and 1 step between them.")
+    closed: Sequence[Tensor] = [*stops, stops[0]]
+    return torch.cat([walk(first, second, steps + 1, path)[:-1] for first, second in pairwise(closed)])
+
+
+def interpolate(model: Model, first: Latents, second: Latents, steps: int, path: Path | None = None) -> Images:
+    """Images on the way between two latents.
+
+    Args:
+        model: decodes.
+        first: [latent].
+        second: [latent].
+        steps: images, the two ends included.
+        path: linear or spherical; what suits the model when None.
+
+    Returns:
+        [steps, channel, height, width].
+    """
+    return model.decode(walk(first, second, steps, path or default_path(model)))
+
+
+def seed_latents(model: Model, seeds: Sequence[int]) -> Latents:
+    """The latent of the first sample of each seed, [seeds, latent]: `sample -n 1 --seed S` shows the same image."""
+    return torch.cat([model.latents(1, seed) for seed in seeds])

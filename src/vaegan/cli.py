@@ -8,7 +8,7 @@ from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
 
-COMMANDS = ("preview", "train", "sample", "reconstruct", "info", "doctor")
+COMMANDS = ("preview", "train", "sample", "reconstruct", "export", "info", "doctor")
 
 USAGE = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
@@ -18,6 +18,7 @@ usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
   train --resume RUN      go on with a run, or train it longer     [--minutes 10]
   sample RUN              new images                               [-n 64 --out samples.png]
   reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
+  export RUN              networks that run without this package   [--to onnx|export]
   info RUN                what a run is and how it went
   doctor                  is this machine ready, and how fast is it
 

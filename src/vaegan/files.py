@@ -1,7 +1,8 @@
-"""Atomic writes: temporary file, fsync, rename. Nothing half-written is ever left under its final name."""
+"""Atomic writes: temporary file (or folder), fsync, rename. Nothing half-written is ever left under its final name."""
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -21,10 +22,7 @@ def atomic_path(path: Path) -> Generator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files private; an ordinary file follows the user's umask.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_umask())
         descriptor = os.open(temporary, os.O_RDWR)
         try:
             os.fsync(descriptor)
@@ -33,6 +31,25 @@ def atomic_path(path: Path) -> Generator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Generator[Path]:
+    """Yields a temporary folder beside `path`, which becomes `path` on success and is removed with all it holds on failure.
+
+    Raises:
+        OSError: if `path` exists and is not an empty folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        if path.is_dir():
+            path.rmdir()  # Windows renames onto nothing that exists
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -45,3 +62,10 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=True) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _umask() -> int:
+    """Temporary files are private; what replaces an ordinary file follows the user's umask."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

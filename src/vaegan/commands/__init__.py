@@ -43,6 +43,12 @@ def _reconstruct(rest: list[str]) -> Loaded:
     return Reconstruct, reconstruct, None
 
 
+def _export(rest: list[str]) -> Loaded:
+    from vaegan.commands.export import Export, export
+
+    return Export, export, None
+
+
 def _info(rest: list[str]) -> Loaded:
     from vaegan.commands.info import Info, info
 
@@ -60,6 +66,7 @@ LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "train": _train,
     "sample": _sample,
     "reconstruct": _reconstruct,
+    "export": _export,
     "info": _info,
     "doctor": _doctor,
 }

@@ -1,0 +1,152 @@
+"""What is exported of a model: plain graphs with named inputs and outputs, and how their equality with the model is checked."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import vaegan
+from vaegan.errors import ModelError
+from vaegan.model import Model
+from vaegan.networks.whitening import Whitening
+from vaegan.types import Images, Latents
+
+TOLERANCE = 1e-5
+"""Largest difference from torch: absolute on images in [-1, 1], relative to values of the encoder that are larger than 1."""
+
+BATCHES = (1, 2, 7, 64)
+"""Batch sizes at which an exported graph is compared with the model."""
+
+Arrays = list[NDArray[np.float32]]
+
+
+class DecoderGraph(nn.Module):
+    """Latents to images, as `Model.decode` gives them."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        """Args: decoder: on the CPU."""
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latents: Latents) -> Images:
+        """[batch, latent] to [batch, channel, size, size] in [-1, 1]."""
+        images: Tensor = self.decoder(latents)
+        return images.clamp(-1, 1)
+
+
+class EncoderGraph(nn.Module):
+    """Images to the posterior q(z|x), with its mean in the decoder's coordinates.
+
+    Whitening makes the posterior of a GAN's encoder correlated, so its covariance cannot be one number a dimension. `log_var`
+    stays diagonal because it stays in the encoder's own coordinates; `spread` is the matrix W that leads from there to the
+    decoder's: z = mu + (exp(log_var / 2) * eps) W with eps from N(0, I). Without whitening, W is the identity.
+    """
+
+    def __init__(self, encoder: nn.Module, whitening: Whitening) -> None:
+        """Args: encoder, whitening: on the CPU."""
+        super().__init__()
+        self.encoder, self.whitening = encoder, whitening
+
+    def forward(self, images: Images) -> tuple[Latents, Latents, Tensor]:
+        """[batch, channel, size, size] to mu and log_var, [batch, latent] each, and spread, [latent, latent]."""
+        posterior = self.encoder(images)
+        mean = (posterior.mean - self.whitening.mean) @ self.whitening.inverse_root
+        return mean, posterior.log_var, self.whitening.inverse_root.clone()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One network of a model, ready to be exported."""
+
+    name: str
+    """decoder, generator (a GAN's decoder) or encoder; files are named by it."""
+    module: nn.Module
+    input: str
+    outputs: tuple[str, ...]
+    facts: dict[str, str]
+    """Travels inside the file."""
+    examples: Tensor
+    """64 inputs: latents from the prior, or images that the model makes of them."""
+
+    def expected(self, inputs: Tensor) -> Arrays:
+        """What torch computes."""
+        with torch.inference_mode():
+            outputs = self.module(inputs)
+        return [part.numpy() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    def difference(self, computed: Callable[[list[NDArray[np.float32]]], list[Arrays]]) -> float:
+        """The largest difference of another implementation from torch, over all batch sizes.
+
+        Args:
+            computed: the outputs for each of several inputs.
+
+        Raises:
+            ModelError: if it exceeds the tolerance, or is not a number.
+        """
+        batches = [self.examples[:count] for count in BATCHES]
+        worst: list[float] = []
+        for inputs, outputs in zip(batches, computed([batch.numpy() for batch in batches]), strict=True):
+            pairs = zip(outputs, self.expected(inputs), strict=True)
+            worst += [float((np.abs(found - wanted) / np.maximum(1, np.abs(wanted))).max()) for found, wanted in pairs]
+        # Not `>`, which would let nan pass.
+        if not all(value <= TOLERANCE for value in worst):
+            raise ModelError(
+                f"The exported {self.name} differs from the model by {max(worst):.1e}, and {TOLERANCE:g} is the most that is "
+                "accepted. Nothing was written."
+            )
+        return max(worst)
+
+
+def graphs(model: Model) -> list[Graph]:
+    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, then the encoder if it has one."""
+    config = model.config
+    networks = copy.deepcopy(model.networks).to("cpu", memory_format=torch.contiguous_format)
+    facts = {
+        "software": f"vaegan {vaegan.__version__}",
+        "stage": config.stage,
+        "size": str(config.size),
+        "channels": str(config.channels),
+        "latent": str(model.latent_dim),
+        "range": "[-1, 1]",
+        "layout": "float32 [batch, channel, height, width]",
+        "prior": "N(0, I)",
+    }
+    if config.variance is not None:
+        facts["variance"] = repr(config.variance)
+    latents = model.latents(max(BATCHES))
+    name = "decoder" if config.stage == "vae" else "generator"
+    made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
+    if networks.encoder is not None and networks.whitening is not None:
+        whitened = not torch.equal(networks.whitening.inverse_root, torch.eye(model.latent_dim))
+        words = {
+            "whitening": "included" if whitened else "none",
+            "mu": f"mean of q(z|x) in the coordinates of the {name}: the latent to decode",
+            "log_var": "log-variance of q(z|x) in the encoder's own coordinates"
+            + (", before whitening" if whitened else ", which are those of mu"),
+            "sampling": "z = mu + (exp(log_var / 2) * eps) @ spread, eps ~ N(0, I)",
+        }
+        module = EncoderGraph(networks.encoder, networks.whitening).eval()
+        images = model.decode(latents).cpu()
+        made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
+    return made
+
+
+def shape_of(graph: Graph) -> str:
+    """The input's shape in words, such as latents [batch, 64]."""
+    return f"{graph.input} {json.dumps(['batch', *graph.examples.shape[1:]])}".replace('"', "")
+
+
+def traced(graph: Graph) -> torch.export.ExportedProgram:
+    """The graph as torch.export sees it for any batch, without the source lines and paths that torch notes in it."""
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(graph.module, (graph.examples[:2],), dynamic_shapes=({0: batch},))
+    for node in program.graph.nodes:
+        for note in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
+            node.meta.pop(note, None)
+    program.example_inputs = None  # nothing needs them, and they would be stored
+    return program

@@ -1,0 +1,22 @@
+"""Optional packages: asked for in one line, by the name of the extra that brings them."""
+
+from importlib.util import find_spec
+
+from vaegan.errors import RequestError
+
+
+def need(extra: str, *packages: str, purpose: str) -> None:
+    """Makes sure that the packages of an extra are there, before any work is done.
+
+    Args:
+        extra: the name in `pip install 'vaegan[extra]'`.
+        packages: as they are imported and installed.
+        purpose: begins the message, such as "Exporting to ONNX".
+
+    Raises:
+        RequestError: naming what is missing and how to install it.
+    """
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        names = " ".join(missing)
+        raise RequestError(f"{purpose} needs the extra [{extra}], of which is missing: {names}. Install: pip install {names}")

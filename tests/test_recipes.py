@@ -300,9 +300,9 @@ class TestGANSteps:
         before = {name: copies(network) for name, network in gan.networks().items()}
         one, other = gan.validate(images), gan.validate(images)
         assert one == other
-        assert set(one) == {"heldout_pair_accuracy", "latent_recovery", "heldout_low_pass_error"}
+        assert set(one) == {"heldout_pair_accuracy", "heldout_recall", "latent_recovery", "heldout_low_pass_error"}
         assert all(same(before[name], network) for name, network in gan.networks().items())
-        assert set(build_gan(grown=False).validate(images)) == {"heldout_pair_accuracy"}
+        assert set(build_gan(grown=False).validate(images)) == {"heldout_pair_accuracy", "heldout_recall"}
 
 
 class TestGANGradients:

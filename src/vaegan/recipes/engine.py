@@ -58,3 +58,8 @@ def unwrapped(network: Network) -> Network:
     """The network itself, without the gradient exchange that `prepare` may have put around it."""
     inner = getattr(network, "module", network)
     return inner if isinstance(inner, nn.Module) else network  # pyright: ignore[reportReturnType]
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """The norm of all gradients of `network` together; with several processes that of the global mean."""
+    return nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])

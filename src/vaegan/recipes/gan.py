@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config import GANConfig
+from vaegan.metrics import watch
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View
 from vaegan.objectives import penalties, relativistic
-from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
+from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Latents, Scalars
 
@@ -35,6 +37,7 @@ class GAN:
         engine: Engine,
         *,
         flips: bool,
+        known: Images | None = None,
         low_precision: bool = False,
     ) -> None:
         """Sets up both players.
@@ -48,9 +51,11 @@ class GAN:
             heldout: validation images, at most a few hundred, that decide when the critic is warm.
             engine: devices and processes.
             flips: whether mirrored images are as good as the originals.
+            known: some training images, to see what the critic and the generator know by heart.
             low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
         """
         self.config, self.engine, self.anchor, self.heldout, self.flips = config, engine, anchor, heldout, flips
+        self.known, self.levers = known, Levers()
         self.penalty_step = config.penalty_step * (5 if low_precision else 1)
         self.generator, self.critic = engine.prepare(generator), engine.prepare(critic)
         self.generator_optimizer = self._adam(self.generator)
@@ -91,7 +96,7 @@ class GAN:
 
         scalars, real_logits, view = self._train_critic(images, fakes.detach(), clock)
         if not held:
-            scalars |= self._train_generator(outputs, count, observed, real_logits, view, clock)
+            scalars |= self._train_generator(images, outputs, observed, real_logits, view, clock)
         if observed is not None and refitted:
             scalars |= self._refit_encoder(images[:half], observed, fakes.detach(), latents, clock)
         return scalars
@@ -101,7 +106,8 @@ class GAN:
         quarter = max(1, count // 4)
         view = self._view(images, clock)
         real_view, fake_view = view(images), view(fakes)
-        gamma = geometric(config.penalty, config.final_penalty, clock.progress)
+        scheduled = geometric(config.penalty, config.final_penalty, clock.progress)
+        gamma = self.levers.penalty * max(scheduled, self.levers.least_penalty)
 
         if config.penalty_kind == "finite-difference":
             noise = self.draws.normal("penalty", clock.seen, 2 * quarter, *images.shape[1:])
@@ -128,27 +134,35 @@ class GAN:
             "critic_loss": loss.detach(),
             "pair_accuracy": relativistic.pair_accuracy(real.detach(), fake.detach()),
             "slope": squared_slope.detach().mean(),
+            "critic_gradient": gradient_norm(self.critic),
         }
         return scalars, real.detach(), view
 
     def _train_generator(
-        self, outputs: Images, count: int, observed: Observation | None, real_logits: Tensor, view: View, clock: Clock
+        self, images: Images, outputs: Images, observed: Observation | None, real_logits: Tensor, view: View, clock: Clock
     ) -> Scalars:
+        count = len(images)
         critic = unwrapped(self.critic).requires_grad_(False)
         fake_logits = critic(view(outputs[:count]))
         critic.requires_grad_(True)
         adversarial = relativistic.generator_loss(real_logits, fake_logits).mean()
-        scalars = {"generator_loss": adversarial.detach()}
+        variety = watch.variety(outputs[:count].detach()) / watch.variety(images).clamp_min(1e-6)
+        scalars = {"generator_loss": adversarial.detach(), "variety": variety}
         loss = adversarial
         if self.anchor is not None and observed is not None and len(outputs) > count:
             anchor = self.anchor.distance(outputs[count:], observed.first(len(outputs) - count)).mean()
-            loss = loss + geometric(self.config.anchor, self.config.final_anchor, clock.progress) * anchor
+            weight = geometric(self.config.anchor, self.config.final_anchor, clock.progress) * self.levers.anchor
+            loss = loss + weight * anchor
             scalars["anchor"] = anchor.detach()
+        outputs.retain_grad()
         self.generator_optimizer.zero_grad()
         self.engine.backward(loss)
         self.generator_optimizer.step()
         self.average_generator.update(unwrapped(self.generator), clock)
-        return scalars
+        assert outputs.grad is not None
+        # |dL/d image| of one image's own adversarial loss: the anchor looks at other images.
+        scalars["image_gradient"] = count * outputs.grad[:count].flatten(1).norm(dim=1).mean()
+        return scalars | {"generator_gradient": gradient_norm(self.generator)}
 
     def _refit_encoder(self, images: Images, observed: Observation, fakes: Images, latents: Latents, clock: Clock) -> Scalars:
         assert self.encoder is not None
@@ -177,6 +191,11 @@ class GAN:
         fakes = in_blocks(generator, latents)
         real_logits, fake_logits = in_blocks(critic, images), in_blocks(critic, fakes)
         scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(real_logits, fake_logits)}
+        scalars["heldout_recall"] = watch.recall(images, fakes)
+        if self.known is not None:
+            scalars["overfitting"] = watch.overfitting(in_blocks(critic, self.known), real_logits, fake_logits)
+            scalars["copying"] = watch.copying(fakes, self.known, images)
+            scalars["nearness"] = watch.nearness(fakes, self.known, images)
         if self.anchor is not None and self.average_encoder is not None:
             encoder = self.average_encoder.network
             recovered, encoded = (
@@ -217,16 +236,17 @@ class GAN:
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the networks."""
-        return {"released_at": self.released_at}
+        return {"released_at": self.released_at, "levers": self.levers.tensor()}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
         self.released_at = tensors["released_at"].cpu()
+        self.levers = Levers.of(tensors.get("levers"))
 
     def _view(self, images: Images, clock: Clock) -> View:
         config, count, draws = self.config, len(images), self.draws
         blur = self._blur(clock)
-        probability = config.augmentation * clock.progress
+        probability = min(1.0, config.augmentation * clock.progress + self.levers.augmentation)
         if probability == 0:
             return View(blur, None)
         generator = draws.generator("augmentation", clock.seen)
@@ -234,11 +254,12 @@ class GAN:
         return View(blur, whole.part(slice(draws.rank, None, draws.world_size)))
 
     def _set_learning_rates(self, clock: Clock) -> None:
-        config = self.config
+        config, levers = self.config, self.levers
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
-        set_learning_rate(self.critic_optimizer, rate * config.critic_rate)
+        set_learning_rate(self.critic_optimizer, rate * config.critic_rate * levers.critic_rate * (1 - levers.critic_held))
         since_release = clock.share_since(int(self.released_at))
-        generator_rate = rate * config.generator_rate * ramp(since_release, config.generator_ramp)
+        generator_rate = rate * config.generator_rate * levers.generator_rate
+        generator_rate *= ramp(since_release, config.generator_ramp)
         set_learning_rate(self.generator_optimizer, generator_rate)
         if self.encoder_optimizer is not None:
             set_learning_rate(self.encoder_optimizer, rate)
@@ -269,4 +290,5 @@ class GAN:
 
     def _blur(self, clock: Clock) -> float:
         until = self.config.blur_until
-        return self.config.blur * (1 - ramp(clock.progress, until)) if until > 0 else 0.0
+        scheduled = self.config.blur * (1 - ramp(clock.progress, until)) if until > 0 else 0.0
+        return max(scheduled, self.levers.blur)

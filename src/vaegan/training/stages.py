@@ -47,6 +47,12 @@ class StageInputs:
         side = VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN
         return self.dataset.load(self._chosen(side, count)).to(self.engine.device)
 
+    def known(self) -> Images | None:
+        """Fixed training images on the device beside the held-out ones; None when nothing is held out."""
+        if not len(self.dataset.indices(VALIDATION)):
+            return None
+        return self.training_images(HELDOUT).to(self.engine.device)
+
     def training_images(self, count: int) -> Images:
         """Fixed training images on the CPU."""
         return self.dataset.load(self._chosen(TRAIN, count))
@@ -113,6 +119,7 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         inputs.heldout(),
         engine,
         flips=dataset.flips,
+        known=inputs.known(),
         low_precision=engine.precision == "bfloat16",
     )
 

@@ -1,0 +1,63 @@
+"""Cheap numbers for watching a training: variety, recall, memory of the critic, copying. Pure functions on small batches."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaegan.types import Images, PerImage
+
+LOOK = 16  # side at which images are compared [pixels]: what they show, not their texture
+
+
+def variety(images: Images) -> Tensor:
+    """How much images differ from each other: the variance over the batch, at 16 pixels, summed over an image.
+
+    Half the mean squared distance of a pair. A generator that makes one image has 0; to be compared with that of real images.
+    """
+    return _look(images).var(0).sum()
+
+
+def recall(real: Images, generated: Images, neighbours: int = 5) -> Tensor:
+    """Share of real images that lie among the generated ones (Kynkäänniemi et al. 2019, Eq. 2), in pixels at 16x16.
+
+    A real image does if it is nearer to some generated image than that image's `neighbours`-th nearest generated one.
+    Low when modes are missing. In pixels a blurred image is near many, so only a fall of this number says something.
+    """
+    a, b = _look(real), _look(generated)
+    radius = torch.cdist(b, b).kthvalue(min(neighbours + 1, len(b)), 1).values
+    return (torch.cdist(a, b) < radius).any(1).float().mean()
+
+
+def overfitting(train_logits: PerImage, heldout_logits: PerImage, generated_logits: PerImage) -> Tensor:
+    """(D_train - D_heldout) / (D_train - D_generated): 0 as long as the critic treats held-out images like those it knows.
+
+    1 when it takes them for generated ones (Karras et al. 2020, StyleGAN2-ADA, Eq. 1). 0 where the critic tells nothing apart.
+    """
+    train, heldout, generated = (logits.float().mean() for logits in (train_logits, heldout_logits, generated_logits))
+    gap = train - generated
+    return torch.where(gap > 0.1, (train - heldout) / gap.clamp_min(0.1), torch.zeros_like(gap))
+
+
+def copying(generated: Images, train: Images, heldout: Images) -> Tensor:
+    """P[a generated image is nearer to the training images than to as many held-out ones]: 0.5 ideal, 1 memorised.
+
+    After Meehan et al. 2020. Where there are more training than held-out images, the mean over disjoint parts of the former.
+    """
+    fake, known, unknown = _look(generated), _look(train), _look(heldout)
+    count = min(len(known), len(unknown))
+    to_unknown = torch.cdist(fake, unknown[:count]).amin(1)
+    parts = known[: len(known) // count * count].split(count)
+    return torch.stack([(torch.cdist(fake, part).amin(1) < to_unknown).float().mean() for part in parts]).mean()
+
+
+def nearness(generated: Images, train: Images, heldout: Images) -> Tensor:
+    """Median distance of a generated image to the nearest training image, over that of a held-out image: about 1 ideal.
+
+    Copies are much nearer. Images unlike all real ones are farther, and then `copying` says nothing: one outlier decides it.
+    """
+    fake, known, unknown = _look(generated), _look(train), _look(heldout)
+    return torch.cdist(fake, known).amin(1).median() / torch.cdist(unknown, known).amin(1).median().clamp_min(1e-6)
+
+
+def _look(images: Images) -> Tensor:
+    return F.adaptive_avg_pool2d(images.float(), min(LOOK, images.shape[-1])).flatten(1)

@@ -8,7 +8,7 @@ from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
 
-COMMANDS = ("preview", "train", "sample", "reconstruct", "export", "info", "doctor")
+COMMANDS = ("preview", "train", "sample", "reconstruct", "export", "info", "study", "doctor")
 
 USAGE = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
@@ -20,6 +20,7 @@ usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
   reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
   export RUN              networks that run without this package   [--to onnx|export]
   info RUN                what a run is and how it went
+  study NAME DATA         an experiment of the sources, side by side and in words   [--list]
   doctor                  is this machine ready, and how fast is it
 
 DATA is a folder, a zip or tar, MNIST's IDX files, an .npy/.npz, or the word faces (8,300 drawn ones, nothing needed).

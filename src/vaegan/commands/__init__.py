@@ -61,6 +61,12 @@ def _doctor(rest: list[str]) -> Loaded:
     return Doctor, doctor, None
 
 
+def _study(rest: list[str]) -> Loaded:
+    from vaegan.commands.study import StudyOptions, defaults, study
+
+    return StudyOptions, study, defaults(rest)
+
+
 LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "preview": _preview,
     "train": _train,
@@ -69,4 +75,5 @@ LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "export": _export,
     "info": _info,
     "doctor": _doctor,
+    "study": _study,
 }

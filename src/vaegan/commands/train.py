@@ -1,17 +1,13 @@
 """vaegan train: the options of a run, and carrying it out or going on with it."""
 
-import signal
-import sys
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from vaegan.commands.shared import preset_settings
+from vaegan.commands.stopping import interruptible, stoppable
 from vaegan.config import (
     AEConfig,
     Budget,
@@ -24,14 +20,8 @@ from vaegan.config import (
     Stage,
     TrainConfig,
     VAEConfig,
-    load_config_file,
-    load_preset,
 )
 from vaegan.errors import RequestError
-from vaegan.processes import is_first_process
-
-if TYPE_CHECKING:
-    from vaegan.types import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -85,20 +75,8 @@ class Train:
 
 def defaults(rest: list[str]) -> Train:
     """A first look at the options: the preset and the file decide the defaults that --help shows."""
-    preset = _value_of("--preset", rest) or "tiny"
-    config, file = load_preset(preset), _value_of("--config", rest)
-    if file is not None:
-        config = load_config_file(Path(file), config)
-    return Train.defaults(config, preset, Path(file) if file else None)
-
-
-def _value_of(option: str, rest: list[str]) -> str | None:
-    for index, word in enumerate(rest):
-        if word == option and index + 1 < len(rest):
-            return rest[index + 1]
-        if word.startswith(option + "="):
-            return word.partition("=")[2]
-    return None
+    preset, file, config = preset_settings(rest)
+    return Train.defaults(config, preset, file)
 
 
 def train(request: Train) -> None:
@@ -109,13 +87,13 @@ def train(request: Train) -> None:
     console = Console(quiet=request.json)
     if request.resume is not None:
         _check_resume(request)
-        with _stoppable() as stop:
+        with stoppable() as stop:
             folder = api.resume(
                 request.resume,
                 minutes=request.minutes,
                 images=request.images,
                 progress=console.progress,
-                preparing=_interruptible(console.preparing, stop),
+                preparing=interruptible(console.preparing, stop),
                 say=console.say,
                 cancel=stop,
             )
@@ -127,7 +105,7 @@ def train(request: Train) -> None:
         api.check_request(request.settings(), request.minutes, request.images)
         console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
         return
-    with _stoppable() as stop:
+    with stoppable() as stop:
         folder = api.train(
             request.source,
             request.settings(),
@@ -136,7 +114,7 @@ def train(request: Train) -> None:
             out=request.out,
             init=request.init,
             progress=console.progress,
-            preparing=_interruptible(console.preparing, stop),
+            preparing=interruptible(console.preparing, stop),
             say=console.say,
             cancel=stop,
         )
@@ -151,34 +129,3 @@ def _check_resume(request: Train) -> None:
     differing = [entry.name for entry in fields(Train) if getattr(plain, entry.name) != getattr(Train(), entry.name)]
     if differing:
         raise RequestError(f"A resumed run keeps its settings; leave out what sets {', '.join(differing)}, or start a new run.")
-
-
-def _interruptible(preparing: "ProgressCallback", stop: Callable[[], bool]) -> "ProgressCallback":
-    """Decoding has nothing to save: a request to stop ends it at once."""
-
-    def tell(what: str, done: int, total: int) -> None:
-        if stop():
-            raise KeyboardInterrupt
-        preparing(what, done, total)
-
-    return tell
-
-
-@contextmanager
-def _stoppable() -> Generator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask the training to save and stop; a second Ctrl-C stops at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        if is_first_process():
-            print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

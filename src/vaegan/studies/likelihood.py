@@ -1,0 +1,175 @@
+"""Study likelihood: the intractable integral seen to converge: ELBO and IWAE-k against a known truth, and on a VAE."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from vaegan.model import Model
+from vaegan.randomness import keyed_seed
+from vaegan.studies.figures import Axis, save_lines
+from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
+from vaegan.studies.measures import heldout_images
+from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work
+
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+TOY, TOY_IMAGES = LinearGaussian.make(values=20, latents=16, deviation=0.2, seed=0), 200
+TRAINED_IMAGES = 16  # held-out images whose p(x) is estimated: 5,000 decoded latents each
+VAE = "the VAE on these images"
+WIDE, EXACT, DIAGONAL, PRIOR = (
+    "posterior, twice too wide",
+    "exact posterior",
+    "best diagonal posterior",
+    "the prior (plain Monte Carlo)",
+)
+
+
+def arms(setting: Setting) -> Sequence[Arm]:
+    """Four ways to draw latents for the toy, and a VAE."""
+    proposals = {EXACT: TOY.posterior, DIAGONAL: TOY.diagonal_posterior, WIDE: TOY.wide_posterior, PRIOR: TOY.prior}
+    toys = [ComputedArm(label, _toy(proposal)) for label, proposal in proposals.items()]
+    return [*toys, TrainedArm(VAE, replace(setting.base, recipe="vae"))]
+
+
+def _toy(proposal: Posterior) -> Callable[[Work], Numbers]:
+    def compute(work: Work) -> Numbers:
+        generator = torch.Generator().manual_seed(keyed_seed(work.seed, "likelihood toy"))
+        x = TOY.draw(TOY_IMAGES, generator)
+        truth = TOY.log_evidence(x)
+        bounds: dict[int, list[float]] = {count: [] for count in COUNTS}
+        for at in range(0, len(x), 20):  # 20 images x 5,000 latents at a time
+            log_weights = TOY.log_weights(x[at : at + 20], proposal, max(COUNTS), generator)
+            for count in COUNTS:
+                bounds[count] += iwae(log_weights, count).tolist()
+            work.tick(at / len(x))
+        curve = {str(count): sum(values) / len(values) for count, values in bounds.items()}
+        true, elbo = float(truth.mean()), proposal.elbo(TOY, x)
+        return {"iwae": curve, "truth": true, "elbo": curve["1"], "exact_elbo": elbo, "iwae_5000": curve["5000"],
+                "gap_1": true - curve["1"], "gap_5000": true - curve["5000"]}  # fmt: skip
+
+    return compute
+
+
+def iwae(log_weights: Tensor, count: int) -> Tensor:
+    """IWAE-k of each image (Burda et al. 2016, Eq. 8): the log of the mean of k importance weights, averaged over groups of k.
+
+    Args:
+        log_weights: log p(x|z) + log p(z) - log q(z|x) of independent z ~ q, [images, draws] [nats].
+        count: k; draws that fill no whole group are left out.
+
+    Returns:
+        [images] [nats]: a lower bound on log p(x) in expectation, tighter for larger k.
+    """
+    groups = log_weights.shape[1] // count
+    grouped = log_weights[:, : groups * count].unflatten(1, (groups, count))
+    return (torch.logsumexp(grouped, 2) - math.log(count)).mean(1)
+
+
+@torch.no_grad()
+def model_log_weights(model: Model, image: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """Log-weights log p(x|z) + log p(z) - log q(z|x) of one image [channel, height, width] for `draws` latents z ~ q(z|x) [nats].
+
+    The model is a VAE: its p(x|z) is the Gaussian around the decoded image with the calibrated variance.
+    """
+    posterior, variance, values = model.posterior(image[None]), model.config.variance, image.numel()
+    assert variance is not None
+    deviation = torch.exp(posterior.log_var / 2)
+    noise = torch.randn(draws, model.latent_dim, generator=generator).to(deviation)
+    latents = posterior.mean + deviation * noise
+    assert model.networks.whitening is not None
+    error = torch.cat([(model.decode(model.networks.whitening(block)) - image).square().flatten(1).sum(1)
+                       for block in latents.split(500)])  # fmt: skip
+    log_likelihood = -error / (2 * variance) - 0.5 * values * math.log(2 * math.pi * variance)
+    # The factors (2 pi)^(-d/2) of p(z) and q(z|x) cancel.
+    log_ratio = 0.5 * (noise.square() - latents.square() + posterior.log_var).sum(1)
+    return (log_likelihood + log_ratio).double()
+
+
+def measure(look: Look) -> Numbers:
+    """IWAE-k of held-out images, dequantised uniformly."""
+    generator = torch.Generator().manual_seed(keyed_seed(look.seed, "likelihood"))
+    images = heldout_images(look.setting.dataset, TRAINED_IMAGES)
+    # A density of 256 grey levels can be made as large as one likes; noise of one level's width forbids that.
+    images = images + (2 * torch.rand(images.shape, generator=generator) - 1) / 255
+    curves: list[list[float]] = []
+    for image in images:
+        log_weights = model_log_weights(look.model, image, max(COUNTS), generator)[None]
+        curves.append([float(iwae(log_weights, count)) for count in COUNTS])
+        look.tick(1.0)
+    means = torch.tensor(curves).mean(0).tolist()
+    curve = {str(count): value for count, value in zip(COUNTS, means, strict=True)}
+    values = images[0].numel()
+    return {"iwae": curve, "elbo": curve["1"], "iwae_5000": curve["5000"], "values": values,
+            "bits_per_dim": bits_per_value(curve["5000"], values)}  # fmt: skip
+
+
+def bits_per_value(log_evidence: float, values: int) -> float:
+    """Bits a value of images with 256 levels on [-1, 1] from log p(x) [nats] of images dequantised by +-1/255.
+
+    A density on [-1, 1] is 127.5 times that on [0, 255]. (A uniform density on [-1, 1] is 8 bits up to that convention.)
+
+    >>> round(bits_per_value(-100 * math.log(2), 100), 2)
+    7.99
+    """
+    return -log_evidence / (values * math.log(2)) + math.log2(127.5)
+
+
+def tell(results: Results) -> Story:
+    """The gap as k grows."""
+    toys = [label for label in results.labels if label != VAE]
+    truth = results.mean(toys[0], "truth")
+    gaps = {label: [(float(k), truth - _mean_curve(results, label)[k]) for k in COUNTS] for label in toys}
+    trained = _mean_curve(results, VAE)
+    gained = {k: trained[k] - trained[1] for k in COUNTS}
+    half = next(k for k in COUNTS if gained[k] >= 0.5 * gained[COUNTS[-1]])
+    mean = results.mean
+    sentences = [
+        f"A toy with {TOY.latents} latents and {TOY.values} values, where log p(x) is known: {truth:.2f} nats on average. "
+        f"With the exact posterior "
+        f"one draw gives it ({mean(EXACT, 'elbo'):.2f}): the gap of the ELBO is KL(q || posterior) and nothing else. With "
+        f"the best diagonal "
+        f"posterior, which is what a VAE's encoder can say, one draw is {mean(DIAGONAL, 'gap_1'):.2f} nats short (closed form: "
+        f"{truth - mean(DIAGONAL, 'exact_elbo'):.2f}), 5,000 draws {mean(DIAGONAL, 'gap_5000'):.3f}.",
+        f"Drawing latents from the prior, the sum over z that the derivation starts with, is {mean(PRIOR, 'gap_1'):,.0f} "
+        f"nats short with one draw and "
+        f"still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder is there to say where "
+        f"to look, and the weights "
+        "p(z)/q(z|x), which the sum in the source leaves out, correct for having looked there.",
+        f"On the trained VAE: ELBO {trained[1]:.1f} nats, IWAE-5000 {trained[5000]:.1f}, {gained[5000]:.1f} nats more, half "
+        f"of them by k = {half}. "
+        f"In bits a value: {mean(VAE, 'bits_per_dim'):.3f} (dequantised; {TRAINED_IMAGES} held-out images). Every value is a "
+        f"lower bound; how far "
+        "the last one is from the truth nobody knows here, which is why the toy is beside it.",
+    ]
+    save_lines(results.folder / "toy.svg", gaps, "Toy: nats that the bound lacks", Axis("k, draws of the latent", log=True),
+               Axis("log p(x) - bound [nats]", log=True, low=1e-3), marks=True)  # fmt: skip
+    save_lines(results.folder / "trained.svg", {"IWAE-k": [(float(k), trained[k]) for k in COUNTS]}, "The VAE on held-out images",
+               Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]"), marks=True)  # fmt: skip
+    pictures = [
+        Picture(
+            "toy.svg", "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
+        ),
+        Picture("trained.svg", "The bound rises with k; the truth is above it."),
+    ]
+    columns = {"elbo": "ELBO [nats]", "iwae_5000": "IWAE-5000 [nats]", "truth": "log p(x) [nats]", "gap_1": "ELBO lacks",
+               "gap_5000": "IWAE-5000 lacks", "bits_per_dim": "bits a value"}  # fmt: skip
+    answer = {"truth": truth, "elbo": trained[1], "iwae_5000": trained[5000], "bits_per_dim": mean(VAE, "bits_per_dim")}
+    return Story(sentences, columns, pictures, answer)
+
+
+def _mean_curve(results: Results, label: str) -> dict[int, float]:
+    curves = [result.last["iwae"] for result in results.of(label)]
+    return {k: sum(curve[str(k)] for curve in curves) / len(curves) for k in COUNTS}
+
+
+LIKELIHOOD = Study(
+    name="likelihood",
+    question="What is p(x)? ELBO and IWAE-k for k = 1 to 5000 against a known truth, and on a VAE trained on these images.",
+    source="the VAE notes and the VAE derivation: the intractable integral",
+    arms=arms,
+    measure=measure,
+    tell=tell,
+    minutes=6.0,
+)

@@ -1,0 +1,84 @@
+"""What several studies measure on a model: reconstruction, rate, active units, and how near its samples come to real images."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.model import Model
+from vaegan.objectives.gaussian import evidence_lower_bound, kl_to_standard_normal, squared_error
+from vaegan.studies.study import Numbers
+from vaegan.types import Images
+
+
+def heldout_images(dataset: ImageDataset, count: int) -> Images:
+    """Validation images (training images when there are none), the first in the order of their contents."""
+    side = VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN
+    return side_images(dataset, side, count)
+
+
+def side_images(dataset: ImageDataset, side: int, count: int) -> Images:
+    """The first images of a side in the order of their contents, a fair draw from all folders."""
+    indices = dataset.indices(side)
+    return dataset.load(indices[dataset.contents[indices].argsort(kind="stable")][:count])
+
+
+@torch.no_grad()
+def autoencoding(model: Model, images: Images) -> Numbers:
+    """Rate, distortion and active units of a model with an encoder.
+
+    Returns:
+        error: squared error a value at the posterior mean; squared_error: its sum over an image; kl [nats];
+        active_units; elbo [nats] when the model has a variance; effective_beta: that variance.
+    """
+    posterior = model.posterior(images)
+    values = images[0].numel()
+    kl = kl_to_standard_normal(*posterior)
+    at_mean = squared_error(images, model.reconstruct(images).cpu()).mean()
+    found: Numbers = {
+        "error": float(at_mean) / values,
+        "squared_error": float(at_mean),
+        "kl": float(kl.sum(1).mean()),
+        "active_units": int((posterior.mean.var(0) > 0.01).sum()),  # Burda et al. 2016, Section 4.2
+    }
+    if model.config.variance is not None:
+        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
+        assert model.networks.whitening is not None
+        latents = model.networks.whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
+        sampled = squared_error(images, model.decode(latents).cpu())
+        variance = torch.tensor(model.config.variance)
+        found["elbo"] = float(evidence_lower_bound(sampled, kl.sum(1).cpu(), values, variance).mean())
+        found["variance"] = model.config.variance
+    return found
+
+
+@torch.no_grad()
+def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int = 0) -> Numbers:
+    """How near samples come to held-out images.
+
+    Returns:
+        distance: sliced Wasserstein distance in pixels, x1000; real_distance: that of as many training images, which is the
+        floor; sharpness: energy of the highest octave over that of real images, 1 is ideal.
+    """
+    real = heldout_images(dataset, count)
+    other = side_images(dataset, TRAIN, len(real))
+    samples = model.sample(len(real), seed=seed)
+    return {
+        "distance": 1000 * sliced_wasserstein(samples, real),
+        "real_distance": 1000 * sliced_wasserstein(other[: len(real)], real[: len(other)]),
+        "sharpness": float(highest_octave(samples) / highest_octave(real).clamp_min(1e-12)),
+    }
+
+
+def highest_octave(images: Images) -> Tensor:
+    """Mean square of what is lost when blocks of 2x2 pixels are averaged."""
+    even = images[..., : images.shape[-2] // 2 * 2, : images.shape[-1] // 2 * 2]
+    coarse = torch.nn.functional.avg_pool2d(even, 2).repeat_interleave(2, -1).repeat_interleave(2, -2)
+    return (even - coarse).square().mean()
+
+
+def psnr(error_per_value: float) -> float:
+    """Peak signal-to-noise ratio [dB] of an error on [-1, 1], whose peak-to-peak is 2."""
+    return 10 * math.log10(4 / max(error_per_value, 1e-12))

@@ -1,0 +1,228 @@
+"""The frame of the studies: arms side by side on one budget, resumed, interrupted, refused; the figures and pages they leave."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vaegan.config import NetworkConfig, TrainConfig
+from vaegan.data import open_dataset
+from vaegan.errors import InterruptedTraining, ModelError, RequestError
+from vaegan.studies.figures import Axis, save_bars, save_lines, save_points
+from vaegan.studies.running import run_study
+from vaegan.studies.study import ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, arm_folder
+
+DATA = "faces:96"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def config() -> TrainConfig:
+    base = TrainConfig()
+    return replace(
+        base,
+        data=replace(base.data, size=16),
+        network=NetworkConfig(width=4, width_limit=8, latent_dim=3),
+        vae=replace(base.vae, batch_size=8),
+        gan=replace(base.gan, batch_size=8, critic_warmup=2),
+        device=replace(base.device, precision="float32"),
+    )
+
+
+class Stub:
+    """A study of two VAEs, a GAN grown out of the first, and a toy; counts what it is asked to measure."""
+
+    def __init__(self) -> None:
+        self.measured: list[tuple[str, int]] = []
+        self.study = Study("stub", "Does it run?", "nobody", self.arms, self.measure, self.tell)
+
+    def arms(self, setting: Setting) -> list[TrainedArm | ComputedArm]:
+        vae = replace(setting.base, recipe="vae")
+        slow = replace(vae, vae=replace(vae.vae, learning_rate=1e-5, final_learning_rate=1e-5))
+        gan = replace(setting.base, recipe="gan")
+        return [
+            ComputedArm("toy", self.compute, images=0.5),
+            TrainedArm("fast", vae),
+            TrainedArm("slow", slow),
+            TrainedArm("grown", gan, start="fast"),
+        ]
+
+    def compute(self, work: Work) -> Numbers:
+        self.measured.append(("toy", work.seed))
+        work.tick(0.5)
+        return {"answer": 40 + 2 * work.seed, "budget": work.images}
+
+    def measure(self, look: Look) -> Numbers:
+        self.measured.append((look.arm.label, look.seed))
+        return {"weights": float(sum(p.double().abs().sum() for p in look.model.networks.decoder.parameters()))}
+
+    def tell(self, results: Results) -> Story:
+        save_bars(results.folder / "bars.svg", {label: results.mean(label, "weights") for label in results.labels}, "w", "w")
+        sentence = f"The <toy> says {results.mean('toy', 'answer'):g}."
+        return Story([sentence], {"weights": "|w|", "answer": "answer"}, [Picture("bars.svg", "bars")], {"toy": 42})
+
+
+def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) -> None:
+    stub, told = Stub(), []
+    folder = run_study(
+        stub.study, DATA, config, tmp_path / "s", images=7 * 64, seeds=2, progress=lambda *facts: told.append(facts)
+    )
+    facts = json.loads((tmp_path / "s/study.json").read_text())
+    assert facts["status"] == "finished"
+    assert facts["images"] == 64  # 448 images, two seeds, shares 0.5 + 1 + 1 + 1
+    labels = ["toy", "fast", "slow", "grown"]
+    assert [(one["label"], one["seed"]) for one in facts["results"]] == [(label, seed) for seed in (0, 1) for label in labels]
+    by_name = {(one["label"], one["seed"]): one for one in facts["results"]}
+    assert by_name["toy", 0]["measurements"] == [{"answer": 40, "budget": 32}]
+    assert by_name["grown", 1]["measurements"][0]["seen"] == 64
+    # The same budget, seed and images, another rate: other weights. The grown one began with the fast one's decoder.
+    weights = {key: one["measurements"][0].get("weights") for key, one in by_name.items()}
+    assert len(set(weights.values())) == len(weights) - 1
+    assert json.loads((arm_folder(tmp_path / "s", "grown", 0) / "run.json").read_text())["facts"]["gan"]["handover"]
+    assert folder.story.answer == {"toy": 42}
+    page = folder.report.read_text()
+    assert "The &lt;toy&gt; says 41." in page
+    assert "data:image/svg+xml;base64," in page
+    assert "41 ± 1.41" in page
+    # Progress grows to the whole and never beyond.
+    done = [facts[1] for facts in told]
+    assert done == sorted(done)
+    assert max(done) <= told[-1][2] == 2 * (32 + 64 + 64 + 160)
+    assert not list((tmp_path / "s").rglob("checkpoint.pt"))
+
+
+def test_a_finished_study_is_told_again_but_not_trained(config: TrainConfig, tmp_path: Path) -> None:
+    stub = Stub()
+    run_study(stub.study, DATA, config, tmp_path / "s", images=224)
+    count = len(stub.measured)
+    (tmp_path / "s/report.html").unlink()
+    run_study(stub.study, DATA, config, tmp_path / "s")
+    assert len(stub.measured) == count
+    assert (tmp_path / "s/report.html").is_file()
+
+
+@pytest.mark.parametrize("calls", [2, 25])
+def test_an_interrupted_study_gives_what_an_uninterrupted_one_gives(config: TrainConfig, tmp_path: Path, calls: int) -> None:
+    whole = Stub()
+    run_study(whole.study, DATA, config, tmp_path / "whole", images=280)
+    asked = 0
+
+    def cancel() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > calls
+
+    stub = Stub()
+    with pytest.raises(InterruptedTraining, match="vaegan study stub") as stopped:
+        run_study(stub.study, DATA, config, tmp_path / "parts", images=280, cancel=cancel)
+    assert "Traceback" not in str(stopped.value)
+    before = json.loads((tmp_path / "parts/study.json").read_text())
+    assert before["status"] == "interrupted"
+    run_study(stub.study, DATA, config, tmp_path / "parts", images=280)
+    finished, again = (json.loads((tmp_path / name / "study.json").read_text()) for name in ("whole", "parts"))
+    assert [one["measurements"] for one in again["results"]] == [one["measurements"] for one in finished["results"]]
+    assert len(stub.measured) == len(whole.measured)  # no arm was measured twice
+
+
+def test_an_arm_is_measured_at_points_and_ends_as_if_it_had_not_been(config: TrainConfig, tmp_path: Path) -> None:
+    stub = Stub()
+    vae = replace(config, recipe="vae")
+    plain, measured = (
+        replace(
+            stub.study, arms=lambda setting, points=points: [TrainedArm("a", vae, points=points)], tell=lambda results: Story()
+        )
+        for points in (1, 3)
+    )
+    run_study(plain, DATA, config, tmp_path / "plain", images=1500)
+    run_study(measured, DATA, config, tmp_path / "points", images=1500)
+    one, three = (
+        json.loads((tmp_path / name / "study.json").read_text())["results"][0]["measurements"] for name in ("plain", "points")
+    )
+    assert len(three) == 3
+    assert [point["seen"] for point in three] == sorted(point["seen"] for point in three)
+    assert three[0]["seen"] >= 500
+    assert three[-1] == one[-1]
+
+
+def test_what_lies_in_the_folder_is_respected(config: TrainConfig, tmp_path: Path) -> None:
+    stub = Stub()
+    run_study(stub.study, DATA, config, tmp_path / "s", images=224)
+    other = replace(stub.study, name="another")
+    with pytest.raises(RequestError, match="begun with study stub"):
+        run_study(other, DATA, config, tmp_path / "s", images=224)
+    with pytest.raises(RequestError, match="--images 224"):
+        run_study(stub.study, DATA, config, tmp_path / "s", images=300)
+    with pytest.raises(RequestError, match="--seeds 1"):
+        run_study(stub.study, DATA, config, tmp_path / "s", seeds=2)
+    with pytest.raises(RequestError, match="other settings"):
+        run_study(stub.study, DATA, replace(config, network=replace(config.network, width=8)), tmp_path / "s")
+    with pytest.raises(RequestError, match="DATA faces:96"):
+        run_study(stub.study, "faces:97", config, tmp_path / "s")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("mine")
+    with pytest.raises(RequestError, match="is no study"):
+        run_study(stub.study, DATA, config, tmp_path / "full", images=224)
+    for text in ("{", "[]", '{"format_version": 1}', '{"format_version": 7}'):
+        (tmp_path / "s/study.json").write_text(text)
+        with pytest.raises(ModelError, match=r"study\.json"):
+            run_study(stub.study, DATA, config, tmp_path / "s", images=224)
+
+
+def test_impossible_studies_are_refused_before_anything_is_made(config: TrainConfig, tmp_path: Path) -> None:
+    study = Stub().study
+    impossible = replace(config, network=replace(config.network, output="sigmoid"))
+    for wrong, words in (
+        ({"images": 10}, "at least 64"),
+        ({"images": 0}, "positive"),
+        ({"minutes": -1.0}, "positive"),
+        ({"minutes": 1.0, "images": 5}, "not both"),
+        ({"images": 500, "seeds": 0}, "--seeds 0"),
+        ({"images": 500, "config": impossible}, "sigmoid"),
+    ):
+        settings = {"config": config} | wrong
+        with pytest.raises(RequestError, match=words):
+            run_study(study, DATA, out=tmp_path / "s", **settings)
+    assert not (tmp_path / "s").exists()
+
+
+def test_minutes_become_the_same_images_for_every_arm(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.studies.running.measure_speed", lambda network, size, channels: {"vae": 50.0})
+    stub = Stub()
+    two = replace(stub.study, arms=lambda setting: stub.arms(setting)[1:3], minutes=0.1)
+    run_study(two, DATA, config, tmp_path / "s")
+    facts = json.loads((tmp_path / "s/study.json").read_text())
+    assert facts["minutes"] == 0.1
+    # Six seconds, seven tenths of them for training, two arms, 50 images a second.
+    assert [one["images"] for one in facts["results"]] == [105, 105]
+
+
+def test_labels_are_asked_for_by_name(config: TrainConfig, tmp_path: Path) -> None:
+    dataset = open_dataset(DATA, config.data)
+    unlabelled = replace(dataset, label_words={}, labels={})
+    with pytest.raises(RequestError, match="no classes"):
+        Setting(unlabelled, config, tmp_path).labels()
+
+
+def test_figures_are_svg_that_hold_every_name(tmp_path: Path) -> None:
+    curves = {"<a>": [(1.0, 1.0), (10.0, 0.0), (100.0, float("nan")), (1000.0, 3.0)], "b": [(1.0, 2.0)], "empty": []}
+    save_lines(tmp_path / "l.svg", curves, "title", Axis("x", log=True), Axis("y", log=True), spreads={"<a>": [0.5, 0.5]})
+    save_points(tmp_path / "p.svg", {"<a>": [(0.0, 1.0), (2.0, -1.0)]}, "title", Axis("x"), Axis("y"))
+    save_bars(tmp_path / "b.svg", {"<a>": 1.0, "b": float("nan"), "c": 0.0}, "title", "x", {"<a>": 0.2})
+    for name in ("l", "p", "b"):
+        root = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
+        words = [element.text for element in root.iter() if element.text]
+        assert "<a>" in words
+        assert "title" in words
+        assert "nan" not in (tmp_path / f"{name}.svg").read_text()
+    # The curve keeps what can be drawn on two logarithmic axes, (1, 1) and (1000, 3), and rises.
+    line = next(e for e in ElementTree.parse(tmp_path / "l.svg").getroot().iter() if e.get("class") == "l")
+    (_, first), (_, last) = (map(float, point.split(",")) for point in line.get("d", "")[1:].split("L"))
+    assert first > last

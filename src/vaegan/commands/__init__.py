@@ -55,6 +55,12 @@ def _info(rest: list[str]) -> Loaded:
     return Info, info, None
 
 
+def _report(rest: list[str]) -> Loaded:
+    from vaegan.commands.report import Report, report
+
+    return Report, report, None
+
+
 def _doctor(rest: list[str]) -> Loaded:
     from vaegan.commands.doctor import Doctor, doctor
 
@@ -74,6 +80,7 @@ LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "reconstruct": _reconstruct,
     "export": _export,
     "info": _info,
+    "report": _report,
     "doctor": _doctor,
     "study": _study,
 }

@@ -1,0 +1,200 @@
+"""What a report is made of: a run's record, journals, models, images and evaluation, with a sentence for all that is missing."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from vaegan.data import ImageDataset, open_dataset
+from vaegan.errors import ModelError, VaeganError
+from vaegan.model import Model
+from vaegan.training.journal import read_journal
+from vaegan.training.run import RunFolder, RunRecord, find_run
+from vaegan.types import ProgressCallback
+
+EVALUATION_FORMAT = 1
+MAXIMUM_BYTES = 50_000_000  # of a text file that is read whole
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class GatheredRun:
+    """One run as it lies on disk."""
+
+    path: Path
+    """As the user wrote it, for the commands on the page."""
+    folder: RunFolder
+    record: RunRecord
+    journals: dict[str, list[Line]]
+    """Lines of metrics.jsonl by stage; only stages that have begun."""
+    models: dict[str, Model]
+    """By stage; of an unfinished stage the last one saved."""
+    evaluation: "Evaluation | None"
+    gaps: dict[str, str] = field(default_factory=dict[str, str])
+    """Why something is not there: "evaluation", "images", or the name of a stage."""
+    dataset: ImageDataset | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name; that of the link's target for runs/last."""
+        return self.folder.path.resolve().name or str(self.path)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Planned stages in order."""
+        return tuple(plan.name for plan in self.record.plan)
+
+    def facts(self, stage: str) -> dict[str, Any]:
+        """What was measured about a stage."""
+        return self.record.facts.get(stage, {})
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of an evaluation."""
+
+    value: float
+    interval: tuple[float, float] | None
+    """Bootstrap interval of 95 %."""
+    n: int | None
+    features: str | None
+    """The network whose features it was measured in."""
+
+
+Scores = dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The content of evaluation.json."""
+
+    n: int
+    seed: int
+    fingerprint: str
+    reference_side: str
+    reference_count: int
+    features: str | None
+    stages: dict[str, Scores]
+    floor: Scores
+    left_out: dict[str, str]
+    spectra: dict[str, list[float]]
+    per_dimension_kl: list[float]
+    neighbours: dict[str, list[float]]
+    verdict: list[str]
+
+
+def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None = None) -> GatheredRun:
+    """Reads a run; what cannot be read becomes a gap with its reason, except the run itself.
+
+    Args:
+        path: of the run.
+        with_data: whether its images are opened too.
+        progress: told while images are prepared, if they have to be.
+
+    Raises:
+        ModelError: if there is no run, or its record is damaged.
+    """
+    folder = find_run(path)
+    record = folder.read()
+    gaps: dict[str, str] = {}
+    journals = {plan.name: lines for plan in record.plan if (lines := _journal(folder.stage(plan.name) / "metrics.jsonl"))}
+    models: dict[str, Model] = {}
+    for plan in record.plan:
+        try:
+            models[plan.name] = Model.from_pretrained(folder.model(plan.name))
+        except ModelError as error:
+            missing = not (folder.model(plan.name) / "config.json").is_file()
+            gaps[plan.name] = "This stage has not saved a model yet." if missing else str(error)
+    evaluation = None
+    try:
+        evaluation = read_evaluation(folder)
+        if evaluation is None:
+            gaps["evaluation"] = "This run has not been evaluated yet."
+    except ModelError as error:
+        gaps["evaluation"] = str(error)
+    dataset = _dataset(record, gaps, progress) if with_data else None
+    return GatheredRun(path, folder, record, journals, models, evaluation, gaps, dataset)
+
+
+def read_evaluation(folder: RunFolder) -> Evaluation | None:
+    """The evaluation of a run; None when there is none.
+
+    Raises:
+        ModelError: if it is damaged or of another version.
+    """
+    path = folder.path / "evaluation.json"
+    try:
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise ModelError(f"{path} is too large to be an evaluation.")
+        values = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read: {error}. Make it again with: vaegan evaluate RUN") from error
+    if not isinstance(values, dict) or values.get("format_version") != EVALUATION_FORMAT:
+        raise ModelError(f"{path} was written by another version of vaegan. Make it again with: vaegan evaluate RUN")
+    try:
+        return _evaluation(cast(dict[str, Any], values))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path} is damaged ({error!r}). Make it again with: vaegan evaluate RUN") from error
+
+
+def _evaluation(values: dict[str, Any]) -> Evaluation:
+    reference = values["reference"]
+    return Evaluation(
+        n=int(values["n"]),
+        seed=int(values["seed"]),
+        fingerprint=str(values["fingerprint"]),
+        reference_side=str(reference["side"]),
+        reference_count=int(reference["count"]),
+        features=None if values.get("features") is None else str(values["features"]),
+        stages={str(stage): _scores(scores) for stage, scores in values["stages"].items()},
+        floor=_scores(values.get("floor") or {}),
+        left_out={str(name): str(why) for name, why in (values.get("left_out") or {}).items()},
+        spectra={str(name): _numbers(line) for name, line in (values.get("spectra") or {}).items()},
+        per_dimension_kl=_numbers(values.get("per_dimension_kl") or []),
+        neighbours={str(name): _numbers(line) for name, line in (values.get("neighbours") or {}).items()},
+        verdict=[str(sentence) for sentence in values.get("verdict") or []],
+    )
+
+
+def _scores(values: dict[str, Any]) -> Scores:
+    return {str(name): _score(one) for name, one in values.items() if one.get("value") is not None}
+
+
+def _score(one: dict[str, Any]) -> Score:
+    interval = one.get("interval")
+    return Score(
+        value=_number(one["value"]),
+        interval=None if interval is None else (_number(interval[0]), _number(interval[1])),
+        n=None if one.get("n") is None else int(one["n"]),
+        features=None if one.get("features") is None else str(one["features"]),
+    )
+
+
+def _numbers(values: list[Any]) -> list[float]:
+    return [_number(value) for value in values]
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _journal(path: Path) -> list[Line]:
+    if not path.is_file() or path.stat().st_size > MAXIMUM_BYTES:
+        return []
+    return [line for line in read_journal(path) if isinstance(line.get("seen"), int)]
+
+
+def _dataset(record: RunRecord, gaps: dict[str, str], progress: ProgressCallback | None) -> ImageDataset | None:
+    try:
+        dataset = open_dataset(record.source, record.config.data, progress=progress)
+    except (VaeganError, OSError) as error:
+        gaps["images"] = f"The images of this run cannot be opened any more: {error}"
+        return None
+    if dataset.fingerprint != record.fingerprint:
+        gaps["images"] = "The images have changed since this run began, so none of them are shown."
+        return None
+    return dataset

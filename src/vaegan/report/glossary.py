@@ -1,0 +1,34 @@
+"""What the scalars of a journal are called, and what they mean, in words for a reader."""
+
+SCALARS: dict[str, tuple[str, str]] = {
+    "loss": ("Loss", "What the VAE minimises: reconstruction and KL divergence together, in nats an image. Lower is better."),
+    "error": (
+        "Reconstruction error",
+        "Mean squared error a value on [-1, 1] between an image and what comes back of it. Lower is better.",
+    ),
+    "kl": ("KL divergence", "How many nats of an image the latent carries. Near 0 the latent is ignored."),
+    "beta": ("Effective beta", "How much a nat of KL weighs against the squared error. It follows the error down."),
+    "elbo": ("Evidence lower bound", "A lower bound on log p(image), in nats. Higher is better."),
+    "active_units": ("Active latent numbers", "How many of the latent's numbers change from image to image at all."),
+    "critic_loss": ("Critic's loss", "Lower when the critic tells real from generated. 0.69 means it cannot."),
+    "pair_accuracy": (
+        "Pair accuracy",
+        "How often the critic finds the real one in a pair. 0.5 is guessing; near 1 the generator is beaten.",
+    ),
+    "slope": ("Critic's slope", "Squared gradient of the critic at real and generated images, which the penalty keeps small."),
+    "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
+    "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
+    "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),
+    "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder gives back. 1 is all of it."),
+    "low_pass_error": ("Error of blurred reconstructions", "Squared error after both images are made four times smaller."),
+}
+
+
+def scalar_title(name: str) -> str:
+    """What a scalar is called; its own name in words when it is not known here."""
+    return SCALARS[name][0] if name in SCALARS else name.replace("_", " ").capitalize()
+
+
+def scalar_meaning(name: str) -> str | None:
+    """A sentence on a scalar; None when it is not known here."""
+    return SCALARS[name][1] if name in SCALARS else None

@@ -1,0 +1,127 @@
+"""The sections of a report that show numbers: curves, guards, checks, the use of the latent and the spectra."""
+
+from pathlib import Path
+from typing import Any
+
+from vaegan.report.charts import Series, bar_chart, line_chart
+from vaegan.report.gathering import GatheredRun, Line
+from vaegan.report.glossary import scalar_meaning, scalar_title
+from vaegan.report.markup import Content, Markup, tag
+from vaegan.report.parts import STAGE_TITLES, again, command, gap, section, table
+
+
+def curves(run: GatheredRun) -> Markup:
+    """Every scalar of the journals, training and held-out in one chart."""
+    parts: list[Content] = []
+    for stage in run.stages:
+        lines = run.journals.get(stage)
+        title = STAGE_TITLES[stage]
+        if not lines:
+            parts.append(gap(f"The {title} has not begun, so it has no curves."))
+            continue
+        charts = stage_charts(lines)
+        parts.append(tag("h3", title))
+        parts.append(tag("div", *charts, class_="charts"))
+        parts.append(_read_journal(run.folder.stage(stage) / "metrics.jsonl"))
+    note = "Drag over a chart to look closer, double-click to go back, point at it to read values. Horizontally: images seen."
+    return section("curves", "How training went", tag("p", note), *parts)
+
+
+def stage_charts(lines: list[Line]) -> list[Markup]:
+    """A chart for every scalar; its held-out counterpart is drawn into the same one."""
+    marks = [float(line["seen"]) for line in lines if "guard" in line]
+    names = dict.fromkeys(
+        name.removeprefix("heldout_") for line in lines for name, value in line.items() if _is_scalar(name, value)
+    )
+    charts: list[Markup] = []
+    for name in names:
+        series = [
+            Series("training", "trained", _points(lines, name)),
+            Series("held-out", "heldout", _points(lines, f"heldout_{name}")),
+        ]
+        charts.append(line_chart(scalar_title(name), series, "images seen", scalar_meaning(name), marks))
+    return [chart for chart in charts if chart]
+
+
+def _is_scalar(name: str, value: Any) -> bool:
+    return name not in ("seen", "seconds") and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _points(lines: list[Line], name: str) -> list[tuple[float, float]]:
+    return [(float(line["seen"]), float(line[name])) for line in lines if name in line and _is_scalar(name, line[name])]
+
+
+def _read_journal(path: Path) -> Markup:
+    return again("import json", "", f"lines = [json.loads(line) for line in open({str(path)!r})]", words="Read the numbers")
+
+
+def guards(run: GatheredRun) -> Markup | None:
+    """What was noticed and done while training; nothing when nothing was."""
+    rows = [
+        [STAGE_TITLES[stage], f"{line['seen']:,}", str(line["guard"]), str(line.get("action", ""))]
+        for stage, lines in run.journals.items()
+        for line in lines
+        if "guard" in line
+    ]
+    if not rows:
+        return None
+    note = tag("p", "Training watches itself. This is what it noticed and what it did about it; the charts mark these moments.")
+    return section("guards", "What was noticed on the way", note, table(["Stage", "Images seen", "Noticed", "Done"], rows))
+
+
+def latent_use(run: GatheredRun) -> Markup | None:
+    """Per-dimension KL and the spectra of the evaluation."""
+    if run.evaluation is None:
+        return None
+    charts: list[Markup] = []
+    if run.evaluation.per_dimension_kl:
+        ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
+        title = "KL divergence of each latent number"
+        charts.append(bar_chart(title, ordered, None, f"the {len(ordered)} latent numbers, most used first", "nats"))
+    kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
+    series = [
+        Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])
+        for name, line in run.evaluation.spectra.items()
+    ]
+    meaning = "Left: large shapes; right: finest texture. Under the real line: too smooth; peaks over it: a repeated pattern."
+    charts.append(line_chart("Power at each frequency, log10", series, "cycles an image", meaning))
+    charts = [chart for chart in charts if chart]
+    if not charts:
+        return None
+    how = again(
+        command("evaluate", str(run.path)), f"# then: {run.folder.path / 'evaluation.json'}, per_dimension_kl and spectra"
+    )
+    return section("spectra", "Latent and texture", tag("div", *charts, class_="charts"), how)
+
+
+def checks(run: GatheredRun) -> Markup | None:
+    """Numbers that training measured at its end, with the handover's checks."""
+    rows: list[list[Content]] = []
+    for stage in run.stages:
+        measured: dict[str, Any] = {}
+        for group in ("heldout", "handover", "inverse"):
+            values = run.facts(stage).get(group)
+            if isinstance(values, dict):
+                measured |= values
+        for name, value in measured.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                plain = name.removeprefix("heldout_")
+                rows.append(
+                    [scalar_title(plain), STAGE_TITLES[stage], f"{value:,.4g}", scalar_meaning(plain) or CHECKS.get(name, "")]
+                )
+    if not rows:
+        return None
+    note = tag("p", "Measured on held-out images when a stage ended; kept in run.json.")
+    how = again(command("info", str(run.path), "--json"))
+    return section(
+        "checks", "Checks at the end of each stage", note, table(["What", "Stage", "Value", "Meaning"], rows, "words"), how
+    )
+
+
+CHECKS = {
+    "verified_tensors": "So many tensors of the generator were equal to the VAE's decoder when the GAN began.",
+    "prior_gap": "How much further samples are from the data than reconstructions, when the GAN began.",
+    "vae_low_pass_error": "The VAE's error of blurred reconstructions, which the GAN's encoder is compared with.",
+    "low_pass_ratio": "The GAN's error of blurred reconstructions over the VAE's. At most 1.5 is wanted.",
+    "own_source_nearest": "Share of reconstructions whose nearest held-out image is their own source. At least 0.9 is wanted.",
+}

@@ -1,0 +1,123 @@
+"""Which pictures of a run a report shows: the same latents for both stages, fixed held-out images, frames of the training."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
+from vaegan.model import Model
+from vaegan.pictures import Pixels
+from vaegan.report.gathering import GatheredRun
+from vaegan.report.images import Sheet, frame, sheet
+from vaegan.training.session import sample_shots
+
+FRAMES = 30  # of the animation, over all stages
+MORPHS, STEPS = 5, 9
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images each sheet has: fewer of large ones, so that the page stays a few megabytes."""
+
+    samples: int
+    across: int
+    real: int
+    real_across: int
+    pairs: int
+
+
+def counts_for(size: int) -> Counts:
+    """The numbers of images for images of `size` pixels."""
+    if size <= 64:
+        return Counts(samples=36, across=6, real=60, real_across=12, pairs=10)
+    return Counts(samples=16, across=4, real=18, real_across=6, pairs=6)
+
+
+class Frame(NamedTuple):
+    """Samples at one moment of the training."""
+
+    stage: str
+    seen: int
+    picture: Sheet
+
+
+def frames(run: GatheredRun) -> list[Frame]:
+    """The samples that training drew over and over, evenly chosen, first and last included."""
+    shots = [(stage, path) for stage in run.stages for path in sample_shots(run.folder.stage(stage))]
+    if len(shots) > FRAMES:
+        shots = [shots[round(index * (len(shots) - 1) / (FRAMES - 1))] for index in range(FRAMES)]
+    found: list[Frame] = []
+    for stage, path in shots:
+        try:
+            found.append(Frame(stage, int(path.stem), frame(path)))
+        except (OSError, ValueError):
+            continue  # a picture cut short by a full disk is no reason to have no report
+    return found
+
+
+def samples(model: Model, seed: int, counts: Counts) -> Sheet:
+    """New images of one stage; the same seed gives the same latents in every stage."""
+    return sheet(to_uint8(model.sample(counts.samples, seed=seed)), counts.across)
+
+
+def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:
+    """Training images as the networks get them, without mirroring."""
+    return sheet(to_uint8(dataset.load(chosen(dataset, TRAIN, counts.real))), counts.real_across)
+
+
+def heldout_side(dataset: ImageDataset) -> int:
+    """The side that reconstructions are shown of; the test side is left to `evaluate`."""
+    return VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN
+
+
+def reconstructions(models: list[Model], dataset: ImageDataset, counts: Counts) -> Sheet:
+    """Held-out images in the first row, what each model keeps of them below."""
+    originals = dataset.load(chosen(dataset, heldout_side(dataset), counts.pairs))
+    rows = [originals, *(model.reconstruct(originals).cpu() for model in models)]
+    return sheet(to_uint8(torch.cat(rows)), len(originals))
+
+
+def chosen(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
+    """The first images of a side in the order of their contents, which is a fair draw from all folders."""
+    indices = dataset.indices(side)
+    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]
+
+
+def interpolations(model: Model, seed: int) -> Sheet:
+    """Each row leads from one sample to another."""
+    latents = model.latents(2 * MORPHS, seed)
+    rows = [between(latents[2 * row], latents[2 * row + 1]) for row in range(MORPHS)]
+    return sheet(to_uint8(model.decode(torch.cat(rows))), STEPS)
+
+
+def between(start: Tensor, end: Tensor, steps: int = STEPS) -> Tensor:
+    """Latents [steps, latent] on the way from one to another, each as long as the prior's typical latents on the way.
+
+    Spherical interpolation (White 2016): a straight line would pass nearer to the origin than any latent of the prior.
+    """
+    cosine = torch.dot(start, end) / (start.norm() * end.norm()).clamp_min(1e-9)
+    angle = torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+    shares = torch.linspace(0, 1, steps)[:, None]
+    return (torch.sin((1 - shares) * angle) * start + torch.sin(shares * angle) * end) / torch.sin(angle)
+
+
+def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | None:
+    """Samples of the evaluation above, the nearest training image of each below, the nearest pair first."""
+    evaluation = run.evaluation
+    if evaluation is None or not run.models:
+        return None
+    model = run.models[next(stage for stage in reversed(run.stages) if stage in run.models)]
+    which, nearest, distance = (evaluation.neighbours.get(name, []) for name in ("samples", "training_index", "pixel_distance"))
+    if not which or len({len(which), len(nearest), len(distance)}) != 1:
+        return None
+    order = np.argsort(distance, kind="stable")[:limit]
+    positions = [int(nearest[index]) for index in order]
+    if max(positions) >= len(dataset) or min(positions) < 0 or not 0 <= min(which) <= max(which) < 1_000_000:
+        return None
+    latents = model.latents(int(max(which)) + 1, evaluation.seed)[[int(which[index]) for index in order]]
+    generated: Pixels = to_uint8(model.decode(latents))
+    return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(order))

@@ -1,0 +1,124 @@
+"""report.html of one run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from vaegan.errors import RequestError, TrainingError
+from vaegan.files import write_atomically
+from vaegan.report import numbers, sections
+from vaegan.report.gathering import GatheredRun, gather
+from vaegan.report.markup import Content, Markup, tag
+from vaegan.report.page import chapters_in, page
+from vaegan.report.parts import again, command, section, table
+from vaegan.report.pictures_of_run import counts_for
+from vaegan.report.scores import scores
+from vaegan.types import ProgressCallback
+
+
+def write_report(
+    run: str | Path, out: str | Path | None = None, *, with_images: bool = True, progress: ProgressCallback | None = None
+) -> Path:
+    """Writes a page about a run: one file that needs no network and nothing beside it.
+
+    Args:
+        run: the run's folder; it need not be finished or evaluated.
+        out: the page; report.html in the run's folder when None.
+        with_images: whether the page may hold images of the data and their place on the disk.
+        progress: told what is being done.
+
+    Returns:
+        Where the page lies.
+
+    Raises:
+        RequestError: if `out` is no .html file.
+        ModelError: if there is no run.
+        TrainingError: if the page cannot be written.
+    """
+    path = Path(run)
+    target = Path(out) if out is not None else path / "report.html"
+    check_out(target)
+    gathered = gather(path, with_data=with_images, progress=progress)
+    text = report_page(gathered, with_images)
+    write_page(target, text)
+    return target
+
+
+def report_page(run: GatheredRun, with_images: bool) -> str:
+    """HTML of a run's report."""
+    counts = counts_for(run.record.config.data.size)
+    parts = [
+        sections.verdict(run),
+        sections.samples(run, counts),
+        scores(run),
+        sections.progress(run),
+        sections.real(run, counts),
+        sections.reconstructions(run, counts),
+        sections.interpolations(run),
+        sections.copies(run, counts),
+        numbers.latent_use(run),
+        numbers.curves(run),
+        numbers.guards(run),
+        numbers.checks(run),
+        settings(run, with_images),
+        about(run, with_images),
+    ]
+    there = [part for part in parts if part is not None]
+    return page(f"{run.name} - vaegan report", chapters_in(there), sections.headline(run, with_images), *there)
+
+
+def settings(run: GatheredRun, with_images: bool) -> Markup:
+    """Every setting, and the command that trains the same again."""
+    record = run.record
+    groups: list[Content] = []
+    flat = {name: value for name, value in asdict(record.config).items() if not isinstance(value, dict)}
+    nested = {name: value for name, value in asdict(record.config).items() if isinstance(value, dict)}
+    for name, values in {"run": flat, **nested}.items():
+        rows = [[tag("code", key), str(value)] for key, value in values.items()]
+        groups.append(table(["Setting", "Value"], rows, "settings", caption=name))
+    images = sum(plan.images or 0 for plan in record.plan)
+    source = record.source if with_images else "DATA"
+    lines = command("train", source, "--config", "settings.toml", "--images", str(images))
+    words = "# the settings lie in run.json under config; those that differ from the preset go into settings.toml"
+    details = tag("details", tag("summary", "All settings"), tag("div", *groups, class_="settings"), class_="more")
+    return section("settings", "Settings", details, again(words, lines, words="Train the same again"))
+
+
+def about(run: GatheredRun, with_images: bool) -> Markup:
+    """What the page holds, for somebody about to pass it on."""
+    holds = (
+        "This page holds images of the data and says where they lie on this computer. Make one without them before you share it:"
+        if with_images
+        else "This page holds no image of the data and not their place on the disk; samples do look like them. It was made with:"
+    )
+    line = command("report", str(run.path), "--without-images", "--out", "shared.html")
+    note = tag("p", holds, " ", tag("code", line))
+    gaps = [tag("li", sentence) for sentence in run.gaps.values()]
+    missing = tag("div", tag("h3", "What is missing here"), tag("ul", *gaps)) if gaps else None
+    stored = "Sheets are stored without loss up to 450 kB and with WebP quality 90 above; the animation always with loss."
+    return section(
+        "about", "About this page", note, missing, tag("p", stored, class_="note"), again(command("report", str(run.path)))
+    )
+
+
+def check_out(target: Path) -> None:
+    """Refuses a page that could not be written, before any work.
+
+    Raises:
+        RequestError: saying why.
+    """
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise RequestError(f"--out {target} must be a name that ends in .html.")
+    if target.is_dir():
+        raise RequestError(f"--out {target} is a folder; give the name of a file in it.")
+
+
+def write_page(target: Path, text: str) -> None:
+    """Writes a page atomically.
+
+    Raises:
+        TrainingError: if the disk does not take it.
+    """
+    try:
+        write_atomically(target, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise TrainingError(f"Cannot write {target}: {error.strerror or error}. Give another --out.") from error

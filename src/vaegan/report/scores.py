@@ -1,0 +1,98 @@
+"""The table of scores: each metric in words, with intervals, the floor of real against real, and n."""
+
+import math
+
+from vaegan.report.charts import strip
+from vaegan.report.gathering import Evaluation, GatheredRun, Score
+from vaegan.report.markup import Content, Markup, tag
+from vaegan.report.metric_words import metric_words
+from vaegan.report.parts import STAGE_TITLES, again, command, section, table
+
+ARROWS = {"lower": "lower is better", "higher": "higher is better"}
+
+
+def scores(run: GatheredRun) -> Markup | None:
+    """Every number of the evaluation; nothing without one (the verdict says so)."""
+    evaluation = run.evaluation
+    if evaluation is None:
+        return None
+    named = list(dict.fromkeys(name for part in (*evaluation.stages.values(), evaluation.floor) for name in part))
+    main = [name for name in named if metric_words(name).headline]
+    others = [name for name in named if name not in main]
+    content: list[Content] = [tag("p", _protocol(evaluation)), score_table(evaluation, main or others)]
+    if main and others:
+        content.append(
+            tag("details", tag("summary", f"{len(others)} more numbers"), score_table(evaluation, others), class_="more")
+        )
+    content.append(_left_out(evaluation.left_out))
+    content.append(again(command("evaluate", str(run.path), "--seed", str(evaluation.seed))))
+    return section("scores", "How good it is", *content)
+
+
+def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
+    """A row a metric: what it is, one column a stage, the floor, and all of them on one scale."""
+    stages = [stage for stage in STAGE_TITLES if evaluation.stages.get(stage)]
+    heads: list[Content] = [
+        "Metric",
+        *(STAGE_TITLES[stage] for stage in stages),
+        "Real against real",
+        tag("span", "On one scale"),
+    ]
+    rows: list[list[Content]] = []
+    for name in names:
+        columns = [(stage, evaluation.stages[stage].get(name)) for stage in stages] + [("real", evaluation.floor.get(name))]
+        entries = [(kind, score.value, score.interval) for kind, score in columns if score is not None]
+        rows.append(
+            [metric_cell(name, [score for _, score in columns]), *(value_cell(score) for _, score in columns), strip(entries)]
+        )
+    return table(heads, rows, "scores")
+
+
+def metric_cell(name: str, found: list[Score | None]) -> Markup:
+    """A metric's title, its good direction, and what it is on demand."""
+    words = metric_words(name)
+    hints = [words.unit, ARROWS.get(words.direction, words.direction)]
+    known = [score for score in found if score is not None]
+    counts, features = {score.n for score in known if score.n}, {score.features for score in known if score.features}
+    measured = [f"n = {count:,}" for count in sorted(counts)] + [f"features: {name}" for name in sorted(features)]
+    explained = tag("details", tag("summary", "What is this?"), tag("p", words.explanation), tag("p", " · ".join(measured)))
+    return tag("div", tag("b", words.title), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
+
+
+def value_cell(score: Score | None) -> Content:
+    """A value and its interval."""
+    if score is None:
+        return tag("span", "not measured", class_="absent")
+    interval = None
+    if score.interval is not None:
+        interval = tag("small", f"{number(score.interval[0])} to {number(score.interval[1])}")
+    return tag("span", number(score.value), interval, class_="value")
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where it can be avoided."""
+    if not math.isfinite(value):
+        return "not a number"
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
+        return f"{value:.2e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _protocol(evaluation: Evaluation) -> str:
+    side = {
+        "test": "the test side, which nothing else reads",
+        "validation": "the validation side, because the test side is too small",
+    }
+    against = side.get(evaluation.reference_side, evaluation.reference_side)
+    return (
+        f"{evaluation.n:,} samples of each stage against {evaluation.reference_count:,} real images of {against}. "
+        "“Real against real” is the same number for real images in place of samples: nothing can be expected to beat it. "
+        "Below each value its 95 % interval."
+    )
+
+
+def _left_out(left_out: dict[str, str]) -> Markup | None:
+    if not left_out:
+        return None
+    rows = [tag("li", tag("b", metric_words(name).title), ": ", why) for name, why in left_out.items()]
+    return tag("div", tag("h3", "Left out"), tag("ul", *rows))

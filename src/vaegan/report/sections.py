@@ -1,0 +1,224 @@
+"""The sections of a report that show the run and its pictures: gathered facts to HTML, or a sentence on what is missing."""
+
+from pathlib import Path
+
+from vaegan.report import pictures_of_run as pictures
+from vaegan.report.gathering import GatheredRun
+from vaegan.report.markup import Content, Markup, tag
+from vaegan.report.parts import STAGE_TITLES, again, command, facts, gap, picture, section
+
+KINDS = {
+    "vae-gan": "a VAE whose decoder grew into a GAN's generator",
+    "vae": "a variational autoencoder",
+    "gan": "a GAN trained from scratch",
+}
+
+
+def headline(run: GatheredRun, with_images: bool) -> Markup:
+    """Name, one sentence, and the facts of a run."""
+    record, data = run.record, run.record.facts.get("data", {})
+    size, grey = record.config.data.size, data.get("channels") == 1
+    colours = "grey" if grey else "colour"
+    source = record.source if with_images else "images that are not named here"
+    sentence = (
+        f"{KINDS[record.config.recipe].capitalize()}, trained on {int(data.get('images', 0)):,} {colours} images of "
+        f"{size} × {size} pixels."
+    )
+    status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
+        record.status, "not finished; what follows is its state so far"
+    )
+    seen = [
+        (f"{STAGE_TITLES[plan.name]} has seen", _seen(run, plan.name, plan.images))
+        for plan in record.plan
+        if plan.name in STAGE_TITLES
+    ]
+    skipped = int(data.get("skipped", 0))
+    return tag(
+        "header",
+        tag("p", "vaegan report", class_="eyebrow"),
+        tag("h1", run.name),
+        tag("p", sentence, class_="lead"),
+        tag("p", "This run is ", status, ".", class_="gap") if status else None,
+        facts(
+            [
+                ("Images", tag("span", _name_of(source) if with_images else source, title=source)),
+                ("Left out", f"{skipped:,} files, see skipped.csv" if skipped else None),
+                *seen,
+                ("Training time", _duration(record.spent_seconds)),
+                ("Latent", f"{record.config.network.latent_dim} numbers"),
+                ("Seed", str(record.config.seed)),
+                ("Precision", record.precision),
+                ("Fingerprint of the images", tag("code", record.fingerprint[:16])),
+            ]
+        ),
+    )
+
+
+def verdict(run: GatheredRun) -> Markup:
+    """What the numbers say, in words."""
+    if run.evaluation is None:
+        reason = run.gaps.get("evaluation", "This run has not been evaluated.")
+        content: Content = gap(f"{reason} For scores, intervals and a verdict:", command("evaluate", str(run.path)))
+    else:
+        content = tag("ul", *(tag("li", sentence) for sentence in run.evaluation.verdict))
+    return section("verdict", "In short", content)
+
+
+def progress(run: GatheredRun) -> Markup:
+    """The model learning, to be played or leafed through."""
+    frames = pictures.frames(run)
+    if not frames:
+        return section("progress", "While it learned", gap("No samples were drawn while this run trained."))
+    images = [
+        tag(
+            "img",
+            src=one.picture.data,
+            alt=f"Samples of the {STAGE_TITLES[one.stage]} after {one.seen:,} images",
+            data_caption=f"{STAGE_TITLES[one.stage]} after {one.seen:,} images",
+            width=one.picture.width,
+            height=one.picture.height,
+            hidden=index < len(frames) - 1,
+            decoding="async",
+        )
+        for index, one in enumerate(frames)
+    ]
+    last = f"{STAGE_TITLES[frames[-1].stage]} after {frames[-1].seen:,} images"
+    controls = tag(
+        "div",
+        tag("button", "Play", type="button", class_="play"),
+        tag(
+            "input",
+            type="range",
+            min="0",
+            max=len(frames) - 1,
+            value=len(frames) - 1,
+            step="1",
+            aria_label="Moment of the training",
+        ),
+        tag("output", last),
+        class_="controls",
+    )
+    where = "progress.webp" if (run.folder.path / "progress.webp").is_file() else "vae/samples/ and gan/samples/"
+    note = tag("p", "The same latents, drawn over and over. All moments lie in the run's folder: ", tag("code", where), ".")
+    figure = tag("figure", tag("div", *images, class_="frames"), controls, class_="picture player")
+    return section("progress", "While it learned", note, figure)
+
+
+def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
+    """New images of every stage from the same latents."""
+    parts: list[Content] = []
+    seed = run.record.config.seed
+    for stage in run.stages:
+        title = STAGE_TITLES[stage]
+        if stage not in run.models:
+            parts.append(gap(f"{title}: {run.gaps.get(stage, 'no model.')}"))
+            continue
+        drawn = pictures.samples(run.models[stage], seed, counts)
+        line = command("sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(seed))
+        caption = tag("b", title, class_=f"stage {stage}")
+        words = f"{counts.samples} images made by the {title}"
+        parts.append(picture(drawn, words, caption, "tiles", again(f"{line} --out {stage}.png")))
+    both = len(run.models) > 1
+    same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if both else ""
+    note = tag("p", f"{same}Nobody picked these: they are the first {counts.samples} of seed {seed}.")
+    return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side"))
+
+
+def real(run: GatheredRun, counts: pictures.Counts) -> Markup:
+    """What the run learned from."""
+    title = "What it learned from"
+    if run.dataset is None:
+        return section("real", title, gap(run.gaps.get("images", "Left out as asked: this page holds no image of the data.")))
+    drawn = pictures.real_images(run.dataset, counts)
+    notes = [tag("li", sentence) for sentence in (*run.dataset.notes, *run.dataset.warnings)]
+    words = f"{min(counts.real, len(run.dataset)):,} of the training images"
+    line = command("preview", run.record.source, "--size", str(run.record.config.data.size))
+    note = tag(
+        "p", "These are your own images, cropped as the networks see them. Before you pass this page on, see its last section."
+    )
+    return section("real", title, note, picture(drawn, words, None, None, again(line)), tag("ul", *notes) if notes else None)
+
+
+def reconstructions(run: GatheredRun, counts: pictures.Counts) -> Markup:
+    """Held-out images and what comes back of them."""
+    title = "What it keeps of an image"
+    able = [stage for stage in run.stages if stage in run.models and run.models[stage].has_encoder]
+    if not able:
+        return section("reconstructions", title, gap("No model of this run has an encoder, so nothing can be given back."))
+    if run.dataset is None:
+        return section(
+            "reconstructions", title, gap(run.gaps.get("images", "Left out as asked: it would show images of the data."))
+        )
+    models = [run.models[stage] for stage in able]
+    drawn = pictures.reconstructions(models, run.dataset, counts)
+    names = [STAGE_TITLES[stage] for stage in able]
+    side = (
+        "never trained on (validation)" if pictures.heldout_side(run.dataset) != 0 else "of the training set: none were held out"
+    )
+    rows = f"Above: images {side}. Below: what comes back of them through the {', then the '.join(names)}."
+    line = command("reconstruct", str(run.path), "IMAGE...", "--stage", able[-1]).replace("'IMAGE...'", "IMAGE...")
+    return section("reconstructions", title, tag("p", rows), picture(drawn, rows, again=again(line)))
+
+
+def interpolations(run: GatheredRun) -> Markup:
+    """Ways through the latent space."""
+    title = "Between two images"
+    stage = next((stage for stage in reversed(run.stages) if stage in run.models), None)
+    if stage is None:
+        return section("interpolations", title, gap("There is no model yet."))
+    seed = run.record.config.seed
+    drawn = pictures.interpolations(run.models[stage], seed)
+    words = f"{pictures.MORPHS} rows that each lead from one sample of the {STAGE_TITLES[stage]} to another"
+    note = tag(
+        "p", "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
+    )
+    lines = (
+        f"latents = model.latents({2 * pictures.MORPHS}, seed={seed})",
+        "rows = [between(latents[2 * k], latents[2 * k + 1]) for k in range(5)]",
+        "images = model.decode(torch.cat(rows))",
+    )
+    how = again(
+        "import torch, vaegan",
+        "from vaegan.report import between",
+        "",
+        f"model = vaegan.load({str(run.path)!r}, stage={stage!r})",
+        *lines,
+    )
+    return section("interpolations", title, note, picture(drawn, words, again=how))
+
+
+def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
+    """The samples that lie nearest to a training image, beside it."""
+    if run.evaluation is None or not run.evaluation.neighbours:
+        return None
+    title = "Is it copying?"
+    if run.dataset is None:
+        return section("copies", title, gap(run.gaps.get("images", "Left out as asked: it would show images of the data.")))
+    drawn = pictures.neighbours(run, run.dataset, counts.pairs)
+    if drawn is None:
+        return section("copies", title, gap("The neighbours in evaluation.json do not fit this run's images."))
+    words = "Above: the samples that come nearest to a training image, nearest first. Below: that training image."
+    note = "Two pictures that are the same would mean that the model has learned it by heart."
+    return section(
+        "copies", title, tag("p", f"{words} {note}"), picture(drawn, words, again=again(command("evaluate", str(run.path))))
+    )
+
+
+def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:
+    lines = run.journals.get(stage)
+    seen = int(run.facts(stage).get("images") or (lines[-1]["seen"] if lines else 0))
+    words = f"{seen:,} images"
+    count = int(run.record.facts.get("data", {}).get("images", 0))
+    passes = f" ({seen / count:.1f} passes)" if count and seen else ""
+    return f"{words} of {planned:,} planned" if planned and seen < planned else words + passes
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _name_of(source: str) -> str:
+    return source if ":" in source or "/" not in source else Path(source).name

@@ -1,0 +1,185 @@
+"""The report: complete whatever is missing, safe for any name, small, and free of the data where that is asked for."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vaegan.cli import main
+from vaegan.errors import ModelError, RequestError
+from vaegan.report import write_report
+from vaegan.report.markup import escaped, tag
+
+OPTIONS = [
+    *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
+    *("--vae.batch-size", "8", "--gan.batch-size", "8", "--gan.critic-warmup", "4", "--precision", "float32"),
+]
+
+
+class Page(HTMLParser):
+    """What is in a page: elements with their attributes, and whether every element ends."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.elements, self.open = text, list[tuple[str, dict[str, str | None]]](), list[str]()
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "input"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def sections(self) -> list[str]:
+        return [str(attributes["id"]) for attributes in self.all("section")]
+
+
+def train(folder: Path, *more: str) -> Path:
+    main(["train", "faces:96", *OPTIONS, *more, "--out", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        train(path, "--images", "160")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "run"))
+
+
+def change_record(run: Path, **changes: Any) -> None:
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | changes))
+
+
+def test_a_page_has_all_sections_and_needs_nothing_outside(run: Path) -> None:
+    page = Page(write_report(run).read_text())
+    wanted = [
+        "verdict",
+        "samples",
+        "progress",
+        "real",
+        "reconstructions",
+        "interpolations",
+        "curves",
+        "checks",
+        "settings",
+        "about",
+    ]
+    assert page.sections == wanted
+    assert [link["href"] for link in page.all("a") if link.get("class") != "skip"] == [f"#{name}" for name in wanted]
+    assert all(str(image["src"]).startswith("data:image/webp;base64,") and image["alt"] for image in page.all("img"))
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page.text)
+    assert "not been evaluated" in page.text
+    assert len(page.text) < 1_500_000
+
+
+def test_without_images_nothing_of_the_data_is_left(run: Path) -> None:
+    change_record(run, source=str(run.parent / "secret place"))
+    page = Page(write_report(run, run / "shared.html", with_images=False).read_text())
+    assert "secret" not in page.text
+    assert (
+        len(
+            [
+                image
+                for image in page.all("img")
+                if "sample" not in str(image["alt"]).lower() and "made by" not in str(image["alt"])
+            ]
+        )
+        == 0
+    )
+
+
+def test_names_and_labels_are_text_and_never_tags(run: Path) -> None:
+    hostile = '<script>alert(1)</script>"><img src=x onerror=alert(2)>&\x00\ud800'
+    change_record(run, source=hostile)
+    lines = [json.loads(line) for line in (run / "vae/metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["<b>curve</b>"] = line["seen"] / 2
+    lines.append({"stage": "vae", "seen": 80, "seconds": 1, "guard": "<i>guard</i>", "action": "</p><script>alert(3)</script>"})
+    (run / "vae/metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    moved = run.rename(run.parent / "<img src=y onerror=alert(4)>")
+    page = Page(write_report(moved).read_text())
+    assert len(page.all("script")) == 1
+    assert not page.all("i") or all(attributes.get("class", "").startswith("key") for attributes in page.all("i"))
+    assert all(str(image["src"]).startswith("data:") for image in page.all("img"))
+    assert "guards" in page.sections
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+
+
+def test_markup_escapes_everything_that_is_not_markup() -> None:
+    assert str(tag("p", "<b>", tag("b", "a & b"), title='"')) == '<p title="&quot;">&lt;b&gt;<b>a &amp; b</b></p>'
+    assert str(escaped(["a<", None, 3])) == "a&lt;3"
+
+
+@pytest.mark.parametrize("recipe", ["vae", "gan"])
+def test_runs_of_one_stage(tmp_path: Path, recipe: str) -> None:
+    run = train(tmp_path / recipe, "--images", "16", "--recipe", recipe)
+    text = write_report(run).read_text()
+    page = Page(text)
+    assert "samples" in page.sections
+    assert ("nothing can be given back" in text) == (recipe == "gan")
+
+
+def test_an_unfinished_run_says_so(run: Path) -> None:
+    change_record(run, status="interrupted")
+    shutil.rmtree(run / "gan")
+    text = write_report(run).read_text()
+    Page(text)
+    assert "interrupted" in text
+    assert "has not begun" in text
+    assert "has not saved a model yet" in text
+
+
+def test_a_run_whose_images_are_gone(run: Path) -> None:
+    change_record(run, source=str(run / "gone"))
+    assert "cannot be opened any more" in write_report(run).read_text()
+    change_record(run, source="faces:97")
+    assert "have changed since" in write_report(run).read_text()
+
+
+def test_a_damaged_evaluation_is_a_gap_and_no_crash(run: Path) -> None:
+    for text in ("{", "[]", '{"format_version": 2}', '{"format_version": 1, "stages": 3}'):
+        (run / "evaluation.json").write_text(text)
+        assert "vaegan evaluate" in write_report(run).read_text()
+
+
+def test_wrong_requests(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"ends in \.html"):
+        write_report(run, tmp_path / "page.pdf")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(RequestError, match="is a folder"):
+        write_report(run, tmp_path / "folder.html")
+    with pytest.raises(ModelError, match="not a run"):
+        write_report(tmp_path / "nowhere")
+
+
+def test_the_command_says_what_it_made(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["report", str(run), "--json", "--without-images"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts == {"out": str(run / "report.html"), "bytes": (run / "report.html").stat().st_size, "images_of_the_data": False}

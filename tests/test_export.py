@@ -28,10 +28,11 @@ def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encod
     torch.manual_seed(0)
     network = NetworkConfig(kind=kind, latent_dim=6, width=4, width_limit=8)  # pyright: ignore[reportArgumentType]
     variance = 0.07 if stage == "vae" else None
-    networks = Networks(ModelConfig(size, channels, stage, network, variance, has_encoder))  # pyright: ignore[reportArgumentType]
+    config = ModelConfig(size, channels, stage, network, variance, has_encoder=has_encoder)  # pyright: ignore[reportArgumentType]
+    networks = Networks(config)
     if stage == "gan" and has_encoder:
         networks.whitening = Whitening.of(torch.randn(50, 6) @ torch.randn(6, 6), torch.randn(50, 6) - 2)
-    return Model(ModelConfig(size, channels, stage, network, variance, has_encoder), networks)  # pyright: ignore[reportArgumentType]
+    return Model(config, networks)
 
 
 CASES = {
@@ -147,6 +148,14 @@ def test_programs_run_without_this_package(stage: str, tmp_path: Path) -> None:
     torch.testing.assert_close(mu, model.encode(model.decode(latents)), atol=2e-5, rtol=0)
     torch.testing.assert_close(log_var, model.posterior(model.decode(latents)).log_var, atol=2e-5, rtol=0)
     assert not any(trace in made[0].path.read_bytes() for trace in (b"site-packages", b".py"))
+
+
+def test_a_plain_autoencoder_has_no_posterior_to_export() -> None:
+    model = a_model(16, 1, "ae")
+    decoder, encoder = graphs(model)
+    assert (decoder.name, encoder.outputs, encoder.facts["prior"]) == ("decoder", ("mu",), "none")
+    (mu,) = encoder.expected(encoder.examples)
+    np.testing.assert_array_equal(mu, model.encode(encoder.examples).numpy())
 
 
 def test_a_program_that_needs_this_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

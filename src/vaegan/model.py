@@ -2,6 +2,8 @@
 
 import json
 import math
+import tempfile
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -23,6 +25,7 @@ from vaegan.objectives import likelihood as likelihoods
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import keyed_seed
 from vaegan.settings import from_dictionary
+from vaegan.sharing import check_hub, copying_warning, upload
 from vaegan.types import Images, Latents
 
 FORMAT_VERSION = 1
@@ -97,6 +100,8 @@ class Model:
         self.device = torch.device(device)
         self.networks = networks.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.networks.eval().requires_grad_(False)
+        self.folder: Path | None = None
+        """Where the model was read from."""
 
     @property
     def latent_dim(self) -> int:
@@ -250,7 +255,38 @@ class Model:
         with torch.device("meta"):
             networks = Networks(config)
         networks.load_state_dict(_read_tensors(folder / "model.safetensors", networks), assign=True)
-        return cls(config, networks, device)
+        model = cls(config, networks, device)
+        model.folder = folder
+        return model
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None, card: str | None = None) -> str:
+        """Shares the model on the Hugging Face Hub: the three files of `save_pretrained`, nothing of the training images.
+
+        Warns (UserWarning) if the evaluation of its run found that it copies training images.
+
+        Args:
+            repository: NAME or OWNER/NAME; made if it does not exist.
+            private: whether only its owner sees it, if it has to be made.
+            token: of an account; that of `hf auth login` when None.
+            card: text of README.md; the card that was saved with the model when None.
+
+        Returns:
+            The address.
+
+        Raises:
+            RequestError: if the extra [hub] is missing or the name is none.
+            VaeganError: if the Hub cannot be reached or refuses.
+        """
+        check_hub()
+        warning = copying_warning(self.folder, self.config.stage)
+        if warning is not None:
+            warnings.warn(warning, stacklevel=2)
+        saved = self.folder / "README.md" if self.folder is not None else None
+        if card is None and saved is not None and saved.is_file():
+            card = saved.read_text("utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, card)
+            return upload(Path(folder), repository, private, token)
 
     def _encoder(self) -> Encoder:
         if self.networks.encoder is None:

@@ -18,7 +18,7 @@ class Export:
     to: Literal["onnx", "export"] = "onnx"
     """onnx: files for onnxruntime and everything else that reads ONNX; export: torch.export programs (.pt2), for torch alone."""
     stage: Stage | None = None
-    """vae or gan; the last one trained by default."""
+    """ae, vae or gan; the last one trained by default."""
     out: Path = Path("export")
     """A new or empty folder."""
     json: bool = False
@@ -35,13 +35,14 @@ def export(request: Export) -> None:
         check_packages()
 
     from vaegan import api
+    from vaegan.sharing import copying_warning
 
     model = api.load(request.run, request.stage)
     made = (export_onnx if request.to == "onnx" else export_programs)(model, request.out)
     files = [asdict(file) | {"path": str(file.path)} for file in made]
-    facts = {"out": str(request.out), "stage": model.config.stage, "to": request.to, "files": files}
+    warnings = [sentence for sentence in (copying_warning(model.folder, model.config.stage),) if sentence]
+    facts = {"out": str(request.out), "stage": model.config.stage, "to": request.to, "files": files, "warnings": warnings}
     names = ", ".join(f"{file.path} ({file.bytes / 1e6:.1f} MB)" for file in made)
-    missing = "" if model.has_encoder else " It has no encoder, because it was trained without a VAE."
-    worst = max(file.difference for file in made)
-    words = f"The {model.config.stage.upper()}: {names}. Checked: equal to the model within {worst:.0e}.{missing}"
-    report(facts, words, request.json)
+    checked = f"Checked: equal to the model within {max(file.difference for file in made):.0e}."
+    missing = [] if model.has_encoder else ["It has no encoder, because it was trained without a VAE."]
+    report(facts, " ".join([f"The {model.config.stage.upper()}: {names}.", checked, *missing, *warnings]), request.json)

@@ -59,6 +59,20 @@ class EncoderGraph(nn.Module):
         return mean, posterior.log_var, self.whitening.inverse_root.clone()
 
 
+class CodeGraph(nn.Module):
+    """Images to their latents, for a plain autoencoder, which has no posterior."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        """Args: encoder: on the CPU."""
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Images) -> Latents:
+        """[batch, channel, size, size] to [batch, latent]."""
+        mean: Tensor = self.encoder(images).mean
+        return mean
+
+
 @dataclass(frozen=True)
 class Graph:
     """One network of a model, ready to be exported."""
@@ -104,9 +118,33 @@ class Graph:
 
 def graphs(model: Model) -> list[Graph]:
     """The graphs of a model, with copies of its weights on the CPU: decoder or generator, then the encoder if it has one."""
-    config = model.config
     networks = copy.deepcopy(model.networks).to("cpu", memory_format=torch.contiguous_format)
-    facts = {
+    latents = torch.randn(max(BATCHES), model.latent_dim, generator=torch.Generator().manual_seed(0))
+    images = model.decode(latents).cpu()
+    if not model.has_prior:
+        latents = model.encode(images).cpu()  # only its encoder knows the scale of a plain autoencoder's latents
+    name, facts = "generator" if model.config.stage == "gan" else "decoder", _facts(model)
+    made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
+    if networks.encoder is None or networks.whitening is None:
+        return made
+    mu = {"mu": f"the latent to decode with the {name}"}
+    if not model.has_prior:
+        return [*made, Graph("encoder", CodeGraph(networks.encoder).eval(), "images", ("mu",), facts | mu, images)]
+    whitened = not torch.equal(networks.whitening.inverse_root, torch.eye(model.latent_dim))
+    words = {
+        "whitening": "included" if whitened else "none",
+        "mu": mu["mu"] + ": the mean of q(z|x) in its coordinates",
+        "log_var": "log-variance of q(z|x) in the encoder's own coordinates, " + ("before whitening" if whitened else "as mu's"),
+        "sampling": "z = mu + (exp(log_var / 2) * eps) @ spread, eps ~ N(0, I)",
+    }
+    module = EncoderGraph(networks.encoder, networks.whitening).eval()
+    return [*made, Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images)]
+
+
+def _facts(model: Model) -> dict[str, str]:
+    config = model.config
+    variance = {} if config.variance is None else {"variance": repr(config.variance)}
+    return {
         "software": f"vaegan {vaegan.__version__}",
         "stage": config.stage,
         "size": str(config.size),
@@ -114,26 +152,8 @@ def graphs(model: Model) -> list[Graph]:
         "latent": str(model.latent_dim),
         "range": "[-1, 1]",
         "layout": "float32 [batch, channel, height, width]",
-        "prior": "N(0, I)",
-    }
-    if config.variance is not None:
-        facts["variance"] = repr(config.variance)
-    latents = model.latents(max(BATCHES))
-    name = "decoder" if config.stage == "vae" else "generator"
-    made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
-    if networks.encoder is not None and networks.whitening is not None:
-        whitened = not torch.equal(networks.whitening.inverse_root, torch.eye(model.latent_dim))
-        words = {
-            "whitening": "included" if whitened else "none",
-            "mu": f"mean of q(z|x) in the coordinates of the {name}: the latent to decode",
-            "log_var": "log-variance of q(z|x) in the encoder's own coordinates"
-            + (", before whitening" if whitened else ", which are those of mu"),
-            "sampling": "z = mu + (exp(log_var / 2) * eps) @ spread, eps ~ N(0, I)",
-        }
-        module = EncoderGraph(networks.encoder, networks.whitening).eval()
-        images = model.decode(latents).cpu()
-        made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
-    return made
+        "prior": "N(0, I)" if model.has_prior else "none",
+    } | variance
 
 
 def shape_of(graph: Graph) -> str:

@@ -65,7 +65,8 @@ def test_wheel_holds_modules_marker_and_presets(repository: Path, tmp_path: Path
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("vaegan/")}
     package = source / "src" / "vaegan"
-    expected = {path for pattern in ("*.py", "*.toml", "*.css", "*.js", "py.typed") for path in package.rglob(pattern)}
+    patterns = ("*.py", "*.toml", "*.css", "*.js", "py.typed", "page/*")
+    expected = {path for pattern in patterns for path in package.rglob(pattern)}
     assert packed == {f"vaegan/{path.relative_to(package).as_posix()}" for path in expected}
 
 

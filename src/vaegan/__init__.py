@@ -30,7 +30,7 @@ _HOMES = {
     "TrainConfig": "config",
     "TrainingError": "errors",
     "VaeganError": "errors",
-    "load": "api",
+    "load": "training.saved",
     "load_preset": "config",
     "open_dataset": "data",
     "resume": "api",

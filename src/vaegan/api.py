@@ -6,18 +6,18 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import torch
-
-from vaegan.config import Fit, TrainConfig, load_preset
+from vaegan.config import TrainConfig, load_preset
 from vaegan.data import ImageDataset, open_dataset
-from vaegan.errors import ModelError, RequestError, VaeganError
-from vaegan.model import Model
+from vaegan.errors import RequestError, VaeganError
 from vaegan.training.checks import check_fits, check_settings
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
 from vaegan.training.run import RunFolder, RunRecord, StagePlan, find_run, new_run_folder, point_last_at
+from vaegan.training.saved import fit_of, load, model_folder
 from vaegan.training.session import Listener, Session
 from vaegan.types import ProgressCallback
+
+__all__ = ["DEFAULT_MINUTES", "check_request", "fit_of", "load", "model_folder", "resume", "train"]
 
 DEFAULT_MINUTES = 4.0
 
@@ -146,45 +146,6 @@ def resume(
     return folder
 
 
-def load(path: str | Path, stage: str | None = None, device: torch.device | str = "cpu") -> Model:
-    """The model of a run, or a model saved on its own.
-
-    Args:
-        path: a run's folder, or a folder with config.json and model.safetensors.
-        stage: ae, vae or gan; the last one trained when None.
-        device: where it will run.
-
-    Raises:
-        ModelError: if there is none.
-    """
-    model = Model.from_pretrained(model_folder(path, stage), device)
-    if stage not in (None, model.config.stage):
-        raise ModelError(f"{path} holds the model of stage {model.config.stage}, not {stage}; leave --stage out.")
-    return model
-
-
-def model_folder(path: str | Path, stage: str | None = None) -> Path:
-    """The folder that `load` reads a model from; what belongs to the model, like its named directions, lies there too.
-
-    Args:
-        path: a run's folder, or a folder with config.json and model.safetensors.
-        stage: vae or gan; the last one trained when None.
-
-    Raises:
-        ModelError: if there is none.
-    """
-    path = Path(path)
-    if (path / "config.json").is_file():
-        return path
-    folder = find_run(path)
-    there = [name for name in ("gan", "vae", "ae") if (folder.model(name) / "config.json").is_file()]
-    if not there:
-        raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {quote(str(path))}")
-    if stage is not None and stage not in there:
-        raise ModelError(f"{path} has no finished stage {stage}; it has {', '.join(there)}.")
-    return folder.model(stage or there[0])
-
-
 def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:
     """Refuses settings and lengths that cannot work, before anything is made.
 
@@ -198,12 +159,6 @@ def check_request(config: TrainConfig, minutes: float | None, images: int | None
         raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number.")
     if images is not None and not 1 <= images <= 10**12:
         raise RequestError(f"--images {images} is no training; give a positive number, at most a million million.")
-
-
-def fit_of(path: str | Path) -> Fit:
-    """How a run made squares of its training images; crop for a model saved on its own."""
-    folder = RunFolder(Path(path))
-    return folder.read().config.data.fit if folder.record_path.is_file() else "crop"
 
 
 def _listener(

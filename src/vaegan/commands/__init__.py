@@ -73,11 +73,18 @@ def _study(rest: list[str]) -> Loaded:
     return StudyOptions, study, defaults(rest)
 
 
+def _explore(rest: list[str]) -> Loaded:
+    from vaegan.commands.explore import Explore, explore
+
+    return Explore, explore, None
+
+
 LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "preview": _preview,
     "train": _train,
     "sample": _sample,
     "reconstruct": _reconstruct,
+    "explore": _explore,
     "export": _export,
     "info": _info,
     "report": _report,

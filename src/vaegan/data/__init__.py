@@ -6,7 +6,7 @@ from vaegan.data.cache import default_cache_dir
 from vaegan.data.dataset import ImageDataset, open_dataset
 from vaegan.data.decoding import Skipped
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, VALIDATION
-from vaegan.data.single import load_images
+from vaegan.data.single import image_from_bytes, load_images
 from vaegan.data.tensors import to_tensor, to_uint8
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Skipped",
     "TrainingBatches",
     "default_cache_dir",
+    "image_from_bytes",
     "load_images",
     "open_dataset",
     "to_tensor",

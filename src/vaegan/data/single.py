@@ -32,9 +32,28 @@ def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
                     data = read_bounded(file)
             except OSError as error:
                 raise DataError(f"Cannot read {path}: {error.strerror}.") from error
-            result = decode(path.name, data, config)
-            if isinstance(result, Skipped):
-                raise DataError(f"{path} cannot be used: {result.reason}.")
-            grey = result.pixels.ndim == 2
-            pixels.append(np.repeat(result.pixels[..., None], int(config.channels), 2) if grey else result.pixels)
+            pixels.append(_prepared(str(path), data, config))
     return to_tensor(np.stack(pixels))
+
+
+def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
+    """One image file's bytes as float32 [1, channel, size, size] in [-1, 1], under the guards of training data.
+
+    Args:
+        name: what to call it in an error.
+        data: the file's content; over `decoding.MAX_FILE_BYTES` it is refused.
+        config: how it is prepared; `channels` must be 1 or 3.
+
+    Raises:
+        DataError: saying why it cannot be used.
+    """
+    with quiet_pillow():
+        return to_tensor(_prepared(name, data, config)[None])
+
+
+def _prepared(name: str, data: bytes, config: DataConfig) -> NDArray[np.uint8]:
+    result = decode(name, data, config)
+    if isinstance(result, Skipped):
+        raise DataError(f"{name} cannot be used: {result.reason}.")
+    grey = result.pixels.ndim == 2
+    return np.repeat(result.pixels[..., None], int(config.channels), 2) if grey else result.pixels

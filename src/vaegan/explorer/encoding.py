@@ -1,0 +1,92 @@
+"""The images of a data set as latents, encoded once for a model and then kept beside the prepared images."""
+
+import contextlib
+import hashlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaegan.data import ImageDataset, default_cache_dir
+from vaegan.files import write_atomically
+from vaegan.model import Model
+from vaegan.objectives.gaussian import kl_to_standard_normal
+from vaegan.types import ProgressCallback
+
+AT_A_TIME = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Encodings:
+    """Where a model places the images of a data set."""
+
+    latents: NDArray[np.float32]
+    """[images, latent], in the decoder's coordinates."""
+    kl: NDArray[np.float32]
+    """Mean KL divergence of each of the encoder's own coordinates from its prior [nats]."""
+
+
+def encode_dataset(
+    model: Model,
+    dataset: ImageDataset,
+    *,
+    cache_dir: Path | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Encodings | None:
+    """The latents of all images; None when cancelled.
+
+    Args:
+        model: one with an encoder.
+        dataset: prepared for this model's size and channels.
+        cache_dir: where they are kept; beside the prepared images when None.
+        progress: called with (what, done, total).
+        cancelled: asked between blocks.
+    """
+    path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset)}.npz"
+    kept = _read(path, len(dataset), model.latent_dim)
+    if kept is not None:
+        return kept
+    latents = np.empty((len(dataset), model.latent_dim), np.float32)
+    kl = torch.zeros(model.latent_dim)
+    whitening = model.networks.whitening
+    assert whitening is not None
+    for start in range(0, len(dataset), AT_A_TIME):
+        if cancelled():
+            return None
+        stop = min(start + AT_A_TIME, len(dataset))
+        posterior = model.posterior(dataset.load(range(start, stop)))
+        with torch.inference_mode():
+            latents[start:stop] = whitening(posterior.mean).cpu().numpy()
+            kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
+        if progress:
+            progress("Encoding", stop, len(dataset))
+    found = Encodings(latents, (kl / len(dataset)).numpy())
+    with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
+        write_atomically(path, lambda file: np.savez(file, latents=found.latents, kl=found.kl))
+    return found
+
+
+def _key(model: Model, dataset: ImageDataset) -> str:
+    hashed = hashlib.blake2b(dataset.fingerprint.encode(), digest_size=16)
+    # The fingerprint does not change with the images' order, the latents do.
+    hashed.update(np.ascontiguousarray(dataset.contents).tobytes())
+    for part in (model.networks.encoder, model.networks.whitening):
+        assert part is not None
+        for name, tensor in sorted(part.state_dict().items()):
+            hashed.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()
+
+
+def _read(path: Path, count: int, latent_dim: int) -> Encodings | None:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            found = Encodings(arrays["latents"], arrays["kl"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    whole = found.latents.shape == (count, latent_dim) and found.kl.shape == (latent_dim,)
+    return found if whole and found.latents.dtype == np.float32 else None

@@ -1,0 +1,201 @@
+// The page: puts the parts together around one model, whoever decodes for it.
+
+import { openDialog } from "./dialog.js";
+import { fromText, toText } from "./latents.js";
+import { Now } from "./now.js";
+import { Painter, button, element } from "./pixels.js";
+import { Plane } from "./plane.js";
+import { Sliders } from "./sliders.js";
+import { Store } from "./store.js";
+import { Tray } from "./tray.js";
+import { Yours } from "./yours.js";
+
+const KEYS = [
+  ["Arrow keys on the map", "move the cross hair; with Shift further"],
+  ["Enter on the map", "take the picture and pin it"],
+  ["+ − 0", "zoom in, zoom out, show everything"],
+  ["P", "pin the current picture"],
+  ["R, Shift R", "a picture nearby, anywhere"],
+  ["Ctrl Z, Ctrl Shift Z", "undo, redo"],
+  ["A, B, C on a pinned picture", "put it at that place"],
+  ["Delete on a pinned picture", "remove it"],
+  ["Ctrl V", "paste an image of your own"],
+];
+
+export class Explorer {
+  constructor(model) {
+    const { description } = model;
+    this.model = model;
+    this.painter = new Painter(description.size, description.channels);
+    this.store = new Store(description.latentDim);
+  }
+
+  async start() {
+    const { store, model } = this;
+    const held = store.restore(location.hash);
+    document.getElementById("name").textContent = model.description.name;
+    document.title = `${model.description.name} · vaegan`;
+    this.stageButtons();
+    this.viewButtons();
+    this.plane = new Plane(this);
+    this.now = new Now(this);
+    this.sliders = new Sliders(this);
+    this.tray = new Tray(this);
+    this.yours = new Yours(this);
+    this.wireTools();
+    if (!held) store.current = Float32Array.from(model.description.origin);
+    this.sliders.describe();
+    await Promise.all([this.plane.describe(), this.now.update(), this.tray.update()]);
+    document.body.classList.add("ready");
+    document.dispatchEvent(new Event("explorerready"));
+    this.watchData();
+  }
+
+  /** Which stages are shown, the first one everywhere, the others beside it. */
+  stages() {
+    const { stages } = this.model.description;
+    const { stage } = this.store.settings;
+    return stage === "both" ? stages : stages.includes(stage) ? [stage] : stages.slice(0, 1);
+  }
+
+  /** Says a sentence at the foot of the page and to screen readers; `quietly` only to these. */
+  say(sentence, quietly = false) {
+    const place = document.getElementById("said");
+    place.textContent = sentence;
+    place.classList.toggle("shown", !quietly && Boolean(sentence));
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => place.classList.remove("shown"), Math.max(3500, 70 * sentence.length));
+  }
+
+  /** Runs what may fail, and says why it did. */
+  async guarded(work) {
+    try {
+      return await work();
+    } catch (error) {
+      this.say(error.message);
+      return null;
+    }
+  }
+
+  async watchData() {
+    const { model, store } = this;
+    while (model.description.data.state === "waiting") {
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      if ((await this.guarded(() => model.refresh())) === null) return;
+      if (model.description.data.state === "waiting") this.plane.explain();
+    }
+    if (this.sliders.known === model.description.directions.length) return;
+    if (store.current.every((value) => value === 0)) store.current = Float32Array.from(model.description.origin);
+    this.sliders.describe();
+    await this.guarded(() => Promise.all([this.plane.describe(), this.now.update()]));
+    document.dispatchEvent(new Event("mapready"));
+  }
+
+  stageButtons() {
+    const { stages } = this.model.description;
+    const place = document.getElementById("stages");
+    place.hidden = stages.length < 2;
+    const names = [...stages].reverse().map((stage) => [stage, stage.toUpperCase()]);
+    const shown = () => (this.store.settings.stage === "both" ? "both" : this.stages()[0]);
+    place.append(
+      ...[...names, ["both", "Both"]].map(([stage, text]) => {
+        const one = button(text, () => this.store.set("stage", stage));
+        const mark = () => one.setAttribute("aria-pressed", String(shown() === stage));
+        this.store.on("settings", mark);
+        mark();
+        return one;
+      }),
+    );
+  }
+
+  viewButtons() {
+    const mark = () => {
+      for (const one of document.querySelectorAll("[data-view]")) one.setAttribute("aria-pressed", String(one.dataset.view === this.store.settings.view));
+    };
+    for (const one of document.querySelectorAll("[data-view]")) {
+      one.onclick = () => {
+        this.store.set("view", one.dataset.view);
+        document.body.dataset.panel = "plane";
+        markPanels();
+      };
+    }
+    this.store.on("settings", mark);
+    mark();
+    const markPanels = () => {
+      for (const one of document.querySelectorAll("#panels button")) one.setAttribute("aria-pressed", String(one.dataset.panel === document.body.dataset.panel));
+    };
+    for (const one of document.querySelectorAll("#panels button")) {
+      one.onclick = () => {
+        document.body.dataset.panel = one.dataset.panel;
+        markPanels();
+        this.sliders.endsSoon();
+      };
+    }
+    markPanels();
+  }
+
+  wireTools() {
+    document.getElementById("help").onclick = () => this.help();
+    document.getElementById("numbers").onclick = () => this.numbers();
+    document.getElementById("link").onclick = () => this.copy(`${location.href.split("#")[0]}#${this.store.asHash()}`, "The link to this view is copied.");
+    document.getElementById("theme").onclick = () => {
+      const root = document.documentElement;
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = dark ? "light" : "dark";
+    };
+    document.addEventListener("keydown", (event) => {
+      if (event.target.closest("input:not([type=range]), textarea, select, dialog")) return;
+      const control = event.ctrlKey || event.metaKey;
+      const key = event.key.toLowerCase();
+      if (control && key === "z") this.now.acts[event.shiftKey ? "redo" : "undo"]();
+      else if (control && key === "y") this.now.acts.redo();
+      else if (control || event.altKey) return;
+      else if (key === "p") this.now.acts.pin();
+      else if (key === "r") this.now.acts[event.shiftKey ? "far" : "near"]();
+      else if (key === "?") this.help();
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  async copy(text, said) {
+    try {
+      await navigator.clipboard.writeText(text);
+      this.say(said);
+    } catch {
+      this.say("The browser does not let this page copy; mark the text and copy it yourself.");
+    }
+  }
+
+  help() {
+    const { description } = this.model;
+    const rows = KEYS.map(([keys, act]) => element("tr", {}, element("th", { text: keys }), element("td", { text: act })));
+    const facts = [`${description.size} × ${description.size} pixels, ${description.channels === 1 ? "grey" : "colour"}; latents of ${description.latentDim} numbers.`];
+    if (description.data.count) facts.push(`${description.data.count.toLocaleString("en")} images of ${description.data.source} on the map.`);
+    if (description.data.state === "absent") facts.push(description.data.why);
+    openDialog("Keys", [element("table", {}, ...rows), element("p", { text: facts.join(" ") })]);
+  }
+
+  numbers() {
+    const { store } = this;
+    const text = element("textarea", { rows: 8, value: toText(store.current), spellcheck: false, "aria-label": "The latent as numbers" });
+    const wrong = element("p", { className: "wrong", role: "alert" });
+    const use = button("Use these", () => {
+      try {
+        store.choose(fromText(text.value, store.latentDim));
+        close();
+      } catch (error) {
+        wrong.textContent = error.message;
+      }
+    }, { className: "strong" });
+    const close = openDialog("The current latent", [
+      element("p", { text: `${store.latentDim} numbers. Copy them, or paste others over them.` }),
+      text,
+      wrong,
+      element("div", { className: "row" }, use, button("Copy", () => {
+        text.select();
+        this.copy(text.value, "The latent is copied.");
+      })),
+    ]);
+  }
+}

@@ -1,0 +1,164 @@
+// Arithmetic on latents (Float32Array): blends, noise that a seed repeats, and latents as text. Knows no page and no model.
+
+/** A stream of uniform numbers in (0, 1] from whole-number keys (a 32-bit mixer after Steele, Lea & Flood 2014). */
+export function uniformStream(...keys) {
+  let state = 0x9e3779b9;
+  const mix = () => {
+    state = (state + 0x9e3779b9) | 0;
+    let x = state;
+    x = Math.imul(x ^ (x >>> 16), 0x21f0aaad);
+    x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
+    return (x ^ (x >>> 15)) >>> 0;
+  };
+  for (const key of keys) state = (mix() ^ (key | 0)) | 0;
+  return () => (mix() + 1) / 4294967296;
+}
+
+/** Standard normal numbers of a seed (Box & Muller 1958). */
+export function gaussian(length, ...keys) {
+  const uniform = uniformStream(...keys);
+  const noise = new Float32Array(length);
+  for (let i = 0; i < length; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(uniform()));
+    const angle = 2 * Math.PI * uniform();
+    noise[i] = radius * Math.cos(angle);
+    if (i + 1 < length) noise[i + 1] = radius * Math.sin(angle);
+  }
+  return noise;
+}
+
+export function newSeed() {
+  return crypto.getRandomValues(new Int32Array(1))[0];
+}
+
+export function dot(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/** a + amount * b, as a new latent. */
+export function plus(a, b, amount = 1) {
+  const sum = new Float32Array(a.length);
+  for (let i = 0; i < a.length; i++) sum[i] = a[i] + amount * b[i];
+  return sum;
+}
+
+export function linear(a, b, t) {
+  const blend = new Float32Array(a.length);
+  for (let i = 0; i < a.length; i++) blend[i] = (1 - t) * a[i] + t * b[i];
+  return blend;
+}
+
+/** Along the great circle, with lengths blended too (Shoemake 1985; White 2016): halfway is as typical of N(0, I) as the ends. */
+export function spherical(a, b, t) {
+  const lengthA = Math.sqrt(dot(a, a));
+  const lengthB = Math.sqrt(dot(b, b));
+  const cosine = dot(a, b) / (lengthA * lengthB);
+  if (!(Math.abs(cosine) < 0.9995)) return linear(a, b, t);
+  const angle = Math.acos(cosine);
+  const length = (1 - t) * lengthA + t * lengthB;
+  const shareA = (Math.sin((1 - t) * angle) / Math.sin(angle)) * (length / lengthA);
+  const shareB = (Math.sin(t * angle) / Math.sin(angle)) * (length / lengthB);
+  const blend = new Float32Array(a.length);
+  for (let i = 0; i < a.length; i++) blend[i] = shareA * a[i] + shareB * b[i];
+  return blend;
+}
+
+/** Weighted mean of several latents. */
+export function blend(latents, weights) {
+  const mean = new Float32Array(latents[0].length);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  latents.forEach((latent, k) => {
+    for (let i = 0; i < mean.length; i++) mean[i] += (weights[k] / total) * latent[i];
+  });
+  return mean;
+}
+
+/** The endless grid: every whole-numbered place has the latent of its seed, between them four are blended; length as of N(0, I). */
+export function seedLatent(length, x, y, seed = 0) {
+  const column = Math.floor(x);
+  const row = Math.floor(y);
+  const across = x - column;
+  const up = y - row;
+  const corners = [
+    [column, row, (1 - across) * (1 - up)],
+    [column + 1, row, across * (1 - up)],
+    [column, row + 1, (1 - across) * up],
+    [column + 1, row + 1, across * up],
+  ].filter((corner) => corner[2] > 0);
+  const latent = new Float32Array(length);
+  let squares = 0;
+  for (const [cornerColumn, cornerRow, weight] of corners) {
+    const noise = cachedNoise(length, cornerColumn, cornerRow, seed);
+    for (let i = 0; i < length; i++) latent[i] += weight * noise[i];
+    squares += weight * weight;
+  }
+  const scale = 1 / Math.sqrt(squares); // a mean of independent normals is shorter than they are
+  for (let i = 0; i < length; i++) latent[i] *= scale;
+  return latent;
+}
+
+const noiseOf = new Map();
+
+function cachedNoise(length, column, row, seed) {
+  const key = `${length},${column},${row},${seed}`;
+  let noise = noiseOf.get(key);
+  if (!noise) {
+    if (noiseOf.size > 5000) noiseOf.clear();
+    noise = gaussian(length, seed, column, row);
+    noiseOf.set(key, noise);
+  }
+  return noise;
+}
+
+/** Least-squares coordinates on a plane: two vectors that read what `across` and `up` add, whatever angle is between them. */
+export function planeReads(across, up) {
+  const aa = dot(across, across);
+  const bb = dot(up, up);
+  const ab = dot(across, up);
+  const determinant = aa * bb - ab * ab;
+  if (!(determinant > 1e-9 * aa * bb)) return null; // the same direction twice
+  const readAcross = new Float32Array(across.length);
+  const readUp = new Float32Array(across.length);
+  for (let i = 0; i < across.length; i++) {
+    readAcross[i] = (bb * across[i] - ab * up[i]) / determinant;
+    readUp[i] = (aa * up[i] - ab * across[i]) / determinant;
+  }
+  return [readAcross, readUp];
+}
+
+export function toText(latent) {
+  return Array.from(latent, (value) => Number(value.toPrecision(6))).join(", ");
+}
+
+/** The latent that a text holds; throws a sentence where it holds none. */
+export function fromText(text, length) {
+  const words = text.split(/[\s,;[\](){}]+/).filter(Boolean);
+  const numbers = words.map(Number);
+  const wrong = words.find((_, i) => !Number.isFinite(numbers[i]));
+  if (wrong !== undefined) throw new Error(`“${wrong.slice(0, 20)}” is no number; a latent is ${length} numbers with commas between them.`);
+  if (numbers.length !== length) throw new Error(`This text holds ${numbers.length} numbers; a latent of this model has ${length}.`);
+  return Float32Array.from(numbers);
+}
+
+export function toBase64(latent) {
+  const bytes = new Uint8Array(latent.buffer, latent.byteOffset, latent.byteLength);
+  let text = "";
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** Float32Array of a base64 text, or null where the text is none or has another length. */
+export function fromBase64(text, length) {
+  let raw;
+  try {
+    raw = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return null;
+  }
+  if (raw.length % 4 || (length !== undefined && raw.length !== 4 * length)) return null;
+  const bytes = Uint8Array.from(raw, (letter) => letter.charCodeAt(0));
+  const latent = new Float32Array(bytes.buffer);
+  return latent.every(Number.isFinite) ? latent : null;
+}

@@ -1,0 +1,354 @@
+// The canvas: a map of the encoded images, or the endless grid of seeds. Hovering decodes, clicking pins.
+
+import { blend, dot, planeReads, plus, seedLatent } from "./latents.js";
+import { PLAIN, colouring, hex, rgb } from "./colours.js";
+import { Lens } from "./lens.js";
+import { button, element } from "./pixels.js";
+import { PlaneView } from "./planeview.js";
+import { Points } from "./points.js";
+import { Tiles } from "./tiles.js";
+
+const BLENDED = 8; // neighbours that a place on a t-SNE map is made of
+const SEEDS_A_TILE = 0.5; // how far apart the pictures of the grid of seeds start
+const TSNE = "t-SNE";
+const RESIDUAL = "residual";
+
+export class Plane {
+  constructor(app) {
+    this.app = app;
+    this.canvas = document.getElementById("canvas");
+    this.note = document.getElementById("plane-note");
+    this.lens = new Lens(app, document.getElementById("lens"));
+    this.view = new PlaneView(this.canvas, {
+      draw: () => this.draw(),
+      hover: (x, y, event) => this.hover(x, y, event),
+      leave: () => this.leave(),
+      pick: (x, y) => this.pick(x, y),
+      fit: () => this.fit(),
+    });
+    this.tiles = new Tiles(
+      (latents) => app.model.decode(latents, app.stages()[0], "background"),
+      (picture) => app.painter.painted(picture),
+      (x, y) => this.latentAt(x, y),
+      () => this.view.redraw(),
+    );
+    this.hidden = new Set();
+    for (const [id, act] of [["zoom-in", () => this.view.zoom(1.4)], ["zoom-out", () => this.view.zoom(1 / 1.4)], ["zoom-fit", () => this.fit()]]) {
+      document.getElementById(id).onclick = act;
+    }
+    for (const [id, name] of [["axis-x", "x"], ["axis-y", "y"], ["colour", "colour"], ["show", "show"]]) {
+      document.getElementById(id).onchange = (event) => app.store.set(name, event.target.value);
+    }
+    app.store.on("current", () => this.view.redraw());
+    app.store.on("settings", () => this.update());
+    new MutationObserver(() => this.view.redraw()).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+  }
+
+  get settings() {
+    return this.app.store.settings;
+  }
+
+  get seeds() {
+    return this.settings.view === "seeds";
+  }
+
+  get isTsne() {
+    return !this.seeds && this.settings.x === TSNE;
+  }
+
+  /** Fills the selects anew; called when the model's description has changed. */
+  async describe() {
+    const { description } = this.app.model;
+    const names = (group) => description.directions.filter((one) => one.group === group).map((one) => one.name);
+    const groups = [["Principal directions", names("principal").slice(0, 12)], ["Attributes", names("attribute")], ["Latent dimensions", names("dimension").slice(0, 24)]];
+    const tsne = description.tsne.state !== "missing" && description.data.state === "ready" ? [["Neighbourhoods", [TSNE]]] : [];
+    fill("axis-x", [...groups, ...tsne]);
+    fill("axis-y", [...groups, ["Of an attribute", [RESIDUAL]]]);
+    fill("colour", [["", ["plain"]], ["Labels", description.data.labels.map((label) => label.name)]]);
+    const all = new Set(description.directions.map((one) => one.name));
+    const first = description.directions.filter((one) => one.group !== "attribute").map((one) => one.name);
+    if (!all.has(this.settings.x) && this.settings.x !== TSNE) this.settings.x = first[0];
+    if (!all.has(this.settings.y) && this.settings.y !== RESIDUAL) this.settings.y = first[1];
+    const labels = description.data.labels.map((label) => label.name);
+    if (!labels.includes(this.settings.colour) && this.settings.colour !== "plain") this.settings.colour = bestLabel(description.data.labels);
+    this.drawn = null;
+    await this.update();
+  }
+
+  /** Brings the plane in line with the settings. */
+  async update() {
+    const { description } = this.app.model;
+    const hasData = description.data.state === "ready";
+    document.getElementById("axes").hidden = this.seeds;
+    document.getElementById("axis-x").value = this.settings.x;
+    document.getElementById("axis-y").value = this.settings.y;
+    document.getElementById("axis-y").parentElement.hidden = this.isTsne;
+    document.getElementById("colour").value = this.settings.colour;
+    document.getElementById("colour").parentElement.hidden = !hasData || !description.data.labels.length;
+    document.getElementById("show").parentElement.hidden = !hasData || this.isTsne;
+    document.getElementById("show").value = this.settings.show;
+    const title = this.seeds ? "Endless grid of seeds" : "Map of the latent space";
+    this.canvas.setAttribute("aria-label", title);
+    const wanted = JSON.stringify([this.seeds, this.settings.x, this.settings.y, this.app.stages()[0], hasData, description.directions.length]);
+    if (wanted !== this.drawn) {
+      this.drawn = wanted;
+      this.tiles.clear();
+      this.points = null;
+      this.leave();
+      if (this.seeds) this.fit();
+      else await this.project(wanted);
+    }
+    await this.colour();
+    this.explain();
+    this.view.redraw();
+  }
+
+  direction(name) {
+    return this.app.model.description.directions.find((one) => one.name === name);
+  }
+
+  async project(wanted) {
+    const { model } = this.app;
+    if (this.isTsne) {
+      this.axes = null;
+      await this.embed(wanted);
+      return;
+    }
+    const x = this.direction(this.settings.x);
+    const y = this.settings.y === RESIDUAL ? x : this.direction(this.settings.y);
+    const across = x.move;
+    let up = this.settings.y === RESIDUAL ? x.residual : y.move;
+    let reads = up && planeReads(across, up);
+    if (!reads) {
+      const other = model.description.directions.find((one) => one.group !== "attribute" && one.name !== x.name);
+      up = other.move;
+      reads = planeReads(across, up);
+      this.settings.y = other.name;
+      document.getElementById("axis-y").value = other.name;
+    }
+    this.axes = { origin: model.description.origin, across, up, reads };
+    this.fit();
+    if (model.description.data.state !== "ready") return;
+    const places = await model.project(this.axes.origin, ...reads);
+    if (wanted !== this.drawn) return;
+    this.points = new Points(places);
+    this.fit();
+  }
+
+  async embed(wanted) {
+    const { model, say } = this.app;
+    await model.startTsne();
+    while (wanted === this.drawn) {
+      const { tsne } = await model.refresh();
+      if (tsne.state === "failed") {
+        say(tsne.why);
+        return;
+      }
+      if (tsne.state === "ready") break;
+      this.progress = `t-SNE is being made: ${Math.round((100 * (tsne.done ?? 0)) / (tsne.total ?? 1))} %`;
+      this.explain();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    this.progress = "";
+    if (wanted !== this.drawn) return;
+    const { indices, places } = await model.tsne();
+    this.points = new Points(places, indices);
+    this.fit();
+  }
+
+  async colour() {
+    const { model } = this.app;
+    const label = model.description.data.labels.find((one) => one.name === this.settings.colour);
+    const name = label?.name ?? "";
+    if (this.coloured !== name) {
+      this.coloured = name;
+      this.hidden.clear();
+      this.colours = label ? colouring(label, await model.labels(label.name)) : null;
+    }
+    this.legend();
+  }
+
+  legend() {
+    const place = document.getElementById("legend");
+    place.replaceChildren();
+    place.hidden = this.seeds || !this.colours || !this.points;
+    if (place.hidden) return;
+    const { words, colours, range } = this.colours;
+    if (!words) {
+      const ramp = element("span", { className: "ramp" });
+      ramp.style.background = `linear-gradient(90deg, ${colours.filter((_, i) => i % 9 === 0).map(hex).join(", ")})`;
+      place.append(element("span", { text: range[0].toPrecision(2) }), ramp, element("span", { text: range[1].toPrecision(2) }));
+      return;
+    }
+    words.slice(0, 24).forEach((word, code) => {
+      const dot = element("i");
+      dot.style.background = hex(colours[code]);
+      const shown = !this.hidden.has(code);
+      const one = button("", () => {
+        if (shown) this.hidden.add(code);
+        else this.hidden.delete(code);
+        this.legend();
+        this.view.redraw();
+      }, { "aria-pressed": String(shown), title: shown ? "Hide" : "Show" });
+      one.append(dot, word);
+      place.append(one);
+    });
+  }
+
+  codes() {
+    if (!this.colours) return null;
+    const { codes } = this.colours;
+    const { indices } = this.points;
+    if (!indices && !this.hidden.size) return codes;
+    const chosen = new Uint8Array(this.points.count);
+    for (let i = 0; i < chosen.length; i++) {
+      const code = codes[indices ? indices[i] : i];
+      chosen[i] = this.hidden.has(code) ? 255 : code;
+    }
+    return chosen;
+  }
+
+  explain() {
+    const { data } = this.app.model.description;
+    let text = "";
+    if (this.seeds) text = "Every whole-numbered place is a seed; between them four seeds are blended. Drag to wander.";
+    else if (this.progress) text = this.progress;
+    else if (this.isTsne) text = `A click blends the latents of the ${BLENDED} nearest images: t-SNE has no way back.`;
+    else if (data.state === "waiting") {
+      const share = data.progress.total ? ` ${Math.round((100 * data.progress.done) / data.progress.total)} %` : "";
+      text = `${data.progress.what} …${share}`;
+    } else if (data.state === "absent") text = data.why;
+    this.note.textContent = text;
+    this.note.hidden = !text;
+  }
+
+  fit() {
+    if (this.seeds) {
+      this.view.fit([-1.75, -1.75, 1.75, 1.75]);
+      this.view.scale = 64 / SEEDS_A_TILE;
+      this.view.limits = [this.view.scale / 4, this.view.scale * 64];
+      this.view.pendingFit = null;
+    } else this.view.fit(this.points?.count ? this.points.box() : [-3, -3, 3, 3]);
+  }
+
+  latentAt(x, y) {
+    if (this.seeds) return seedLatent(this.app.store.latentDim, x, y);
+    if (!this.axes) return null;
+    return plus(plus(this.axes.origin, this.axes.across, x), this.axes.up, y);
+  }
+
+  /** The latent of a place on any of the planes; on a t-SNE map a blend of the nearest images. */
+  async latentOf(x, y, lane) {
+    if (!this.isTsne) return this.latentAt(x, y);
+    if (!this.points) return null;
+    const nearest = this.points.nearest(x, y, BLENDED);
+    const latents = await this.app.model.latentsOf(nearest.map(([point]) => this.points.imageOf(point)), lane);
+    const nearby = nearest[0][1] || 1e-6;
+    return latents && blend(latents, nearest.map(([, distance]) => 1 / (distance + 0.2 * nearby + 1e-6)));
+  }
+
+  whereIs(latent) {
+    if (this.seeds || !this.axes) return null;
+    const away = plus(latent, this.axes.origin, -1);
+    return [dot(away, this.axes.reads[0]), dot(away, this.axes.reads[1])];
+  }
+
+  hover(x, y, event) {
+    const since = event?.timeStamp ?? performance.now();
+    const nearest = this.points && this.points.count ? this.points.nearest(x, y)[0] : null;
+    this.near = nearest ? nearest[0] : null;
+    const image = nearest ? this.points.imageOf(nearest[0]) : null;
+    this.lens.move(...this.view.toScreen(x, y), this.view.width, this.view.height);
+    this.lens.show(() => this.latentOf(x, y, "hover"), image, since);
+    if (this.points && this.settings.show === "points") this.view.redraw();
+    if (!event) this.spoken(x, y, image);
+  }
+
+  spoken(x, y, image) {
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => {
+      const near = image === null ? "" : `, nearest to image ${image}`;
+      this.app.say(`${x.toFixed(2)} across, ${y.toFixed(2)} up${near}`, true);
+    }, 400);
+  }
+
+  leave() {
+    this.near = null;
+    this.lens.hide();
+    this.view?.redraw();
+  }
+
+  async pick(x, y) {
+    const latent = await this.latentOf(x, y, "answer");
+    if (!latent) return;
+    this.app.store.choose(latent);
+    this.app.store.pin(latent);
+  }
+
+  draw() {
+    const { view } = this;
+    const context = this.canvas.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    const pictures = this.seeds || (!this.isTsne && (this.settings.show === "pictures" || this.app.model.description.data.state !== "ready"));
+    if (pictures && (this.seeds || this.axes)) this.tiles.draw(view, context, this.tileSide());
+    else if (this.points) this.points.draw(view, context, this.codes(), this.colours?.colours ?? [rgb(PLAIN)]);
+    context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
+    this.mark(context, pictures);
+  }
+
+  tileSide() {
+    return Math.max(40, Math.min(72, this.app.painter.size));
+  }
+
+  mark(context, pictures) {
+    const { view } = this;
+    const style = getComputedStyle(document.documentElement);
+    const ring = (x, y, radius, colour, width) => {
+      context.beginPath();
+      context.arc(x, y, radius, 0, 2 * Math.PI);
+      context.lineWidth = width;
+      context.strokeStyle = colour;
+      context.stroke();
+    };
+    if (this.near !== null && this.near !== undefined && this.points && !pictures) {
+      const [x, y] = view.toScreen(this.points.places[2 * this.near], this.points.places[2 * this.near + 1]);
+      ring(x, y, 7, style.getPropertyValue("--ink"), 1.5);
+    }
+    const here = this.whereIs(this.app.store.current);
+    if (here) {
+      const [x, y] = view.toScreen(...here);
+      ring(x, y, 9, style.getPropertyValue("--paper"), 5);
+      ring(x, y, 9, style.getPropertyValue("--accent"), 2.5);
+    }
+    if (view.cross) {
+      const [x, y] = view.cross;
+      for (const [colour, width] of [[style.getPropertyValue("--paper"), 4], [style.getPropertyValue("--ink"), 1.5]]) {
+        context.beginPath();
+        context.moveTo(x - 12, y);
+        context.lineTo(x + 12, y);
+        context.moveTo(x, y - 12);
+        context.lineTo(x, y + 12);
+        context.lineWidth = width;
+        context.strokeStyle = colour;
+        context.stroke();
+      }
+    }
+  }
+}
+
+function fill(id, groups) {
+  const select = document.getElementById(id);
+  select.replaceChildren();
+  for (const [title, names] of groups) {
+    if (!names.length) continue;
+    const options = names.map((name) => element("option", { value: name, text: name }));
+    select.append(...(title ? [element("optgroup", { label: title }, ...options)] : options));
+  }
+}
+
+/** A label worth starting with: the category of fewest words, else the first number. */
+function bestLabel(labels) {
+  const words = labels.filter((label) => label.words && label.words.length <= 12);
+  return (words.find((label) => label.words.length > 2) ?? words[0] ?? labels[0])?.name ?? "plain";
+}

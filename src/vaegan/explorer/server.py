@@ -1,0 +1,235 @@
+"""The explorer's server: the page's files, a few questions by HTTP, and one socket; for this machine only."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from vaegan.errors import RequestError, VaeganError
+from vaegan.explorer.protocol import answer, parse, refusal
+from vaegan.explorer.state import MAX_UPLOAD_BYTES, Explorer
+
+ADDRESS = "127.0.0.1"
+MOST_PORTS = 50  # tried one after the other
+MAX_FRAME_BYTES = 2**20
+
+PAGE = Path(__file__).parent / "page"
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+T = TypeVar("T")
+
+
+class LocalOnly:
+    """Refuses requests that another site's page has made: by the Host they came to, and by the Origin they came from.
+
+    Listening on 127.0.0.1 alone does not keep them out: a page from anywhere can send requests to it, and by changing what its
+    own name resolves to (DNS rebinding) even read the answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Args: app: what is guarded."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves the request, or refuses it."""
+        if scope["type"] not in ("http", "websocket") or _is_local(scope):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close(1008)
+        else:
+            await PlainTextResponse("Only pages of this machine are served.", 403, HEADERS)(scope, receive, send)
+
+
+def _is_local(scope: Scope) -> bool:
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    port = scope["server"][1]
+    hosts = {f"{name}:{port}" for name in (ADDRESS, "localhost")}
+    host = headers.get(b"host", b"").decode("latin-1").lower()
+    origin = headers.get(b"origin")
+    if host not in hosts:
+        return False
+    if origin is None:  # browsers leave it out where a page is only being read, never for a socket
+        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    return origin.decode("latin-1").lower() == f"http://{host}"
+
+
+class Handlers:
+    """What is done with each request. Whatever touches the model happens on one thread, one after the other."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        """Args: explorer: what is being explored."""
+        self.explorer = explorer
+        # More threads than one only get in each other's way on images this small: 7 ms became 150 beside another busy program.
+        self._model_thread = ThreadPoolExecutor(1, "model", initializer=torch.set_num_threads, initargs=(1,))
+
+    async def _on_model_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._model_thread, function)
+
+    async def page(self, request: HttpRequest) -> Response:
+        """A file of the page; nothing but what lies in its folder has a name here."""
+        name = request.path_params.get("name") or "index.html"
+        if name not in {path.name for path in PAGE.iterdir() if path.suffix in TYPES}:
+            return _refused("There is no such page.", 404)
+        return FileResponse(PAGE / name, media_type=TYPES[Path(name).suffix], headers=HEADERS)
+
+    async def model(self, _: HttpRequest) -> Response:
+        """What is being explored."""
+        return JSONResponse(self.explorer.describe(), headers=HEADERS)
+
+    async def labels(self, request: HttpRequest) -> Response:
+        """A label of every image."""
+        return _bytes(self.explorer.labels(request.path_params["name"]))
+
+    async def tsne(self, request: HttpRequest) -> Response:
+        """POST begins a map by t-SNE; GET fetches it."""
+        if request.method == "POST":
+            if self.explorer.encodings is None:
+                raise RequestError("There are no encoded images to make a map of.")
+            self.explorer.tsne.start(self.explorer.encodings.latents)
+            return JSONResponse(self.explorer.tsne.describe(), headers=HEADERS)
+        return _bytes(self.explorer.tsne.content())
+
+    async def encode(self, request: HttpRequest) -> Response:
+        """An image file in, its latent and its pixels out."""
+        data = await _bounded_body(request)
+        if data is None:
+            return _refused(f"The image is too large: over {MAX_UPLOAD_BYTES // 2**20} MB are not read.", 413)
+        latent, pixels = await self._on_model_thread(partial(self.explorer.encode_upload, data))
+        return _bytes(latent + pixels)
+
+    async def socket(self, socket: WebSocket) -> None:
+        """Answers frames one after the other."""
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                message = await socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                frame: bytes = message.get("bytes") or b""
+                await socket.send_bytes(await self._on_model_thread(partial(self._answer, frame)))
+
+    def _answer(self, frame: bytes) -> bytes:
+        try:
+            request = parse(frame)
+            return answer(request, self.explorer.answer(request))
+        except VaeganError as error:
+            return refusal(frame, str(error))
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self.explorer.close()
+        self._model_thread.shutdown(wait=False, cancel_futures=True)
+
+
+def build_app(explorer: Explorer) -> ASGIApp:
+    """The guarded application."""
+    handlers = Handlers(explorer)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        yield
+        handlers.close()
+
+    async def refuse(_: HttpRequest, error: Exception) -> Response:
+        return _refused(str(error), 400)
+
+    app = Starlette(
+        routes=[
+            Route("/", handlers.page),
+            Route("/model.json", handlers.model),
+            Route("/labels/{name:path}", handlers.labels),
+            Route("/tsne", handlers.tsne, methods=["GET", "POST"]),
+            Route("/encode", handlers.encode, methods=["POST"]),
+            WebSocketRoute("/socket", handlers.socket),
+            Route("/{name}", handlers.page),
+        ],
+        exception_handlers={VaeganError: refuse},
+        lifespan=lifespan,
+    )
+    return LocalOnly(app)
+
+
+def open_port(port: int) -> socket.socket:
+    """A listening socket on `port`, or on the next one that is free.
+
+    Raises:
+        RequestError: if none of the next fifty is.
+    """
+    for candidate in range(port, min(port + MOST_PORTS, 65536)):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((ADDRESS, candidate))
+            listening.listen(128)
+        except OSError:
+            listening.close()
+            continue
+        return listening
+    raise RequestError(f"No port from {port} to {min(port + MOST_PORTS, 65536) - 1} is free; give another --port.")
+
+
+def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None] | None = None) -> None:
+    """Serves until interrupted; `ready` is called on a thread of its own once the page can be opened."""
+    config = uvicorn.Config(
+        build_app(explorer),
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    if ready is not None:
+        threading.Thread(target=_when_started, args=(server, ready), daemon=True).start()
+    threading.Thread(target=explorer.open_data, daemon=True).start()
+    server.run(sockets=[listening])
+
+
+def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:
+    while not server.started:
+        time.sleep(0.01)
+    ready()
+
+
+async def _bounded_body(request: HttpRequest) -> bytes | None:
+    """The body, or None as soon as it is longer than an upload may be."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_UPLOAD_BYTES:
+            return None
+    return bytes(body)
+
+
+def _bytes(content: bytes) -> Response:
+    return Response(content, media_type="application/octet-stream", headers=HEADERS)
+
+
+def _refused(reason: str, status: int) -> Response:
+    content: dict[str, Any] = {"error": reason}
+    return JSONResponse(content, status, HEADERS)

@@ -1,0 +1,272 @@
+"""What is being explored: the models of a run, its images as latents, and everything the page may ask about them."""
+
+import base64
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaegan.config import DataConfig, Fit
+from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
+from vaegan.data.decoding import MAX_PIXELS
+from vaegan.errors import ModelError, RequestError, VaeganError
+from vaegan.explorer.coordinates import Direction, label_directions, origin_of, principal_directions, raw_dimensions
+from vaegan.explorer.encoding import Encodings, encode_dataset
+from vaegan.explorer.maps import TsneMap
+from vaegan.explorer.protocol import Kind, Request
+from vaegan.model import Model
+from vaegan.training.run import RunFolder
+from vaegan.training.saved import fit_of, load
+
+MAX_UPLOAD_BYTES = 32 * 2**20
+"""Larger uploads are refused [bytes]."""
+
+SMALL_LATENTS = 2**14  # [numbers] up to which several threads only wait for each other
+
+DataState = Literal["absent", "waiting", "ready"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """The models of a run: the last one trained, whose latents everything is expressed in, and those before it."""
+
+    models: dict[str, Model]
+    """By stage, the last one trained first."""
+
+    @property
+    def main(self) -> Model:
+        """The model whose coordinates the page speaks."""
+        return next(iter(self.models.values()))
+
+    def decode(self, stage: str, latents: torch.Tensor) -> torch.Tensor:
+        """Images of the main model's latents by any stage.
+
+        The VAE that a GAN grew out of knows these latents before the handover's whitening: z = L z' + m.
+        """
+        model = self.models[stage]
+        if model is not self.main:
+            whitening = self.main.networks.whitening
+            assert whitening is not None
+            latents = whitening.undo(latents)
+        return model.decode(latents)
+
+
+def load_stages(run: Path) -> Stages:
+    """The models of a run that share one latent space; a GAN without an encoder shares with nobody.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    main = load(run)
+    models = {main.config.stage: main}
+    vae = RunFolder(run).model("vae") / "config.json"
+    if main.config.stage == "gan" and main.has_encoder and vae.is_file():
+        older = Model.from_pretrained(vae.parent)
+        same = (older.latent_dim, older.config.size, older.config.channels) == (
+            *(main.latent_dim, main.config.size),
+            main.config.channels,
+        )
+        if same:
+            models["vae"] = older
+    return Stages(models)
+
+
+class Explorer:
+    """One run, opened; answers are pure functions of what was encoded so far."""
+
+    def __init__(self, run: Path, data: str | None = None) -> None:
+        """Loads the models; the data come later, by `open_data`.
+
+        Args:
+            run: a run or a saved model.
+            data: other images than the run's own.
+
+        Raises:
+            ModelError: if there is no model.
+        """
+        self.run = run
+        self.stages = load_stages(run)
+        self.fit: Fit = fit_of(run)
+        self.source = data or _source_of(run)
+        self.dataset: ImageDataset | None = None
+        self.encodings: Encodings | None = None
+        self.tsne = TsneMap()
+        self.progress = ("Opening the images", 0, 0)
+        self.why_no_data = ""
+        self.data_state: DataState = "waiting"
+        self._directions = raw_dimensions(self.model, None)
+        self._stopped = threading.Event()
+        if not self.model.has_encoder:
+            self._without_data("This GAN was trained without a VAE: nothing can be placed on the map, and no image encoded.")
+        elif self.source is None:
+            self._without_data("A model saved on its own does not say what it was trained on: add --data DATA for the map.")
+
+    @property
+    def model(self) -> Model:
+        """The last stage's model."""
+        return self.stages.main
+
+    @property
+    def data_config(self) -> DataConfig:
+        """How images are prepared for this model."""
+        channels = "1" if self.model.config.channels == 1 else "3"
+        return DataConfig(size=self.model.config.size, fit=self.fit, channels=channels)
+
+    def _without_data(self, why: str) -> None:
+        self.data_state, self.why_no_data = "absent", why
+
+    def close(self) -> None:
+        """Stops what is still being encoded."""
+        self._stopped.set()
+        self.tsne.stop()
+
+    def open_data(self, required: bool = False) -> None:
+        """Opens and encodes the images; meant for a thread of its own, while the page is already in use.
+
+        Args:
+            required: whether images that cannot be opened are an error; else the page says why it has no map.
+
+        Raises:
+            VaeganError: if they are required and cannot be opened.
+        """
+        if self.data_state != "waiting":
+            return
+        assert self.source is not None
+        try:
+            dataset = open_dataset(self.source, self.data_config, progress=self._report)
+            encodings = encode_dataset(self.model, dataset, progress=self._report, cancelled=self._stopped.is_set)
+        except VaeganError as error:
+            self._without_data(str(error))
+            if required:
+                raise
+            return
+        if encodings is None:
+            return
+        principal = principal_directions(self.model, encodings)
+        attributes = label_directions(encodings, dataset.labels, dataset.label_words)
+        self._directions = [*principal, *attributes, *raw_dimensions(self.model, encodings)]
+        self.dataset, self.encodings, self.data_state = dataset, encodings, "ready"
+
+    def _report(self, what: str, done: int, total: int) -> None:
+        self.progress = (what, done, total)
+
+    def describe(self) -> dict[str, Any]:
+        """What the page must know before it can show anything; matrices are float32 in base64."""
+        config = self.model.config
+        what, done, total = self.progress
+        labels = [] if self.dataset is None else list(self.dataset.labels)
+        words = {} if self.dataset is None else self.dataset.label_words
+        return {
+            "name": self.run.resolve().name,
+            "size": config.size,
+            "channels": config.channels,
+            "latentDim": self.model.latent_dim,
+            "stages": list(self.stages.models),
+            "canEncode": self.model.has_encoder,
+            "maxUploadBytes": MAX_UPLOAD_BYTES,
+            "maxUploadPixels": MAX_PIXELS,
+            "origin": _base64(origin_of(self.encodings, self.model.latent_dim)),
+            "directions": [_as_json(direction) for direction in self._directions],
+            "data": {
+                "state": self.data_state,
+                "why": self.why_no_data,
+                "source": "" if self.source is None else Path(self.source).name,
+                "progress": {"what": what, "done": done, "total": total},
+                "count": 0 if self.encodings is None else len(self.encodings.latents),
+                "labels": [{"name": name, "words": words.get(name)} for name in labels],
+            },
+            "tsne": self.tsne.describe(),
+        }
+
+    def answer(self, request: Request) -> bytes:
+        """The payload that answers a request of the socket.
+
+        Raises:
+            RequestError: if it cannot be served.
+        """
+        answers: dict[Kind, Callable[[Request], bytes]] = {
+            Kind.DECODE: self._decode,
+            Kind.LATENTS: lambda request: self._encoded().latents[request.indices(len(self._encoded().latents))].tobytes(),
+            Kind.IMAGES: self._images,
+            Kind.NEAREST: self._nearest,
+            Kind.PROJECT: self._project,
+        }
+        return answers[request.kind](request)
+
+    def _decode(self, request: Request) -> bytes:
+        names = list(self.stages.models)
+        if request.option >= len(names):
+            raise RequestError(f"There is no stage {request.option}; this run has {len(names)}.")
+        latents = torch.from_numpy(request.latents(self.model.latent_dim).copy())
+        return to_uint8(self.stages.decode(names[request.option], latents)).tobytes()
+
+    def _images(self, request: Request) -> bytes:
+        if self.dataset is None:
+            raise RequestError("There are no images.")
+        return np.take(np.asarray(self.dataset.images), request.indices(len(self.dataset)), axis=0).tobytes()
+
+    def _nearest(self, request: Request) -> bytes:
+        encoded, latent = self._encoded().latents, request.latents(self.model.latent_dim)[0]
+        distances = np.square(encoded - latent).sum(1)
+        count = min(max(1, request.option), len(encoded))
+        nearest = np.argpartition(distances, count - 1)[:count]
+        return nearest[np.argsort(distances[nearest], kind="stable")].astype("<u4").tobytes()
+
+    def _project(self, request: Request) -> bytes:
+        if request.count != 3:
+            raise RequestError("A projection needs an origin and two axes.")
+        origin, across, up = request.latents(self.model.latent_dim)
+        axes = np.stack([across, up], axis=1)
+        return (self._encoded().latents @ axes - origin @ axes).astype("<f4").tobytes()
+
+    def labels(self, name: str) -> bytes:
+        """A label of every image, float32.
+
+        Raises:
+            RequestError: if the data have no such label.
+        """
+        if self.dataset is None or name not in self.dataset.labels:
+            raise RequestError(f"The images have no label {name!r}.")
+        return self.dataset.labels[name].astype("<f4").tobytes()
+
+    def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
+        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw.
+
+        Raises:
+            RequestError: if the model has no encoder or the file cannot be used.
+        """
+        image = image_from_bytes("The image", data, self.data_config)
+        return self.model.encode(image).cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
+
+    def _encoded(self) -> Encodings:
+        if self.encodings is None:
+            raise RequestError(self.why_no_data or "The images are still being encoded.")
+        return self.encodings
+
+
+def _source_of(run: Path) -> str | None:
+    try:
+        return RunFolder(run).read().source
+    except ModelError:
+        return None
+
+
+def _as_json(direction: Direction) -> dict[str, Any]:
+    return {
+        "group": direction.group,
+        "name": direction.name,
+        "note": direction.note,
+        "move": _base64(direction.move),
+        "read": None if direction.read is None else _base64(direction.read),
+        "zero": direction.zero,
+        "residual": None if direction.residual is None else _base64(direction.residual),
+    }
+
+
+def _base64(values: NDArray[np.float32]) -> str:
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()

@@ -1,0 +1,425 @@
+"""The explorer's server without a browser: what it answers, and what it refuses."""
+
+import io
+import socket
+import struct
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from vaegan.config import DataConfig, NetworkConfig
+from vaegan.data import open_dataset, to_uint8
+from vaegan.errors import RequestError
+from vaegan.explorer import protocol, server, state
+from vaegan.explorer.coordinates import label_directions, principal_directions, raw_dimensions
+from vaegan.explorer.encoding import Encodings, encode_dataset
+from vaegan.explorer.state import Explorer
+from vaegan.model import Model, ModelConfig, Networks
+from vaegan.networks.whitening import Whitening
+
+HOME = "http://127.0.0.1:8484"
+SOCKET = "ws://127.0.0.1:8484/socket"
+LATENT, SIZE = 6, 16
+HEADER = struct.Struct("<IBBH")
+
+
+def small_model(stage: str, seed: int, channels: int = 3, has_encoder: bool = True) -> Model:
+    torch.manual_seed(seed)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+    config = ModelConfig(size=SIZE, channels=channels, stage=stage, network=network, has_encoder=has_encoder)  # pyright: ignore
+    model = Model(config, Networks(config))
+    if stage == "gan" and has_encoder:
+        generator = torch.Generator().manual_seed(seed)
+        means = torch.randn(200, LATENT, generator=generator) @ torch.randn(LATENT, LATENT, generator=generator) + 0.3
+        whitening = Whitening.of(means, torch.full_like(means, -2.0))
+        assert model.networks.whitening is not None
+        model.networks.whitening.load_state_dict(whitening.state_dict())
+    return model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a VAE, the GAN that follows it, and the drawn faces as its images."""
+    from vaegan.config import load_preset
+    from vaegan.training.run import RunFolder, RunRecord
+
+    path = tmp_path_factory.mktemp("runs") / "small"
+    folder = RunFolder(path)
+    config = load_preset("tiny")
+    folder.write(RunRecord("faces:150", config, None, (), None, "", None, {}, status="finished"))
+    small_model("vae", 0).save_pretrained(folder.model("vae"))
+    small_model("gan", 1).save_pretrained(folder.model("gan"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def explorer(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Explorer]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        opened = Explorer(run)
+        opened.open_data(required=True)
+        yield opened
+
+
+@pytest.fixture
+def client(explorer: Explorer) -> TestClient:
+    return TestClient(server.build_app(explorer), base_url=HOME, headers={"origin": HOME})
+
+
+def frame(kind: int, option: int, count: int, payload: bytes, number: int = 7) -> bytes:
+    return HEADER.pack(number, kind, option, count) + payload
+
+
+def asked(client: TestClient, *frames: bytes) -> list[tuple[tuple[int, ...], bytes]]:
+    with client.websocket_connect(SOCKET) as connection:
+        answers: list[tuple[tuple[int, ...], bytes]] = []
+        for one in frames:
+            connection.send_bytes(one)
+            received = connection.receive_bytes()
+            answers.append((HEADER.unpack_from(received), received[HEADER.size :]))
+        return answers
+
+
+def latents(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((count, LATENT)).astype("<f4")
+
+
+class TestSocket:
+    def test_decodes_as_the_model_does(self, client: TestClient, explorer: Explorer, run: Path) -> None:
+        wanted = latents(3)
+        (((number, status, kind, count), pixels),) = asked(client, frame(1, 0, 3, wanted.tobytes()))
+        assert (number, status, kind, count) == (7, 0, 1, 3)
+        oracle = to_uint8(Model.from_pretrained(run / "gan" / "model").decode(torch.from_numpy(wanted)))
+        assert np.array_equal(np.frombuffer(pixels, np.uint8).reshape(oracle.shape), oracle)
+
+    def test_the_vae_sees_the_gans_latents_before_the_whitening(self, client: TestClient, run: Path) -> None:
+        gan, vae = (Model.from_pretrained(run / stage / "model") for stage in ("gan", "vae"))
+        images = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+        theirs = gan.encode(images)
+        assert not torch.allclose(theirs, gan.posterior(images).mean, atol=0.1)
+        ((_, pixels),) = asked(client, frame(1, 1, 2, theirs.numpy().tobytes()))
+        oracle = to_uint8(vae.decode(gan.posterior(images).mean))
+        difference = np.frombuffer(pixels, np.uint8).reshape(oracle.shape).astype(int) - oracle
+        assert np.abs(difference).max() <= 1
+
+    def test_images_latents_neighbours_and_places(self, client: TestClient, explorer: Explorer) -> None:
+        assert explorer.encodings is not None
+        assert explorer.dataset is not None
+        encoded = explorer.encodings.latents
+        chosen = np.array([5, 149], "<u4").tobytes()
+        axes = latents(3)
+        answers = asked(
+            client,
+            frame(2, 0, 2, chosen),
+            frame(3, 0, 2, chosen),
+            frame(4, 3, 1, encoded[17].tobytes()),
+            frame(5, 0, 3, axes.tobytes()),
+        )
+        assert all(header[1] == 0 for header, _ in answers)
+        assert np.array_equal(np.frombuffer(answers[0][1], "<f4").reshape(2, LATENT), encoded[[5, 149]])
+        assert answers[1][1] == np.asarray(explorer.dataset.images[[5, 149]]).tobytes()
+        distances = np.linalg.norm(encoded - encoded[17], axis=1)
+        assert np.frombuffer(answers[2][1], "<u4").tolist() == np.argsort(distances, kind="stable")[:3].tolist()
+        places = (encoded - axes[0]) @ axes[1:].T
+        assert np.allclose(np.frombuffer(answers[3][1], "<f4").reshape(150, 2), places, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("sent", "said"),
+        [
+            (b"", "incomplete"),
+            (b"\x01\x02", "incomplete"),
+            (frame(99, 0, 1, b""), "no request of kind 99"),
+            (frame(1, 0, 0, b""), "1 to 64 images, not 0"),
+            (frame(1, 0, 65, latents(65).tobytes()), "1 to 64 images, not 65"),
+            (frame(1, 0, 1, latents(1)[:, 1:].tobytes()), "5 numbers do not fit; this model's have 6"),
+            (frame(1, 2, 1, latents(1).tobytes()), "no stage 2"),
+            (frame(1, 0, 1, np.full(LATENT, np.nan, "<f4").tobytes()), "not finite"),
+            (frame(1, 0, 1, np.full(LATENT, np.inf, "<f4").tobytes()), "not finite"),
+            (frame(2, 0, 1, np.array([150], "<u4").tobytes()), "no image 150; there are 150"),
+            (frame(3, 0, 2, b"\0\0\0"), "incomplete"),
+            (frame(5, 0, 2, latents(2).tobytes()), "an origin and two axes"),
+        ],
+    )
+    def test_refuses_in_one_line_and_goes_on(self, client: TestClient, sent: bytes, said: str) -> None:
+        refused, served = asked(client, sent, frame(1, 0, 1, latents(1).tobytes()))
+        assert refused[0][1] == 1
+        assert said in refused[1].decode()
+        assert served[0][1] == 0
+
+    def test_huge_latents_still_give_pixels(self, client: TestClient) -> None:
+        ((header, pixels),) = asked(client, frame(1, 0, 1, np.full(LATENT, 3e38, "<f4").tobytes()))
+        assert header[1] == 0
+        assert len(pixels) == SIZE * SIZE * 3
+
+
+class TestGuards:
+    @pytest.mark.parametrize(
+        "host", ["evil.example", "127.0.0.1.evil.example:8484", "127.0.0.1", "127.0.0.1:80", "", "localhost:8485"]
+    )
+    def test_another_host_gets_nothing(self, client: TestClient, host: str) -> None:
+        for path in ("/", "/model.json", "/main.js", "/labels/smile"):
+            response = client.get(path, headers={"host": host, "origin": f"http://{host}"})
+            assert (response.status_code, "vaegan" in response.text) == (403, False)
+
+    @pytest.mark.parametrize(
+        "origin", ["http://evil.example", "null", "https://127.0.0.1:8484", "http://127.0.0.1:9", "http://localhost:8484"]
+    )
+    def test_another_origin_gets_nothing(self, client: TestClient, origin: str) -> None:
+        for call in (client.get, client.post):
+            assert call("/encode", headers={"origin": origin}).status_code == 403
+        assert client.post("/tsne", headers={"origin": origin}).status_code == 403
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect(SOCKET, headers={"origin": origin}):
+            pass
+
+    def test_a_socket_or_a_post_without_origin_gets_nothing(self, explorer: Explorer) -> None:
+        stranger = TestClient(server.build_app(explorer), base_url=HOME)
+        assert stranger.get("/").status_code == 200
+        assert stranger.post("/encode", content=b"x").status_code == 403
+        with pytest.raises(WebSocketDisconnect), stranger.websocket_connect(SOCKET):
+            pass
+
+    def test_localhost_is_home_too(self, explorer: Explorer) -> None:
+        home = "http://localhost:8484"
+        friend = TestClient(server.build_app(explorer), base_url=home, headers={"origin": home})
+        assert friend.get("/model.json").status_code == 200
+
+    def test_only_the_page_is_served(self, client: TestClient) -> None:
+        assert client.get("/").headers["content-type"].startswith("text/html")
+        assert client.get("/main.js").headers["content-type"].startswith("text/javascript")
+        for path in (
+            "/server.py",
+            "/../server.py",
+            "/..%2fserver.py",
+            "/%2e%2e/state.py",
+            "/page/main.js",
+            "/nothing.js",
+            "//etc/passwd",
+        ):
+            assert client.get(path).status_code in (404, 307), path
+        policy = client.get("/").headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+
+class TestUploads:
+    def test_an_image_becomes_its_latent(self, client: TestClient, run: Path) -> None:
+        picture = Image.effect_noise((40, 30), 60).convert("RGB")
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        answered = client.post("/encode", content=content.getvalue())
+        assert answered.status_code == 200
+        latent = np.frombuffer(answered.content[: 4 * LATENT], "<f4")
+        pixels = np.frombuffer(answered.content[4 * LATENT :], np.uint8).reshape(1, SIZE, SIZE, 3)
+        images = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2) / 127.5 - 1
+        oracle = Model.from_pretrained(run / "gan" / "model").encode(images)[0].numpy()
+        assert np.allclose(latent, oracle, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"", "empty"),
+            (b"no image at all", "not an image"),
+            (b"\x89PNG\r\n\x1a\n" + bytes(50), "cannot be used"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+        ],
+    )
+    def test_what_is_no_image_is_refused(self, client: TestClient, content: bytes, said: str) -> None:
+        answered = client.post("/encode", content=content)
+        assert answered.status_code == 400
+        assert said in answered.json()["error"]
+
+    def test_a_bomb_is_refused_before_it_is_unpacked(self, client: TestClient) -> None:
+        content = io.BytesIO()
+        Image.new("1", (12_000, 12_000)).save(content, "PNG")  # 144 million pixels in a few kilobytes
+        assert len(content.getvalue()) < 100_000
+        answered = client.post("/encode", content=content.getvalue())
+        assert answered.status_code == 400
+        assert "too many pixels" in answered.json()["error"]
+
+    def test_too_many_bytes_are_refused_while_they_come(self, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "MAX_UPLOAD_BYTES", 1000)
+        sent: list[int] = []
+
+        def endless() -> Generator[bytes]:
+            for index in range(100):
+                sent.append(index)
+                yield bytes(100)
+
+        answered = client.post("/encode", content=endless())
+        assert answered.status_code == 413
+        assert "too large" in answered.json()["error"]
+
+
+class TestDescription:
+    def test_says_what_there_is(self, client: TestClient) -> None:
+        described = client.get("/model.json").json()
+        assert (described["size"], described["channels"], described["latentDim"]) == (SIZE, 3, LATENT)
+        assert described["stages"] == ["gan", "vae"]
+        assert described["data"]["state"] == "ready"
+        assert described["data"]["count"] == 150
+        groups = [direction["group"] for direction in described["directions"]]
+        assert groups == sorted(groups, key=["principal", "attribute", "dimension"].index)
+        assert groups.count("principal") == groups.count("dimension") == LATENT
+        assert "smiling" in [direction["name"] for direction in described["directions"]]
+
+    def test_labels(self, client: TestClient, explorer: Explorer) -> None:
+        assert explorer.dataset is not None
+        values = np.frombuffer(client.get("/labels/hair_style").content, "<f4")
+        assert np.array_equal(values, explorer.dataset.labels["hair_style"])
+        assert client.get("/labels/nothing").status_code == 400
+
+    def test_a_gan_without_encoder_says_what_it_cannot(self, tmp_path: Path) -> None:
+        small_model("gan", 3, has_encoder=False).save_pretrained(tmp_path)
+        alone = Explorer(tmp_path)
+        client = TestClient(server.build_app(alone), base_url=HOME, headers={"origin": HOME})
+        described = client.get("/model.json").json()
+        assert described["data"]["state"] == "absent"
+        assert "without a VAE" in described["data"]["why"]
+        assert described["canEncode"] is False
+        assert {direction["group"] for direction in described["directions"]} == {"dimension"}
+        (header, pixels), refused = asked(client, frame(1, 0, 1, latents(1).tobytes()), frame(2, 0, 1, bytes(4)))
+        assert (header[1], len(pixels)) == (0, SIZE * SIZE * 3)
+        assert "without a VAE" in refused[1].decode()
+        content = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(content, "PNG")
+        assert "no encoder" in client.post("/encode", content=content.getvalue()).json()["error"]
+
+    def test_images_that_are_gone_leave_a_page_without_map(self, run: Path, tmp_path: Path) -> None:
+        gone = Explorer(run, data=str(tmp_path / "gone"))
+        gone.open_data()
+        assert gone.describe()["data"]["state"] == "absent"
+        assert "does not exist" in gone.describe()["data"]["why"]
+
+
+class TestDirections:
+    def test_a_unit_moves_its_own_reading_and_no_other(self, explorer: Explorer) -> None:
+        assert explorer.encodings is not None
+        for found in (
+            principal_directions(explorer.model, explorer.encodings),
+            raw_dimensions(explorer.model, explorer.encodings),
+        ):
+            moves = np.stack([one.move for one in found]).astype(float)
+            reads = np.stack([one.read for one in found if one.read is not None]).astype(float)
+            assert np.allclose(moves @ reads.T, np.eye(LATENT), atol=1e-3)
+
+    def test_principal_readings_are_standardised_and_sorted(self, explorer: Explorer) -> None:
+        assert explorer.encodings is not None
+        found = principal_directions(explorer.model, explorer.encodings)
+        readings = np.stack([explorer.encodings.latents @ one.read - one.zero for one in found if one.read is not None], 1)
+        assert np.allclose(readings.mean(0), 0, atol=1e-3)
+        assert np.allclose(np.cov(readings.T), np.eye(LATENT), atol=2e-2)
+
+    def test_principal_directions_of_a_vae_are_scikit_learns(self, run: Path) -> None:
+        from sklearn.decomposition import PCA
+
+        points = np.random.default_rng(0).standard_normal((300, LATENT)) * np.arange(1, LATENT + 1)
+        found = principal_directions(
+            Model.from_pretrained(run / "vae" / "model"), Encodings(points.astype(np.float32), np.zeros(LATENT, np.float32))
+        )
+        oracle = PCA().fit(points)
+        for one, axis, variance in zip(found, oracle.components_, oracle.explained_variance_, strict=True):
+            assert abs(one.move @ axis) == pytest.approx(variance**0.5, rel=1e-3)
+
+    def test_raw_dimensions_read_the_encoders_numbers(self, explorer: Explorer, run: Path) -> None:
+        images = torch.rand(4, 3, SIZE, SIZE) * 2 - 1
+        model = explorer.model
+        own, outside = model.posterior(images).mean.numpy(), model.encode(images).numpy()
+        for one in raw_dimensions(model, None):
+            assert one.read is not None
+            assert np.allclose(outside @ one.read - one.zero, own[:, int(one.name[1:])], atol=1e-3)
+
+    def test_an_attribute_is_the_way_between_the_means(self) -> None:
+        generator = np.random.default_rng(1)
+        values = (np.arange(200) % 2).astype(np.float32)
+        points = generator.standard_normal((200, LATENT)).astype(np.float32)
+        points[:, 2] *= 5
+        points[:, 0] += 3 * values
+        (found,) = label_directions(
+            Encodings(points, np.zeros(LATENT, np.float32)),
+            {"side": values, "many": values, "same": np.zeros(200, np.float32)},
+            {"side": ("no", "yes"), "many": ("a", "b", "c"), "same": ("no", "yes")},
+        )
+        assert np.allclose(found.move, points[values == 1].mean(0) - points[values == 0].mean(0), atol=1e-5)
+        assert found.residual is not None
+        assert abs(found.residual @ found.move) < 1e-3 * np.linalg.norm(found.move) * np.linalg.norm(found.residual)
+        assert abs(found.residual[2]) / np.linalg.norm(found.residual) > 0.95
+
+
+class TestEncoding:
+    def test_encodes_once_and_as_the_model_does(self, run: Path, tmp_path: Path) -> None:
+        model = Model.from_pretrained(run / "gan" / "model")
+        dataset = open_dataset("faces:70", DataConfig(size=SIZE, channels="3"), cache_dir=tmp_path)
+        seen: list[int] = []
+        first = encode_dataset(model, dataset, cache_dir=tmp_path, progress=lambda _, done, __: seen.append(done))
+        again = encode_dataset(model, dataset, cache_dir=tmp_path, progress=lambda *_: pytest.fail("encoded again"))
+        assert first is not None
+        assert again is not None
+        assert seen[-1] == 70
+        assert np.allclose(first.latents, model.encode(dataset.load(range(70))).numpy(), atol=1e-5)
+        assert np.array_equal(first.latents, again.latents)
+        other = encode_dataset(small_model("gan", 9), dataset, cache_dir=tmp_path)
+        assert other is not None
+        assert not np.allclose(other.latents, first.latents)
+
+    def test_kl_is_torchs(self, run: Path, tmp_path: Path) -> None:
+        model = Model.from_pretrained(run / "gan" / "model")
+        dataset = open_dataset("faces:70", DataConfig(size=SIZE, channels="3"), cache_dir=tmp_path)
+        found = encode_dataset(model, dataset, cache_dir=tmp_path)
+        assert found is not None
+        posterior = model.posterior(dataset.load(range(70)))
+        normal = torch.distributions.Normal(posterior.mean, (posterior.log_var / 2).exp())
+        oracle = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0, 1)).mean(0)
+        assert np.allclose(found.kl, oracle.numpy(), atol=1e-4)
+
+
+class TestPort:
+    def test_a_port_in_use_gives_way_to_the_next(self) -> None:
+        with server.open_port(18_484) as first, server.open_port(18_484) as second:
+            assert first.getsockname()[0] == "127.0.0.1"
+            assert second.getsockname()[1] > first.getsockname()[1]
+
+    def test_no_free_port_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "MOST_PORTS", 1)
+        with server.open_port(18_600) as taken, pytest.raises(RequestError, match="give another --port"):
+            server.open_port(taken.getsockname()[1])
+
+
+def test_the_command_says_where_the_page_is(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import webbrowser
+
+    from vaegan.cli import main
+
+    def served(_: Any, listening: socket.socket, ready: Any) -> None:
+        listening.close()
+        ready()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "serve", served)
+    monkeypatch.setattr(webbrowser, "open", lambda _: False)
+    with server.open_port(18_700) as taken:
+        port = taken.getsockname()[1]
+        main(["explore", str(run), "--port", str(port)])
+    printed = capsys.readouterr().out
+    assert "http://127.0.0.1:187" in printed
+    assert f"port {port} is taken" in printed
+    assert "No browser could be opened" in printed
+    with pytest.raises(SystemExit) as exit:
+        main(["explore", str(run), "--port", "0"])
+    assert exit.value.code == 2
+
+
+def test_the_protocol_answers_what_was_asked() -> None:
+    request = protocol.parse(frame(1, 0, 2, latents(2).tobytes(), number=4_000_000_000))
+    assert request.number == 4_000_000_000
+    assert HEADER.unpack_from(protocol.answer(request, b"xyz")) == (4_000_000_000, 0, 1, 2)
+    assert state.MAX_UPLOAD_BYTES <= 64 * 2**20

@@ -5,6 +5,7 @@ uninterrupted bit for bit; at two sizes, grey and in colour.
 """
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +87,10 @@ def vae(**settings: Any) -> TrainConfig:
     return replace(SETTINGS, recipe="vae", vae=replace(SETTINGS.vae, **settings))
 
 
+def gan(**settings: Any) -> TrainConfig:
+    return replace(SETTINGS, recipe="gan", gan=replace(SETTINGS.gan, **settings))
+
+
 def bounded(config: TrainConfig, output: Any) -> TrainConfig:
     return replace(config, network=replace(config.network, output=output))
 
@@ -104,6 +109,17 @@ CASES = {
     "vae, importance weighted": Case("vae", vae(samples=3)),
     "vae, residual": Case("vae", replace(SETTINGS, network=replace(SETTINGS.network, kind="residual"))),
     "gan": Case("gan"),
+    "gan, saturating": Case("gan", gan(objective="saturating")),
+    "gan, non-saturating, sgd": Case("gan", gan(objective="non-saturating", critic_optimizer="sgd")),
+    "gan, hinge": Case("gan", gan(objective="hinge")),
+    "gan, least squares, uniform": Case("gan", gan(objective="least-squares", prior="uniform")),
+    "gan, wasserstein, clipped": Case(
+        "gan", gan(objective="wasserstein", clip=0.01, generator_optimizer="rmsprop", critic_optimizer="rmsprop")
+    ),
+    "gan, wasserstein, gradient penalty": Case(
+        "gan", gan(objective="wasserstein", penalty_kind="interpolated", penalty=10.0, final_penalty=10.0, critic_steps=2)
+    ),
+    "gan, exact": Case("gan", gan(penalty_kind="exact")),
     "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor"})),
 }
 
@@ -206,3 +222,45 @@ def test_recipe_keeps_its_promises(name: str, size: int, channels: int) -> None:
 def test_check_recipe_sees_a_network_that_should_not_have_changed() -> None:
     with pytest.raises(AssertionError):
         check_recipe(replace(CASES["vae"], frozen=frozenset({"encoder"})), 16, 3)
+
+
+def small_gan(**settings: Any) -> tuple[Any, Callable[[int], dict[str, Tensor]]]:
+    recipe, inputs = build(Case("gan", gan(**settings)), made_up_dataset(16, 3))
+    return recipe, lambda step: take_steps(recipe, inputs, range(step, step + 1))[0]
+
+
+def weights_of(network: torch.nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+class TestSettingsOfTheGAN:
+    def test_generator_moves_once_in_so_many_critic_steps(self) -> None:
+        recipe, take = small_gan(critic_steps=3)
+        moved = []
+        for step in range(6):
+            before = weights_of(recipe.generator)
+            scalars = take(step)
+            moved.append(not torch.equal(before, weights_of(recipe.generator)))
+            assert ("generator_loss" in scalars) == moved[-1]
+        assert moved == [False, False, True, False, False, True]
+
+    def test_clipped_weights_stay_within_their_limit(self) -> None:
+        recipe, take = small_gan(objective="wasserstein", clip=0.02)
+        assert float(weights_of(recipe.critic).abs().max()) > 0.02
+        take(0)
+        assert float(weights_of(recipe.critic).abs().max()) <= 0.02
+
+    def test_uniform_latents_stay_within_one(self) -> None:
+        recipe, take = small_gan(prior="uniform")
+        seen: list[Tensor] = []
+        recipe.generator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        take(0)
+        assert float(seen[0].abs().max()) <= 1
+        assert float(seen[0].abs().max()) > 0.8
+        assert recipe.averaged().prior == "uniform"
+
+    def test_optimisers_are_those_asked_for(self) -> None:
+        recipe, _ = small_gan(generator_optimizer="rmsprop", critic_optimizer="sgd", momentum=0.8)
+        assert isinstance(recipe.generator_optimizer, torch.optim.RMSprop)
+        assert isinstance(recipe.critic_optimizer, torch.optim.SGD)
+        assert recipe.critic_optimizer.param_groups[0]["momentum"] == 0.8

@@ -106,6 +106,9 @@ def _check_ranges(
                 raise RequestError(f"--{group}.{name.replace('_', '-')} is {value}; it must be {words}.")
 
 
+OptimizerName = Literal["adam", "sgd", "rmsprop"]
+Prior = Literal["normal", "uniform"]
+GANObjective = Literal["relativistic", "saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
 Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplace", "cross-entropy", "continuous-bernoulli"]
 
 
@@ -185,6 +188,11 @@ class HandoverConfig:
 class GANConfig:
     """How the GAN is trained. Shares are shares of the stage's images."""
 
+    objective: GANObjective = "relativistic"
+    """What the players play for. relativistic: pairs of a real and a generated image (R3GAN, Huang et al. 2024), so that a
+    dropped mode costs; saturating: the minimax game of 2014, whose generator learns nothing from a critic that is sure;
+    non-saturating; hinge; least-squares; wasserstein: with --gan.clip 0.01, or --gan.penalty-kind interpolated and
+    --gan.penalty 10."""
     batch_size: int = 16
     """Pairs a step over all devices; as for the VAE, more steps beat larger ones when the images are few."""
     learning_rate: float = 3e-4
@@ -195,14 +203,29 @@ class GANConfig:
     """The generator's learning rate as a multiple of both; not 1: two time scales (Heusel et al. 2017)."""
     critic_rate: float = 1.0
     """The critic's in the same way."""
+    generator_optimizer: OptimizerName = "adam"
+    """The generator's optimiser."""
+    critic_optimizer: OptimizerName = "adam"
+    """The critic's; one source trains it with sgd, Wasserstein with clipped weights was published with rmsprop."""
+    beta1: float = 0.0
+    """Adam's first moment: 0, because the players' gradients turn around each other."""
     beta2: float = 0.99
-    """Adam's second moment; the first is 0, because the players' gradients turn around each other."""
+    """Adam's second moment."""
+    momentum: float = 0.9
+    """Of sgd."""
+    critic_steps: int = 1
+    """Steps of the critic, each on new images, for one of the generator."""
+    prior: Prior = "normal"
+    """What latents are drawn from: N(0, I), or uniform on [-1, 1]. A VAE's decoder knows only the normal one."""
     penalty: float = 0.05
     """Gradient penalty gamma at the start. With 1 the critic was worse than chance and the samples stayed noisy."""
     final_penalty: float = 0.015
     """Gradient penalty gamma at the end: lower, so that the critic sees detail."""
-    penalty_kind: Literal["finite-difference", "exact"] = "finite-difference"
-    """exact uses double backward: slower, and the yardstick the other is tested against."""
+    penalty_kind: Literal["finite-difference", "exact", "interpolated"] = "finite-difference"
+    """exact uses double backward: slower, and the yardstick the other is tested against; interpolated: slope 1 between real and
+    generated images (WGAN-GP), with --gan.penalty 10."""
+    clip: float = 0.0
+    """Weights of the critic are kept within this of 0 (Wasserstein: 0.01); 0 does not clip."""
     penalty_step: float = 0.01
     """Step of the finite difference in float32; bfloat16 takes 5 times as much."""
     drift_weight: float = 0.01
@@ -232,11 +255,12 @@ class GANConfig:
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
         positive = ("learning_rate", "final_learning_rate", "generator_rate", "critic_rate", "penalty_step")
-        positive += ("average_cap", "batch_size")
+        positive += ("average_cap", "batch_size", "critic_steps")
         zero_or_more = (
             "penalty",
             "final_penalty",
             "drift_weight",
+            "clip",
             "blur",
             "critic_warmup",
             "anchor",
@@ -247,8 +271,11 @@ class GANConfig:
         _check_ranges(self, "gan", positive=positive, not_negative=zero_or_more, share=shares)
         if self.blur > 16:
             raise RequestError(f"--gan.blur is {self.blur} pixels; 16 is the most.")
-        if not 0 <= self.beta2 < 1:
-            raise RequestError(f"--gan.beta2 is {self.beta2}; it must be at least 0 and under 1.")
+        for name in ("beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RequestError(f"--gan.{name} is {getattr(self, name)}; it must be at least 0 and under 1.")
+        if self.objective == "wasserstein" and self.clip == 0 and self.penalty == 0:
+            raise RequestError("--gan.objective wasserstein without bound: give --gan.clip 0.01 or a --gan.penalty over 0.")
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Console:
 
     def progress(self, progress: Progress) -> None:
         """Progress of training."""
-        words = [text.format(max(0.0, progress.scalars[name])) for name, text in WORDS.items() if name in progress.scalars]
+        words = [text.format(_shown(name, progress.scalars[name])) for name, text in WORDS.items() if name in progress.scalars]
         speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "measuring the speed"
         left = [] if progress.seconds_left is None else [f"{_duration(progress.seconds_left)} left"]
         self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *left, *words]))
@@ -163,6 +163,11 @@ class Console:
             self.say(f"To fix: {problem}")
         if not facts["problems"]:
             self.say("Everything is in order.")
+
+
+def _shown(name: str, value: float) -> float:
+    """A share of variance below 0 says no more than none; generator losses may well be negative."""
+    return max(0.0, value) if name == "latent_recovery" else value
 
 
 def _duration(seconds: float) -> str:

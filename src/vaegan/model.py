@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig, Stage
+from vaegan.config import NetworkConfig, Prior, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import atomic_path, write_atomically, write_json
 from vaegan.mixture import COMPONENTS, Mixture
@@ -50,6 +50,8 @@ class ModelConfig:
     variance: float | None = None
     """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z), and the
     Bernoulli likelihoods need none."""
+    prior: Prior = "normal"
+    """Of the latents: N(0, I), or uniform on [-1, 1]."""
     likelihood: Likelihood = "gaussian"
     """Family of p(x|z)."""
     has_encoder: bool = True
@@ -165,7 +167,7 @@ class Model:
 
     @torch.inference_mode()
     def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None) -> Latents:
-        """`count` latents from the prior N(0, I) or the fitted mixture; the first ones are the same for every count.
+        """`count` latents from the prior or the fitted mixture; the first ones are the same for every count.
 
         Raises:
             RequestError: if the model lacks what the sampler draws from.
@@ -179,8 +181,7 @@ class Model:
         blocks: list[Tensor] = []
         for block in range(-(-count // BLOCK)):
             generator = torch.Generator().manual_seed(keyed_seed(seed, "sample", block))
-            drawn = mixture.sample(BLOCK, generator) if mixture else torch.randn(BLOCK, self.latent_dim, generator=generator)
-            blocks.append(drawn)
+            blocks.append(mixture.sample(BLOCK, generator) if mixture else self._prior(generator))
         return torch.cat(blocks)[:count] if blocks else torch.zeros(0, self.latent_dim)
 
     @torch.inference_mode()
@@ -190,7 +191,7 @@ class Model:
         Args:
             count: how many.
             seed: the same seed gives the same images, bit for bit on one machine; image i does not depend on count.
-            sampler: prior draws latents from N(0, I); gmm from a mixture fitted to the encoded training images; the usual one
+            sampler: prior draws latents from the prior; gmm from a mixture fitted to the encoded training images; the usual one
                 of the model when None.
             observation_noise: draw from p(x|z) and not only its mean.
         """
@@ -292,6 +293,11 @@ class Model:
         if self.networks.encoder is None:
             raise RequestError("This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan.")
         return self.networks.encoder
+
+    def _prior(self, generator: torch.Generator) -> Latents:
+        if self.config.prior == "uniform":
+            return 2 * torch.rand(BLOCK, self.latent_dim, generator=generator) - 1
+        return torch.randn(BLOCK, self.latent_dim, generator=generator)
 
     def _mixture(self) -> Mixture:
         if not self.has_encoder or float(self.networks.mixture_weights.sum()) == 0:

@@ -36,3 +36,8 @@ class Draws:
         """Standard normal numbers [count, *shape] for this process's `count` images."""
         whole = torch.randn(count * self.world_size, *shape, generator=self.generator(stream, seen), device=self.device)
         return self.mine(whole)
+
+    def uniform(self, stream: str, seen: int, count: int, *shape: int) -> Tensor:
+        """Numbers uniform on [0, 1), [count, *shape], for this process's `count` images."""
+        whole = torch.rand(count * self.world_size, *shape, generator=self.generator(stream, seen), device=self.device)
+        return self.mine(whole)

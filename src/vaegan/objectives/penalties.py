@@ -1,4 +1,4 @@
-"""Gradient penalties on the critic: R1/R2 exactly, and by finite differences without a second backward pass."""
+"""Gradient penalties on the critic: R1/R2 exactly or by finite differences without a second backward pass, and WGAN-GP's."""
 
 from collections.abc import Callable
 
@@ -23,6 +23,20 @@ def exact_penalty(critic: Callable[[Images], PerImage], images: Images) -> PerIm
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(1)
+
+
+def interpolated_penalty(critic: Callable[[Images], PerImage], real: Images, fake: Images, share: Tensor) -> PerImage:
+    """(|grad D(x^)| - 1)^2 at x^ between each real and generated image (WGAN-GP: Gulrajani et al. 2017, Eq. 3).
+
+    Args:
+        critic: images to logits.
+        real: real images.
+        fake: as many generated ones.
+        share: of the real image in each mixture, uniform on [0, 1), [batch].
+    """
+    share = share.view(-1, 1, 1, 1)
+    slope = exact_penalty(critic, share * real + (1 - share) * fake)
+    return (slope.clamp_min(1e-12).sqrt() - 1).square()  # the root has no derivative at 0
 
 
 def logit_drift(real_mean: Tensor, fake_mean: Tensor, global_sum: Tensor) -> Tensor:

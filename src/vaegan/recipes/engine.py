@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from vaegan.config import Prior
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
@@ -23,6 +24,7 @@ class Trained(NamedTuple):
     whitening: Whitening | None
     variance: float | None
     likelihood: Likelihood = "gaussian"
+    prior: Prior = "normal"
 
 
 class Engine(Protocol):

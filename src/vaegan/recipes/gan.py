@@ -1,7 +1,8 @@
-"""The GAN: relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024), grown out of a VAE or from scratch.
+"""The GAN (Goodfellow et al. 2014), grown out of a VAE or from scratch; by default relativistic pairing with R1 and R2.
 
-Differences from the paper, each for a small machine: the penalties are finite differences on a quarter of the batch, one
-batch of generated images serves critic and generator, and the real logits of the critic's step are used again in the generator's.
+Differences from the default's paper (R3GAN, Huang et al. 2024), each for a small machine: the penalties are finite
+differences on a quarter of the batch, one batch of generated images serves critic and generator, and the real logits of the
+critic's step are used again in the generator's.
 """
 
 from typing import Literal
@@ -9,14 +10,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vaegan.config import GANConfig
+from vaegan.config import GANConfig, OptimizerName
 from vaegan.metrics import watch
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View
 from vaegan.objectives import penalties, relativistic
+from vaegan.objectives.adversarial import OBJECTIVES
+from vaegan.recipes.critic import clip_weights, judge
 from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.levers import Levers
+from vaegan.recipes.optimizers import build_optimizer
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Latents, Scalars
 
@@ -56,84 +60,72 @@ class GAN:
         """
         self.config, self.engine, self.anchor, self.heldout, self.flips = config, engine, anchor, heldout, flips
         self.known, self.levers = known, Levers()
+        self.objective = OBJECTIVES[config.objective]
         self.penalty_step = config.penalty_step * (5 if low_precision else 1)
         self.generator, self.critic = engine.prepare(generator), engine.prepare(critic)
-        self.generator_optimizer = self._adam(self.generator)
-        self.critic_optimizer = self._adam(self.critic)
+        self.generator_optimizer = self._optimizer(self.generator, config.generator_optimizer)
+        self.critic_optimizer = self._optimizer(self.critic, config.critic_optimizer)
         self.average_generator = Average(unwrapped(self.generator), config.average_cap)
         self.encoder, self.encoder_optimizer, self.average_encoder = None, None, None
         if encoder is not None and anchor is not None and config.refit_every:
             self.encoder = engine.prepare(encoder)
-            self.encoder_optimizer = self._adam(self.encoder)
+            self.encoder_optimizer = self._optimizer(self.encoder, "adam")
             self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.draws = engine.draws(self.name)
         # Images seen when the generator was let go; negative while the critic warms up.
         self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
 
-    def _adam(self, network: torch.nn.Module) -> torch.optim.Optimizer:
-        betas = (0.0, self.config.beta2)
-        adam = torch.optim.Adam(network.parameters(), self.config.learning_rate, betas=betas, fused=True)
-        return self.engine.optimizer(adam)
+    def _optimizer(self, network: nn.Module, name: OptimizerName) -> torch.optim.Optimizer:
+        return self.engine.optimizer(build_optimizer(name, network.parameters(), self.config))
 
     def step(self, images: Images, clock: Clock) -> Scalars:
         """One step of both players on one batch."""
         config = self.config
-        held = self._generator_is_held(clock)
+        plays = not self._generator_is_held(clock) and (clock.step + 1) % config.critic_steps == 0
         self._set_learning_rates(clock)
         count, latent_dim = len(images), unwrapped(self.generator).start.in_features
         half, quarter = max(1, count // 2), max(1, count // 4)
-        anchored = self.anchor is not None and config.anchor > 0 and not held
+        anchored = self.anchor is not None and config.anchor > 0 and plays
         refitted = self.encoder is not None and clock.step % config.refit_every == 0
 
-        latents = self.draws.normal("latents", clock.seen, count, latent_dim)
+        latents = self._prior("latents", clock.seen, count, latent_dim)
         observed = None
         if self.anchor is not None and (anchored or refitted):
             observed = self.anchor.observe(images[: half if refitted else quarter])
         inputs = latents if observed is None or not anchored else torch.cat([latents, observed.latents[:quarter]])
-        with torch.set_grad_enabled(not held):
+        with torch.set_grad_enabled(plays):
             outputs = self.generator(inputs)
         fakes = outputs[:count]
 
         scalars, real_logits, view = self._train_critic(images, fakes.detach(), clock)
-        if not held:
+        if plays:
             scalars |= self._train_generator(images, outputs, observed, real_logits, view, clock)
         if observed is not None and refitted:
             scalars |= self._refit_encoder(images[:half], observed, fakes.detach(), latents, clock)
         return scalars
 
     def _train_critic(self, images: Images, fakes: Images, clock: Clock) -> tuple[Scalars, Tensor, View]:
-        config, count = self.config, len(images)
-        quarter = max(1, count // 4)
-        view = self._view(images, clock)
-        real_view, fake_view = view(images), view(fakes)
+        config, view = self.config, self._view(images, clock)
+        real, fake, penalty = judge(
+            self.critic, view(images), view(fakes), config.penalty_kind, self.penalty_step, self.draws, clock
+        )
         scheduled = geometric(config.penalty, config.final_penalty, clock.progress)
         gamma = self.levers.penalty * max(scheduled, self.levers.least_penalty)
+        loss = self.objective.critic_loss(real, fake).mean()
+        loss = loss + gamma * penalty.mean()  # gamma/2 (R1 + R2): the mean runs over reals and fakes together
+        if not self.objective.has_level:
+            logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
+            loss = loss + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
 
-        if config.penalty_kind == "finite-difference":
-            noise = self.draws.normal("penalty", clock.seen, 2 * quarter, *images.shape[1:])
-            moved = torch.cat([real_view[:quarter], fake_view[:quarter]]) + self.penalty_step * noise
-            logits = self.critic(torch.cat([real_view, fake_view, moved]))
-            real, fake, moved_logits = logits.split([count, count, 2 * quarter])
-            start = torch.cat([real[:quarter], fake[:quarter]])
-            squared_slope = penalties.finite_difference_penalty(start, moved_logits, self.penalty_step)
-        else:
-            real, fake = self.critic(torch.cat([real_view, fake_view])).split(count)
-            chosen = torch.cat([real_view[:quarter], fake_view[:quarter]])
-            squared_slope = penalties.exact_penalty(unwrapped(self.critic), chosen)
-
-        logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
-        loss = (
-            relativistic.critic_loss(real, fake).mean()
-            + gamma * squared_slope.mean()  # gamma/2 (R1 + R2): the mean runs over reals and fakes together
-            + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
-        )
         self.critic_optimizer.zero_grad()
         self.engine.backward(loss)
         self.critic_optimizer.step()
+        if config.clip > 0:
+            clip_weights(unwrapped(self.critic), config.clip)
         scalars = {
             "critic_loss": loss.detach(),
             "pair_accuracy": relativistic.pair_accuracy(real.detach(), fake.detach()),
-            "slope": squared_slope.detach().mean(),
+            "slope_error" if config.penalty_kind == "interpolated" else "slope": penalty.detach().mean(),
             "critic_gradient": gradient_norm(self.critic),
         }
         return scalars, real.detach(), view
@@ -145,7 +137,7 @@ class GAN:
         critic = unwrapped(self.critic).requires_grad_(False)
         fake_logits = critic(view(outputs[:count]))
         critic.requires_grad_(True)
-        adversarial = relativistic.generator_loss(real_logits, fake_logits).mean()
+        adversarial = self.objective.generator_loss(real_logits, fake_logits).mean()
         variety = watch.variety(outputs[:count].detach()) / watch.variety(images).clamp_min(1e-6)
         scalars = {"generator_loss": adversarial.detach(), "variety": variety}
         loss = adversarial
@@ -158,7 +150,7 @@ class GAN:
         self.generator_optimizer.zero_grad()
         self.engine.backward(loss)
         self.generator_optimizer.step()
-        self.average_generator.update(unwrapped(self.generator), clock)
+        self.average_generator.update(unwrapped(self.generator), clock, self.config.critic_steps)
         assert outputs.grad is not None
         # |dL/d image| of one image's own adversarial loss: the anchor looks at other images.
         scalars["image_gradient"] = count * outputs.grad[:count].flatten(1).norm(dim=1).mean()
@@ -215,7 +207,7 @@ class GAN:
         """The networks to keep; the encoder is the refitted one, or the VAE's where it is not refitted."""
         generator = self.average_generator.network
         if self.anchor is None:
-            return Trained(generator, None, None, None)
+            return Trained(generator, None, None, None, prior=self.config.prior)
         encoder = self.anchor.encoder if self.average_encoder is None else self.average_encoder.network
         return Trained(generator, encoder, self.anchor.whitening, None)
 
@@ -284,9 +276,16 @@ class GAN:
         return float(self.engine.mean(relativistic.pair_accuracy(real, fake)))
 
     def _fixed_latents(self, count: int) -> Latents:
-        generator = self.draws.generator("validation", 0)
-        latent_dim = unwrapped(self.generator).start.in_features
-        return torch.randn(count, latent_dim, generator=generator, device=self.draws.device)
+        generator, shape = self.draws.generator("validation", 0), (count, unwrapped(self.generator).start.in_features)
+        draw = torch.randn if self.config.prior == "normal" else torch.rand
+        drawn = draw(shape, generator=generator, device=self.draws.device)
+        return drawn if self.config.prior == "normal" else 2 * drawn - 1
+
+    def _prior(self, stream: str, seen: int, count: int, latent_dim: int) -> Latents:
+        """Latents of the prior: N(0, I), or uniform on [-1, 1]."""
+        if self.config.prior == "normal":
+            return self.draws.normal(stream, seen, count, latent_dim)
+        return 2 * self.draws.uniform(stream, seen, count, latent_dim) - 1
 
     def _blur(self, clock: Clock) -> float:
         until = self.config.blur_until

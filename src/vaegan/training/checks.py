@@ -29,6 +29,11 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
     for name, (has, wants) in pairs.items():
         if has != wants:
             raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
+    if config.stages[0] == "gan" and config.handover.generator == "decoder" and model.config.prior != config.gan.prior:
+        raise RequestError(
+            f"The --init run's latents are {model.config.prior} and --gan.prior is {config.gan.prior}; its decoder would get "
+            f"latents it never saw. Use --gan.prior {model.config.prior}, or --handover.generator scratch."
+        )
     if model.config.stage == "ae" and config.stages[0] == "gan":
         raise RequestError(
             "--recipe gan cannot start from the --init run's plain autoencoder, whose latents have no prior; give one with a VAE."
@@ -93,6 +98,11 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
         RequestError: naming the settings.
     """
     check_output_range(config)
+    if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":
+        raise RequestError(
+            "--gan.prior uniform does not fit --recipe vae-gan: the VAE's decoder knows normal latents. Use --gan.prior normal "
+            "or --recipe gan."
+        )
     for stage in config.stages:
         batch_size: int = getattr(config, stage).batch_size
         # The penalty and the anchor look at a quarter of the batch, which must be the same images for any number of processes.

@@ -169,6 +169,7 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         stage=recipe.name,
         network=inputs.config.network,
         variance=trained.variance,
+        prior=trained.prior,
         likelihood=trained.likelihood,
         has_encoder=trained.encoder is not None,
     )

@@ -1,0 +1,61 @@
+"""What GAN and joint model do with their critic: one call on everything it has to judge, its penalty, and clipping."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from vaegan.networks import Critic
+from vaegan.objectives import penalties
+from vaegan.randomness import Draws
+from vaegan.recipes.engine import unwrapped
+from vaegan.recipes.schedule import Clock
+from vaegan.types import Images, PerImage
+
+PenaltyKind = Literal["finite-difference", "exact", "interpolated"]
+
+
+class Judged(NamedTuple):
+    """Logits, and how far the critic's slope is from what it should be."""
+
+    real: PerImage
+    fake: PerImage
+    penalty: PerImage
+
+
+def judge(critic: Critic, real: Images, fake: Images, kind: PenaltyKind, step: float, draws: Draws, clock: Clock) -> Judged:
+    """The critic's logits of real and generated images and its penalty on a quarter of the batch.
+
+    Args:
+        critic: as prepared by the engine.
+        real: what the critic is shown of real images.
+        fake: of generated ones, detached; at least a quarter as many.
+        kind: finite-difference and exact: |grad D|^2 on real and generated images (R1 and R2), 0 wanted;
+            interpolated: (|grad D| - 1)^2 between them.
+        step: of the finite difference.
+        draws: the stage's random streams.
+        clock: when.
+    """
+    quarter = max(1, len(real) // 4)
+    sizes = [len(real), len(fake)]
+    chosen_real, chosen_fake = real[:quarter], fake[:quarter]
+    if kind == "finite-difference":
+        noise = draws.normal("penalty", clock.seen, 2 * quarter, *real.shape[1:])
+        moved = torch.cat([chosen_real, chosen_fake]) + step * noise
+        real_logits, fake_logits, moved_logits = critic(torch.cat([real, fake, moved])).split([*sizes, 2 * quarter])
+        start = torch.cat([real_logits[:quarter], fake_logits[:quarter]])
+        return Judged(real_logits, fake_logits, penalties.finite_difference_penalty(start, moved_logits, step))
+    real_logits, fake_logits = critic(torch.cat([real, fake])).split(sizes)
+    if kind == "exact":
+        penalty = penalties.exact_penalty(unwrapped(critic), torch.cat([chosen_real, chosen_fake]))
+    else:
+        share = draws.uniform("penalty", clock.seen, quarter)
+        penalty = penalties.interpolated_penalty(unwrapped(critic), chosen_real, chosen_fake, share)
+    return Judged(real_logits, fake_logits, penalty)
+
+
+@torch.no_grad()
+def clip_weights(network: nn.Module, limit: float) -> None:
+    """Puts every weight into [-limit, limit], which bounds the critic's slope (Arjovsky et al. 2017, Algorithm 1)."""
+    for parameter in network.parameters():
+        parameter.clamp_(-limit, limit)

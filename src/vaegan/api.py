@@ -87,14 +87,15 @@ def train(
         precision=None,
         facts={"data": _data_facts(dataset)},
     )
-    if engine.is_first:
-        folder.write(record)
-        dataset.write_skipped(folder.path / "skipped.csv")
-        point_last_at(folder)
-    if dataset.skipped:
-        count = len(dataset.skipped)
-        listener.say(f"{count:,} of {count + len(dataset):,} files were skipped; why: {folder.path / 'skipped.csv'}")
-    Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
+    with folder.alone():
+        if engine.is_first:
+            folder.write(record)
+            dataset.write_skipped(folder.path / "skipped.csv")
+            point_last_at(folder)
+        if dataset.skipped:
+            count = len(dataset.skipped)
+            listener.say(f"{count:,} of {count + len(dataset):,} files were skipped; why: {folder.path / 'skipped.csv'}")
+        Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
     return folder
 
 
@@ -126,23 +127,24 @@ def resume(
         InterruptedTraining: when cancelled, after saving.
     """
     folder = find_run(run)
-    record = folder.read()
-    check_request(record.config, minutes, images)
-    if minutes is None and images is None and record.status == "finished":
-        raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
-    record = _extended(record, minutes, images)
-    engine = Engine(record.config.device, record.config.seed)
-    # The checkpoint of an AE or a VAE holds everything; a GAN is built around the model it started from.
-    whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae"))
-    start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
-    dataset = _open_everywhere(engine, record.source, record.config, preparing)
-    if dataset.fingerprint != record.fingerprint:
-        raise RequestError(
-            f"The images in {record.source} have changed since {run} began. Start a new run from it: "
-            f"vaegan train {quote(record.source)} --init {quote(str(run))}"
-        )
-    listener = _listener(engine, progress, say, cancel)
-    Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
+    with folder.alone():
+        record = folder.read()
+        check_request(record.config, minutes, images)
+        if minutes is None and images is None and record.status == "finished":
+            raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
+        record = _extended(record, minutes, images)
+        engine = Engine(record.config.device, record.config.seed)
+        # The checkpoint of an AE or a VAE holds everything; a GAN is built around the model it started from.
+        whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae"))
+        start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
+        dataset = _open_everywhere(engine, record.source, record.config, preparing)
+        if dataset.fingerprint != record.fingerprint:
+            raise RequestError(
+                f"The images in {record.source} have changed since {run} began. Start a new run from it: "
+                f"vaegan train {quote(record.source)} --init {quote(str(run))}"
+            )
+        listener = _listener(engine, progress, say, cancel)
+        Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
     return folder
 
 

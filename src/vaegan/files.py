@@ -1,13 +1,18 @@
 """Atomic writes: temporary file (or folder), fsync, rename. Nothing half-written is ever left under its final name."""
 
+import errno
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+TEMPORARY = ".vaegan-"
+"""Part of every temporary name, by which the leavings of a killed process are known."""
 
 
 @contextmanager
@@ -17,7 +22,7 @@ def atomic_path(path: Path) -> Generator[Path]:
     The temporary name keeps the suffix, because some writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -41,7 +46,7 @@ def atomic_folder(path: Path) -> Generator[Path]:
         OSError: if `path` exists and is not an empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}{TEMPORARY}", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -50,6 +55,28 @@ def atomic_folder(path: Path) -> Generator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leavings(folder: Path) -> None:
+    """Removes the temporary files and folders that killed processes left anywhere in `folder`; nobody may be writing there."""
+    for left in [*folder.rglob(f".*{TEMPORARY}*")]:
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path) -> Generator[bool]:
+    """Yields whether this process alone has the operating system's lock on `path`, which is made if it does not exist.
+
+    The system takes the lock back when the process ends, even by kill -9, so nothing stale can stay behind. Where a file system
+    has no locks everybody is told yes.
+    """
+    with path.open("a+b") as file:
+        got = _lock(file.fileno())
+        yield got
+        # Closing the file gives the lock back; the file itself stays, because another process may be waiting for it.
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -62,6 +89,23 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=True) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            # Unlike flock's, a lock of lockf stays with the process: children that outlive a killed parent do not keep it.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True
 
 
 def _umask() -> int:

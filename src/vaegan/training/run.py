@@ -4,7 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -12,10 +12,12 @@ from typing import Any
 
 from vaegan.config import TrainConfig
 from vaegan.errors import ModelError, RequestError, TrainingError
-from vaegan.files import write_json
+from vaegan.files import held, remove_leavings, write_json
+from vaegan.processes import is_first_process
 from vaegan.settings import from_dictionary, to_dictionary
 
 FORMAT_VERSION = 1
+LOCK = ".lock"  # an empty file in every run: whoever trains there has it locked
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,24 @@ class RunFolder:
         """Resume state of a stage."""
         return self.path / stage / "checkpoint.pt"
 
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Keeps other trainings out of this folder, and clears away what a killed one left half-written.
+
+        Raises:
+            RequestError: if another process trains here.
+        """
+        if not is_first_process():  # the first process holds the folder for all of them
+            yield
+            return
+        with ExitStack() as stack:
+            with disk_errors(self.path):
+                got = stack.enter_context(held(self.path / LOCK))
+            if not got:
+                raise RequestError(f"{self.path} is being trained by another process; wait until it ends, or stop it.")
+            remove_leavings(self.path)
+            yield
+
     def write(self, record: RunRecord) -> None:
         """Writes run.json."""
         with disk_errors(self.path):
@@ -142,7 +162,7 @@ def new_run_folder(out: Path | None, source: str) -> RunFolder:
         RequestError: if `out` already holds something.
     """
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
             raise RequestError(
                 f"{out} already exists; give another --out, or go on with: vaegan train --resume {quote(str(out))}"
             )

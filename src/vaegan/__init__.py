@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TrainingError,
         VaeganError,
     )
+    from vaegan.evaluation import evaluate
     from vaegan.model import Model
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _HOMES = {
     "TrainConfig": "config",
     "TrainingError": "errors",
     "VaeganError": "errors",
+    "evaluate": "evaluation",
     "load": "training.saved",
     "load_preset": "config",
     "open_dataset": "data",
@@ -46,6 +48,7 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "VaeganError",
+    "evaluate",
     "load",
     "load_preset",
     "open_dataset",

@@ -8,7 +8,7 @@ from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
 
-COMMANDS = ("preview", "train", "sample", "reconstruct", "explore", "export", "report", "info", "study", "doctor")
+COMMANDS = ("preview", "train", "sample", "reconstruct", "evaluate", "explore", "export", "report", "info", "study", "doctor")
 
 USAGE = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
@@ -18,6 +18,7 @@ usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
   train --resume RUN      go on with a run, or train it longer     [--minutes 10]
   sample RUN              new images                               [-n 64 --out samples.png]
   reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
+  evaluate RUN [DATA]     how good it is, against images nobody trained on
   explore RUN             its latent space in your browser        [--data DATA --port 8484]
   export RUN              networks that run without this package   [--to onnx|export]
   report RUN              one page about a run, for any browser    [--out report.html]

@@ -14,11 +14,14 @@ from rich.text import Text
 
 from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
+from vaegan.metrics.table import METRICS
 from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
 
 PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
+
+GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5"}
 
 WORDS = {
     "error": "error {:.4f}",
@@ -163,6 +166,43 @@ class Console:
             self.say(f"To fix: {problem}")
         if not facts["problems"]:
             self.say("Everything is in order.")
+
+    def evaluation(self, facts: dict[str, Any], path: Path) -> None:
+        """Every number beside its floor, what it means, and the verdict."""
+        stages, floor, reference = facts["stages"], facts["floor"], facts["reference"]
+        columns = [*stages.items(), *([("real", floor)] if floor else [])]
+        self.say(
+            f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "
+            f"seed {facts['seed']}; real: as many training images, the best that can be had."
+        )
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table.add_column("")
+        for name, _ in columns:
+            table.add_column("real" if name == "real" else name.upper(), justify="right")
+        table.add_column("good is")
+        table.add_column("what it says", overflow="fold")
+        for name, metric in METRICS.items():
+            if any(name in numbers for _, numbers in columns):
+                style = "bold" if metric.headline else ""
+                cells = [Text(_number(numbers.get(name)), style) for _, numbers in columns]
+                table.add_row(Text(metric.title, style), *cells, GOOD[metric.good], Text(metric.explanation, "dim"))
+        self._terminal.print(table)
+        for name, reason in facts["left_out"].items():
+            self.say(f"Left out: {METRICS[name].title if name in METRICS else name} ({reason}).")
+        for sentence in facts["verdict"]:
+            self.say(sentence)
+        self.say(f"All numbers with their intervals: {path}")
+
+
+def _number(number: dict[str, Any] | None) -> str:
+    """A value and half the width of its interval."""
+    if number is None:
+        return "-"
+    value = f"{number['value']:,.0f}" if abs(number["value"]) >= 1000 else f"{number['value']:.3g}"
+    if number["interval"] is None:
+        return value
+    low, high = number["interval"]
+    return f"{value} ±{(high - low) / 2:.1g}"
 
 
 def _shown(name: str, value: float) -> float:

@@ -43,6 +43,12 @@ def _reconstruct(rest: list[str]) -> Loaded:
     return Reconstruct, reconstruct, None
 
 
+def _evaluate(rest: list[str]) -> Loaded:
+    from vaegan.commands.evaluate import Evaluate, evaluate
+
+    return Evaluate, evaluate, None
+
+
 def _export(rest: list[str]) -> Loaded:
     from vaegan.commands.export import Export, export
 
@@ -84,6 +90,7 @@ LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "train": _train,
     "sample": _sample,
     "reconstruct": _reconstruct,
+    "evaluate": _evaluate,
     "explore": _explore,
     "export": _export,
     "info": _info,

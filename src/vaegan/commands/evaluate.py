@@ -1,0 +1,55 @@
+"""vaegan evaluate: how good a run is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Stage
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """The run; evaluation.json is written into it."""
+    data: Annotated[Positional[str | None], arg(metavar="[DATA]")] = None
+    """Images to compare with, all of them unseen; the held-out test side of the run's own data by default."""
+    stage: Stage | None = None
+    """vae or gan alone; all finished ones by default."""
+    n: Annotated[int | None, arg(aliases=["-n"])] = None
+    """Samples of each stage; 1,700 by default, 10,000 with --full."""
+    full: bool = False
+    """More samples and more draws, for numbers to publish; takes many times as long."""
+    seed: int = 0
+    """The same seed gives the same numbers."""
+    json: bool = False
+    """Print evaluation.json instead of a table."""
+
+
+def evaluate(request: Evaluate) -> None:
+    """Measures a run."""
+    from vaegan.console import Console
+    from vaegan.evaluation import EVALUATION_FILE
+    from vaegan.evaluation import evaluate as measure
+
+    console = Console(quiet=request.json)
+    try:
+        facts = measure(
+            request.run,
+            request.data,
+            stage=request.stage,
+            n=request.n,
+            full=request.full,
+            seed=request.seed,
+            progress=console.preparing,
+        )
+    finally:
+        console.close()
+    if request.json:
+        print(json.dumps(facts, indent=2))
+    else:
+        console.evaluation(facts, request.run / EVALUATION_FILE)

@@ -1,0 +1,75 @@
+"""Whether samples are copies of training images: distances to both kinds of real images, and the samples to look at."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaegan.evaluation.numbers import Findings
+from vaegan.evaluation.reference import RealImages, References
+from vaegan.metrics.copying import copying_share, most_suspicious, nearest_of_both
+from vaegan.metrics.features import small_images
+from vaegan.metrics.statistics import interval, resampling_weights
+from vaegan.model import Model
+from vaegan.types import Images
+
+POOL, FULL_POOL = 20_000, 200_000  # training images that are looked through at most
+FEWEST = 50  # held-out images: with fewer, one of them decides
+PIXELS, ENCODER = "pixels-16", "encoder"
+
+
+class CopyCheck:
+    """Training and held-out images as two pools of candidates, in pixels at 16x16 and in an encoder's coordinates."""
+
+    def __init__(self, references: References, encoder: Model | None, full: bool, count: int) -> None:
+        """Args: references: real images; encoder: a model that encodes; full: look through more; count: held-out images."""
+        assert references.train is not None
+        self.train: RealImages = references.train.first(FULL_POOL if full else POOL)
+        self.heldout, self.mirrored, self.encoder = references.heldout.first(count), references.mirrored, encoder
+        self.pools = {PIXELS: tuple(pool.features("small-16", small_images) for pool in (self.train, self.heldout))}
+        if encoder is not None:
+            # Not cached: it would have to be known by the weights.
+            self.pools[ENCODER] = tuple(
+                torch.cat([encoder.encode(block.images()).cpu() for block in pool.blocks()])
+                for pool in (self.train, self.heldout)
+            )
+
+    def check(self, images: Images, found: Findings, seed: int) -> dict[str, Any]:
+        """Adds the numbers on `images` to `found` and names the most suspicious of them."""
+        enough = not found.lacks(("copying", "copying_encoder", "neighbour_distance"), FEWEST, len(self.heldout))
+        known, unknown = self._distances(PIXELS, images)
+        if enough:
+            self._add("copying", PIXELS, known[0], unknown[0], found, seed)
+            usual = nearest_of_both(self.pools[PIXELS][1], self.pools[PIXELS][1], self.pools[PIXELS][0])[0].median()
+            ratios = known[0] / usual
+            value = float(ratios.median())
+            weights = resampling_weights(len(ratios), 100, seed)
+            redrawn = [ratios.repeat_interleave(row.long()).median() for row in weights]
+            found.add("neighbour_distance", value, interval(value, torch.stack(redrawn)), len(ratios), PIXELS)
+            if ENCODER in self.pools:
+                known_code, unknown_code = self._distances(ENCODER, images)
+                self._add("copying_encoder", ENCODER, known_code[0], unknown_code[0], found, seed)
+        worst = most_suspicious(known[0], unknown[0])
+        values = self.pools[PIXELS][0].shape[1]
+        return {
+            "samples": worst.tolist(),
+            "training_index": self.train.indices[known[1][worst].numpy()].tolist(),
+            "pixel_distance": [round(float(one) / values**0.5, 5) for one in known[0][worst]],
+        }
+
+    def _add(self, name: str, space: str, to_train: Tensor, to_heldout: Tensor, found: Findings, seed: int) -> None:
+        value, between = copying_share(to_train, to_heldout, len(self.train), len(self.heldout), seed)
+        found.add(name, value, between, len(to_train), space)
+
+    def _distances(self, space: str, images: Images) -> list[tuple[Tensor, Tensor]]:
+        """Distance and position of the nearest training and the nearest held-out image."""
+
+        def describe(given: Images) -> Tensor:
+            if space == PIXELS:
+                return small_images(given)
+            assert self.encoder is not None
+            return self.encoder.encode(given).cpu()
+
+        described = describe(images)
+        turned = describe(images.flip(3)) if self.mirrored else described
+        return [nearest_of_both(described, turned, pool) for pool in self.pools[space]]

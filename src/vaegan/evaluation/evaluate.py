@@ -1,0 +1,205 @@
+"""`evaluate`: a run's stages and real images, measured alike; writes evaluation.json."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from vaegan import api
+from vaegan.config import Channels, DataConfig
+from vaegan.data import VALIDATION, ImageDataset, open_dataset
+from vaegan.errors import DataError, RequestError
+from vaegan.evaluation.copies import CopyCheck
+from vaegan.evaluation.inference import likelihood, reconstructions
+from vaegan.evaluation.numbers import Findings
+from vaegan.evaluation.reference import RealImages, References, of_side, references
+from vaegan.evaluation.samples import Pictures, Yardstick, compare
+from vaegan.evaluation.verdict import verdict
+from vaegan.files import write_json
+from vaegan.metrics.features import RANDOM_FEATURES
+from vaegan.model import Model
+from vaegan.training.run import RunFolder, RunRecord, disk_errors, find_run
+from vaegan.types import ProgressCallback
+
+FORMAT_VERSION = 1
+EVALUATION_FILE = "evaluation.json"
+DEFAULT_COUNT, FULL_COUNT = 1_700, 10_000
+FEWEST_SAMPLES, MOST_SAMPLES = 64, 50_000
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    stage: str | None = None,
+    n: int | None = None,
+    full: bool = False,
+    seed: int = 0,
+    progress: ProgressCallback | None = None,
+) -> dict[str, Any]:
+    """Measures how good a run's models are and writes evaluation.json into its folder.
+
+    Each stage's samples are compared with images that nobody trained on, and so are as many training images: that is the floor
+    which no model can beat. The same run, seed and machine give the same numbers, bit for bit.
+
+    Args:
+        run: its folder.
+        data: images to compare with; the test side of the run's own data when None. All images of other data count as unseen,
+            except exact copies of training images.
+        stage: vae or gan alone; every finished one when None.
+        n: samples of each stage, and at most so many real images; 1,700 when None, 10,000 when full.
+        full: more samples and more draws for the likelihood, for numbers that are published.
+        seed: of samples, patches, folds and intervals.
+        progress: called with (what, done, total).
+
+    Returns:
+        The content of evaluation.json; docs/evaluation.md says what every number means.
+
+    Raises:
+        RequestError: if the run has no finished stage, or the request cannot be served.
+        DataError: if there are no images to compare with.
+    """
+    began = time.perf_counter()
+    count = n if n is not None else FULL_COUNT if full else DEFAULT_COUNT
+    if not FEWEST_SAMPLES <= count <= MOST_SAMPLES:
+        raise RequestError(f"-n {count} is not possible; give {FEWEST_SAMPLES} to {MOST_SAMPLES:,} samples.")
+    told = progress or (lambda what, done, total: None)
+    folder = find_run(run)
+    record = folder.read()
+    models = load_stages(folder, record, stage)
+    channels = next(iter(models.values())).config.channels
+    chosen, source, fingerprint = _real_images(record, data, channels, told)
+    result = _measure(models, chosen, count, full, seed, told)
+    document = {
+        "format_version": FORMAT_VERSION,
+        "run": str(folder.path),
+        "data": source,
+        "fingerprint": fingerprint,
+        "seed": seed,
+        "n": count,
+        **result,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    with disk_errors(folder.path):
+        write_json(folder.path / EVALUATION_FILE, document)
+    return document
+
+
+def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict[str, Model]:
+    """The models of the finished stages, or of the one asked for, in the order they were trained.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    names = [plan.name for plan in record.plan if (folder.model(plan.name) / "config.json").is_file()]
+    if stage is not None or not names:
+        return {stage or "": api.load(folder.path, stage)}
+    return {name: api.load(folder.path, name) for name in names}
+
+
+def _real_images(
+    record: RunRecord, data: str | Path | None, channels: int, told: ProgressCallback
+) -> tuple[References, str, str]:
+    """What to compare with, where it came from, and its fingerprint."""
+    own = _own_data(record, told, required=data is None)
+    if data is None:
+        assert own is not None
+        chosen, source, fingerprint = references(own, None), record.source, own.fingerprint
+    else:
+        config: DataConfig = replace(record.config.data, channels=cast(Channels, str(channels)))
+        other = open_dataset(data, config, progress=told)
+        source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+        same = own is not None and (other.fingerprint == own.fingerprint or set(other.contents) == set(own.contents))
+        chosen, fingerprint = references(own, None if same else other), other.fingerprint
+    if len(chosen.heldout) < 2:
+        raise DataError(
+            f"{source} has no image that was held out from training, so there is nothing to judge by. "
+            "Give other images: vaegan evaluate RUN DATA"
+        )
+    return chosen, source, fingerprint
+
+
+def _own_data(record: RunRecord, told: ProgressCallback, required: bool) -> ImageDataset | None:
+    """The run's own images as they were trained on; None if they are gone or have changed and are not required."""
+    try:
+        own = open_dataset(record.source, record.config.data, progress=told)
+    except (RequestError, OSError):
+        if required:
+            raise
+        return None
+    if own.fingerprint == record.fingerprint:
+        return own
+    if required:
+        raise RequestError(
+            f"The images in {record.source} have changed since the run was trained, so it is not known which were held out. "
+            "Give images it never saw: vaegan evaluate RUN DATA"
+        )
+    return None
+
+
+def _measure(
+    models: dict[str, Model], chosen: References, count: int, full: bool, seed: int, told: ProgressCallback
+) -> dict[str, Any]:
+    """All numbers of all stages and of the floor."""
+    steps, done = 3 + 3 * len(models), 0
+
+    def step(what: str) -> None:
+        nonlocal done
+        told(f"measuring {what}", done, steps)
+        done += 1
+
+    step("real images")
+    yard = Yardstick(chosen, count, seed)
+    spectra: dict[str, list[float]] = {"real": yard.spectrum}
+    floor, left_out = Findings(), {}
+    if yard.train is None:
+        left_out["floor"] = "the training images are not at hand"
+    else:
+        compare(yard, yard.train, floor)
+    step("real neighbours")
+    encoder = next((model for model in models.values() if model.has_encoder), None)
+    copies = None if chosen.train is None else CopyCheck(chosen, encoder, full, count)
+    if copies is None:
+        left_out |= dict.fromkeys(("copying", "copying_encoder", "neighbour_distance"), "the training images are not at hand")
+    elif (unseen := _validation(chosen)) is not None:
+        copies.check(unseen.first(count).images(), floor, seed)
+    stages: dict[str, Findings] = {}
+    per_dimension: list[float] | None = None
+    neighbours: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
+    heldout = yard.real.images
+    for name, model in models.items():
+        found = stages[name] = Findings()
+        step(f"samples of the {name.upper()}")
+        samples = model.sample(count, seed=seed)
+        spectra[name] = compare(yard, Pictures.of(samples), found)
+        step(f"neighbours of the {name.upper()}")
+        if copies is not None:
+            neighbours = copies.check(samples, found, seed)
+        step(f"reconstructions of the {name.upper()}")
+        if model.has_encoder:
+            reconstructions(model, heldout, found, seed)
+        if name == "vae":
+            per_dimension = likelihood(model, heldout, found, seed, full, lambda what, done, total: None)
+    told("measuring", steps, steps)
+    for found in (floor, *stages.values()):
+        left_out |= found.left_out
+    numbers = {name: found.as_json() for name, found in stages.items()}
+    return {
+        "reference": {"side": chosen.heldout.side, "count": len(yard.real)},
+        "features": RANDOM_FEATURES,
+        "stages": numbers,
+        "floor": floor.as_json(),
+        "left_out": left_out,
+        "spectra": spectra,
+        "per_dimension_kl": per_dimension or [],
+        "neighbours": neighbours,
+        "verdict": verdict(numbers, floor.as_json()),
+    }
+
+
+def _validation(chosen: References) -> RealImages | None:
+    """Images that were not trained on and are not compared with: what copying looks like where there is none."""
+    if chosen.train is None:
+        return None
+    images = of_side(chosen.train.dataset, VALIDATION, "validation")
+    return images if len(images) >= FEWEST_SAMPLES and chosen.heldout.side != "validation" else None

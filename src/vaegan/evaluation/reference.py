@@ -1,0 +1,108 @@
+"""The real images an evaluation compares with: held-out ones, training ones as the floor, and their cached features."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vaegan.data import TEST, TRAIN, VALIDATION, ImageDataset, default_cache_dir
+from vaegan.files import atomic_path
+from vaegan.randomness import keyed_seed
+from vaegan.types import Images
+
+VERSION = 1
+"""Of the cached features; raised when one of the fixed feature spaces changes."""
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """Some images of a data set; features of them are computed once and kept beside the data."""
+
+    dataset: ImageDataset
+    indices: NDArray[np.int64]
+    side: str
+
+    def __len__(self) -> int:
+        """[images]."""
+        return len(self.indices)
+
+    def images(self) -> Images:
+        """All of them, float."""
+        return self.dataset.load(self.indices).contiguous()
+
+    def first(self, count: int) -> "RealImages":
+        """The first ones: a random choice, because the order is that of content hashes."""
+        return RealImages(self.dataset, self.indices[:count], self.side)
+
+    def blocks(self, size: int = 512) -> list["RealImages"]:
+        """Parts that fit into memory."""
+        return [RealImages(self.dataset, self.indices[at : at + size], self.side) for at in range(0, len(self), size)]
+
+    def features(self, name: str, compute: Callable[[Images], Tensor], cache: Path | None = None) -> Tensor:
+        """[count, dimension], from the cache beside the data if there.
+
+        Args:
+            name: says which network with which weights; the same name must mean the same features.
+            compute: from images to features.
+            cache: where caches are; the usual place when None.
+        """
+        contents = self.dataset.contents[self.indices].tobytes().hex()
+        key = keyed_seed(VERSION, name, self.dataset.fingerprint, contents)
+        path = (cache or default_cache_dir()) / "features" / f"{key:016x}.safetensors"
+        try:
+            return load_file(path)["features"]
+        except (OSError, SafetensorError, KeyError):
+            pass
+        parts = [compute(block.images()).cpu().float() for block in self.blocks()]
+        features = torch.cat(parts).contiguous()
+        try:
+            with atomic_path(path) as temporary:
+                save_file({"features": features}, temporary)
+        except OSError:
+            pass  # a cache that cannot be written costs time, nothing else
+        return features
+
+
+def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
+    """A side's images in the order of their content hashes, so that names and places change nothing."""
+    indices = dataset.indices(side)
+    return RealImages(dataset, indices[np.argsort(dataset.contents[indices], kind="stable")], name)
+
+
+@dataclass(frozen=True)
+class References:
+    """What a run is compared with."""
+
+    heldout: RealImages
+    """What samples are compared with; nobody trained on them or chose by them."""
+    train: RealImages | None
+    """What was trained on; None where those images are no longer at hand."""
+    mirrored: bool
+    """Whether half of the training images were mirrored."""
+
+
+def references(own: ImageDataset | None, other: ImageDataset | None) -> References:
+    """Chooses the real images.
+
+    Args:
+        own: what the run was trained on, if it is at hand: its test side is compared with, or its validation side where there is
+            no test image.
+        other: a data set that the run never saw; all its images are then held out, less those the run trained on.
+    """
+    train = None if own is None else of_side(own, TRAIN, "train")
+    mirrored = own is not None and own.flips
+    if other is None:
+        assert own is not None
+        test = of_side(own, TEST, "test")
+        return References(test if len(test) else of_side(own, VALIDATION, "validation"), train, mirrored)
+    order = np.argsort(other.contents, kind="stable")
+    if own is not None:
+        seen = own.contents[own.indices(TRAIN)]
+        order = order[~np.isin(other.contents[order], seen)]
+    return References(RealImages(other, order.astype(np.int64), "test"), train, mirrored)

@@ -1,0 +1,53 @@
+"""Sharpness, the radial power spectrum, and the textures that upsampling leaves."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaegan.types import Images, PerImage
+
+FLOOR = 1e-6  # [power] uint8 images carry about 3e-6 of rounding noise a value; it keeps a ratio of two empty spectra near 1
+
+
+@torch.no_grad()
+def detail_energy(images: Images) -> PerImage:
+    """Mean square of what is lost when an image is halved and enlarged again: the highest octave."""
+    small = F.avg_pool2d(images, 2)
+    return (images - enlarged(small, images.shape[-1])).square().flatten(1).mean(1)
+
+
+def enlarged(images: Images, side: int) -> Images:
+    """Bilinear enlargement to `side` pixels."""
+    return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def power_spectrum(images: Images) -> Tensor:
+    """Mean power over the channels at every spatial frequency, [count, height, width], divided by the number of values.
+
+    Each image's mean is taken out first, so that brightness is not part of it.
+    """
+    centred = images - images.mean((2, 3), keepdim=True)
+    return torch.fft.fft2(centred).abs().square().mean(1) / images[0, 0].numel()
+
+
+def radial_spectrum(power: Tensor) -> Tensor:
+    """Mean power at each whole radius 1 .. side/2 [cycles a picture] of spectra [..., side, side] (Durall et al. 2020, Eq. 3)."""
+    side = power.shape[-1]
+    frequency = torch.fft.fftfreq(side).abs() * side
+    radius = (frequency[:, None].square() + frequency[None].square()).sqrt().round().long().flatten()
+    inside = radius <= side // 2
+    sums = torch.zeros(*power.shape[:-2], side // 2 + 1, dtype=power.dtype)
+    counts = torch.zeros(side // 2 + 1, dtype=power.dtype)
+    sums.index_add_(-1, radius[inside], power.flatten(-2)[..., inside])
+    counts.index_add_(0, radius[inside], torch.ones(int(inside.sum()), dtype=power.dtype))
+    return (sums / counts)[..., 1:]
+
+
+def texture_power(power: Tensor, period: int) -> Tensor:
+    """Power at a spatial period of 2 or 4 pixels, across, down and diagonal: [count].
+
+    Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing.
+    """
+    at = power.shape[-1] // period
+    return (power[..., at, at] + power[..., at, 0] + power[..., 0, at]) / 3 + FLOOR

@@ -242,6 +242,6 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     refused(capsys, 2, "info", str(copy))
 
 
-def test_a_disk_that_cannot_be_written_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("in the way")
-    refused(capsys, 1, "sample", str(run), "--out", "file/samples.png")
+    refused(capsys, 2, "sample", str(run), "--out", "file/samples.png")

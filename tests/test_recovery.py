@@ -1,13 +1,19 @@
 """What happens around a run when something else goes wrong: two trainings at once, killed processes, damaged files."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 import vaegan
-from vaegan.config import DataConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan import api
+from vaegan.cli import main
+from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.model import Model, ModelConfig, Networks
 from vaegan.training.run import RunFolder
 
 TINY = TrainConfig(
@@ -67,3 +73,81 @@ with RunFolder(run).alone(), atomic_path(run / "vae/checkpoint.pt"), atomic_fold
         process.kill()
     with RunFolder(run).alone():
         assert [path.name for path in (run / "vae").iterdir()] == ["kept.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "nowhere", "--dry-run"], "nowhere does not exist"),
+        (["train", "faces:63", "--dry-run"], "at least 64"),
+        (["train", "faces", "--dry-run", "--out", "full"], "full already exists"),
+        (["train", "faces", "--dry-run", "--out", "file/run"], "is a file"),
+        (["train", "faces", "--dry-run", "--init", "nowhere"], "not a run"),
+        (["train", "faces", "--nodes", "2"], "torchrun or SLURM"),
+        (["train", "faces", "--nodes", "2", "--dry-run"], "torchrun or SLURM"),
+        (["train", "faces", "--out", "file/run"], "is a file"),
+        (["preview", "faces", "--out", "full"], "ends in .png"),
+        (["preview", "faces", "--out", "folder.png"], "folder.png is a folder"),
+        (["preview", "faces", "--out", "file/sheet.png"], "is a file"),
+        (["reconstruct", "run", "image.png", "--out", "file/sheet.png"], "is a file"),
+        (["reconstruct", "run", "image.png", "--out", "folder.png"], "folder.png is a folder"),
+        (["sample", "run", "--out", "file/sheet.png"], "is a file"),
+        (["sample", "run", "--out", "file/folder"], "is a file"),
+        (["sample", "run", "--out", "full"], "full already exists"),
+    ],
+)
+def test_places_are_looked_at_before_any_work(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError
+
+    for variable in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "SLURM_PROCID"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("vaegan.data.open_dataset", work)
+    monkeypatch.setattr("vaegan.api.Engine", work)
+    monkeypatch.setattr("vaegan.api.load", work)
+    monkeypatch.setattr("vaegan.model.Model.from_pretrained", work)
+    Path("file").write_text("in the way")
+    Path("folder.png").mkdir()
+    Path("full").mkdir()
+    Path("full/mine.txt").write_text("")
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.startswith("vaegan: ")
+    assert captured.err.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_launcher_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrainConfig(device=DeviceConfig(nodes=2))
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    api.check_request(config, None, None)
+
+
+@pytest.mark.parametrize("out", ["samples", "samples.png"])
+def test_samples_that_cannot_all_be_written_leave_nothing(
+    out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ModelConfig(16, 1, "gan", NetworkConfig(latent_dim=4, width=4, width_limit=8), has_encoder=False)
+    Model(config, Networks(config)).save_pretrained("model")
+    written: list[object] = []
+    save = Image.Image.save
+
+    def fill_the_disk(picture: Image.Image, file: Any, **options: Any) -> None:
+        save(picture, file, **options)
+        written.append(file)
+        if len(written) == (5 if out == "samples" else 1):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fill_the_disk)
+    with pytest.raises(SystemExit, match="1"):
+        main(["sample", "model", "-n", "9", "--out", out])
+    assert "No space left" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["model"]
+    monkeypatch.setattr(Image.Image, "save", save)
+    main(["sample", "model", "-n", "9", "--out", out])
+    assert Path(out).is_file() or len(list(Path(out).iterdir())) == 9

@@ -7,17 +7,18 @@ from shlex import quote
 from typing import Any
 
 from vaegan.config import TrainConfig, load_preset
-from vaegan.data import ImageDataset, open_dataset
+from vaegan.data import ImageDataset, check_source, open_dataset
 from vaegan.errors import RequestError, VaeganError
+from vaegan.processes import is_first_process, is_launched
 from vaegan.training.checks import check_fits, check_settings
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
-from vaegan.training.run import RunFolder, RunRecord, StagePlan, find_run, new_run_folder, point_last_at
+from vaegan.training.run import RunFolder, RunRecord, StagePlan, check_new_run, find_run, new_run_folder, point_last_at
 from vaegan.training.saved import fit_of, load, model_folder
 from vaegan.training.session import Listener, Session
 from vaegan.types import ProgressCallback
 
-__all__ = ["DEFAULT_MINUTES", "check_request", "fit_of", "load", "model_folder", "resume", "train"]
+__all__ = ["DEFAULT_MINUTES", "check_places", "check_request", "fit_of", "load", "model_folder", "resume", "train"]
 
 DEFAULT_MINUTES = 4.0
 
@@ -63,6 +64,8 @@ def train(
     check_request(config, minutes, images)
     if images is None and minutes is None:
         minutes = DEFAULT_MINUTES
+    if is_first_process():
+        check_new_run(None if out is None else Path(out))
     engine = Engine(config.device, config.seed)
     check_settings(config, engine.world_size)
     start = None if init is None else load(init, config.init_stage, engine.device)
@@ -148,6 +151,18 @@ def resume(
     return folder
 
 
+def check_places(data: str | Path, out: str | Path | None, init: str | Path | None, init_stage: str) -> None:
+    """Refuses images, a folder for the run or a start that cannot be used, without decoding anything.
+
+    Raises:
+        RequestError: naming what is wrong.
+    """
+    check_source(data)
+    check_new_run(None if out is None else Path(out))
+    if init is not None:
+        model_folder(init, init_stage)
+
+
 def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:
     """Refuses settings and lengths that cannot work, before anything is made.
 
@@ -155,6 +170,11 @@ def check_request(config: TrainConfig, minutes: float | None, images: int | None
         RequestError: naming what is wrong.
     """
     check_settings(config, 1)
+    if config.device.nodes > 1 and not is_launched():
+        raise RequestError(
+            f"--nodes {config.device.nodes} needs the same command started on every machine, by torchrun or SLURM; "
+            "nothing of either is set here."
+        )
     if minutes is not None and images is not None:
         raise RequestError("Give --minutes or --images, not both.")
     if minutes is not None and not 0 < minutes < 1e6:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from vaegan.errors import RequestError
+
 TEMPORARY = ".vaegan-"
 """Part of every temporary name, by which the leavings of a killed process are known."""
 
@@ -55,6 +57,41 @@ def atomic_folder(path: Path) -> Generator[Path]:
         temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_file_place(path: Path, option: str = "--out") -> None:
+    """Refuses, before any work, a place where no file could be written.
+
+    Raises:
+        RequestError: saying why.
+    """
+    if path.is_dir():
+        raise RequestError(f"{option} {path} is a folder; give the name of a file in it.")
+    _check_parents(path, option)
+
+
+def check_new_folder(path: Path, option: str = "--out", ignore: str | None = None) -> None:
+    """Refuses, before any work, a place where no folder could be made, or that already holds something.
+
+    Args:
+        path: of the folder, which may exist if it is empty.
+        option: names it in messages.
+        ignore: name of a file that does not count.
+
+    Raises:
+        RequestError: saying why.
+    """
+    if path.exists() and (not path.is_dir() or any(entry.name != ignore for entry in path.iterdir())):
+        raise RequestError(f"{option} {path} already exists; give a new or an empty folder.")
+    _check_parents(path, option)
+
+
+def _check_parents(path: Path, option: str) -> None:
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if there != path.absolute() and not there.is_dir():
+        raise RequestError(f"{option} {path} cannot be written: {there} is a file.")
+    if not os.access(there, os.W_OK):
+        raise RequestError(f"{option} {path} cannot be written: no permission in {there}.")
 
 
 def remove_leavings(folder: Path) -> None:

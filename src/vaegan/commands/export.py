@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import Stage, report
+from vaegan.files import check_new_folder
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,17 @@ class Export:
 
 def export(request: Export) -> None:
     """Exports a model."""
-    from vaegan.export.folder import check_folder, export_onnx, export_programs
+    from vaegan.export.folder import export_onnx, export_programs
     from vaegan.export.onnx_files import check_packages
 
-    check_folder(request.out)
+    check_new_folder(request.out)
     if request.to == "onnx":
         check_packages()
 
-    from vaegan import api
     from vaegan.sharing import copying_warning
+    from vaegan.training.saved import load
 
-    model = api.load(request.run, request.stage)
+    model = load(request.run, request.stage)
     made = (export_onnx if request.to == "onnx" else export_programs)(model, request.out)
     files = [asdict(file) | {"path": str(file.path)} for file in made]
     warnings = [sentence for sentence in (copying_warning(model.folder, model.config.stage),) if sentence]

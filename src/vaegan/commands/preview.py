@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from vaegan.commands.shared import check_picture
 from vaegan.config import DataConfig, load_preset
 
 
@@ -31,6 +32,7 @@ def preview(request: Preview) -> None:
     from vaegan.pictures import save_png
     from vaegan.preview import contact_sheet, summary
 
+    check_picture(request.out)
     console = Console(quiet=request.json)
     dataset = open_dataset(request.source, request.data, progress=console.preparing)
     save_png(contact_sheet(dataset), request.out)

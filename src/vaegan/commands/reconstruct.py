@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage, report
+from vaegan.commands.shared import Stage, check_picture, report
 from vaegan.config import DataConfig
 from vaegan.errors import RequestError
 
@@ -37,8 +37,9 @@ def reconstruct(request: Reconstruct) -> None:
     from vaegan.data import load_images, to_uint8
     from vaegan.pictures import grid, save_png
 
-    if request.out.suffix.lower() != ".png" or request.out in request.images:
-        raise RequestError(f"--out {request.out} must be a .png that is none of the images.")
+    check_picture(request.out)
+    if request.out in request.images:
+        raise RequestError(f"--out {request.out} is one of the images; give another name.")
     if not request.images:
         raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
     model = api.load(request.run, request.stage)

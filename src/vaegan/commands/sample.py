@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage, report
+from vaegan.commands.shared import Stage, check_picture, report
 from vaegan.errors import RequestError
+from vaegan.files import atomic_folder, check_new_folder
 
 MOST_IN_A_GRID, MOST_SAMPLES = 10_000, 1_000_000
 
@@ -51,8 +52,7 @@ def sample(request: Sample) -> None:
         raise RequestError(f"-n {request.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
     if request.out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
         raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
-    if not one_picture and request.out.is_dir() and any(request.out.iterdir()):
-        raise RequestError(f"--out {request.out} already holds files; give a new or an empty folder.")
+    check_picture(request.out) if one_picture else check_new_folder(request.out)
     model = api.load(request.run, request.stage)
     sampler = request.sampler or model.usual_sampler
     notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": sampler, "software": "vaegan"}
@@ -60,8 +60,9 @@ def sample(request: Sample) -> None:
     if one_picture:
         save_png(grid(np.concatenate(list(blocks))), request.out, notes)
     else:
-        for index, image in enumerate(chain.from_iterable(blocks)):
-            save_png(to_picture(image), request.out / f"{index:05d}.png", notes | {"index": str(index)})
+        with atomic_folder(request.out) as folder:
+            for index, image in enumerate(chain.from_iterable(blocks)):
+                save_png(to_picture(image), folder / f"{index:05d}.png", notes | {"index": str(index)})
     facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage, "sampler": sampler}
     # A plain autoencoder promises nothing about any latent, so it is said where these come from.
     source = "" if model.has_prior else " from the mixture fitted to its encodings, as it has no prior"

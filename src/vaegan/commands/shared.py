@@ -5,8 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.config import Stage, TrainConfig, load_config_file, load_preset
+from vaegan.errors import RequestError
+from vaegan.files import check_file_place
 
-__all__ = ["Stage", "preset_settings", "report"]
+__all__ = ["Stage", "check_picture", "preset_settings", "report"]
+
+
+def check_picture(out: Path) -> None:
+    """Refuses, before any work, a picture that could not be written.
+
+    Raises:
+        RequestError: saying why.
+    """
+    if out.suffix.lower() != ".png":
+        raise RequestError(f"--out {out} must be a name that ends in .png.")
+    check_file_place(out)
 
 
 def report(facts: dict[str, Any], words: str, as_json: bool) -> None:

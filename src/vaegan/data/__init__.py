@@ -7,6 +7,7 @@ from vaegan.data.dataset import ImageDataset, open_dataset
 from vaegan.data.decoding import Skipped
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, VALIDATION
 from vaegan.data.single import image_from_bytes, load_images
+from vaegan.data.sources import check_source
 from vaegan.data.tensors import to_tensor, to_uint8
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ImageDataset",
     "Skipped",
     "TrainingBatches",
+    "check_source",
     "default_cache_dir",
     "image_from_bytes",
     "load_images",

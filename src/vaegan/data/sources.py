@@ -12,6 +12,7 @@ from PIL import Image
 from vaegan.config import DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
+from vaegan.data.building import FEWEST_IMAGES
 from vaegan.data.decoding import Prepared, Skipped, content_hash
 from vaegan.data.idx import idx_file, idx_folder
 from vaegan.data.image_files import list_folder
@@ -90,6 +91,18 @@ def find_source(source: str | Path) -> Source:
     if path.exists():
         raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
     raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")
+
+
+def check_source(source: str | Path) -> None:
+    """Makes sure that there is something to decode, without decoding it.
+
+    Raises:
+        DataError: as for `find_source`, or if there are too few files for the fewest images that a training needs.
+    """
+    found = find_source(source)
+    count = found.count()
+    if count < FEWEST_IMAGES:
+        raise DataError(f"{found.place} holds only {count} images or files, and at least {FEWEST_IMAGES} are needed: add more.")
 
 
 def _in_folder(path: Path) -> Source:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vaegan.errors import RequestError
 from vaegan.export.graphs import Graph, graphs, shape_of
 from vaegan.export.onnx_files import check_packages, onnx_bytes
 from vaegan.export.programs import save_program
-from vaegan.files import atomic_folder
+from vaegan.files import atomic_folder, check_new_folder
 from vaegan.model import Model
 
 
@@ -23,16 +22,6 @@ class Exported:
     difference: float
     """Largest difference from the model over batches of 1, 2, 7 and 64."""
     bytes: int
-
-
-def check_folder(folder: Path) -> None:
-    """Refuses a place that already holds something.
-
-    Raises:
-        RequestError: naming it.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(f"--out {folder} already exists; give a new or an empty folder.")
 
 
 def export_onnx(model: Model, folder: Path) -> list[Exported]:
@@ -71,7 +60,7 @@ def export_programs(model: Model, folder: Path) -> list[Exported]:
 
 
 def _export(model: Model, folder: Path, suffix: str, write: Callable[[Graph, Path], float]) -> list[Exported]:
-    check_folder(folder)
+    check_new_folder(folder)
     made: list[Exported] = []
     with atomic_folder(folder) as temporary:
         for graph in graphs(model):

@@ -12,7 +12,7 @@ from typing import Any
 
 from vaegan.config import TrainConfig
 from vaegan.errors import ModelError, RequestError, TrainingError
-from vaegan.files import held, remove_leavings, write_json
+from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
 from vaegan.settings import from_dictionary, to_dictionary
 
@@ -155,17 +155,28 @@ def find_run(path: str | Path) -> RunFolder:
     return folder
 
 
+def check_new_run(out: Path | None) -> None:
+    """Refuses, before any work, a folder that already holds something or cannot be made.
+
+    Raises:
+        RequestError: saying why.
+    """
+    place = out or Path("runs/new")
+    if place.is_dir() and any(entry.name != LOCK for entry in place.iterdir()):
+        raise RequestError(
+            f"{place} already exists; give another --out, or go on with: vaegan train --resume {quote(str(place))}"
+        )
+    check_new_folder(place, ignore=LOCK)
+
+
 def new_run_folder(out: Path | None, source: str) -> RunFolder:
     """Chooses and creates the folder of a new run; without `out`, the next number under runs/.
 
     Raises:
         RequestError: if `out` already holds something.
     """
+    check_new_run(out)
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(entry.name != LOCK for entry in out.iterdir())):
-            raise RequestError(
-                f"{out} already exists; give another --out, or go on with: vaegan train --resume {quote(str(out))}"
-            )
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
         return RunFolder(out)

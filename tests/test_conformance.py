@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaegan.config import AEConfig, DataConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import AEConfig, DataConfig, GANConfig, JointConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.data import ImageDataset
 from vaegan.data.sides import TRAIN, VALIDATION
 from vaegan.randomness import Draws
@@ -26,6 +26,7 @@ SETTINGS = TrainConfig(
     network=NetworkConfig(latent_dim=4, width=4, width_limit=8),
     ae=AEConfig(batch_size=BATCH),
     vae=VAEConfig(batch_size=BATCH),
+    joint=JointConfig(batch_size=BATCH),
     gan=GANConfig(batch_size=BATCH, critic_warmup=0, generator_ramp=0, refit_every=2),
 )
 
@@ -120,6 +121,10 @@ CASES = {
         "gan", gan(objective="wasserstein", penalty_kind="interpolated", penalty=10.0, final_penalty=10.0, critic_steps=2)
     ),
     "gan, exact": Case("gan", gan(penalty_kind="exact")),
+    "joint": Case("joint"),
+    "joint, non-saturating, out of a vae": Case(
+        "joint", replace(SETTINGS, joint=replace(SETTINGS.joint, objective="non-saturating", penalty_kind="exact")), grown=True
+    ),
     "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor"})),
 }
 

@@ -137,8 +137,8 @@ def resume(
             raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
         record = _extended(record, minutes, images)
         engine = Engine(record.config.device, record.config.seed)
-        # The checkpoint of an AE or a VAE holds everything; a GAN is built around the model it started from.
-        whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae"))
+        # Checkpoints hold everything; only a GAN is built around the model it started from.
+        whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae", "joint"))
         start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
         dataset = _open_everywhere(engine, record.source, record.config, preparing)
         if dataset.fingerprint != record.fingerprint:
@@ -208,8 +208,8 @@ def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
     stages = config.stages
     if images is None:
         return tuple(StagePlan(stage, None) for stage in stages)
-    vae_share = config.budget.vae_share_of_images if len(stages) == 2 else 1.0
-    shares = {"ae": 1.0, "vae": vae_share, "gan": 1.0 if len(stages) == 1 else 1 - vae_share}
+    vae_share = config.budget.vae_share_of_images
+    shares = {stages[0]: 1.0} if len(stages) == 1 else {"vae": vae_share, "gan": 1 - vae_share}
     planned = {stage: whole_batches(images * shares[stage], getattr(config, stage).batch_size) for stage in stages}
     return tuple(StagePlan(stage, count, schedule_end=count) for stage, count in planned.items())
 

@@ -17,9 +17,9 @@ Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
 Binarize = Literal["none", "dynamic"]
-Stage = Literal["ae", "vae", "gan"]
+Stage = Literal["ae", "vae", "gan", "joint"]
 """What one stage of a run trains."""
-RecipeName = Literal["vae-gan", "ae", "vae", "gan"]
+RecipeName = Literal["vae-gan", "ae", "vae", "gan", "joint"]
 """What a run trains: one stage, or two with a hyphen between them."""
 
 
@@ -279,6 +279,55 @@ class GANConfig:
 
 
 @dataclass(frozen=True)
+class JointConfig:
+    """How the joint VAE/GAN is trained (Larsen et al. 2016). Settings named as the GAN's mean the same."""
+
+    objective: GANObjective = "relativistic"
+    """What decoder and critic play for, as for the GAN; non-saturating is the paper's."""
+    batch_size: int = 16
+    """Images a step over all devices; each is reconstructed, and as many are sampled."""
+    learning_rate: float = 3e-4
+    """Adam's for all networks, at the start; falls along half a cosine."""
+    final_learning_rate: float = 1e-4
+    """Adam's for all networks, at the end."""
+    beta2: float = 0.99
+    """Adam's second moment; the first is 0, as for the GAN."""
+    kl_weight: float = 1.0
+    """Factor on the KL divergence, beside a feature error in units of the features' variance."""
+    kl_warmup: float = 0.1
+    """Share of the stage over which it is faded in."""
+    adversarial_weight: float = 1.0
+    """Factor on the adversarial loss of each kind of generated image, beside the relative feature error averaged over the
+    features: the paper's 1/gamma, per feature. Not searched yet."""
+    feature_stage: int = 2
+    """Which of the critic's stages compares reconstructions, counted from 0, the finest: 2 is an eighth of the side."""
+    penalty: float = 0.05
+    """Gradient penalty gamma at the start."""
+    final_penalty: float = 0.015
+    """Gradient penalty gamma at the end."""
+    penalty_kind: Literal["finite-difference", "exact", "interpolated"] = "finite-difference"
+    """As for the GAN."""
+    penalty_step: float = 0.01
+    """Step of the finite difference in float32; bfloat16 takes 5 times as much."""
+    drift_weight: float = 0.01
+    """Pull of the logits towards 0, where the objective sees only their differences."""
+    augmentation: float = 0.3
+    """Probability of each random change of what the critic sees, at the end of the stage; it rises from 0."""
+    average_cap: int = 5_000
+    """Longest half-life of the averaged weights [images]."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no training can be done with."""
+        positive = ("learning_rate", "final_learning_rate", "penalty_step", "average_cap", "batch_size")
+        not_negative = ("kl_weight", "adversarial_weight", "feature_stage", "penalty", "final_penalty", "drift_weight")
+        _check_ranges(self, "joint", positive, not_negative, share=("kl_warmup", "augmentation"))
+        if not 0 <= self.beta2 < 1:
+            raise RequestError(f"--joint.beta2 is {self.beta2}; it must be at least 0 and under 1.")
+        if self.objective == "wasserstein" and self.penalty == 0:
+            raise RequestError("--joint.objective wasserstein needs a --joint.penalty over 0.")
+
+
+@dataclass(frozen=True)
 class DeviceConfig:
     """Where training runs."""
 
@@ -313,7 +362,8 @@ class TrainConfig:
     """Everything that decides what a run learns, except the images themselves."""
 
     recipe: RecipeName = "vae-gan"
-    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with."""
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with;
+    joint: VAE and GAN at once (Larsen et al. 2016)."""
     seed: int = 0
     """Of every random stream."""
     init_stage: Stage = "vae"
@@ -324,6 +374,7 @@ class TrainConfig:
     vae: VAEConfig = field(default_factory=VAEConfig)
     handover: HandoverConfig = field(default_factory=HandoverConfig)
     gan: GANConfig = field(default_factory=GANConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
     budget: Budget = field(default_factory=Budget)
     device: DeviceConfig = field(default_factory=DeviceConfig)
 

@@ -15,6 +15,7 @@ from vaegan.config import (
     DeviceConfig,
     GANConfig,
     HandoverConfig,
+    JointConfig,
     NetworkConfig,
     RecipeName,
     Stage,
@@ -51,7 +52,8 @@ class Train:
     json: bool = False
     """Print one JSON object at the end instead of words."""
     recipe: RecipeName = "vae-gan"
-    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with."""
+    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with;
+    joint: VAE and GAN at once (Larsen et al. 2016)."""
     seed: int = 0
     """Of every random stream."""
     data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
@@ -62,6 +64,7 @@ class Train:
     vae: VAEConfig = field(default_factory=VAEConfig)
     handover: HandoverConfig = field(default_factory=HandoverConfig)
     gan: GANConfig = field(default_factory=GANConfig)
+    joint: JointConfig = field(default_factory=JointConfig)
 
     @staticmethod
     def defaults(config: TrainConfig, preset: str, file: Path | None) -> "Train":

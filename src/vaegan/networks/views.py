@@ -73,6 +73,12 @@ class Augmentation:
         """The changes of some places of the batch."""
         return Augmentation(*(getattr(self, field.name)[places] for field in fields(self)))
 
+    def repeated(self, copies: int) -> "Augmentation":
+        """The same changes for `copies` images that follow each other in every place's stead."""
+        if copies == 1:
+            return self
+        return Augmentation(*(getattr(self, field.name).repeat_interleave(copies, 0) for field in fields(self)))
+
     def apply(self, images: Images) -> Images:
         """The changed images; gradients flow through every change."""
         mean = images.mean((1, 2, 3), keepdim=True)

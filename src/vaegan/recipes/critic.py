@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vaegan.networks import Critic
+from vaegan.networks.views import Augmentation, View
 from vaegan.objectives import penalties
 from vaegan.randomness import Draws
 from vaegan.recipes.engine import unwrapped
@@ -52,6 +53,27 @@ def judge(critic: Critic, real: Images, fake: Images, kind: PenaltyKind, step: f
         share = draws.uniform("penalty", clock.seen, quarter)
         penalty = penalties.interpolated_penalty(unwrapped(critic), chosen_real, chosen_fake, share)
     return Judged(real_logits, fake_logits, penalty)
+
+
+def draw_view(
+    draws: Draws, clock: Clock, images: Images, probability: float, flips: bool, blur: float = 0.0, copies: int = 1
+) -> View:
+    """One step's view: a blur, and random changes keyed by the place in the batch.
+
+    Args:
+        draws: the stage's random streams.
+        clock: when.
+        images: this process's share of the batch.
+        probability: of each kind of change.
+        flips: whether mirrored images are as good as the originals.
+        blur: [pixels].
+        copies: images that follow each other and share one image's changes.
+    """
+    if probability == 0:
+        return View(blur, None)
+    generator, count = draws.generator("augmentation", clock.seen), len(images) * draws.world_size
+    changes = Augmentation.draw(count, images.shape[-1], probability, flips, generator)
+    return View(blur, changes.part(slice(draws.rank, None, draws.world_size)).repeated(copies))
 
 
 @torch.no_grad()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from vaegan.config import GANConfig, OptimizerName
 from vaegan.metrics import watch
 from vaegan.networks import Critic, Decoder, Encoder
-from vaegan.networks.views import Augmentation, View
+from vaegan.networks.views import View
 from vaegan.objectives import penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
-from vaegan.recipes.critic import clip_weights, judge
+from vaegan.recipes.critic import clip_weights, draw_view, judge
 from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.levers import Levers
@@ -236,14 +236,8 @@ class GAN:
         self.levers = Levers.of(tensors.get("levers"))
 
     def _view(self, images: Images, clock: Clock) -> View:
-        config, count, draws = self.config, len(images), self.draws
-        blur = self._blur(clock)
-        probability = min(1.0, config.augmentation * clock.progress + self.levers.augmentation)
-        if probability == 0:
-            return View(blur, None)
-        generator = draws.generator("augmentation", clock.seen)
-        whole = Augmentation.draw(count * draws.world_size, images.shape[-1], probability, self.flips, generator)
-        return View(blur, whole.part(slice(draws.rank, None, draws.world_size)))
+        probability = min(1.0, self.config.augmentation * clock.progress + self.levers.augmentation)
+        return draw_view(self.draws, clock, images, probability, self.flips, self._blur(clock))
 
     def _set_learning_rates(self, clock: Clock) -> None:
         config, levers = self.config, self.levers

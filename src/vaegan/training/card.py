@@ -11,7 +11,7 @@ def model_card(model: Model, record: RunRecord, dataset: ImageDataset, facts: di
     """README.md of a saved model, in the Hub's form."""
     config = model.config
     gan = "GAN grown out of a VAE" if model.has_encoder else "GAN"
-    kind = {"ae": "plain autoencoder", "vae": "variational autoencoder", "gan": gan}[config.stage]
+    kind = {"ae": "plain autoencoder", "vae": "variational autoencoder", "gan": gan, "joint": "joint VAE/GAN"}[config.stage]
     numbers = facts.get("heldout", {}) | facts.get("inverse", {})
     rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in numbers.items())
     return f"""---

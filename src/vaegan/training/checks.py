@@ -34,9 +34,9 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
             f"The --init run's latents are {model.config.prior} and --gan.prior is {config.gan.prior}; its decoder would get "
             f"latents it never saw. Use --gan.prior {model.config.prior}, or --handover.generator scratch."
         )
-    if model.config.stage == "ae" and config.stages[0] == "gan":
+    if model.config.stage == "ae" and config.stages[0] in ("gan", "joint"):
         raise RequestError(
-            "--recipe gan cannot start from the --init run's plain autoencoder, whose latents have no prior; give one with a VAE."
+            f"--recipe {config.recipe} cannot start from the --init run's AE, whose latents have no prior. Give a run with a VAE."
         )
 
 
@@ -106,7 +106,7 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
     for stage in config.stages:
         batch_size: int = getattr(config, stage).batch_size
         # The penalty and the anchor look at a quarter of the batch, which must be the same images for any number of processes.
-        share = 4 * world_size if stage == "gan" and world_size > 1 else world_size
+        share = 4 * world_size if stage in ("gan", "joint") and world_size > 1 else world_size
         if batch_size % share:
             raise RequestError(
                 f"--{stage}.batch-size {batch_size} cannot be shared by {world_size} processes; use a multiple of {share}."

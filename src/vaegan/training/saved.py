@@ -42,7 +42,7 @@ def model_folder(path: str | Path, stage: str | None = None) -> Path:
     if (path / "config.json").is_file():
         return path
     folder = find_run(path)
-    there = [name for name in ("gan", "vae", "ae") if (folder.model(name) / "config.json").is_file()]
+    there = [name for name in ("gan", "joint", "vae", "ae") if (folder.model(name) / "config.json").is_file()]
     if not there:
         raise ModelError(f"{path} has no finished stage yet. Go on with: vaegan train --resume {quote(str(path))}")
     if stage is not None and stage not in there:

@@ -21,12 +21,13 @@ from vaegan.recipes import handover
 from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import Trained
 from vaegan.recipes.gan import GAN
+from vaegan.recipes.joint import Joint
 from vaegan.recipes.vae import VAE
 from vaegan.training.checks import check_fits, describe_objective
 from vaegan.training.engine import Engine
 from vaegan.types import Images
 
-Recipe = AE | VAE | GAN
+Recipe = AE | VAE | GAN | Joint
 
 HELDOUT = 256  # validation images looked at while training
 ENCODED = 10_000  # training images whose posteriors describe the whole set
@@ -124,6 +125,19 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
     )
 
 
+def build_joint(inputs: StageInputs, facts: dict[str, Any]) -> Joint:
+    """A joint VAE/GAN with fresh networks, or on those of an earlier model, whose trunk the critic then shares."""
+    config, dataset, engine = inputs.config, inputs.dataset, inputs.engine
+    encoder, decoder = _encoder_and_decoder(inputs, facts)
+    with _seeded(config.seed, "joint"):
+        critic = Critic(config.network, dataset.config.size, dataset.channels)
+    if inputs.previous is not None and config.handover.critic == "encoder":
+        handover.grow_critic(encoder, critic)
+    facts["parameters"]["critic"] = _parameters(critic)
+    low_precision = engine.precision == "bfloat16"
+    return Joint(config.joint, encoder, decoder, critic, engine, flips=dataset.flips, low_precision=low_precision)
+
+
 def _hand_over(
     inputs: StageInputs, previous: Model, fresh: Decoder, critic: Critic, facts: dict[str, Any]
 ) -> tuple[Decoder, Encoder | None, handover.Anchor | None]:
@@ -156,7 +170,7 @@ def _hand_over(
     return generator, encoder, anchor
 
 
-BUILDERS = {"ae": build_ae, "vae": build_vae, "gan": build_gan}
+BUILDERS = {"ae": build_ae, "vae": build_vae, "gan": build_gan, "joint": build_joint}
 
 
 def to_model(recipe: Recipe, inputs: StageInputs) -> Model:

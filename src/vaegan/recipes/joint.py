@@ -1,0 +1,179 @@
+"""The joint VAE/GAN (Larsen et al. 2016): encoder, decoder and critic at once; the critic's features measure reconstructions.
+
+Differences from the paper's Section 4: the objective is relativistic by default, with one pairing for each kind of generated
+image (decoded prior samples, and reconstructions) and R1 and R2; the feature error is divided by the features' variance, so that
+it does not shrink with the critic's scale; no player waits for another. `--joint.objective non-saturating` is the paper's.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaegan.config import JointConfig
+from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.objectives import gaussian, penalties, relativistic
+from vaegan.objectives.adversarial import OBJECTIVES
+from vaegan.recipes.critic import draw_view, judge
+from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
+from vaegan.types import Images, Latents, PerImage, Scalars
+
+
+class Joint:
+    """Trains an encoder, a decoder that is also the generator, and a critic."""
+
+    name: Literal["joint"] = "joint"
+
+    def __init__(
+        self,
+        config: JointConfig,
+        encoder: Encoder,
+        decoder: Decoder,
+        critic: Critic,
+        engine: Engine,
+        *,
+        flips: bool,
+        low_precision: bool = False,
+    ) -> None:
+        """Sets up the three networks.
+
+        Args:
+            config: settings.
+            encoder: fresh, or a VAE's.
+            decoder: fresh, or the same VAE's.
+            critic: fresh, or on that encoder's trunk.
+            engine: devices and processes.
+            flips: whether mirrored images are as good as the originals.
+            low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
+        """
+        self.config, self.engine, self.flips = config, engine, flips
+        self.objective = OBJECTIVES[config.objective]
+        self.penalty_step = config.penalty_step * (5 if low_precision else 1)
+        self.encoder, self.decoder, self.critic = engine.prepare(encoder), engine.prepare(decoder), engine.prepare(critic)
+        betas, rate = (0.0, config.beta2), config.learning_rate
+        of_vae = [*self.encoder.parameters(), *self.decoder.parameters()]
+        self.vae_optimizer = engine.optimizer(torch.optim.Adam(of_vae, rate, betas=betas, fused=True))
+        self.critic_optimizer = engine.optimizer(torch.optim.Adam(self.critic.parameters(), rate, betas=betas, fused=True))
+        self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
+        self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
+        self.draws = engine.draws(self.name)
+
+    def step(self, images: Images, clock: Clock) -> Scalars:
+        """One step of all three on one batch."""
+        config, count = self.config, len(images)
+        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
+        set_learning_rate(self.vae_optimizer, rate)
+        set_learning_rate(self.critic_optimizer, rate)
+
+        posterior = self.encoder(images)
+        noise = self.draws.normal("posterior", clock.seen, *posterior.mean.shape)
+        latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise
+        prior = self.draws.normal("latents", clock.seen, *posterior.mean.shape)
+        # Reconstructions are decoded twice: once joined to the encoder, for the feature error, and once cut off from it, so that
+        # the adversarial gradient never reaches the encoder (Larsen et al. 2016, Algorithm 1).
+        reconstructions, cut_off, samples = self.decoder(torch.cat([latents, latents.detach(), prior])).split(count)
+        fakes = torch.stack([cut_off, samples], 1).flatten(0, 1)  # in turn, so that any part of them holds both kinds
+
+        view = draw_view(self.draws, clock, images, config.augmentation * clock.progress, self.flips)
+        twice = draw_view(self.draws, clock, images, config.augmentation * clock.progress, self.flips, copies=2)
+        scalars, real_logits = self._train_critic(view(images), twice(fakes.detach()), clock)
+
+        critic = unwrapped(self.critic).requires_grad_(False)  # neither loss below may change it
+        feature_error, features = self._feature_error(critic, images, reconstructions)
+        adversarial = self.objective.generator_loss(real_logits.repeat_interleave(2), critic(twice(fakes)))
+        critic.requires_grad_(True)
+        kl = gaussian.kl_to_standard_normal(*posterior).sum(1)
+        kl_weight = config.kl_weight * ramp(clock.progress, config.kl_warmup)
+        # The paper's L_E = KL + L_feat and L_Dec = gamma L_feat + L_GAN, with gamma = 1 / (adversarial_weight * features).
+        loss = (kl_weight * kl + feature_error).mean() + config.adversarial_weight * features * 2 * adversarial.mean()
+        self.vae_optimizer.zero_grad()
+        self.engine.backward(loss)
+        self.vae_optimizer.step()
+        self.average_encoder.update(unwrapped(self.encoder), clock)
+        self.average_decoder.update(unwrapped(self.decoder), clock)
+        return scalars | {
+            "error": self.engine.mean((reconstructions.detach() - images).square().mean()),
+            "kl": kl.detach().mean(),
+            "feature_error": 2 / features * feature_error.detach().mean(),
+            "generator_loss": adversarial.detach().mean(),
+        }
+
+    def _train_critic(self, real: Images, fakes: Images, clock: Clock) -> tuple[Scalars, PerImage]:
+        """One step of the critic on real images and twice as many generated ones; its logits of the real ones."""
+        config = self.config
+        gamma = geometric(config.penalty, config.final_penalty, clock.progress)
+        judged = judge(self.critic, real, fakes, config.penalty_kind, self.penalty_step, self.draws, clock)
+        pairs = judged.real.repeat_interleave(2), judged.fake
+        loss = 2 * self.objective.critic_loss(*pairs).mean() + gamma * judged.penalty.mean()
+        if not self.objective.has_level:
+            logit_sum = self.engine.mean((judged.real.mean() + judged.fake.mean()).detach())
+            loss = loss + config.drift_weight * penalties.logit_drift(judged.real.mean(), judged.fake.mean(), logit_sum)
+        self.critic_optimizer.zero_grad()
+        self.engine.backward(loss)
+        self.critic_optimizer.step()
+        accuracy = relativistic.pair_accuracy(judged.real.detach(), judged.fake.detach())
+        scalars = {"critic_loss": loss.detach(), "pair_accuracy": accuracy, "slope": judged.penalty.detach().mean()}
+        return scalars, judged.real.detach()
+
+    def _feature_error(self, critic: Critic, images: Images, reconstructions: Images) -> tuple[PerImage, int]:
+        """1/2 |D_l(x) - D_l(x~)|^2 (Larsen et al. 2016, Eq. 7 and 8) over their variance; and how many features there are."""
+        with torch.no_grad():
+            wanted = self._features(critic, images)
+            centred = wanted - self.engine.mean(wanted.mean(0))
+            variance = self.engine.mean(centred.square().mean()).clamp_min(1e-8)
+        return 0.5 * gaussian.squared_error(wanted, self._features(critic, reconstructions)) / variance, wanted[0].numel()
+
+    def _features(self, critic: Critic, images: Images) -> Tensor:
+        features = critic.trunk(images)
+        return features[min(self.config.feature_stage, len(features) - 1)].float()
+
+    @torch.no_grad()
+    def validate(self, images: Images) -> Scalars:
+        """The averaged networks on held-out images: reconstruction error, KL, pair accuracy, distance of the samples."""
+        encoder, decoder, critic = self.average_encoder.network, self.average_decoder.network, unwrapped(self.critic)
+        mean, log_var = in_blocks(lambda block: torch.cat(encoder(block), 1), images).chunk(2, 1)
+        samples = in_blocks(decoder, self._fixed_latents(mean))
+        kl = gaussian.kl_to_standard_normal(mean, log_var)
+        active: Tensor = (mean.var(0) > 0.01).sum()
+        return {
+            "heldout_error": (in_blocks(decoder, mean) - images).square().mean(),
+            "heldout_kl": kl.sum(1).mean(),
+            "active_units": active.float(),
+            "heldout_pair_accuracy": relativistic.pair_accuracy(in_blocks(critic, images), in_blocks(critic, samples)),
+            "heldout_distance": torch.tensor(sliced_wasserstein(samples, images)),
+        }
+
+    def _fixed_latents(self, like: Latents) -> Latents:
+        return torch.randn(like.shape, generator=self.draws.generator("validation", 0), device=self.draws.device)
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether steps are still of another kind, and cost, than those to come: never."""
+        return False
+
+    def averaged(self) -> Trained:
+        """The networks to keep; no p(x|z) on pixels stands behind them."""
+        return Trained(self.average_decoder.network, self.average_encoder.network, None, None)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Everything with weights."""
+        return {
+            "encoder": unwrapped(self.encoder),
+            "decoder": unwrapped(self.decoder),
+            "critic": unwrapped(self.critic),
+            "average_encoder": self.average_encoder.network,
+            "average_decoder": self.average_decoder.network,
+        }
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimiser."""
+        return {"vae": self.vae_optimizer, "critic": self.critic_optimizer}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State beside the networks: none."""
+        return {}
+
+    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `tensors` gave."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vaegan.cli import main
+from vaegan.commands.parsing import explain
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
@@ -216,6 +218,38 @@ def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str
 def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
     assert words in refused(capsys, 2, *arguments)
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("train faces --minuts 3", "vaegan train does not know --minuts; did you mean --minutes? See vaegan train --help."),
+        ("train faces --xyzzy", "vaegan train does not know --xyzzy. See vaegan train --help."),
+        ("train faces more", "vaegan train does not know more. See vaegan train --help."),
+        ("train faces --minutes abc", "--minutes abc is not possible; it must be a number."),
+        ("train faces --images 1e5", "--images 1e5 is not possible; it must be a whole number."),
+        ("train faces --recipe vaegan", "--recipe vaegan is not possible; choose one of "),
+        ("sample run -n x", "-n x is not possible; it must be a whole number."),
+        ("sample run --seed", "--seed needs a value. See vaegan sample --help."),
+        ("sample", "vaegan sample needs RUN. See vaegan sample --help."),
+        ("reconstruct", "vaegan reconstruct needs RUN. See vaegan reconstruct --help."),
+    ],
+)
+@pytest.mark.parametrize("columns", ["20", "100"])
+def test_wrong_options_are_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: str, line: str, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    said = refused(capsys, 2, *arguments.split())
+    assert said.startswith(f"vaegan: {line}")
+    assert "None" not in said
+    assert os.environ["COLUMNS"] == columns
+
+
+def test_what_the_option_parser_says_in_another_way_is_still_one_line() -> None:
+    for box in ("╭─ New ─╮\n│ Something new. │\n│ ─── │\n│ More. │\n╰───╯\n", " New \n ---- \n  Something new.  \n"):
+        assert explain(box, "vaegan sample") == "Something new. See vaegan sample --help."
+    assert explain("", "vaegan sample").endswith("See vaegan sample --help.")
 
 
 def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import tyro
+from vaegan.commands.parsing import parse
 
 # A command's options and function are imported when it is called, so that one command's imports do not slow another's --help.
 
@@ -12,7 +12,7 @@ def run(name: str, rest: list[str]) -> None:
     """Parses the options of a command and carries it out."""
     options, function, default = LOADERS[name](rest)
     extra: dict[str, Any] = {} if default is None else {"default": default}
-    function(tyro.cli(options, prog=f"vaegan {name}", args=rest, **extra))
+    function(parse(options, f"vaegan {name}", rest, **extra))
 
 
 Loaded = tuple[Any, Callable[[Any], None], Any]

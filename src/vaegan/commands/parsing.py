@@ -1,0 +1,90 @@
+"""Options out of a command line; what is wrong with them said in one line instead of tyro's boxes."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import tyro
+
+from vaegan.errors import RequestError
+
+KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
+
+
+def parse(options: Any, prog: str, arguments: list[str], **extra: Any) -> Any:
+    """The options that a command line gives.
+
+    Args:
+        options: a dataclass.
+        prog: vaegan and the command.
+        arguments: what follows them.
+        extra: to be passed on to tyro.
+
+    Raises:
+        RequestError: saying in one line what is wrong.
+    """
+    told, asks_for_help = io.StringIO(), bool({"-h", "--help"} & set(arguments))
+    try:
+        with contextlib.redirect_stderr(told), contextlib.nullcontext() if asks_for_help else _very_wide():
+            parsed = tyro.cli(options, prog=prog, args=arguments, **extra)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise RequestError(explain(told.getvalue(), prog)) from None
+    sys.stderr.write(told.getvalue())
+    return parsed
+
+
+def explain(box: str, prog: str) -> str:
+    """One line out of the box that tyro prints; its own first words where the box is of no known kind."""
+    stripped = [line.strip("│╭╮╰╯ ") for line in box.splitlines()]
+    lines = [line for line in stripped if line.strip("─-")][1:]  # without the title
+    text = " ".join(lines)
+    see = f"See {prog} --help."
+    if match := re.match(r"Unrecognized options: (.*)", lines[0] if lines else ""):
+        tokens = match[1].split(", ")
+        unknown = [token for token in tokens if token.startswith("-")] or tokens
+        near = next((line.split()[0] for line in lines[1:] if line.startswith("--")), None)
+        return f"{prog} does not know {', '.join(unknown)}{f'; did you mean {near}?' if near else '.'} {see}"
+    if match := re.match(r"invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?)\)", text):
+        choices = sorted(choice for choice in re.findall(r"'(.*?)'", match[3]) if choice != "None")
+        return f"{_name(match[2])} {match[1]} is not possible; choose one of {', '.join(choices)}."
+    if match := re.match(r"Missing value for argument '(.*?)'", text):
+        return f"{_name(match[1])} needs a value. {see}"
+    if match := re.match(r"Error parsing (\S+):.*?'(.*?)'", text):
+        kind = re.search(r"Argument helptext: (?:-\S+ )*(?:\{None\}\|)?([^\s,]+)", text)
+        wanted = KINDS.get(kind[1], kind[1]) if kind else "something else"
+        return f"{_name(match[1])} {_value(match[1], text) or match[2]} is not possible; it must be {wanted}."
+    if text.startswith("Missing from "):
+        missing = [line.split()[0] for line in lines[1:] if re.match(r"([A-Z]+(\.\.\.)?$|--)", line)]
+        return f"{prog} needs {', '.join(missing)}. {see}"
+    return f"{lines[0] if lines else 'The options cannot be understood.'} {see}"
+
+
+def _name(names: str) -> str:
+    """The shortest of -n/--n."""
+    return names.split("/")[0]
+
+
+def _value(option: str, text: str) -> str | None:
+    """The value in tyro's two ways of quoting it."""
+    found = re.search(r"instantiated from \['(.*?)'\]|invalid literal .*?: '(.*?)'|to float: '(.*?)'", text)
+    return next(filter(None, found.groups()), None) if found else None
+
+
+@contextlib.contextmanager
+def _very_wide() -> Generator[None]:
+    """Lets tyro write every sentence on one line."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before

@@ -8,7 +8,7 @@ from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
 
-COMMANDS = ("preview", "train", "sample", "reconstruct", "evaluate", "explore", "export", "report", "info", "study", "doctor")
+COMMANDS = ("preview", "train", "sample", "reconstruct", "evaluate", "explore", "export", "report", "compare", "info", "study", "doctor")
 
 USAGE = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
@@ -22,6 +22,7 @@ usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
   explore RUN             its latent space in your browser        [--data DATA --port 8484]
   export RUN              networks that run without this package   [--to onnx|export]
   report RUN              one page about a run, for any browser    [--out report.html]
+  compare RUN RUN..       several runs on one page, and which differences exceed the noise
   info RUN                what a run is and how it went
   study NAME DATA         an experiment of the sources, side by side and in words   [--list]
   doctor                  is this machine ready, and how fast is it

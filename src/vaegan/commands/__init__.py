@@ -61,6 +61,12 @@ def _info(rest: list[str]) -> Loaded:
     return Info, info, None
 
 
+def _compare(rest: list[str]) -> Loaded:
+    from vaegan.commands.compare import Compare, compare
+
+    return Compare, compare, None
+
+
 def _report(rest: list[str]) -> Loaded:
     from vaegan.commands.report import Report, report
 
@@ -95,6 +101,7 @@ LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "export": _export,
     "info": _info,
     "report": _report,
+    "compare": _compare,
     "doctor": _doctor,
     "study": _study,
 }

@@ -58,9 +58,9 @@ def line_chart(title: str, series: Sequence[Series], x_label: str, note: Content
     keys = [tag("span", tag("i", class_=f"key {one.kind}"), one.name) for one in lines] if len(lines) > 1 else []
     return tag(
         "figure",
-        tag("figcaption", tag("b", title), tag("span", *keys, class_="keys")),
+        tag("figcaption", tag("b", title)),
         drawing,
-        tag("p", x_label, class_="readout", aria_live="off"),
+        tag("div", tag("span", *keys, class_="keys"), tag("span", x_label, class_="readout"), class_="foot"),
         tag("p", note, class_="note") if note else None,
         class_="chart",
         data_chart=json.dumps(data, separators=(",", ":")),
@@ -93,7 +93,7 @@ def bar_chart(title: str, values: Sequence[float], level: float | None, x_label:
         role="img",
         aria_label=f"{title}: {len(values)} bars from {min(values):.3g} to {max(values):.3g} {y_label}.",
     )
-    words = tag("p", f"{x_label}; height: {y_label}", class_="readout")
+    words = tag("div", tag("span", f"{x_label}; height: {y_label}", class_="readout"), class_="foot")
     return tag("figure", tag("figcaption", tag("b", title)), drawing, words, class_="chart bars")
 
 
@@ -120,6 +120,7 @@ def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]]) -> M
         if not math.isfinite(value):
             continue
         height = STRIP_ROW * (row + 0.5)
+        drawn.append(tag("line", x1=6, x2=STRIP_WIDTH - 6, y1=height, y2=height, class_="track"))
         if interval is not None:
             ends_here = {"x1": f"{across(interval[0]):.1f}", "x2": f"{across(interval[1]):.1f}"}
             drawn.append(tag("line", y1=height, y2=height, class_=f"whisker {kind}", **ends_here))

@@ -50,18 +50,15 @@ def sheet(pixels: Pixels, columns: int) -> Sheet:
     return Sheet(_data_uri(picture), picture.width * zoom, picture.height * zoom, columns, rows)
 
 
-def frame(path: Path, side: int = 400) -> Sheet:
-    """A stored grid of samples, made small enough for an animation of many of them."""
+def frame(path: Path, tile: int, side: int = 400) -> Sheet:
+    """A stored grid of samples of `tile` pixels, without its paper, made small enough for an animation of many of them."""
     with Image.open(path) as opened:
-        picture = _at_most(opened.convert("RGB"), side)
+        pixels = np.asarray(opened.convert("RGBA")).copy()
+    for axis in (0, 1):
+        gaps = np.arange(pixels.shape[axis]) % (tile + GAP) < GAP
+        pixels[(slice(None),) * axis + (gaps,)] = 0
+    picture = _at_most(Image.fromarray(pixels), side)
     return Sheet(_encoded(picture, lossless=False, quality=72), picture.width, picture.height, 1, 1)
-
-
-def stored(path: Path) -> Sheet:
-    """A stored picture as it is."""
-    with Image.open(path) as opened:
-        picture = _at_most(opened.convert("RGB"), MAXIMUM_SHEET)
-    return Sheet(_data_uri(picture), picture.width, picture.height, 1, 1)
 
 
 def _at_most(picture: Image.Image, side: int) -> Image.Image:

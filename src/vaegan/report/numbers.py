@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from vaegan.report.charts import Series, bar_chart, line_chart
+from vaegan.report.charts import Points, Series, bar_chart, line_chart
 from vaegan.report.gathering import GatheredRun, Line
 from vaegan.report.glossary import scalar_meaning, scalar_title
 from vaegan.report.markup import Content, Markup, tag
@@ -30,24 +30,28 @@ def curves(run: GatheredRun) -> Markup:
 def stage_charts(lines: list[Line]) -> list[Markup]:
     """A chart for every scalar; its held-out counterpart is drawn into the same one."""
     marks = [float(line["seen"]) for line in lines if "guard" in line]
-    names = dict.fromkeys(
-        name.removeprefix("heldout_") for line in lines for name, value in line.items() if _is_scalar(name, value)
-    )
     charts: list[Markup] = []
-    for name in names:
+    for name in scalars_of(lines):
         series = [
-            Series("training", "trained", _points(lines, name)),
-            Series("held-out", "heldout", _points(lines, f"heldout_{name}")),
+            Series("training", "trained", points_of(lines, name)),
+            Series("held-out", "heldout", points_of(lines, f"heldout_{name}")),
         ]
         charts.append(line_chart(scalar_title(name), series, "images seen", scalar_meaning(name), marks))
     return [chart for chart in charts if chart]
+
+
+def scalars_of(lines: list[Line]) -> list[str]:
+    """Names of the scalars in a journal, each once, without the mark of the held-out ones."""
+    names = (name.removeprefix("heldout_") for line in lines for name, value in line.items() if _is_scalar(name, value))
+    return list(dict.fromkeys(names))
 
 
 def _is_scalar(name: str, value: Any) -> bool:
     return name not in ("seen", "seconds") and isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _points(lines: list[Line], name: str) -> list[tuple[float, float]]:
+def points_of(lines: list[Line], name: str) -> Points:
+    """(images seen, value) of a scalar."""
     return [(float(line["seen"]), float(line[name])) for line in lines if name in line and _is_scalar(name, line[name])]
 
 

@@ -53,6 +53,11 @@ def chapters_in(sections: list[Markup]) -> list[Chapter]:
 
 SHORT_TITLES = {
     "verdict": "In short",
+    "runs": "Runs",
+    "scores-ae": "AE scores",
+    "scores-vae": "VAE scores",
+    "scores-gan": "GAN scores",
+    "missing": "Missing",
     "progress": "Progress",
     "samples": "Samples",
     "real": "Data",

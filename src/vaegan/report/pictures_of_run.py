@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
+from vaegan.latent.walks import interpolate
 from vaegan.model import Model
 from vaegan.pictures import Pixels
 from vaegan.report.gathering import GatheredRun
@@ -53,7 +53,7 @@ def frames(run: GatheredRun) -> list[Frame]:
     found: list[Frame] = []
     for stage, path in shots:
         try:
-            found.append(Frame(stage, int(path.stem), frame(path)))
+            found.append(Frame(stage, int(path.stem), frame(path, run.record.config.data.size)))
         except (OSError, ValueError):
             continue  # a picture cut short by a full disk is no reason to have no report
     return found
@@ -90,19 +90,8 @@ def chosen(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
 def interpolations(model: Model, seed: int) -> Sheet:
     """Each row leads from one sample to another."""
     latents = model.latents(2 * MORPHS, seed)
-    rows = [between(latents[2 * row], latents[2 * row + 1]) for row in range(MORPHS)]
-    return sheet(to_uint8(model.decode(torch.cat(rows))), STEPS)
-
-
-def between(start: Tensor, end: Tensor, steps: int = STEPS) -> Tensor:
-    """Latents [steps, latent] on the way from one to another, each as long as the prior's typical latents on the way.
-
-    Spherical interpolation (White 2016): a straight line would pass nearer to the origin than any latent of the prior.
-    """
-    cosine = torch.dot(start, end) / (start.norm() * end.norm()).clamp_min(1e-9)
-    angle = torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
-    shares = torch.linspace(0, 1, steps)[:, None]
-    return (torch.sin((1 - shares) * angle) * start + torch.sin(shares * angle) * end) / torch.sin(angle)
+    rows = [interpolate(model, latents[2 * row], latents[2 * row + 1], STEPS) for row in range(MORPHS)]
+    return sheet(to_uint8(torch.cat(rows)), STEPS)
 
 
 def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | None:

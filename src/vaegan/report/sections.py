@@ -8,9 +8,10 @@ from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.parts import STAGE_TITLES, again, command, facts, gap, picture, section
 
 KINDS = {
-    "vae-gan": "a VAE whose decoder grew into a GAN's generator",
-    "vae": "a variational autoencoder",
-    "gan": "a GAN trained from scratch",
+    "vae-gan": "A VAE whose decoder grew into a GAN's generator",
+    "ae": "A plain autoencoder",
+    "vae": "A variational autoencoder",
+    "gan": "A GAN trained from scratch",
 }
 
 
@@ -21,8 +22,7 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
     colours = "grey" if grey else "colour"
     source = record.source if with_images else "images that are not named here"
     sentence = (
-        f"{KINDS[record.config.recipe].capitalize()}, trained on {int(data.get('images', 0)):,} {colours} images of "
-        f"{size} × {size} pixels."
+        f"{KINDS[record.config.recipe]}, trained on {int(data.get('images', 0)):,} {colours} images of {size} × {size} pixels."
     )
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
@@ -41,7 +41,7 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
         tag("p", "This run is ", status, ".", class_="gap") if status else None,
         facts(
             [
-                ("Images", tag("span", _name_of(source) if with_images else source, title=source)),
+                ("Data", tag("span", _name_of(source) if with_images else source, title=source)),
                 ("Left out", f"{skipped:,} files, see skipped.csv" if skipped else None),
                 *seen,
                 ("Training time", _duration(record.spent_seconds)),
@@ -98,7 +98,7 @@ def progress(run: GatheredRun) -> Markup:
         tag("output", last),
         class_="controls",
     )
-    where = "progress.webp" if (run.folder.path / "progress.webp").is_file() else "vae/samples/ and gan/samples/"
+    where = "progress.webp" if (run.folder.path / "progress.webp").is_file() else "samples/"
     note = tag("p", "The same latents, drawn over and over. All moments lie in the run's folder: ", tag("code", where), ".")
     figure = tag("figure", tag("div", *images, class_="frames"), controls, class_="picture player")
     return section("progress", "While it learned", note, figure)
@@ -118,7 +118,7 @@ def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
         caption = tag("b", title, class_=f"stage {stage}")
         words = f"{counts.samples} images made by the {title}"
         parts.append(picture(drawn, words, caption, "tiles", again(f"{line} --out {stage}.png")))
-    both = len(run.models) > 1
+    both = sum(model.has_prior for model in run.models.values()) > 1
     same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if both else ""
     note = tag("p", f"{same}Nobody picked these: they are the first {counts.samples} of seed {seed}.")
     return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side"))
@@ -172,17 +172,13 @@ def interpolations(run: GatheredRun) -> Markup:
     note = tag(
         "p", "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
     )
-    lines = (
-        f"latents = model.latents({2 * pictures.MORPHS}, seed={seed})",
-        "rows = [between(latents[2 * k], latents[2 * k + 1]) for k in range(5)]",
-        "images = model.decode(torch.cat(rows))",
-    )
     how = again(
-        "import torch, vaegan",
-        "from vaegan.report import between",
+        "import vaegan",
+        "from vaegan.latent.walks import interpolate",
         "",
         f"model = vaegan.load({str(run.path)!r}, stage={stage!r})",
-        *lines,
+        f"latents = model.latents({2 * pictures.MORPHS}, seed={seed})",
+        f"rows = [interpolate(model, latents[k], latents[k + 1], {pictures.STEPS}) for k in range(0, {2 * pictures.MORPHS}, 2)]",
     )
     return section("interpolations", title, note, picture(drawn, words, again=how))
 

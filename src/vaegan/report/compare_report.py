@@ -1,0 +1,261 @@
+"""compare.html: several runs on one page."""
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from vaegan.data import to_uint8
+from vaegan.errors import RequestError
+from vaegan.report import comparing
+from vaegan.report.charts import Series, line_chart
+from vaegan.report.comparing import Group
+from vaegan.report.gathering import GatheredRun, Score, gather
+from vaegan.report.glossary import scalar_meaning, scalar_title
+from vaegan.report.images import sheet
+from vaegan.report.markup import Content, Markup, tag
+from vaegan.report.numbers import points_of, scalars_of
+from vaegan.report.page import chapters_in, page
+from vaegan.report.parts import STAGE_TITLES, again, command, gap, picture, section, table
+from vaegan.report.pictures_of_run import counts_for
+from vaegan.report.run_report import check_out, write_page
+from vaegan.report.scores import metric_cell, number
+
+MOST_RUNS = 12
+SEED = 0
+
+
+def write_comparison(runs: list[str | Path], out: str | Path = "compare.html") -> dict[str, Any]:
+    """Writes a page about several runs, which says what differs between them and which differences exceed the noise.
+
+    Runs with the same settings, images and length are one group; their spread over seeds then is the noise.
+
+    Args:
+        runs: 2 to 12 folders of runs; the first one's group is what the others are compared with.
+        out: the page.
+
+    Returns:
+        The comparison as plain values.
+
+    Raises:
+        RequestError: if there are too few or too many runs, or one comes twice.
+        ModelError: if one of them is no run.
+    """
+    paths = [Path(run) for run in runs]
+    if not 2 <= len(paths) <= MOST_RUNS:
+        raise RequestError(f"A comparison needs 2 to {MOST_RUNS} runs; {len(paths)} were given.")
+    places = [path.resolve() for path in paths]
+    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise RequestError(f"{twice} is given twice; a run says nothing about itself.")
+    check_out(Path(out))
+    gathered = [gather(path, with_data=False) for path in paths]
+    groups = comparing.grouped(gathered)
+    write_page(Path(out), compare_page(groups))
+    return {"out": str(out)} | comparing.as_facts(groups, stages_of(groups))
+
+
+def compare_page(groups: list[Group]) -> str:
+    """HTML of a comparison."""
+    runs = [run for group in groups for run in group.runs]
+    parts = [
+        summary(groups),
+        who(groups),
+        samples(groups),
+        *score_sections(groups),
+        settings(groups),
+        curves(groups),
+        about(runs),
+    ]
+    there = [part for part in parts if part is not None]
+    names = ", ".join(run.name for run in runs)
+    head = tag(
+        "header",
+        tag("p", "vaegan compare", class_="eyebrow"),
+        tag("h1", f"{len(runs)} runs side by side"),
+        tag("p", names, class_="lead"),
+    )
+    return page(f"{len(runs)} runs - vaegan compare", chapters_in(there), head, *there)
+
+
+def summary(groups: list[Group]) -> Markup:
+    """What can be said about each group against the first, in words."""
+    if len(groups) == 1:
+        sentence = (
+            f"All runs have the same settings: {len(groups[0].runs)} seeds of one thing. The table shows how much seeds differ."
+        )
+        return section("verdict", "In short", tag("ul", tag("li", sentence)))
+    sentences = [sentence for group in groups[1:] for sentence in _sentences(groups[0], group, stages_of(groups))]
+    return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in sentences)))
+
+
+def _sentences(first: Group, other: Group, stages: list[str]) -> list[str]:
+    found: list[str] = []
+    for stage in stages:
+        names: dict[str, list[str]] = {}
+        for metric in comparing.metrics_of([first, other], stage):
+            compared = comparing.difference(first, other, stage, metric)
+            if compared is not None:
+                names.setdefault(compared.verdict, []).append(metric)
+        total = sum(len(some) for verdict, some in names.items() if verdict != "not compared")
+        title = STAGE_TITLES.get(stage, stage)
+        if total == 0:
+            continue
+        parts = [f"{verdict} in {len(names[verdict])}" for verdict in ("better", "worse", "different") if verdict in names]
+        within = len(names.get("within the noise", []))
+        parts += [f"within the noise in {within}"] if within else []
+        found.append(f"{title}: {other.label} against {first.label} is {', '.join(parts)} of {total} numbers.")
+    if not found:
+        why = "they were judged against different images" if not comparing.comparable(first, other) else "numbers are missing"
+        found.append(f"{other.label} cannot be compared with {first.label} in numbers: {why}.")
+    return found
+
+
+def who(groups: list[Group]) -> Markup:
+    """Which letter is which run."""
+    rows: list[list[Content]] = []
+    for index, group in enumerate(groups):
+        for run in group.runs:
+            label = tag("span", tag("i", class_=f"key c{index % 6}"), tag("b", group.label))
+            seen = ", ".join(f"{STAGE_TITLES.get(stage, stage)} {_seen(run, stage):,}" for stage in run.stages)
+            minutes = f"{run.record.spent_seconds / 60:.1f} min"
+            rows.append([label, run.name, str(run.record.config.seed), seen, minutes, run.record.status])
+    heads = ["Group", "Run", "Seed", "Images seen", "Time", "Status"]
+    note = "Runs of one group differ by nothing but their seed."
+    return section("runs", "Who is who", tag("p", note), table(heads, rows))
+
+
+def _seen(run: GatheredRun, stage: str) -> int:
+    lines = run.journals.get(stage)
+    return int(run.facts(stage).get("images") or (lines[-1]["seen"] if lines else 0))
+
+
+def samples(groups: list[Group]) -> Markup:
+    """The last stage of each group's first run, from the same seed."""
+    parts: list[Content] = []
+    for index, group in enumerate(groups):
+        run = group.runs[0]
+        stage = next((stage for stage in reversed(run.stages) if stage in run.models), None)
+        if stage is None:
+            parts.append(gap(f"{group.label} has no model yet."))
+            continue
+        model = run.models[stage]
+        counts = counts_for(model.config.size)
+        drawn = sheet(to_uint8(model.sample(counts.samples, seed=SEED)), counts.across)
+        caption = tag(
+            "span", tag("i", class_=f"key c{index % 6}"), tag("b", f"{group.label}, {STAGE_TITLES[stage]}"), f" {run.name}"
+        )
+        line = command(
+            "sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(SEED), "--out", "samples.png"
+        )
+        parts.append(picture(drawn, f"{counts.samples} samples of {run.name}", caption, "tiles", again(line)))
+    note = tag(
+        "p",
+        f"The same latent numbers everywhere (seed {SEED}); nobody picked them. Models trained apart give them other meanings.",
+    )
+    return section("samples", "What they make", note, tag("div", *parts, class_="side-by-side"))
+
+
+def score_sections(groups: list[Group]) -> list[Markup | None]:
+    """One table a stage."""
+    missing = [run for group in groups for run in group.runs if run.evaluation is None]
+    lines = tuple(command("evaluate", str(run.path)) for run in missing)
+    parts: list[Markup | None] = []
+    for stage in stages_of(groups):
+        metrics = comparing.metrics_of(groups, stage)
+        if metrics:
+            title = f"Scores of the {STAGE_TITLES.get(stage, stage)}"
+            parts.append(section(f"scores-{stage}", title, tag("p", _noise(groups)), _score_table(groups, stage, metrics)))
+    if missing:
+        names = ", ".join(run.name for run in missing)
+        parts.append(section("missing", "Not evaluated", gap(f"No scores of: {names}."), again(*lines, words="Evaluate them")))
+    return parts
+
+
+def _noise(groups: list[Group]) -> str:
+    several = any(len(group.runs) > 1 for group in groups)
+    basis = (
+        "Some settings were run with several seeds: a difference counts when it exceeds the 95 % interval from the spread over seeds."
+        if several
+        else "Every setting was run with one seed: a difference counts when it exceeds the 95 % intervals of the evaluation. What another "
+        "seed would have changed is not in them; give several seeds to know."
+    )
+    return f"{basis} One in twenty counts by chance."
+
+
+def _score_table(groups: list[Group], stage: str, metrics: list[str]) -> Markup:
+    rows: list[list[Content]] = []
+    for metric in metrics:
+        known: list[Score | None] = [score for group in groups for score in group.scores(stage, metric)]
+        rows.append([metric_cell(metric, known), *(_score_cell(groups[0], group, stage, metric) for group in groups)])
+    return table(["Metric", *(group.label for group in groups)], rows, "scores")
+
+
+def _score_cell(first: Group, group: Group, stage: str, metric: str) -> Content:
+    found = group.scores(stage, metric)
+    if not found:
+        return tag("span", "not measured", class_="absent")
+    values = [score.value for score in found]
+    if len(values) > 1:
+        spread: str | None = f"{number(min(values))} to {number(max(values))}, {len(values)} seeds"
+    else:
+        interval = found[0].interval
+        spread = None if interval is None else f"{number(interval[0])} to {number(interval[1])}"
+    compared = None if group is first else comparing.difference(first, group, stage, metric)
+    said = None
+    if compared is not None:
+        words = compared.verdict
+        margin = "" if compared.margin is None else f" ({compared.value:+.2g} ± {compared.margin:.2g})"
+        said = tag(
+            "small", words + margin, class_="within" if words in ("within the noise", "not compared") else f"beyond {words}"
+        )
+    return tag("span", number(fmean(values)), tag("small", spread) if spread else None, said, class_="value")
+
+
+def settings(groups: list[Group]) -> Markup | None:
+    """The settings in which the groups differ."""
+    differing = comparing.settings_that_differ(groups)
+    if not differing:
+        return None
+    rows: list[list[Content]] = [
+        [tag("code", name.removeprefix("settings.")), *(_setting(value) for value in values)]
+        for name, values in differing.items()
+    ]
+    return section("settings", "Settings that differ", table(["Setting", *(group.label for group in groups)], rows))
+
+
+def _setting(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def curves(groups: list[Group]) -> Markup:
+    """Every scalar with one line a run."""
+    parts: list[Content] = []
+    for stage in stages_of(groups):
+        journals = [(group, run.journals[stage]) for group in groups for run in group.runs if stage in run.journals]
+        names = list(dict.fromkeys(name for _, lines in journals for name in scalars_of(lines)))
+        charts: list[Markup] = []
+        for name in names:
+            series: list[Series] = []
+            for group, lines in journals:
+                points = points_of(lines, f"heldout_{name}") or points_of(lines, name)
+                series.append(Series(group.label, f"c{groups.index(group) % 6}", points))
+            charts.append(line_chart(scalar_title(name), series, "images seen", scalar_meaning(name)))
+        charts = [chart for chart in charts if chart]
+        if charts:
+            parts += [tag("h3", STAGE_TITLES.get(stage, stage)), tag("div", *charts, class_="charts")]
+    note = tag(
+        "p", "Held-out numbers where there are some, else those of training. Drag to look closer, double-click to go back."
+    )
+    return section("curves", "How training went", note, *(parts or [gap("No run has begun.")]))
+
+
+def about(runs: list[GatheredRun]) -> Markup:
+    """What the page holds, and how to make it again."""
+    holds = tag("p", "This page holds no image of the data, only samples.")
+    line = command("compare", *(str(run.path) for run in runs))
+    return section("about", "About this page", holds, again(line), again(f"{line} --json", words="The numbers for a program"))
+
+
+def stages_of(groups: list[Group]) -> list[str]:
+    """Stages that any run has, in order."""
+    return [stage for stage in STAGE_TITLES if any(stage in run.stages for group in groups for run in group.runs)]

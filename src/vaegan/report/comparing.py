@@ -1,0 +1,181 @@
+"""Which differences between runs exceed the noise: bootstrap intervals, or the spread over seeds where there are several."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from vaegan.report.gathering import GatheredRun, Score
+from vaegan.report.metric_words import metric_words
+
+# Student's t at 97.5 % for 1 to 30 degrees of freedom; above, the normal distribution's 1.96 is within 4 %.
+_STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
+    *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+NORMAL = 1.960
+
+Verdict = Literal["better", "worse", "different", "within the noise", "not compared"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by nothing but their seed."""
+
+    label: str
+    """A letter."""
+    runs: list[GatheredRun]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of its runs."""
+        return [run.record.config.seed for run in self.runs]
+
+    def scores(self, stage: str, metric: str) -> list[Score]:
+        """One score a run that has it."""
+        found = (run.evaluation.stages.get(stage, {}).get(metric) for run in self.runs if run.evaluation is not None)
+        return [score for score in found if score is not None and math.isfinite(score.value)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A group's mean less that of the first group, and how large it would have to be to be more than noise."""
+
+    value: float
+    margin: float | None
+    """Half the width of the 95 % interval of the difference; None when it cannot be known."""
+    verdict: Verdict
+    basis: Literal["seeds", "intervals", "none"]
+    """Where the margin comes from."""
+
+
+def grouped(runs: Sequence[GatheredRun]) -> list[Group]:
+    """Puts together the runs that have the same settings, images and length, in the order in which they were given."""
+    groups: dict[str, list[GatheredRun]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(_identity(run), sort_keys=True), []).append(run)
+    return [Group(chr(ord("A") + index), members) for index, members in enumerate(groups.values())]
+
+
+def settings_that_differ(groups: Sequence[Group]) -> dict[str, list[Any]]:
+    """Settings that are not the same in all groups: a name to one value a group."""
+    flat = [_flat(_identity(group.runs[0])) for group in groups]
+    names = list(dict.fromkeys(name for one in flat for name in one))
+    values = {name: [one.get(name) for one in flat] for name in names}
+    return {name: ones for name, ones in values.items() if any(one != ones[0] for one in ones)}
+
+
+def difference(first: Group, other: Group, stage: str, metric: str) -> Difference | None:
+    """Compares two groups in one number.
+
+    With several seeds on both sides Welch's test (1947); with several on one side their spread stands for both; with one seed
+    each the evaluation's intervals, which know nothing of how much another seed would have changed.
+
+    Returns:
+        None when one of them does not have the number.
+    """
+    mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
+    if not mine or not theirs:
+        return None
+    value = fmean(score.value for score in theirs) - fmean(score.value for score in mine)
+    if not comparable(first, other) or _protocols(mine) != _protocols(theirs):
+        return Difference(value, None, "not compared", "none")
+    if max(len(mine), len(theirs)) > 1:
+        margin = spread_margin([score.value for score in mine], [score.value for score in theirs])
+        return Difference(value, margin, _verdict(metric, value, margin), "seeds")
+    intervals = [score.interval for score in (mine[0], theirs[0])]
+    if None in intervals:
+        return Difference(value, None, "not compared", "none")
+    # An interval of 95 % is 2 * 1.96 standard errors wide; those of independent numbers add up in squares.
+    margin = math.hypot(*((interval[1] - interval[0]) / 2 for interval in intervals if interval is not None))
+    return Difference(value, margin, _verdict(metric, value, margin), "intervals")
+
+
+def spread_margin(first: Sequence[float], other: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the difference of two means (Welch 1947), one of them of several values at least."""
+    counts = (len(first), len(other))
+    if min(counts) == 1:
+        several = first if counts[0] > 1 else other
+        return student(len(several) - 1) * stdev(several) * math.sqrt(1 / counts[0] + 1 / counts[1])
+    parts = [stdev(values) ** 2 / len(values) for values in (first, other)]
+    whole = sum(parts)
+    if whole == 0:
+        return 0.0
+    freedom = whole**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
+    return student(math.floor(freedom)) * math.sqrt(whole)
+
+
+def student(freedom: int) -> float:
+    """Student's t at 97.5 %."""
+    return _STUDENT[max(1, freedom) - 1] if freedom <= len(_STUDENT) else NORMAL
+
+
+def comparable(first: Group, other: Group) -> bool:
+    """Whether the groups were judged against the same real images."""
+    return len({_reference(run) for group in (first, other) for run in group.runs if run.evaluation is not None}) == 1
+
+
+def metrics_of(groups: Sequence[Group], stage: str) -> list[str]:
+    """Every metric that some run has for a stage."""
+    evaluations = [run.evaluation for group in groups for run in group.runs if run.evaluation is not None]
+    return list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.stages.get(stage, {})))
+
+
+def as_facts(groups: Sequence[Group], stages: Sequence[str]) -> dict[str, Any]:
+    """The comparison for a program."""
+    return {
+        "groups": [
+            {"label": group.label, "runs": [str(run.path) for run in group.runs], "seeds": group.seeds} for group in groups
+        ],
+        "settings_that_differ": settings_that_differ(groups),
+        "metrics": {
+            stage: {
+                metric: {
+                    "values": {group.label: [score.value for score in group.scores(stage, metric)] for group in groups},
+                    "against_first": {
+                        group.label: None if (found := difference(groups[0], group, stage, metric)) is None else asdict(found)
+                        for group in groups[1:]
+                    },
+                }
+                for metric in metrics_of(groups, stage)
+            }
+            for stage in stages
+        },
+    }
+
+
+def _verdict(metric: str, value: float, margin: float) -> Verdict:
+    if abs(value) <= margin:
+        return "within the noise"
+    good = metric_words(metric).good
+    if good not in ("lower", "higher"):
+        return "different"
+    return "better" if (value < 0) == (good == "lower") else "worse"
+
+
+def _identity(run: GatheredRun) -> dict[str, Any]:
+    """What makes a run what it is, except its seed and the machine."""
+    record = run.record
+    config = {name: value for name, value in asdict(record.config).items() if name not in ("seed", "device")}
+    # Minutes become another number of images in every run, and are the same request.
+    lengths = {"seconds": record.seconds_target} if record.seconds_target else {plan.name: plan.images for plan in record.plan}
+    return {"settings": config, "length": lengths, "images": record.fingerprint, "start": record.init}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _reference(run: GatheredRun) -> tuple[Any, ...]:
+    evaluation = run.evaluation
+    assert evaluation is not None
+    return (evaluation.fingerprint, evaluation.reference_side, evaluation.reference_count)
+
+
+def _protocols(scores: Sequence[Score]) -> set[tuple[int | None, str | None]]:
+    return {(score.n, score.features) for score in scores}

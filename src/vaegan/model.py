@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator
@@ -31,6 +32,7 @@ from vaegan.types import Images, Latents
 FORMAT_VERSION = 1
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
 MAXIMUM_CONFIG_BYTES = 1_000_000
+CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
 
 Sampler = Literal["prior", "gmm"]
 
@@ -287,6 +289,8 @@ class Model:
             card = saved.read_text("utf-8")
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, card)
+            if self.folder is not None and (self.folder / CARD_PICTURE).is_file():
+                shutil.copy(self.folder / CARD_PICTURE, folder)
             return upload(Path(folder), repository, private, token)
 
     def _encoder(self) -> Encoder:

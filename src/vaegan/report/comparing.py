@@ -16,6 +16,7 @@ _STUDENT = (
     *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 NORMAL = 1.960
+TARGETS = {"one": 1.0, "half": 0.5}
 
 Verdict = Literal["better", "worse", "different", "within the noise", "not compared"]
 
@@ -79,18 +80,19 @@ def difference(first: Group, other: Group, stage: str, metric: str) -> Differenc
     mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
     if not mine or not theirs:
         return None
-    value = fmean(score.value for score in theirs) - fmean(score.value for score in mine)
+    means = fmean(score.value for score in mine), fmean(score.value for score in theirs)
+    value, good = means[1] - means[0], metric_words(metric).good
     if not comparable(first, other) or _protocols(mine) != _protocols(theirs):
         return Difference(value, None, "not compared", "none")
     if max(len(mine), len(theirs)) > 1:
         margin = spread_margin([score.value for score in mine], [score.value for score in theirs])
-        return Difference(value, margin, _verdict(metric, value, margin), "seeds")
+        return Difference(value, margin, verdict(good, *means, margin), "seeds")
     intervals = [score.interval for score in (mine[0], theirs[0])]
     if None in intervals:
         return Difference(value, None, "not compared", "none")
     # An interval of 95 % is 2 * 1.96 standard errors wide; those of independent numbers add up in squares.
     margin = math.hypot(*((interval[1] - interval[0]) / 2 for interval in intervals if interval is not None))
-    return Difference(value, margin, _verdict(metric, value, margin), "intervals")
+    return Difference(value, margin, verdict(good, *means, margin), "intervals")
 
 
 def spread_margin(first: Sequence[float], other: Sequence[float]) -> float:
@@ -146,13 +148,26 @@ def as_facts(groups: Sequence[Group], stages: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _verdict(metric: str, value: float, margin: float) -> Verdict:
-    if abs(value) <= margin:
+def verdict(good: str, first: float, other: float, margin: float) -> Verdict:
+    """What a difference means.
+
+    Args:
+        good: lower, higher, one or half, as in the table of metrics.
+        first: mean of the first group.
+        other: mean of the other.
+        margin: differences up to this are noise.
+    """
+    if abs(other - first) <= margin:
         return "within the noise"
-    good = metric_words(metric).good
+    if good in TARGETS:
+        # Numbers on both sides of the target may differ and be as good as each other.
+        gain = abs(first - TARGETS[good]) - abs(other - TARGETS[good])
+        if abs(gain) <= margin:
+            return "different"
+        return "better" if gain > 0 else "worse"
     if good not in ("lower", "higher"):
         return "different"
-    return "better" if (value < 0) == (good == "lower") else "worse"
+    return "better" if (other < first) == (good == "lower") else "worse"
 
 
 def _identity(run: GatheredRun) -> dict[str, Any]:

@@ -9,8 +9,8 @@ class MetricWords:
 
     title: str
     explanation: str
-    direction: str
-    """lower, higher, or what is best in words."""
+    good: str
+    """lower or higher; one: near 1; half: near 0.5; empty: not known."""
     unit: str
     headline: bool
 

@@ -8,7 +8,7 @@ from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.metric_words import metric_words
 from vaegan.report.parts import STAGE_TITLES, again, command, section, table
 
-ARROWS = {"lower": "lower is better", "higher": "higher is better"}
+GOOD = {"lower": "lower is better", "higher": "higher is better", "one": "1 is best", "half": "0.5 is best"}
 
 
 def scores(run: GatheredRun) -> Markup | None:
@@ -51,7 +51,7 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
 def metric_cell(name: str, found: list[Score | None]) -> Markup:
     """A metric's title, its good direction, and what it is on demand."""
     words = metric_words(name)
-    hints = [words.unit, ARROWS.get(words.direction, words.direction)]
+    hints = [words.unit, GOOD.get(words.good, "")]
     known = [score for score in found if score is not None]
     counts, features = {score.n for score in known if score.n}, {score.features for score in known if score.features}
     measured = [f"n = {count:,}" for count in sorted(counts)] + [f"features: {name}" for name in sorted(features)]

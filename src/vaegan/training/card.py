@@ -1,36 +1,137 @@
-"""The model card: what a model was trained on, how, and what it is good for. Holds no image of the training data."""
+"""The model card: what a model was trained on, how, how good it is, and what it is for. Holds no image of the training data."""
 
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from vaegan.data import ImageDataset
-from vaegan.model import Model
-from vaegan.training.run import RunRecord
+from vaegan.files import write_atomically
+from vaegan.model import Model, ModelConfig
+from vaegan.training.card_text import Scores, card_sections, conditions, data_words, metric_title, scores_of
+from vaegan.training.run import RunFolder, RunRecord, disk_errors
+
+OWN_KEYS = ("library_name", "pipeline_tag", "model-index")  # of the metadata; all others are the owner's once they stand there
+BEGIN = "<!-- vaegan writes from here to the end mark; what stands outside is yours and is kept -->"
+END = "<!-- end -->"
+MAXIMUM_CARD_BYTES = 1_000_000
 
 
-def model_card(model: Model, record: RunRecord, dataset: ImageDataset, facts: dict[str, Any]) -> str:
-    """README.md of a saved model, in the Hub's form."""
-    config = model.config
-    gan = "GAN grown out of a VAE" if model.has_encoder else "GAN"
-    kind = {"ae": "plain autoencoder", "vae": "variational autoencoder", "gan": gan, "joint": "joint VAE/GAN"}[config.stage]
-    numbers = facts.get("heldout", {}) | facts.get("inverse", {})
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in numbers.items())
-    return f"""---
-library_name: vaegan
-tags: [vaegan, {config.stage}, image-generation]
----
-# A {kind} of {config.size}x{config.size} images
+def model_card(
+    config: ModelConfig,
+    record: RunRecord,
+    facts: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None = None,
+    old: str = "",
+) -> str:
+    """README.md of a saved model, in the Hub's form.
 
-Trained by `vaegan` on {len(dataset):,} images with {config.channels} channel(s), fingerprint `{record.fingerprint[:16]}`;
-{facts.get("images", 0):,} images seen by this stage, latent size {config.network.latent_dim}, seed {record.config.seed}.
+    Args:
+        config: of the model.
+        record: of its run.
+        facts: measured about the model's stage.
+        evaluation: the content of evaluation.json, if there is one for this model.
+        old: the card so far: metadata that are not the program's (such as the licence) and text outside its marks stay; without
+            the marks it is the owner's altogether, and stays as it is.
+    """
+    if old and BEGIN not in old:
+        return old
+    scores = scores_of(config, evaluation)
+    metadata, before, after = _kept(old)
+    owner = metadata or [
+        "license: unknown # the owner of the model decides",
+        f'tags: ["vaegan", "{config.stage}", "image-generation"]',
+    ]
+    own = [
+        "library_name: vaegan",
+        "pipeline_tag: unconditional-image-generation",
+        *_model_index(config, record, evaluation, scores),
+    ]
+    body = "\n\n".join(part for part in card_sections(config, record, facts, evaluation, scores) if part)
+    return "\n".join(["---", *owner, *own, "---", f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"])
 
-    import vaegan
-    model = vaegan.Model.from_pretrained("path/to/this/folder")
-    images = model.sample(16, seed=0)          # [16, {config.channels}, {config.size}, {config.size}] in [-1, 1]
 
-| measured on held-out images | |
-|---|---|
-{rows}
+def write_card(
+    folder: RunFolder, stage: str, config: ModelConfig, record: RunRecord, evaluation: Mapping[str, Any] | None
+) -> None:
+    """Writes the card of a stage's model over the old one, whose owner's parts are kept.
 
-Limits: it knows nothing but images like those it was trained on, and repeats their biases. Nothing of the training images is in
-this folder. Check the licence of the images before sharing it.
-"""
+    Raises:
+        TrainingError: if it cannot be written.
+    """
+    path = folder.model(stage) / "README.md"
+    text = model_card(config, record, record.facts.get(stage, {}), evaluation, read_card(path))
+    with disk_errors(folder.path):
+        write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def refresh_cards(folder: RunFolder, evaluation: Mapping[str, Any]) -> None:
+    """Brings a new evaluation into the cards of a run's models.
+
+    Args:
+        folder: of the run.
+        evaluation: the content of evaluation.json.
+
+    Raises:
+        ModelError: if the run or a model is damaged.
+        TrainingError: if a card cannot be written.
+    """
+    record = folder.read()
+    for stage in evaluation["stages"]:
+        if (folder.model(stage) / "config.json").is_file():
+            write_card(folder, stage, Model.from_pretrained(folder.model(stage)).config, record, evaluation)
+
+
+def read_card(path: Path) -> str:
+    """The card that is there; nothing if there is none that can be read."""
+    try:
+        return path.read_text("utf-8") if path.stat().st_size <= MAXIMUM_CARD_BYTES else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _kept(old: str) -> tuple[list[str], str, str]:
+    """The owner's lines of the metadata, and the text before and after the program's."""
+    if not old:
+        return [], "", "\n"
+    head, _, rest = old.partition(BEGIN)
+    after = rest.partition(END)[2]
+    found = re.match(r"---\n(.*?)\n---\n(.*)", head, re.DOTALL)
+    if found is None:
+        return [], head, after
+    lines, mine = list[str](), False
+    for line in found[1].splitlines():
+        key = re.match(r"([\w-]+):", line)
+        mine = key[1] in OWN_KEYS if key else mine and line[:1] in (" ", "-", "")
+        if not mine:
+            lines.append(line)
+    return lines, found[2], after
+
+
+def _model_index(config: ModelConfig, record: RunRecord, evaluation: Mapping[str, Any] | None, scores: Scores) -> list[str]:
+    """The scores as the Hub's metadata; every value is written as JSON, which is YAML too and needs no escaping by hand."""
+    if evaluation is None or not scores:
+        return []
+    reference = evaluation["reference"]
+    lines = [
+        "model-index:",
+        f"- name: {json.dumps(f'vaegan-{config.stage}-{config.size}px')}",
+        "  results:",
+        "  - task:",
+        "      type: unconditional-image-generation",
+        "    dataset:",
+        f"      name: {json.dumps(data_words(record))}",
+        "      type: images",
+        f"      split: {json.dumps(str(reference['side']))}",
+        f"      revision: {json.dumps(str(evaluation['fingerprint']))}",
+        "    metrics:",
+    ]
+    for name, score in scores.items():
+        details = {key: score[key] for key in ("n", "features", "interval") if score.get(key) is not None}
+        lines += [
+            f"    - type: {json.dumps(name)}",
+            f"      value: {json.dumps(score['value'])}",
+            f"      name: {json.dumps(f'{metric_title(name)} ({conditions(score)})')}",
+            f"      args: {json.dumps(details)}",
+        ]
+    return lines

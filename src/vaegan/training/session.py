@@ -12,10 +12,10 @@ from PIL import Image
 
 from vaegan.data import ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
-from vaegan.model import Model
+from vaegan.model import CARD_PICTURE, Model
 from vaegan.pictures import grid, save_animation, save_curves, save_png
 from vaegan.recipes.handover import check_inverse
-from vaegan.training.card import model_card
+from vaegan.training.card import model_card, read_card
 from vaegan.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
@@ -125,8 +125,8 @@ class Session:
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
             facts["inverse"] = check_inverse(model, vae_error, heldout)
-        card = model_card(model, self.record, self.dataset, facts)
-        self.engine.first_does(lambda: self._save_model(stage, model, card))
+        self.engine.first_does(lambda: self._save_model(stage, model, facts))
+        self.engine.first_does(lambda: self._draw_card(stage, model))
         self._note(stage, self._facts(stage) | facts | {"finished": True})
         self.engine.wait()
         return model
@@ -168,7 +168,7 @@ class Session:
     def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
         """A checkpoint to go on from, and a model to look at what has been learned so far."""
         save_checkpoint(self.folder.checkpoint(stage), recipe, seen)
-        self._save_model(stage, to_model(recipe, inputs), None)
+        self._save_model(stage, to_model(recipe, inputs), {"images": seen})
         self._update(spent_seconds=self._spent())
 
     def _plan(self, stage: str, images: int, seen: int, speed: float) -> None:
@@ -198,9 +198,17 @@ class Session:
                 strip = grid(to_uint8(pairs), columns=len(images))
                 save_png(strip, folder / f"{seen:09d}-reconstructions.png", notes)
 
-    def _save_model(self, stage: str, model: Model, card: str | None) -> None:
+    def _save_model(self, stage: str, model: Model, facts: dict[str, Any]) -> None:
+        """Saves a model with a card on `facts`, in which what the owner wrote into the old one is kept."""
+        folder = self.folder.model(stage)
+        card = model_card(model.config, self.record, facts, old=read_card(folder / "README.md"))
         with disk_errors(self.folder.path):
-            model.save_pretrained(self.folder.model(stage), card)
+            model.save_pretrained(folder, card)
+
+    def _draw_card(self, stage: str, model: Model) -> None:
+        samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
+        with disk_errors(self.folder.path):
+            save_png(grid(to_uint8(samples)), self.folder.model(stage) / CARD_PICTURE)
 
     def _draw_summary(self) -> None:
         """The whole run in one animation and one page of curves."""

@@ -1,0 +1,151 @@
+"""What a model card says, in words: use, numbers, data, configuration, limits."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+from vaegan.model import ModelConfig
+from vaegan.training.run import RunRecord
+
+KINDS = {"ae": "A plain autoencoder", "vae": "A variational autoencoder", "gan": "A GAN"}
+
+Scores = Mapping[str, Mapping[str, Any]]
+"""{metric: {"value", "interval", "n", "features"}} as in evaluation.json."""
+
+
+def scores_of(config: ModelConfig, evaluation: Mapping[str, Any] | None) -> Scores:
+    """The finite numbers of an evaluation about the stage of a model."""
+    found = cast(Scores, (evaluation or {}).get("stages", {}).get(config.stage, {}))
+    return {name: score for name, score in found.items() if is_number(score.get("value"))}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from a file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def data_words(record: RunRecord) -> str:
+    """The data without their name or place, which are the owner's to tell."""
+    images = int(record.facts.get("data", {}).get("images", 0))
+    if record.source.split(":")[0] == "faces":
+        return f"{images:,} faces drawn by vaegan"
+    return f"{images:,} images, fingerprint {record.fingerprint[:16]}"
+
+
+def metric_title(name: str) -> str:
+    """What a metric is called."""
+    return name.replace("_", " ")
+
+
+def conditions(score: Mapping[str, Any]) -> str:
+    """Under which conditions a score was measured."""
+    count, features = score.get("n"), score.get("features")
+    return ", ".join([f"n = {count:,}" if count else "n unknown", *([f"features {features}"] if features else [])])
+
+
+def card_sections(
+    config: ModelConfig, record: RunRecord, facts: Mapping[str, Any], evaluation: Mapping[str, Any] | None, scores: Scores
+) -> list[str]:
+    """The parts of a card's text; see `model_card` for the arguments."""
+    colours = "grey" if config.channels == 1 else "colour"
+    kind = "A GAN that grew out of a VAE" if config.stage == "gan" and config.has_encoder else KINDS[config.stage]
+    return [
+        f"# {kind} of {config.size}×{config.size} {colours} images",
+        "Made with `vaegan`.",
+        SAMPLES if "heldout" in facts else "This model was saved while its training still went on.",
+        _use(config),
+        _quality(record, config, evaluation, scores),
+        _measured(facts),
+        _data(record, config),
+        _configuration(record, config, facts),
+        LIMITS,
+    ]
+
+
+SAMPLES = "![A sheet of samples](samples.png)\n\nThe first samples of the run's seed; nobody picked them."
+
+LIMITS = """## Limits and intended use
+
+Meant for experiments, teaching and art with images like those it was trained on; it knows nothing else. It repeats the biases of
+its training images and can show people or things that are not real as if they were. A model this small is no source of facts, and
+whether it repeats training images is what the numbers on copying above tell, if they are there: without them nobody has looked.
+
+Nothing of the training images is in this folder except what the weights hold. Samples are drawn by the model.
+
+## Licence
+
+`license: unknown` above means that nobody has chosen one yet. It depends on the licence of the training images too: check it
+before sharing, and write your choice into the metadata of this file; it is kept when the file is written again."""
+
+
+def _use(config: ModelConfig) -> str:
+    lines = [
+        "import vaegan",
+        "",
+        'model = vaegan.Model.from_pretrained("path/to/this/folder")',
+        f"images = model.sample(16, seed=0)  # [16, {config.channels}, {config.size}, {config.size}] in [-1, 1]",
+    ]
+    if config.has_encoder:
+        lines.append(f"latents = model.encode(images)  # [16, {config.network.latent_dim}]")
+    code = "\n".join(lines)
+    return f"## Use\n\n```python\n{code}\n```"
+
+
+def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, Any] | None, scores: Scores) -> str:
+    if evaluation is None or not scores:
+        return "## How good it is\n\nNot evaluated: `vaegan evaluate` fills this section."
+    floor = cast(Scores, evaluation.get("floor") or {})
+    rows = [
+        f"| {metric_title(name)} | {_value(score)} | {_interval(score)} | {_value(floor.get(name, {}))} | {score.get('n') or ''} "
+        f"| {score.get('features') or ''} |"
+        for name, score in scores.items()
+    ]
+    reference = evaluation["reference"]
+    last = record.plan[-1].name == config.stage  # the verdict is about the run's last stage
+    verdict = " ".join(str(sentence) for sentence in evaluation.get("verdict") or []) if last else ""
+    note = (
+        f"Against {int(reference['count']):,} real images of the {reference['side']} side. The last columns: the same number for "
+        "real images in place of samples, which nothing is expected to beat; n; the features it was measured in."
+    )
+    head = "| | value | 95 % interval | real against real | n | features |\n|---|---|---|---|---|---|"
+    table = "\n".join([head, *rows])
+    return "\n\n".join(part for part in ("## How good it is", verdict, note, table) if part)
+
+
+def _value(score: Mapping[str, Any]) -> str:
+    return f"{score['value']:.4g}" if is_number(score.get("value")) else ""
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    interval = score.get("interval")
+    return f"{interval[0]:.4g} to {interval[1]:.4g}" if interval and all(map(is_number, interval)) else ""
+
+
+def _measured(facts: Mapping[str, Any]) -> str:
+    numbers = {
+        name: value for group in ("heldout", "inverse") for name, value in facts.get(group, {}).items() if is_number(value)
+    }
+    if not numbers:
+        return ""
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in numbers.items())
+    return f"Measured on held-out images when training ended:\n\n| | |\n|---|---|\n{rows}"
+
+
+def _data(record: RunRecord, config: ModelConfig) -> str:
+    ways = {"crop": "cropped to their centre", "pad": "padded to squares", "stretch": "stretched to squares"}
+    colours = "grey" if config.channels == 1 else "colour"
+    size, way = config.size, ways[record.config.data.fit]
+    return (
+        f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {size}×{size}. Fingerprint of the prepared "
+        f"images: `{record.fingerprint}`. Which images were held out was decided by a hash of their bytes."
+    )
+
+
+def _configuration(record: RunRecord, config: ModelConfig, facts: Mapping[str, Any]) -> str:
+    seen = int(facts.get("images", 0))
+    groups = {"network": asdict(config.network), config.stage: asdict(record.config).get(config.stage, {})}
+    rows = [f"| {group}.{name} | {value} |" for group, values in groups.items() for name, value in values.items()]
+    table = "\n".join(["| setting | value |", "|---|---|", *rows])
+    how = f"{seen:,} images seen by this stage; recipe {record.config.recipe}, seed {record.config.seed}."
+    return f"## Configuration\n\n{how}\n\n{table}"

@@ -8,7 +8,20 @@ from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
 
-COMMANDS = ("preview", "train", "sample", "reconstruct", "evaluate", "explore", "export", "report", "compare", "info", "study", "doctor")
+COMMANDS = (
+    "preview",
+    "train",
+    "sample",
+    "reconstruct",
+    "evaluate",
+    "explore",
+    "export",
+    "report",
+    "compare",
+    "info",
+    "study",
+    "doctor",
+)
 
 USAGE = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN

@@ -15,7 +15,7 @@ class Evaluate:
     """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on."""
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """The run; evaluation.json is written into it."""
+    """The run; evaluation.json and report.html are written into it."""
     data: Annotated[Positional[str | None], arg(metavar="[DATA]")] = None
     """Images to compare with, all of them unseen; the held-out test side of the run's own data by default."""
     stage: Stage | None = None
@@ -35,6 +35,7 @@ def evaluate(request: Evaluate) -> None:
     from vaegan.console import Console
     from vaegan.evaluation import EVALUATION_FILE
     from vaegan.evaluation import evaluate as measure
+    from vaegan.report import write_report
 
     console = Console(quiet=request.json)
     try:
@@ -47,9 +48,11 @@ def evaluate(request: Evaluate) -> None:
             seed=request.seed,
             progress=console.preparing,
         )
+        page = write_report(request.run, progress=console.preparing)
     finally:
         console.close()
     if request.json:
         print(json.dumps(facts, indent=2))
     else:
         console.evaluation(facts, request.run / EVALUATION_FILE)
+        console.say(f"The whole report, to be opened in a browser: {page}")

@@ -18,6 +18,7 @@ from vaegan.evaluation.verdict import verdict
 from vaegan.files import write_json
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.model import Model
+from vaegan.training.card import refresh_cards
 from vaegan.training.run import RunFolder, RunRecord, disk_errors, find_run
 from vaegan.types import ProgressCallback
 
@@ -82,6 +83,7 @@ def evaluate(
     }
     with disk_errors(folder.path):
         write_json(folder.path / EVALUATION_FILE, document)
+    refresh_cards(folder, document)
     return document
 
 

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from vaegan.report.gathering import GatheredRun, Score
-from vaegan.report.metric_words import metric_words
+from vaegan.report.metric_words import TARGETS, metric_words
 
 # Student's t at 97.5 % for 1 to 30 degrees of freedom; above, the normal distribution's 1.96 is within 4 %.
 _STUDENT = (
@@ -16,7 +16,6 @@ _STUDENT = (
     *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 NORMAL = 1.960
-TARGETS = {"one": 1.0, "half": 0.5}
 
 Verdict = Literal["better", "worse", "different", "within the noise", "not compared"]
 
@@ -81,7 +80,7 @@ def difference(first: Group, other: Group, stage: str, metric: str) -> Differenc
     if not mine or not theirs:
         return None
     means = fmean(score.value for score in mine), fmean(score.value for score in theirs)
-    value, good = means[1] - means[0], metric_words(metric).good
+    value, good = means[1] - means[0], "" if (words := metric_words(metric)) is None else words.good
     if not comparable(first, other) or _protocols(mine) != _protocols(theirs):
         return Difference(value, None, "not compared", "none")
     if max(len(mine), len(theirs)) > 1:

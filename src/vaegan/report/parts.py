@@ -6,7 +6,7 @@ from shlex import quote
 from vaegan.report.images import Sheet
 from vaegan.report.markup import Content, Markup, tag
 
-STAGE_TITLES = {"ae": "AE", "vae": "VAE", "gan": "GAN"}
+STAGE_TITLES = {"ae": "AE", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 
 
 def section(identity: str, title: str, *content: Content) -> Markup:

@@ -5,10 +5,8 @@ import math
 from vaegan.report.charts import strip
 from vaegan.report.gathering import Evaluation, GatheredRun, Score
 from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.metric_words import metric_words
+from vaegan.report.metric_words import GOOD, metric_title, metric_words
 from vaegan.report.parts import STAGE_TITLES, again, command, section, table
-
-GOOD = {"lower": "lower is better", "higher": "higher is better", "one": "1 is best", "half": "0.5 is best"}
 
 
 def scores(run: GatheredRun) -> Markup | None:
@@ -17,7 +15,7 @@ def scores(run: GatheredRun) -> Markup | None:
     if evaluation is None:
         return None
     named = list(dict.fromkeys(name for part in (*evaluation.stages.values(), evaluation.floor) for name in part))
-    main = [name for name in named if metric_words(name).headline]
+    main = [name for name in named if (words := metric_words(name)) is not None and words.headline]
     others = [name for name in named if name not in main]
     content: list[Content] = [tag("p", _protocol(evaluation)), score_table(evaluation, main or others)]
     if main and others:
@@ -51,12 +49,14 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
 def metric_cell(name: str, found: list[Score | None]) -> Markup:
     """A metric's title, its good direction, and what it is on demand."""
     words = metric_words(name)
-    hints = [words.unit, GOOD.get(words.good, "")]
+    hints = [] if words is None else [words.unit, GOOD[words.good]]
     known = [score for score in found if score is not None]
     counts, features = {score.n for score in known if score.n}, {score.features for score in known if score.features}
     measured = [f"n = {count:,}" for count in sorted(counts)] + [f"features: {name}" for name in sorted(features)]
-    explained = tag("details", tag("summary", "What is this?"), tag("p", words.explanation), tag("p", " · ".join(measured)))
-    return tag("div", tag("b", words.title), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
+    explained = tag(
+        "details", tag("summary", "What is this?"), tag("p", words.explanation) if words else None, tag("p", " · ".join(measured))
+    )
+    return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
 
 
 def value_cell(score: Score | None) -> Content:
@@ -94,5 +94,5 @@ def _protocol(evaluation: Evaluation) -> str:
 def _left_out(left_out: dict[str, str]) -> Markup | None:
     if not left_out:
         return None
-    rows = [tag("li", tag("b", metric_words(name).title), ": ", why) for name, why in left_out.items()]
+    rows = [tag("li", tag("b", metric_title(name)), ": ", why) for name, why in left_out.items()]
     return tag("div", tag("h3", "Left out"), tag("ul", *rows))

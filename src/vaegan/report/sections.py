@@ -12,6 +12,7 @@ KINDS = {
     "ae": "A plain autoencoder",
     "vae": "A variational autoencoder",
     "gan": "A GAN trained from scratch",
+    "joint": "A VAE and a GAN trained together",
 }
 
 

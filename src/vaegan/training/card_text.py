@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
+from vaegan.metrics.table import METRICS
 from vaegan.model import ModelConfig
 from vaegan.training.run import RunRecord
 
-KINDS = {"ae": "A plain autoencoder", "vae": "A variational autoencoder", "gan": "A GAN"}
+KINDS = {"ae": "A plain autoencoder", "vae": "A variational autoencoder", "gan": "A GAN", "joint": "A joint VAE/GAN"}
 
 Scores = Mapping[str, Mapping[str, Any]]
 """{metric: {"value", "interval", "n", "features"}} as in evaluation.json."""
@@ -35,7 +36,7 @@ def data_words(record: RunRecord) -> str:
 
 def metric_title(name: str) -> str:
     """What a metric is called."""
-    return name.replace("_", " ")
+    return METRICS[name].title if name in METRICS else name.replace("_", " ")
 
 
 def conditions(score: Mapping[str, Any]) -> str:

@@ -1,11 +1,15 @@
 """The table of studies."""
 
 from vaegan.errors import RequestError
+from vaegan.studies.ae_vs_vae import AE_VS_VAE
 from vaegan.studies.latent_size import LATENT_SIZE
 from vaegan.studies.likelihood import LIKELIHOOD
+from vaegan.studies.losses import LOSSES
 from vaegan.studies.study import Study
+from vaegan.studies.vae_vs_gan import VAE_VS_GAN
+from vaegan.studies.warm_start import WARM_START
 
-STUDIES: dict[str, Study] = {study.name: study for study in (LATENT_SIZE, LIKELIHOOD)}
+STUDIES: dict[str, Study] = {study.name: study for study in (LOSSES, AE_VS_VAE, LATENT_SIZE, WARM_START, VAE_VS_GAN, LIKELIHOOD)}
 
 
 def find_study(name: str) -> Study:

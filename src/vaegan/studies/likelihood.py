@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from vaegan.model import Model
+from vaegan.objectives.latent import importance_weighted_bound, log_ratio
+from vaegan.objectives.likelihood import log_density
 from vaegan.randomness import keyed_seed
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
@@ -53,7 +55,7 @@ def _toy(proposal: Posterior) -> Callable[[Work], Numbers]:
 
 
 def iwae(log_weights: Tensor, count: int) -> Tensor:
-    """IWAE-k of each image (Burda et al. 2016, Eq. 8): the log of the mean of k importance weights, averaged over groups of k.
+    """IWAE-k of each image, averaged over groups of k draws.
 
     Args:
         log_weights: log p(x|z) + log p(z) - log q(z|x) of independent z ~ q, [images, draws] [nats].
@@ -63,28 +65,23 @@ def iwae(log_weights: Tensor, count: int) -> Tensor:
         [images] [nats]: a lower bound on log p(x) in expectation, tighter for larger k.
     """
     groups = log_weights.shape[1] // count
-    grouped = log_weights[:, : groups * count].unflatten(1, (groups, count))
-    return (torch.logsumexp(grouped, 2) - math.log(count)).mean(1)
+    grouped = log_weights[:, : groups * count].unflatten(1, (groups, count)).permute(2, 0, 1)
+    return importance_weighted_bound(grouped).mean(1)
 
 
 @torch.no_grad()
 def model_log_weights(model: Model, image: Tensor, draws: int, generator: torch.Generator) -> Tensor:
-    """Log-weights log p(x|z) + log p(z) - log q(z|x) of one image [channel, height, width] for `draws` latents z ~ q(z|x) [nats].
-
-    The model is a VAE: its p(x|z) is the Gaussian around the decoded image with the calibrated variance.
-    """
-    posterior, variance, values = model.posterior(image[None]), model.config.variance, image.numel()
-    assert variance is not None
-    deviation = torch.exp(posterior.log_var / 2)
-    noise = torch.randn(draws, model.latent_dim, generator=generator).to(deviation)
-    latents = posterior.mean + deviation * noise
-    assert model.networks.whitening is not None
-    error = torch.cat([(model.decode(model.networks.whitening(block)) - image).square().flatten(1).sum(1)
-                       for block in latents.split(500)])  # fmt: skip
-    log_likelihood = -error / (2 * variance) - 0.5 * values * math.log(2 * math.pi * variance)
-    # The factors (2 pi)^(-d/2) of p(z) and q(z|x) cancel.
-    log_ratio = 0.5 * (noise.square() - latents.square() + posterior.log_var).sum(1)
-    return (log_likelihood + log_ratio).double()
+    """Log-weights log p(x|z) + log p(z) - log q(z|x) of one image [channel, height, width] for `draws` latents z ~ q [nats]."""
+    posterior, networks = model.posterior(image[None]), model.networks
+    assert networks.whitening is not None
+    noise = torch.randn(draws, model.latent_dim, generator=generator).to(posterior.mean)
+    latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise
+    variance = torch.tensor(model.config.variance or 1.0)
+    log_likelihood = [
+        log_density(model.config.likelihood, image.expand(len(block), -1, -1, -1), networks.decoder(block, raw=True), variance)
+        for block in networks.whitening(latents).split(500)
+    ]
+    return (torch.cat(log_likelihood) + log_ratio(latents, *posterior, noise)).double()
 
 
 def measure(look: Look) -> Numbers:
@@ -103,6 +100,14 @@ def measure(look: Look) -> Numbers:
     values = images[0].numel()
     return {"iwae": curve, "elbo": curve["1"], "iwae_5000": curve["5000"], "values": values,
             "bits_per_dim": bits_per_value(curve["5000"], values)}  # fmt: skip
+
+
+def bits_of_model(model: Model, images: Tensor, draws: int, seed: int) -> float:
+    """Bits a value of some images by IWAE with so many draws; an upper bound."""
+    generator = torch.Generator().manual_seed(keyed_seed(seed, "bits"))
+    images = images + (2 * torch.rand(images.shape, generator=generator) - 1) / 255
+    bounds = [float(iwae(model_log_weights(model, image, draws, generator)[None], draws)) for image in images]
+    return bits_per_value(sum(bounds) / len(bounds), images[0].numel())
 
 
 def bits_per_value(log_evidence: float, values: int) -> float:

@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
@@ -15,14 +17,23 @@ from vaegan.types import Images
 
 def heldout_images(dataset: ImageDataset, count: int) -> Images:
     """Validation images (training images when there are none), the first in the order of their contents."""
-    side = VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN
-    return side_images(dataset, side, count)
+    return dataset.load(heldout_indices(dataset, count))
+
+
+def heldout_indices(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
+    """Where the images of `heldout_images` stand in the data set."""
+    return side_indices(dataset, VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
 
 
 def side_images(dataset: ImageDataset, side: int, count: int) -> Images:
     """The first images of a side in the order of their contents, a fair draw from all folders."""
+    return dataset.load(side_indices(dataset, side, count))
+
+
+def side_indices(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
+    """Where the images of `side_images` stand in the data set."""
     indices = dataset.indices(side)
-    return dataset.load(indices[dataset.contents[indices].argsort(kind="stable")][:count])
+    return indices[dataset.contents[indices].argsort(kind="stable")][:count]
 
 
 @torch.no_grad()
@@ -43,7 +54,7 @@ def autoencoding(model: Model, images: Images) -> Numbers:
         "kl": float(kl.sum(1).mean()),
         "active_units": int((posterior.mean.var(0) > 0.01).sum()),  # Burda et al. 2016, Section 4.2
     }
-    if model.config.variance is not None:
+    if model.config.variance is not None and model.config.likelihood == "gaussian":
         noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
         assert model.networks.whitening is not None
         latents = model.networks.whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)

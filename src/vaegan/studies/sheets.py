@@ -62,3 +62,14 @@ def spread_out(paths: Sequence[Path], count: int) -> list[Path]:
 def _open(path: Path) -> Image.Image:
     with Image.open(path) as picture:
         return picture.convert("RGB")
+
+
+def save_reconstructions(runs: Mapping[str, Path], path: Path, columns: int | None = None) -> None:
+    """The last reconstructions of each run, of the same held-out images, side by side."""
+    found = {name: sorted(run.glob("*/samples/*-reconstructions.png")) for name, run in runs.items()}
+    save_png(side_by_side({name: _open(paths[-1]) for name, paths in found.items() if paths}, columns), path)
+
+
+def open_pictures(paths: Mapping[str, Path], columns: int | None = None) -> Image.Image:
+    """Named picture files side by side."""
+    return side_by_side({name: _open(path) for name, path in paths.items()}, columns)

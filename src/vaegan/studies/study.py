@@ -179,6 +179,12 @@ class Results:
                 points.append((statistics.fmean(a for a, _ in both), statistics.fmean(b for _, b in both)))
         return points
 
+    def spreads(self, label: str, name: str) -> list[float]:
+        """The standard deviation over seeds of `name` at every point."""
+        columns = zip(*(result.measurements for result in self.of(label)), strict=False)
+        values = [[one[name] for one in measured if one.get(name) is not None] for measured in columns]
+        return [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
+
     def arm_folder(self, label: str, seed: int = 0) -> Path:
         """Where an arm lies."""
         return arm_folder(self.folder, label, seed)

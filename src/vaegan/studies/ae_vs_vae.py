@@ -1,0 +1,135 @@
+"""Study ae-vs-vae: two latents as a plane. Classes, holes and even steps of an autoencoder, a VAE and a GAN."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from vaegan.data import TRAIN, to_uint8
+from vaegan.pictures import grid, save_png
+from vaegan.studies.figures import Axis, save_points
+from vaegan.studies.measures import autoencoding, heldout_images, heldout_indices, side_images
+from vaegan.studies.plane import (
+    Place,
+    manifold,
+    nearest_distance,
+    nearness_limit,
+    neighbour_accuracy,
+    principal_error,
+    unevenness,
+)
+from vaegan.studies.sheets import open_pictures
+from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, slug
+
+AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
+POINTS, SAMPLES, LINES = 1000, 500, 64
+
+
+def arms(setting: Setting) -> Sequence[TrainedArm]:
+    """The same networks with two latents, trained three ways."""
+    setting.labels()
+    base = replace(setting.base, network=replace(setting.base.network, latent_dim=2))
+    named = ((AE, "ae"), (VAE, "vae"), (GAN, "gan"))
+    return [TrainedArm(label, replace(base, recipe=recipe)) for label, recipe in named]
+
+
+def measure(look: Look) -> Numbers:
+    """Holes, even steps, and for the two with an encoder the error and the classes."""
+    dataset, model = look.setting.dataset, look.model
+    heldout, train = heldout_images(dataset, POINTS), side_images(dataset, TRAIN, 5000)
+    prior = Place.prior(2)
+    found: Numbers = {"limit": nearness_limit(train, heldout), "pca_error": principal_error(train, heldout, 2)}
+    place, ends = prior, prior.draw(2 * LINES, 3)
+    if model.has_encoder:
+        encoded = model.encode(heldout).cpu()
+        place, ends = Place.of(encoded), encoded[: 2 * LINES]
+        classes = torch.from_numpy(dataset.labels[look.setting.labels()][heldout_indices(dataset, POINTS)]).long()
+        found |= autoencoding(model, heldout) | {
+            "accuracy": neighbour_accuracy(encoded, classes),
+            "spread": float(encoded.std(0).mean()),
+        }
+        found["points"] = torch.cat([encoded, classes[:, None]], 1)[:600].tolist()
+    half = len(ends) // 2
+    found["unevenness"] = unevenness(model, ends[:half], ends[half : 2 * half])
+    for name, where in (("near_prior", prior), ("near_fitted", place)):
+        distances = nearest_distance(model.decode(where.draw(SAMPLES, 5)).cpu(), train)
+        found[name] = float((distances <= found["limit"]).float().mean())
+    save_png(grid(to_uint8(manifold(model, place))), look.folder / "manifold.png")
+    return found
+
+
+def tell(results: Results) -> Story:
+    """The plane in words."""
+    mean, words = results.mean, results.setting.dataset.label_words[results.setting.labels()]
+    pca = mean(AE, "pca_error")
+    sentences = [
+        f"Two numbers an image. Held-out error: autoencoder {mean(AE, 'error'):.4f}, VAE {mean(VAE, 'error'):.4f}, two "
+        f"principal components {pca:.4f}: the "
+        f"autoencoder is {abs(1 - mean(AE, 'error') / pca):.0%} {'below' if mean(AE, 'error') < pca else 'above'} them. Its "
+        f"latents have a free hand and spread to a "
+        f"deviation of {mean(AE, 'spread'):.1f}; the VAE "
+        f"pays {mean(VAE, 'kl'):.1f} nats to keep its at {mean(VAE, 'spread'):.2f}.",
+        f"Holes: of {SAMPLES} latents drawn from N(0, I), {mean(AE, 'near_prior'):.0%} decode to something near the data "
+        f"with the autoencoder, "
+        f"{mean(VAE, 'near_prior'):.0%} with the VAE, {mean(GAN, 'near_prior'):.0%} with the GAN. (Near: as near to a "
+        f"training image as 95 % of held-out images are.) Drawn from a Gaussian "
+        f"fitted to its encodings the autoencoder reaches {mean(AE, 'near_fitted'):.0%}, the VAE "
+        f"{mean(VAE, 'near_fitted'):.0%}. " + _holes(results),
+        f"Continuity: along a line between two latents the largest of 32 steps changes the image "
+        f"{mean(AE, 'unevenness'):.1f} times as much as the mean step "
+        f"(autoencoder), {mean(VAE, 'unevenness'):.1f} (VAE), {mean(GAN, 'unevenness'):.1f} (GAN); 1 would be perfectly even.",
+        f"Classes: the five nearest encodings name the class of {mean(AE, 'accuracy'):.0%} (autoencoder) and "
+        f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, "
+        f"though nobody told either of the {len(words)} classes.",
+    ]
+    pictures: list[Picture] = []
+    for label in (AE, VAE):
+        name = f"plane-{slug(label)}.svg"
+        points = results.of(label)[0].last["points"]
+        clouds = {words[code]: [(x, y) for x, y, c in points if int(c) == code] for code in range(min(10, len(words)))}
+        save_points(
+            results.folder / name,
+            clouds,
+            f"{label}: encodings of held-out images",
+            Axis("first latent"),
+            Axis("second latent"),
+            2.2,
+        )
+        pictures.append(Picture(name, f"Where the {label} puts held-out images, by class."))
+    sheets = {label: results.arm_folder(label) / "manifold.png" for label in results.labels}
+    save_png(open_pictures(sheets, columns=3), results.folder / "manifolds.png")
+    pictures.append(
+        Picture(
+            "manifolds.png",
+            "What lies on the plane: 20 x 20 images, at equal steps of probability of a Gaussian fitted to the encodings.",
+        )
+    )
+    columns = {
+        "error": "held-out error a value",
+        "pca_error": "two principal components",
+        "kl": "KL [nats]",
+        "spread": "deviation of latents",
+        "near_prior": "near the data, N(0, I)",
+        "near_fitted": "near the data, fitted",
+        "unevenness": "largest / mean step",
+        "accuracy": "classes by neighbours",
+    }
+    answer = {name: {label: mean(label, name) for label in results.labels} for name in ("near_prior", "unevenness")}
+    return Story(sentences, columns, pictures, answer | {"autoencoder_below_pca": 1 - mean(AE, "error") / pca})
+
+
+def _holes(results: Results) -> str:
+    ae, vae = (results.mean(label, "near_prior") for label in (AE, VAE))
+    if vae > ae + 0.05:
+        return "That is what the KL buys: a place to draw from."
+    return "The KL has not bought a better place to draw from here; blurred images are near many, which this measure cannot see."
+
+
+AE_VS_VAE = Study(
+    name="ae-vs-vae",
+    question="What does the KL buy? Two latents of an autoencoder, a VAE and a GAN: classes, holes, even steps. Needs labels.",
+    source="both VAE tutorials: encodings coloured by class, the decoded manifold, gaps between clusters",
+    arms=arms,
+    measure=measure,
+    tell=tell,
+)

@@ -1,0 +1,173 @@
+"""Study losses: squared error summed, averaged, cross-entropy, and each of the two terms alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from vaegan.config import VAEConfig
+from vaegan.data import TRAIN, TrainingBatches
+from vaegan.networks import Decoder, Encoder
+from vaegan.objectives.gaussian import effective_beta
+from vaegan.randomness import keyed_seed
+from vaegan.recipes.schedule import Clock
+from vaegan.recipes.vae import VAE
+from vaegan.studies.figures import Axis, save_lines
+from vaegan.studies.measures import autoencoding, heldout_images, sampling, side_images
+from vaegan.studies.sheets import save_learning, save_reconstructions
+from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work
+from vaegan.training.engine import Engine
+
+SUM, MEAN, CROSS, NO_RECONSTRUCTION, NO_KL, CALIBRATED = (
+    "squared error, summed",
+    "squared error, averaged",
+    "cross-entropy",
+    "reconstruction weight 0",
+    "KL weight 0",
+    "calibrated (ours)",
+)
+STEPS, BATCH = 100, 128  # of the arm that is watched step by step: the source saw its loss vanish after 40
+WATCHED = "KL alone, step by step"
+
+
+def arms(setting: Setting) -> Sequence[Arm]:
+    """The four losses of the source and its fifth in code, ours, and the vanishing loss step by step."""
+    base = replace(setting.base, recipe="vae")
+
+    def arm(label: str, **changes: object) -> TrainedArm:
+        return TrainedArm(label, replace(base, vae=replace(base.vae, **changes)))
+
+    cross = arm(CROSS, objective="cross-entropy")  # on [0, 1], so the decoder must end there too
+    return [
+        arm(SUM, objective="squared-error"),
+        arm(MEAN, objective="mean-squared-error"),
+        replace(cross, config=replace(cross.config, network=replace(base.network, output="sigmoid"))),
+        arm(NO_RECONSTRUCTION, objective="squared-error", reconstruction_weight=0.0),
+        arm(NO_KL, objective="squared-error", kl_weight=0.0),
+        arm(CALIBRATED, objective="calibrated"),
+        ComputedArm(WATCHED, watch, images=STEPS * BATCH / 1e6),
+    ]
+
+
+def watch(work: Work) -> Numbers:
+    """The loss of the first steps with reconstruction weight 0, in batches of 128 as in the source."""
+    config, dataset = work.setting.base, work.setting.dataset
+    settings = VAEConfig(objective="squared-error", reconstruction_weight=0.0, kl_warmup=0.0, batch_size=BATCH)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(keyed_seed(work.seed, "losses"))
+        encoder = Encoder(config.network, dataset.config.size, dataset.channels)
+        decoder = Decoder(config.network, dataset.config.size, dataset.channels)
+    recipe = VAE(settings, encoder, decoder, Engine(config.device, work.seed))
+    batches = TrainingBatches(dataset, batch_size=BATCH, seed=work.seed)
+    losses: list[float] = []
+    for step in range(STEPS):
+        seen = step * BATCH
+        losses.append(float(recipe.step(batches.at(seen), Clock(seen, STEPS * BATCH, BATCH))["loss"]))
+        work.tick(step / STEPS)
+    fallen = next((step for step, loss in enumerate(losses) if loss < 0.01 * losses[0]), None)
+    return {"losses": losses, "fallen_at": fallen}
+
+
+def measure(look: Look) -> Numbers:
+    """Error and rate on training and held-out images, samples, and the effective beta where it is defined."""
+    dataset, config = look.setting.dataset, look.arm.config.vae
+    heldout = heldout_images(dataset, 1000)
+    found = autoencoding(look.model, heldout)
+    train = autoencoding(look.model, side_images(dataset, TRAIN, len(heldout)))["error"]
+    values, weight = heldout[0].numel(), config.reconstruction_weight
+    betas = {"squared-error": 1.0, "mean-squared-error": 1 / values, "calibrated": 1 / (2 * found.get("variance", 1.0))}
+    if weight > 0 and config.objective in betas:
+        found["beta"] = effective_beta(weight * betas[config.objective], config.kl_weight)
+    found["share_of_variance"] = 1 - found["error"] / float(heldout.var(0).mean())
+    return found | {"train_error": train, "gap": found["error"] / train - 1} | sampling(look.model, dataset)
+
+
+def tell(results: Results) -> Story:
+    """What each loss did."""
+    mean, trained = results.mean, [label for label in results.labels if label != WATCHED]
+    collapsed = [label for label in trained if mean(label, "active_units") < 1]
+    best = min(trained, key=lambda label: mean(label, "distance"))
+    watched = results.of(WATCHED)[0].last
+    losses = watched["losses"]
+    sentences = [
+        (
+            f"Collapsed, with no active unit, all samples and all reconstructions alike: {', '.join(collapsed)}. "
+            if collapsed
+            else ""
+        )
+        + f"Averaging the error over the {round(mean(MEAN, 'squared_error') / mean(MEAN, 'error')):,} values of an image "
+        f"beside a summed KL is an "
+        f"effective beta of {mean(MEAN, 'beta'):,.0f}, against {mean(SUM, 'beta'):g} for the sum and "
+        f"{mean(CALIBRATED, 'beta'):.3f} for the "
+        f"calibrated loss. It explains {mean(MEAN, 'share_of_variance'):.0%} of the images' variance, the sum "
+        f"{mean(SUM, 'share_of_variance'):.0%}, the "
+        f'calibrated loss {mean(CALIBRATED, "share_of_variance"):.0%}. The source calls the averaged version "in range"; '
+        + (
+            "it is the one that collapses."
+            if MEAN in collapsed
+            else "here it has not collapsed altogether, but that is where it is going."
+        ),
+        _fall(watched["fallen_at"], losses),
+        f"Without KL the rate is {mean(NO_KL, 'kl'):,.0f} nats (with it {mean(SUM, 'kl'):.0f}) and the held-out error "
+        f"{mean(NO_KL, 'error'):.4f} "
+        f"(with it {mean(SUM, 'error'):.4f}), but samples of the prior are at distance {mean(NO_KL, 'distance'):.0f} instead "
+        f"of "
+        f"{mean(SUM, 'distance'):.0f} (real images: {mean(SUM, 'real_distance'):.0f}): nobody told the encoder where the "
+        f"prior is.",
+        f"Does KL regularise? Held-out error over training error: {mean(SUM, 'gap'):+.1%} with KL, {mean(NO_KL, 'gap'):+.1%} "
+        f"without. " + _regularises(mean(SUM, "gap"), mean(NO_KL, "gap")),
+        f"Samples come nearest to real images with: {best} ({mean(best, 'distance'):.0f}).",
+    ]
+    runs = {label: results.arm_folder(label) for label in trained}
+    save_learning(runs, results.folder / "learning.gif", columns=3)
+    save_reconstructions(runs, results.folder / "reconstructions.png", columns=2)
+    curve = {"loss / loss at the start": [(step + 1.0, loss / losses[0]) for step, loss in enumerate(losses)]}
+    limit = {"0.01": [(1.0, 0.01), (float(STEPS), 0.01)]}
+    save_lines(results.folder / "vanishing.svg", curve | limit, "Reconstruction weight 0: the loss that vanishes",
+               Axis(f"steps of {BATCH} images"), Axis("loss, start = 1", log=True))  # fmt: skip
+    pictures = [
+        Picture("learning.gif", "The same latents with every loss while it learns; each frame at the same number of images."),
+        Picture("reconstructions.png", "Held-out images (above) and what each loss keeps of them (below)."),
+        Picture("vanishing.svg", "With the reconstruction switched off the KL alone is left, and is soon nothing."),
+    ]
+    answer = {"collapsed": collapsed, "fallen_at_step": watched["fallen_at"], "nearest_samples": best}
+    return Story(sentences, COLUMNS, pictures, answer)
+
+
+def _fall(fallen: int | None, losses: list[float]) -> str:
+    words = f"With reconstruction weight 0 the loss is the KL, {losses[0]:.2f} nats before the first step. "
+    if fallen is None:
+        stands = losses[-1] / losses[0]
+        return f"{words}After {len(losses)} steps of {BATCH} it stands at {stands:.3f} of that: the source's fall is not seen."
+    return (
+        f"{words}It falls below 0.01 of that at step {fallen} of batch {BATCH}; the source saw its loss near 0 after about 40. "
+        f"At step 40 it is {losses[40] / losses[0]:.4f} of the start. The samples stay noise: nothing ever told the decoder "
+        "what an image is."
+    )
+
+
+def _regularises(with_kl: float, without: float) -> str:
+    if abs(with_kl - without) < 0.01:
+        return "At this budget neither overfits, so nothing can be said for KL as a regulariser."
+    return "KL regularises." if with_kl < without else "KL does not narrow the gap here."
+
+
+COLUMNS = {
+    "error": "held-out error a value",
+    "kl": "KL [nats]",
+    "active_units": "active units",
+    "beta": "effective beta",
+    "share_of_variance": "variance explained",
+    "gap": "held-out / training - 1",
+    "distance": "distance of samples x1000",
+    "sharpness": "sharpness, real = 1",
+}
+
+LOSSES = Study(
+    name="losses",
+    question="What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone.",
+    source="the VAE notes with ablations: four losses, and a fifth in their code",
+    arms=arms,
+    measure=measure,
+    tell=tell,
+)

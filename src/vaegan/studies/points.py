@@ -1,0 +1,218 @@
+"""GANs on points in the plane: mixtures whose modes can be counted, tiny networks, every objective."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+
+from vaegan.objectives.adversarial import OBJECTIVES
+from vaegan.objectives.penalties import exact_penalty, interpolated_penalty
+from vaegan.randomness import keyed_seed
+
+LATENTS, WIDTH, BATCH = 8, 64, 128
+JUDGED = 2500  # samples that the modes are counted on
+NEAR = 3.0  # standard deviations from its centre within which a sample counts
+FAIR = 0.2  # of its fair share that a mode needs to count as found
+SIDE = 120  # of a picture [pixels]
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """A mixture of equal round Gaussians."""
+
+    name: str
+    centres: Tensor
+    """[modes, 2]."""
+    deviation: float
+    reach: float
+    """Half the side of the square that pictures show."""
+
+    def draw(self, count: int, generator: Generator) -> Tensor:
+        """[count, 2]."""
+        chosen = torch.randint(len(self.centres), (count,), generator=generator)
+        return self.centres[chosen] + self.deviation * torch.randn(count, 2, generator=generator)
+
+    def found(self, samples: Tensor) -> tuple[int, float]:
+        """How many modes the samples [count, 2] hold, and the share of samples within 3 deviations of a mode."""
+        distance, nearest = torch.cdist(samples, self.centres).min(1)
+        good = distance < NEAR * self.deviation
+        counts = torch.bincount(nearest[good], minlength=len(self.centres))
+        return int((counts >= FAIR * len(samples) / len(self.centres)).sum()), float(good.float().mean())
+
+
+def ring(count: int = 8, radius: float = 2.0, deviation: float = 0.1) -> Modes:
+    """Modes on a circle."""
+    angles = 2 * math.pi * torch.arange(count) / count
+    return Modes("ring", radius * torch.stack([angles.cos(), angles.sin()], 1), deviation, 1.5 * radius)
+
+
+def square(side: int = 5, gap: float = 1.0, deviation: float = 0.1) -> Modes:
+    """Modes on a square grid around 0."""
+    places = gap * (torch.arange(side) - (side - 1) / 2)
+    return Modes("grid", torch.cartesian_prod(places, places), deviation, gap * side / 2)
+
+
+@dataclass(frozen=True)
+class Player:
+    """How the game is played on points: one row of the table of objectives."""
+
+    objective: str
+    penalty: float = 0.0
+    """gamma of R1 and R2, or the factor on the interpolated penalty."""
+    interpolated: bool = False
+    clip: float = 0.0
+    critic_steps: int = 1
+
+
+def network(inputs: int, outputs: int) -> nn.Module:
+    """Two hidden layers."""
+    return nn.Sequential(
+        nn.Linear(inputs, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, outputs)
+    )
+
+
+class PointGAN:
+    """A generator and a critic on points; every draw is keyed by the seed and the step."""
+
+    def __init__(self, player: Player, modes: Modes, seed: int, rate: float = 1e-3) -> None:
+        """Args: player: the objective; modes: the data; seed: of everything; rate: Adam's for both."""
+        self.player, self.modes, self.seed, self.objective = player, modes, seed, OBJECTIVES[player.objective]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(keyed_seed(seed, "points"))
+            self.generator, self.critic = network(LATENTS, 2), network(2, 1)
+        betas = (0.5, 0.99)
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), rate, betas, fused=True)
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), rate, betas, fused=True)
+
+    def judge(self, points: Tensor) -> Tensor:
+        """Logits [count]."""
+        return self.critic(points / self.modes.reach).squeeze(1)
+
+    def step(self, index: int) -> float:
+        """One step of the critic, and one of the generator when it is due; returns the slope of its loss on the samples.
+
+        The slope is |dL_G / d sample|, averaged: what the generator is told.
+        """
+        generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
+        real = self.modes.draw(BATCH, generator)
+        fake = self.modes.reach * self.generator(torch.randn(BATCH, LATENTS, generator=generator))
+        loss = self.objective.critic_loss(self.judge(real), self.judge(fake.detach())).mean() + self._penalty(
+            real, fake.detach(), generator
+        )
+        self.critic_optimizer.zero_grad()
+        loss.backward()
+        self.critic_optimizer.step()
+        if self.player.clip:
+            with torch.no_grad():
+                for weight in self.critic.parameters():
+                    weight.clamp_(-self.player.clip, self.player.clip)
+        if index % self.player.critic_steps:
+            return math.nan
+        told = self.objective.generator_loss(self.judge(real).detach(), self.judge(fake))
+        (slope,) = torch.autograd.grad(told.sum(), fake, retain_graph=True)
+        self.generator_optimizer.zero_grad()
+        told.mean().backward()
+        self.generator_optimizer.step()
+        return float(slope.norm(dim=1).mean())
+
+    def _penalty(self, real: Tensor, fake: Tensor, generator: Generator) -> Tensor:
+        player = self.player
+        if player.penalty == 0:
+            return torch.zeros(())
+        if player.interpolated:
+            share = torch.rand(len(real), generator=generator)
+            slope = interpolated_penalty(
+                lambda points: self.judge(points.flatten(1)), real[:, :, None, None], fake[:, :, None, None], share
+            )
+            return player.penalty * slope.mean()
+        return player.penalty / 2 * (exact_penalty(self.judge, real).mean() + exact_penalty(self.judge, fake).mean())
+
+    @torch.no_grad()
+    def sample(self, count: int = JUDGED) -> Tensor:
+        """[count, 2], always from the same latents."""
+        latents = torch.randn(count, LATENTS, generator=Generator().manual_seed(keyed_seed(self.seed, "points", "judged")))
+        return self.modes.reach * self.generator(latents)
+
+
+def train_points(player: Player, modes: Modes, steps: int, seed: int, frames: int, tick: Callable[[float], None]) -> "History":
+    """Trains on points and watches.
+
+    Args:
+        player: objective and penalty.
+        modes: the data.
+        steps: of the critic.
+        seed: of everything.
+        frames: how often the samples are looked at, evenly spread, the last time at the end.
+        tick: called with the share done.
+    """
+    game, looks = PointGAN(player, modes, seed), {round(steps * (k + 1) / frames) - 1 for k in range(frames)}
+    history, slopes = History([], [], [], [], []), [0.0]
+    for index in range(steps):
+        slope = game.step(index)
+        if not math.isnan(slope):
+            slopes.append(slope)
+        if index in looks:
+            samples = game.sample()
+            found, good = modes.found(samples)
+            history.add(index + 1, found, good, sum(slopes[-50:]) / len(slopes[-50:]), picture(samples, modes))
+        if index % 20 == 0:
+            tick(index / steps)
+    return history
+
+
+@dataclass(frozen=True)
+class History:
+    """What was seen while training on points."""
+
+    steps: list[int]
+    found: list[int]
+    good: list[float]
+    slopes: list[float]
+    """What the generator was told, averaged over the 50 steps before."""
+    pictures: list[NDArray[np.uint8]]
+
+    def add(self, step: int, found: int, good: float, slope: float, drawn: NDArray[np.uint8]) -> None:
+        """One look."""
+        for entries, value in zip((self.steps, self.found, self.good, self.slopes), (step, found, good, slope), strict=True):
+            entries.append(value)  # pyright: ignore[reportArgumentType]
+        self.pictures.append(drawn)
+
+
+def picture(samples: Tensor, modes: Modes) -> NDArray[np.uint8]:
+    """Samples in blue over the modes in orange, [side, side, 3]."""
+    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE]
+    scale = SIDE / (2 * modes.reach)
+    for x, y in modes.centres.tolist():
+        near = (columns - (x + modes.reach) * scale) ** 2 + (rows - (modes.reach - y) * scale) ** 2
+        image[near <= (NEAR * modes.deviation * scale) ** 2] = (250, 205, 150)
+    places = torch.stack([(modes.reach - samples[:, 1]) * scale, (samples[:, 0] + modes.reach) * scale], 1).long()
+    inside = ((places >= 0) & (places < SIDE)).all(1) & torch.isfinite(samples).all(1)
+    for row, column in places[inside].tolist():
+        image[row, column] = (0, 80, 160)
+    return image
+
+
+def pair_counts(first: Tensor, classes: int) -> Tensor:
+    """How often each combination of codes occurs: [classes^columns] for codes [count, columns]."""
+    code = torch.zeros(len(first), dtype=torch.int64)
+    for column in range(first.shape[1]):
+        code = code * classes + first[:, column]
+    return torch.bincount(code, minlength=classes ** first.shape[1])
+
+
+def objectives_table() -> dict[str, Player]:
+    """Every objective bare, and held back by R1 + R2; Wasserstein as it was published."""
+    bare = {name: Player(name) for name in OBJECTIVES if name != "wasserstein"}
+    held = {f"{name} + R1 + R2": Player(name, penalty=0.1) for name in bare}
+    pairs = itertools.chain.from_iterable(zip(bare.items(), held.items(), strict=True))
+    wasserstein = {
+        "wasserstein, clipped": Player("wasserstein", clip=0.1, critic_steps=5),
+        "wasserstein + GP": Player("wasserstein", penalty=1.0, interpolated=True, critic_steps=5),
+    }
+    return dict(pairs) | wasserstein

@@ -1,0 +1,113 @@
+"""Study vae-vs-gan: explicit against implicit density. Sharpness, diversity, coverage, likelihood, compression."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vaegan.data import TRAIN
+from vaegan.describe import GAN_COST
+from vaegan.metrics.watch import variety
+from vaegan.studies.compression import jpeg_at, latent_error
+from vaegan.studies.figures import save_bars
+from vaegan.studies.likelihood import bits_of_model
+from vaegan.studies.measures import autoencoding, heldout_images, psnr, sampling, side_images
+from vaegan.studies.sheets import save_last_samples, save_learning
+from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+
+VAE, GROWN, SCRATCH = "VAE", "GAN grown out of it", "GAN from scratch"
+
+
+def arms(setting: Setting) -> Sequence[TrainedArm]:
+    """A VAE, the GAN that grows out of it, and a GAN from scratch with the time of both."""
+    gan = replace(setting.base, recipe="gan")
+    return [
+        TrainedArm(VAE, replace(gan, recipe="vae")),
+        TrainedArm(GROWN, gan, start=VAE),
+        TrainedArm(SCRATCH, gan, images=1 + 1 / GAN_COST),
+    ]
+
+
+def measure(look: Look) -> Numbers:
+    """What can be said of each: of a GAN from scratch only its samples."""
+    dataset, model = look.setting.dataset, look.model
+    heldout, train = heldout_images(dataset, 500), side_images(dataset, TRAIN, 1000)
+    found = sampling(model, dataset)
+    found["variety"] = float(variety(model.sample(len(heldout))) / variety(heldout))
+    if model.has_encoder:
+        error = latent_error(model, train, heldout)
+        jpeg, bare, quality = jpeg_at(heldout, error)
+        found |= {"psnr": psnr(error), "latent_bytes": model.latent_dim}
+        found |= {"jpeg_bytes": jpeg, "jpeg_bare": bare, "quality": quality}
+        found["error"] = autoencoding(model, heldout)["error"]
+    if model.config.variance is not None:
+        found["bits"] = bits_of_model(model, heldout[:16], 500, look.seed)
+    return found
+
+
+def tell(results: Results) -> Story:
+    """Side by side in words."""
+    mean = results.mean
+    sharpest = min(results.labels, key=lambda label: abs(mean(label, "sharpness") - 1))
+    most = max(results.labels, key=lambda label: mean(label, "recall"))
+    gain = mean(VAE, "jpeg_bytes") / mean(VAE, "latent_bytes")
+    jpeg = (
+        f"; JPEG of equal error takes {mean(VAE, 'jpeg_bytes'):.0f} ({mean(VAE, 'jpeg_bare'):.0f} without the header that "
+        f"every file "
+        f"repeats), {gain:.0f} times as many"
+    )
+    sentences = [
+        f"Sharpness (1 is real): VAE {mean(VAE, 'sharpness'):.2f}, {GROWN} {mean(GROWN, 'sharpness'):.2f}, {SCRATCH} "
+        f"{mean(SCRATCH, 'sharpness'):.2f}; nearest to real images: {sharpest}. The VAE averages what it cannot tell apart, "
+        f"hence blur.",
+        f"Diversity: the variance of samples over that of real images is {mean(VAE, 'variety'):.2f}, "
+        f"{mean(GROWN, 'variety'):.2f}, "
+        f"{mean(SCRATCH, 'variety'):.2f}; recall {mean(VAE, 'recall'):.2f}, {mean(GROWN, 'recall'):.2f}, "
+        f"{mean(SCRATCH, 'recall'):.2f}; coverage "
+        f"{mean(VAE, 'coverage'):.2f}, {mean(GROWN, 'coverage'):.2f}, {mean(SCRATCH, 'coverage'):.2f}, in the same order. "
+        f"Most of the real images are "
+        f"within reach of: {most}.",
+        f"Likelihood: the VAE has one, at most {mean(VAE, 'bits'):.2f} bits a value (IWAE-500 on 16 held-out images). A "
+        f"GAN's density is implicit: it can be "
+        "sampled and not evaluated, so that cell stays empty for good.",
+        f"Compression: {mean(VAE, 'latent_bytes'):.0f} bytes an image as 8-bit latents of the VAE give "
+        f"{mean(VAE, 'psnr'):.1f} dB{jpeg}. (The decoder, "
+        "which both sides must have, is not counted.) The GAN from scratch has no encoder and cannot compress; the one that "
+        "grew out of the VAE "
+        f"keeps one, at {mean(GROWN, 'psnr'):.1f} dB.",
+    ]
+    runs = {label: results.arm_folder(label) for label in results.labels}
+    save_last_samples(runs, results.folder / "samples.png", columns=3)
+    save_learning(runs, results.folder / "learning.gif", columns=3)
+    sharpness, spreads = ({label: of(label, "sharpness") for label in results.labels} for of in (mean, results.spread))
+    bar = "energy of the highest octave, real images = 1"
+    save_bars(results.folder / "sharpness.svg", sharpness, "Sharpness of samples", bar, spreads)
+    pictures = [
+        Picture("samples.png", "Samples of the three."),
+        Picture("learning.gif", "The same latents while each learns."),
+        Picture("sharpness.svg", "How sharp the samples are."),
+    ]
+    answer = {"sharpest": sharpest, "highest_recall": most, "jpeg_over_latent_bytes": gain, "bits": mean(VAE, "bits")}
+    return Story(sentences, COLUMNS, pictures, answer)
+
+
+COLUMNS = {
+    "distance": "distance of samples x1000",
+    "sharpness": "sharpness, real = 1",
+    "variety": "variance, real = 1",
+    "recall": "recall",
+    "coverage": "coverage",
+    "bits": "bits a value, at most",
+    "error": "held-out error a value",
+    "psnr": "PSNR of 8-bit latents [dB]",
+    "latent_bytes": "their bytes",
+    "jpeg_bytes": "JPEG bytes at equal error",
+    "jpeg_bare": "without header",
+}
+
+VAE_VS_GAN = Study(
+    name="vae-vs-gan",
+    question="What is each good for? Sharpness, diversity, coverage, likelihood and compression of a VAE and two GANs.",
+    source="the comic-face project and the VAE notes: explicit against implicit density",
+    arms=arms,
+    measure=measure,
+    tell=tell,
+)

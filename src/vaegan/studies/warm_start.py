@@ -1,0 +1,124 @@
+"""Study warm-start: a GAN that grows out of a VAE against one from scratch at equal total time, and each step left out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vaegan.describe import GAN_COST
+from vaegan.studies.figures import Axis, save_bars, save_lines
+from vaegan.studies.measures import sampling
+from vaegan.studies.sheets import save_last_samples, save_learning
+from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+
+VAE, ALL, SCRATCH = "the VAE", "all steps", "GAN from scratch"
+POINTS = 4
+SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage": "coverage", "sharpness": "sharpness, real = 1"}
+
+
+def arms(setting: Setting) -> Sequence[TrainedArm]:
+    """A VAE, GANs that grow out of it, each with another step of the handover left out, and one from scratch."""
+    base = replace(setting.base, recipe="gan")
+
+    def grown(label: str, handover: dict[str, object] | None = None, **gan: object) -> TrainedArm:
+        config = replace(base, gan=replace(base.gan, **gan), handover=replace(base.handover, **(handover or {})))
+        return TrainedArm(label, config, start=VAE, points=POINTS if label == ALL else 1)
+
+    return [
+        TrainedArm(VAE, replace(base, recipe="vae")),
+        grown(ALL),
+        # The VAE's images cost less than the GAN's; the GAN from scratch is given what that time would have bought.
+        TrainedArm(SCRATCH, base, images=1 + 1 / GAN_COST, points=POINTS),
+        grown("fresh generator", {"generator": "scratch"}),
+        grown("without re-whitening", {"whitening": False}),
+        grown("fresh critic", {"critic": "scratch"}),
+        grown("without blur", blur=0.0),
+        grown("without critic warm-up", critic_warmup=0),
+        grown("without ramp", generator_ramp=0.0),
+        grown("without anchor", anchor=0.0),
+        grown("without refit", refit_every=0),
+    ]
+
+
+def measure(look: Look) -> Numbers:
+    """The score of samples, and what the run noted about the encoder."""
+    found = sampling(look.model, look.setting.dataset, seed=look.seed)
+    inverse = look.run.read().facts.get("gan", {}).get("inverse", {})
+    return found | {name: inverse[name] for name in ("latent_recovery", "low_pass_ratio") if name in inverse}
+
+
+def tell(results: Results) -> Story:
+    """Who is ahead, and by how much more than the seeds differ."""
+    mean, seeds = results.mean, len(results.of(ALL))
+    words = [_compared(results, name) for name in SCORES if results.values(ALL, name)]
+    steps = [label for label in results.labels if label not in (VAE, ALL, SCRATCH)]
+    clear = {label: results.mean(label, "distance") - mean(ALL, "distance") for label in steps}
+    noise = max(results.spread(ALL, "distance"), 1e-9)
+    pays = [f"{label} (+{clear[label]:.0f})" for label in steps if clear[label] > 2 * noise]
+    costs = [f"{label} ({clear[label]:.0f})" for label in steps if clear[label] < -2 * noise]
+    within = [label for label in steps if abs(clear[label]) <= 2 * noise]
+    sentences = [
+        f"At equal total time, {seeds} seed(s): a VAE and then a GAN with all steps of the handover, against a GAN from "
+        f"scratch that "
+        f"was also given the VAE's time as {mean(SCRATCH, 'seen') - mean(ALL, 'seen'):,.0f} more images. " + " ".join(words),
+        "Each step left out once, judged by the distance of samples, where a difference counts if it is more than twice the "
+        f"spread over seeds ({noise:.1f}). Worse without: {'; '.join(pays) or 'none'}. Better without: "
+        f"{'; '.join(costs) or 'none'}. "
+        f"No clear difference: {', '.join(within) or 'none'}.",
+    ]
+    if seeds < 3:
+        sentences.append("With fewer than three seeds the spread is not known well enough: read this as a first look.")
+    head_start = mean(VAE, "seen") / GAN_COST
+    curves = {
+        ALL: [(seen + head_start, value) for seen, value in results.curve(ALL, "distance")],
+        SCRATCH: results.curve(SCRATCH, "distance"),
+    }
+    spreads = {label: results.spreads(label, "distance") for label in curves}
+    real = mean(ALL, "real_distance")
+    most = max(seen for points in curves.values() for seen, _ in points)
+    curves["real images"] = [(0.0, real), (most, real)]
+    save_lines(results.folder / "distance.svg", curves, "Distance of samples over time",
+               Axis("time, as images of the GAN"), Axis("sliced Wasserstein x1000"), spreads=spreads, marks=True)  # fmt: skip
+    labels = [label for label in results.labels if label != VAE]
+    save_bars(results.folder / "steps.svg", {label: mean(label, "distance") for label in labels}, "Each step left out once",
+              "distance of samples x1000, lower is better; the line is the spread over seeds",
+              {label: results.spread(label, "distance") for label in labels})  # fmt: skip
+    runs = {label: results.arm_folder(label) for label in (VAE, ALL, SCRATCH)}
+    save_learning(runs, results.folder / "learning.gif", columns=3)
+    save_last_samples({label: results.arm_folder(label) for label in results.labels}, results.folder / "samples.png", columns=4)
+    pictures = [
+        Picture(
+            "distance.svg", "The warm start begins later, because the VAE's time counts, and ahead or not, as the curves say."
+        ),
+        Picture("steps.svg", "All steps of the handover, and each left out once."),
+        Picture("learning.gif", "The same latents while the VAE, the GAN that grew out of it and the GAN from scratch learn."),
+        Picture("samples.png", "Samples at the end, seed 0."),
+    ]
+    columns = {
+        "seen": "images",
+        **SCORES,
+        "latent_recovery": "latent recovered, R²",
+        "low_pass_ratio": "low-passed error / VAE's",
+    }
+    answer = {"difference": mean(SCRATCH, "distance") - mean(ALL, "distance"), "spread": noise, "worse_without": pays}
+    return Story(sentences, columns, pictures, answer)
+
+
+def _compared(results: Results, name: str) -> str:
+    warm, scratch = results.mean(ALL, name), results.mean(SCRATCH, name)
+    spread = max(results.spread(ALL, name), results.spread(SCRATCH, name))
+    values = f"{warm:.3g} against {scratch:.3g}"
+    if abs(warm - scratch) <= 2 * spread:
+        return f"{name.capitalize()}: {values}, no more apart than seeds are."
+    better = abs(warm - 1) < abs(scratch - 1) if name == "sharpness" else (warm < scratch) == (name == "distance")
+    return f"{name.capitalize()}: {values}, {'better' if better else 'worse'} with the warm start."
+
+
+WARM_START = Study(
+    name="warm-start",
+    question="Does the VAE help its GAN? Warm start against scratch at equal total time, and every step left out once.",
+    source="the comic-face project: a VAE pre-trained for a GAN, whose weights were never transferred",
+    arms=arms,
+    measure=measure,
+    tell=tell,
+    seeds=3,
+    minutes=60.0,
+)

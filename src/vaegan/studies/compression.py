@@ -34,13 +34,14 @@ def jpeg_at(images: Images, error: float) -> tuple[float, float, int]:
     """
     pixels = to_uint8(images)
     empty = _jpeg(Image.new("L" if pixels.shape[-1] == 1 else "RGB", pixels.shape[1:3]), 50)
-    for quality in QUALITIES:
-        files = [_jpeg(to_picture(image), quality) for image in pixels]
+    size, chosen = 0.0, 0
+    for chosen in QUALITIES:
+        files = [_jpeg(to_picture(image), chosen) for image in pixels]
+        size = sum(map(len, files)) / len(files)
         decoded = torch.stack([_opened(file, images.shape[1]) for file in files])
-        if float((decoded - images).square().mean()) <= error or quality == QUALITIES[-1]:
+        if float((decoded - images).square().mean()) <= error:
             break
-    size = sum(map(len, files)) / len(files)
-    return size, size - len(empty), quality
+    return size, size - len(empty), chosen
 
 
 def _jpeg(picture: Image.Image, quality: int) -> bytes:

@@ -20,7 +20,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
 
 def measure(look: Look) -> Numbers:
     """Rate, distortion, active units, and the distance of samples."""
-    found = autoencoding(look.model, heldout_images(look.setting.dataset, 1000)) | sampling(look.model, look.setting.dataset)
+    found = autoencoding(look.model, heldout_images(look.setting.dataset, 1000)) | sampling(look.model, look.dataset)
     return found | {"latent_dim": look.model.latent_dim}
 
 

@@ -198,14 +198,6 @@ def picture(samples: Tensor, modes: Modes) -> NDArray[np.uint8]:
     return image
 
 
-def pair_counts(first: Tensor, classes: int) -> Tensor:
-    """How often each combination of codes occurs: [classes^columns] for codes [count, columns]."""
-    code = torch.zeros(len(first), dtype=torch.int64)
-    for column in range(first.shape[1]):
-        code = code * classes + first[:, column]
-    return torch.bincount(code, minlength=classes ** first.shape[1])
-
-
 def objectives_table() -> dict[str, Player]:
     """Every objective bare, and held back by R1 + R2; Wasserstein as it was published."""
     bare = {name: Player(name) for name in OBJECTIVES if name != "wasserstein"}

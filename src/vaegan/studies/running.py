@@ -201,9 +201,10 @@ class Runner:
         for point in range(len(measured), arm.points):
             until = images * (point + 1) / arm.points
             seen = self._train_until(arm, seed, run, images, until if point + 1 < arm.points else None, tick)
-            setting = replace(self.setting, dataset=self._dataset(arm))
-            last = point + 1 == arm.points
-            look = Look(setting, arm, seed, run, api.load(run.path), run.path, last, lambda share: tick(0.95 + 0.04 * share))
+            model, last = api.load(run.path), point + 1 == arm.points
+            look = Look(
+                self.setting, arm, seed, run, model, self._dataset(arm), run.path, last, lambda share: tick(0.95 + 0.04 * share)
+            )
             measured.append({"seen": seen} | self.study.measure(look))
             write_json(notes, measured)
         return measured

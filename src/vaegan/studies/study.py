@@ -62,6 +62,8 @@ class Look:
     seed: int
     run: RunFolder
     model: Model
+    dataset: ImageDataset
+    """What the arm was trained on; the study's own unless the arm prepared others."""
     folder: Path
     """Where it may leave pictures."""
     is_last: bool

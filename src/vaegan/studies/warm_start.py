@@ -27,7 +27,6 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         grown(ALL),
         # The VAE's images cost less than the GAN's; the GAN from scratch is given what that time would have bought.
         TrainedArm(SCRATCH, base, images=1 + 1 / GAN_COST, points=POINTS),
-        grown("fresh generator", {"generator": "scratch"}),
         grown("without re-whitening", {"whitening": False}),
         grown("fresh critic", {"critic": "scratch"}),
         grown("without blur", blur=0.0),
@@ -40,7 +39,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
 
 def measure(look: Look) -> Numbers:
     """The score of samples, and what the run noted about the encoder."""
-    found = sampling(look.model, look.setting.dataset, seed=look.seed)
+    found = sampling(look.model, look.dataset, seed=look.seed)
     inverse = look.run.read().facts.get("gan", {}).get("inverse", {})
     return found | {name: inverse[name] for name in ("latent_recovery", "low_pass_ratio") if name in inverse}
 

@@ -90,6 +90,7 @@ def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) 
     assert "The &lt;toy&gt; says 41." in page
     assert "data:image/svg+xml;base64," in page
     assert "41 ± 1.41" in page
+    assert "http:" not in page
     # Progress grows to the whole and never beyond.
     done = [facts[1] for facts in told]
     assert done == sorted(done)

@@ -52,6 +52,9 @@ def _journal(run: Path, name: str) -> list[tuple[int, float]]:
 
 def tell(results: Results) -> Story:
     """How little the generator was told."""
+    if any(not result.last["gradients"] for result in results.all):
+        held = "The budget was spent before the critic's first 100 steps were over, so no generator has taken a step: give more."
+        return Story([held], COLUMNS)
     mean, short = results.mean, {label: label.split(":")[0] + (HELD if label.endswith(HELD) else "") for label in results.labels}
     ratio = mean(NON_SATURATING, "gradient") / max(mean(SATURATING, "gradient"), 1e-12)
     right = {label: [value for _, value in results.of(label)[0].last["accuracies"]][-1] for label in results.labels}
@@ -89,19 +92,16 @@ def tell(results: Results) -> Story:
         Picture("distance.svg", "How far samples are from held-out images."),
         Picture("learning.gif", "The same latents while each generator learns."),
     ]
-    columns = {
-        "gradient": "median gradient of the generator",
-        "distance": "distance of samples x1000",
-        "recall": "recall",
-        "sharpness": "sharpness",
-    }
-    return Story(
-        sentences,
-        columns,
-        pictures,
-        {"gradient_ratio": ratio, "distance": {short[one]: mean(one, "distance") for one in results.labels}},
-    )
+    answer = {"gradient_ratio": ratio, "distance": {short[label]: mean(label, "distance") for label in results.labels}}
+    return Story(sentences, COLUMNS, pictures, answer)
 
+
+COLUMNS = {
+    "gradient": "median gradient of the generator",
+    "distance": "distance of samples x1000",
+    "recall": "recall",
+    "sharpness": "sharpness, real = 1",
+}
 
 GENERATOR_LOSS = Study(
     name="generator-loss",

@@ -1,6 +1,7 @@
 """What happens around a run when something else goes wrong: two trainings at once, killed processes, damaged files."""
 
 import errno
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import vaegan
-from vaegan import api
+from vaegan import api, commands
 from vaegan.cli import main
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.model import Model, ModelConfig, Networks
@@ -151,3 +152,50 @@ def test_samples_that_cannot_all_be_written_leave_nothing(
     monkeypatch.setattr(Image.Image, "save", save)
     main(["sample", "model", "-n", "9", "--out", out])
     assert Path(out).is_file() or len(list(Path(out).iterdir())) == 9
+
+
+OPTIONS = [
+    *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
+    *("--vae.batch-size", "8", "--recipe", "vae", "--precision", "float32", "--out", "run"),
+]
+
+
+def test_training_goes_on_when_its_reader_leaves() -> None:
+    """As in `vaegan train ... 2>&1 | head -1`."""
+    arguments = ["train", "faces:96", *OPTIONS, "--images", "480"]
+    code = f"import vaegan.console as c; c.PLAIN_SECONDS = 0.01; from vaegan.cli import main; main({arguments!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait() == 0
+    assert RunFolder(Path("run")).read().status == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGHUP")
+def test_a_closed_window_saves_and_stops() -> None:
+    arguments = ["train", "faces:96", *OPTIONS, "--images", "1000000"]
+    code = f"import vaegan.console as c; c.PLAIN_SECONDS = 0.01; from vaegan.cli import main; main({arguments!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(b"VAE"):
+            pass
+        process.stdout.close()
+        assert process.stderr is not None
+        process.stderr.close()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)  # from the terminal, and from the shell in it
+        assert process.wait() == 130
+    assert RunFolder(Path("run")).read().status == "interrupted"
+    assert Path("run/vae/checkpoint.pt").is_file()
+
+
+def test_an_early_interruption_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def torch_is_being_imported(rest: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(commands.LOADERS, "train", torch_is_being_imported)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SystemExit, match="130"):
+        main(["train", "faces"])
+    assert capsys.readouterr().err == "vaegan: Stopped.\n"

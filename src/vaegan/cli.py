@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from vaegan.errors import VaeganError
 from vaegan.processes import is_first_process
@@ -86,5 +87,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(message: str, code: int) -> None:
     if is_first_process():
-        print(f"vaegan: {message}", file=sys.stderr)
+        with suppress(OSError):  # nobody may be there to be told
+            print(f"vaegan: {message}", file=sys.stderr)
     sys.exit(code)

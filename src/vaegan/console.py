@@ -1,7 +1,11 @@
 """What a person sees in the terminal: one live line while training, plain lines when nobody watches, tables afterwards."""
 
 import json
+import os
+import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -33,12 +37,20 @@ WORDS = {
 }
 
 
+class _Terminal(Terminal):
+    """Leaves it to its owner what is done when nobody reads any more; rich itself would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich when writing failed."""
+        raise BrokenPipeError
+
+
 class Console:
-    """Shows progress and results; says nothing when quiet."""
+    """Shows progress and results; says nothing when quiet, or when its reader has left (`train | head`, a closed window)."""
 
     def __init__(self, quiet: bool = False) -> None:
         """Args: quiet: for --json, where only JSON may be printed."""
-        self._terminal = Terminal(quiet=quiet or not is_first_process(), highlight=False, soft_wrap=True)
+        self._terminal = _Terminal(quiet=quiet or not is_first_process(), highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._doing = ""
@@ -46,18 +58,33 @@ class Console:
 
     def say(self, sentence: str) -> None:
         """One sentence on a line of its own."""
-        self._terminal.print(sentence, markup=False)
+        with self._reader_may_leave():
+            self._terminal.print(sentence, markup=False)
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """Progress of decoding."""
-        self._show(what, done, total, "")
+        with self._reader_may_leave():
+            self._show(what, done, total, "")
 
     def progress(self, progress: Progress) -> None:
         """Progress of training."""
         words = [text.format(_shown(name, progress.scalars[name])) for name, text in WORDS.items() if name in progress.scalars]
         speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "measuring the speed"
         left = [] if progress.seconds_left is None else [f"{_duration(progress.seconds_left)} left"]
-        self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *left, *words]))
+        with self._reader_may_leave():
+            self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *left, *words]))
+
+    @contextmanager
+    def _reader_may_leave(self) -> Generator[None]:
+        """Training goes on when nobody listens: what it learns is worth more than the line that could not be written."""
+        try:
+            yield
+        except OSError:
+            self._terminal.quiet = True
+            self._bar = None
+            # What is still buffered would fail again when Python ends.
+            with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
     def _show(self, what: str, done: int, total: int | None, words: str) -> None:
         if self._terminal.quiet:

@@ -1,10 +1,10 @@
-"""Ctrl-C and SIGTERM as a wish to save and stop, for the commands that train."""
+"""Ctrl-C, SIGTERM and a closed window as a wish to save and stop, for the commands that train."""
 
 import signal
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -27,17 +27,25 @@ def interruptible(preparing: "ProgressCallback", stop: Callable[[], bool]) -> "P
 
 @contextmanager
 def stoppable() -> Generator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask the training to save and stop; a second Ctrl-C stops at once."""
+    """Ctrl-C, SIGTERM and a closed window ask the training to save and stop; a second Ctrl-C stops at once."""
     asked = threading.Event()
+    hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows knows none
 
     def ask(number: int, frame: FrameType | None) -> None:
         if asked.is_set():
-            raise KeyboardInterrupt
+            if number != hang_up:  # that comes twice: from the terminal, and from the shell in it
+                raise KeyboardInterrupt
+            return
         asked.set()
-        if is_first_process():
-            print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody may be there to be told
+            if is_first_process():
+                print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    asking = [signal.SIGINT, signal.SIGTERM]
+    # A closed window asks to stop too, unless the user has said not to mind it (nohup).
+    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
+        asking.append(hang_up)
+    before = {number: signal.signal(number, ask) for number in asking}
     try:
         yield asked.is_set
     finally:

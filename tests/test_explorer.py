@@ -279,12 +279,13 @@ class TestDescription:
     def test_a_gan_without_encoder_says_what_it_cannot(self, tmp_path: Path) -> None:
         small_model("gan", 3, has_encoder=False).save_pretrained(tmp_path)
         alone = Explorer(tmp_path)
+        alone.open_data()
         client = TestClient(server.build_app(alone), base_url=HOME, headers={"origin": HOME})
         described = client.get("/model.json").json()
         assert described["data"]["state"] == "absent"
         assert "without a VAE" in described["data"]["why"]
         assert described["canEncode"] is False
-        assert {direction["group"] for direction in described["directions"]} == {"dimension"}
+        assert {direction["group"] for direction in described["directions"]} == {"principal", "dimension"}
         (header, pixels), refused = asked(client, frame(1, 0, 1, latents(1).tobytes()), frame(2, 0, 1, bytes(4)))
         assert (header[1], len(pixels)) == (0, SIZE * SIZE * 3)
         assert "without a VAE" in refused[1].decode()
@@ -301,32 +302,31 @@ class TestDescription:
 
 class TestDirections:
     def test_a_unit_moves_its_own_reading_and_no_other(self, explorer: Explorer) -> None:
-        assert explorer.encodings is not None
-        for found in (
-            principal_directions(explorer.model, explorer.encodings),
-            raw_dimensions(explorer.model, explorer.encodings),
-        ):
+        encodings = explorer.encodings
+        assert encodings is not None
+        assert encodings.gram is not None
+        for found in (principal_directions(encodings.latents, encodings.gram), raw_dimensions(explorer.model, encodings)):
             moves = np.stack([one.move for one in found]).astype(float)
             reads = np.stack([one.read for one in found if one.read is not None]).astype(float)
             assert np.allclose(moves @ reads.T, np.eye(LATENT), atol=1e-3)
 
-    def test_principal_readings_are_standardised_and_sorted(self, explorer: Explorer) -> None:
-        assert explorer.encodings is not None
-        found = principal_directions(explorer.model, explorer.encodings)
-        readings = np.stack([explorer.encodings.latents @ one.read - one.zero for one in found if one.read is not None], 1)
-        assert np.allclose(readings.mean(0), 0, atol=1e-3)
-        assert np.allclose(np.cov(readings.T), np.eye(LATENT), atol=2e-2)
-
-    def test_principal_directions_of_a_vae_are_scikit_learns(self, run: Path) -> None:
+    def test_principal_directions_without_whitening_are_scikit_learns(self) -> None:
         from sklearn.decomposition import PCA
 
-        points = np.random.default_rng(0).standard_normal((300, LATENT)) * np.arange(1, LATENT + 1)
-        found = principal_directions(
-            Model.from_pretrained(run / "vae" / "model"), Encodings(points.astype(np.float32), np.zeros(LATENT, np.float32))
-        )
+        points = (np.random.default_rng(0).standard_normal((300, LATENT)) * np.arange(1, LATENT + 1) + 2).astype(np.float32)
+        found = principal_directions(points, None)
         oracle = PCA().fit(points)
         for one, axis, variance in zip(found, oracle.components_, oracle.explained_variance_, strict=True):
             assert abs(one.move @ axis) == pytest.approx(variance**0.5, rel=1e-3)
+        readings = np.stack([points @ one.read - one.zero for one in found if one.read is not None], 1)
+        assert np.allclose(readings.mean(0), 0, atol=1e-3)
+        assert np.allclose(np.cov(readings.T), np.eye(LATENT), atol=1e-3)
+
+    def test_principal_directions_of_whitened_latents_change_the_picture_most(self) -> None:
+        points = np.random.default_rng(0).standard_normal((500, LATENT)).astype(np.float32)
+        gram = np.diag(np.array([1, 2, 9, 4, 5, 6], np.float32))
+        found = principal_directions(points, gram)
+        assert [int(np.abs(one.move).argmax()) for one in found] == [2, 5, 4, 3, 1, 0]
 
     def test_raw_dimensions_read_the_encoders_numbers(self, explorer: Explorer, run: Path) -> None:
         images = torch.rand(4, 3, SIZE, SIZE) * 2 - 1
@@ -343,14 +343,37 @@ class TestDirections:
         points[:, 2] *= 5
         points[:, 0] += 3 * values
         (found,) = label_directions(
-            Encodings(points, np.zeros(LATENT, np.float32)),
-            {"side": values, "many": values, "same": np.zeros(200, np.float32)},
-            {"side": ("no", "yes"), "many": ("a", "b", "c"), "same": ("no", "yes")},
+            Encodings(points, np.zeros(LATENT, np.float32), None),
+            {"side": values, "same": np.zeros(200, np.float32)},
+            {"side": ("no", "yes"), "same": ("no", "yes")},
         )
         assert np.allclose(found.move, points[values == 1].mean(0) - points[values == 0].mean(0), atol=1e-5)
         assert found.residual is not None
         assert abs(found.residual @ found.move) < 1e-3 * np.linalg.norm(found.move) * np.linalg.norm(found.residual)
         assert abs(found.residual[2]) / np.linalg.norm(found.residual) > 0.95
+
+    def test_a_category_gives_one_attribute_a_word_that_is_common_enough(self) -> None:
+        points = np.random.default_rng(1).standard_normal((90, LATENT)).astype(np.float32)
+        kinds = np.where(np.arange(90) < 3, 2, np.arange(90) % 2).astype(np.float32)
+        found = label_directions(
+            Encodings(points, np.zeros(LATENT, np.float32), None), {"kind": kinds}, {"kind": ("a", "b", "c")}
+        )
+        assert [one.name for one in found] == ["kind: a", "kind: b"]
+        assert np.allclose(found[0].move, points[kinds == 0].mean(0) - points[kinds != 0].mean(0), atol=1e-5)
+
+    def test_saved_directions_are_attributes(self, run: Path, explorer: Explorer) -> None:
+        from vaegan.latent.stored import Direction, save_direction
+
+        vector = torch.arange(LATENT, dtype=torch.float32)
+        folder = explorer.model.folder
+        assert folder is not None
+        save_direction(folder, explorer.model, Direction("smiling", vector), Direction("sunny", 2 * vector))
+        again = Explorer(run)
+        again.open_data(required=True)
+        attributes = [one for one in again.describe()["directions"] if one["group"] == "attribute"]
+        assert [one["name"] for one in attributes[:2]] == ["smiling", "sunny"]
+        assert [one["name"] for one in attributes].count("smiling") == 1
+        (folder / "directions.safetensors").unlink()
 
 
 class TestEncoding:

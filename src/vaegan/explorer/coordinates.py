@@ -1,5 +1,6 @@
 """What the sliders and the map's axes are: directions in latent space, how far one unit of each goes, and how to read it off."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.explorer.encoding import Encodings
+from vaegan.latent.stored import Direction as Saved
 from vaegan.model import Model
 
 Group = Literal["principal", "attribute", "dimension"]
@@ -37,31 +39,47 @@ def origin_of(encodings: Encodings | None, latent_dim: int) -> NDArray[np.float3
     return np.zeros(latent_dim, np.float32) if encodings is None else encodings.latents.mean(0)
 
 
-def principal_directions(model: Model, encodings: Encodings) -> list[Direction]:
-    """The principal components of the encodings, strongest first; one unit is one standard deviation.
+def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Direction]:
+    """Directions without labels, strongest first; one unit is one standard deviation of the latents.
 
-    They are taken in the encoder's own coordinates: after the handover's whitening every direction is equally long.
+    Args:
+        latents: [images, latent], encoded images, or draws of the prior where there is no encoder.
+        gram: the decoder's mean J'J; its eigenvectors are taken where the latents' own covariance says nothing, because the
+            handover has made it the identity. None takes the principal components of the latents.
     """
-    root, inverse_root, shift = _whitening(model)
-    own = encodings.latents.astype(np.float64) @ root + shift
-    mean = own.mean(0)
-    values, vectors = np.linalg.eigh(np.cov(own.T).reshape(len(mean), len(mean)))
-    total = values.sum()
+    points = latents.astype(np.float64)
+    mean, covariance = points.mean(0), np.cov(points.T).reshape(latents.shape[1], latents.shape[1])
+    vectors = np.linalg.eigh(covariance if gram is None else gram.astype(np.float64))[1].T
+    variances = np.maximum(np.einsum("ki,ij,kj->k", vectors, covariance, vectors), 1e-12)
+    strengths = variances if gram is None else variances * np.einsum("ki,ij,kj->k", vectors, gram, vectors)
     found: list[Direction] = []
-    for index, place in enumerate(np.argsort(values)[::-1]):
-        deviation, vector = max(float(values[place]), 1e-12) ** 0.5, vectors[:, place]
+    for number, place in enumerate(np.argsort(-strengths, kind="stable"), 1):
+        vector, deviation = vectors[place], variances[place] ** 0.5
         vector = vector if vector[np.abs(vector).argmax()] > 0 else -vector  # a sign that does not depend on the solver
-        read = root @ vector / deviation
+        share = strengths[place] / strengths.sum()
+        of = "the variance of the encoded images" if gram is None else "the change that such steps make in the picture"
         found.append(
             Direction(
                 group="principal",
-                name=f"Principal {index + 1}",
-                note=f"{values[place] / total:.1%} of the variance of the encoded images",
-                move=(deviation * vector @ inverse_root).astype(np.float32),
-                read=read.astype(np.float32),
-                zero=float((mean - shift) @ vector / deviation),
+                name=f"Principal {number}",
+                note=f"{share:.1%} of {of}",
+                move=(deviation * vector).astype(np.float32),
+                read=(vector / deviation).astype(np.float32),
+                zero=float(mean @ vector / deviation),
             )
         )
+    return found
+
+
+def saved_directions(directions: Iterable[Saved], latents: NDArray[np.float32]) -> list[Direction]:
+    """The named directions that were saved with the model, as attributes."""
+    found: list[Direction] = []
+    for one in directions:
+        move = one.vector.numpy()
+        length = float(np.linalg.norm(move))
+        if length > 0:
+            residual = residual_direction(latents, move / length)
+            found.append(Direction("attribute", one.name, "saved with the model", move, residual=residual))
     return found
 
 
@@ -86,23 +104,21 @@ def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Direction]
 def label_directions(
     encodings: Encodings, labels: dict[str, NDArray[np.float32]], words: dict[str, tuple[str, ...]]
 ) -> list[Direction]:
-    """One attribute a label that has two sides: from the mean of the images without it to the mean of those with it.
+    """Attributes from labels: from the mean of the images without it to the mean of those with it.
 
-    A category with more than two words is left out; of a number the lowest and the highest third are its two sides.
+    A category of two words gives one; of more words, one for each against all others; of a number, the lowest third and the
+    highest third are the two sides.
     """
     found: list[Direction] = []
-    for name, values in labels.items():
-        sides = _two_sides(values, words.get(name))
-        if sides is None:
-            continue
-        low, high, note = sides
+    sided = [(name, *side) for name, values in labels.items() for side in _sides(values, words.get(name))]
+    for name, what, low, high, note in sorted(sided, key=lambda one: len(words.get(one[0], "")) > 2):
         if min(low.sum(), high.sum()) < LEAST_OF_A_KIND:
             continue
         move = encodings.latents[high].mean(0) - encodings.latents[low].mean(0)
         length = float(np.linalg.norm(move))
         if length > 1e-6:
             residual = residual_direction(encodings.latents, move / length)
-            found.append(Direction("attribute", name, note, move.astype(np.float32), residual=residual))
+            found.append(Direction("attribute", f"{name}{what}", note, move.astype(np.float32), residual=residual))
     return found
 
 
@@ -115,21 +131,31 @@ def residual_direction(latents: NDArray[np.float32], unit: NDArray[np.float32]) 
     return (vector * max(float(values[-1]), 1e-12) ** 0.5).astype(np.float32)
 
 
-def _two_sides(
-    values: NDArray[np.float32], words: tuple[str, ...] | None
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], str] | None:
+Side = tuple[str, NDArray[np.bool_], NDArray[np.bool_], str]
+"""What is added to a label's name; the images on the low and on the high side; the difference in words."""
+
+
+def _sides(values: NDArray[np.float32], words: tuple[str, ...] | None) -> list[Side]:
     known = np.isfinite(values)
+    if words is not None and len(words) == 2:
+        return [("", known & (values == 0), known & (values == 1), f"from {words[0]} to {words[1]}: difference of the means")]
     if words is not None:
-        if len(words) != 2:
-            return None
-        return known & (values == 0), known & (values == 1), f"from {words[0]} to {words[1]}: difference of the means"
+        return [
+            (
+                f": {word}",
+                known & (values != code),
+                known & (values == code),
+                f"from all others to {word}: difference of the means",
+            )
+            for code, word in enumerate(words)
+        ]
     if not known.any():
-        return None
+        return []
     low, high = np.quantile(values[known], (1 / 3, 2 / 3))
-    if not low < high:
-        low = high = float(np.median(values[known]))
-        return known & (values <= low), known & (values > high), "from low to high: difference of the means"
-    return known & (values <= low), known & (values >= high), "from the lowest to the highest third: difference of the means"
+    if low < high:
+        return [("", known & (values <= low), known & (values >= high), "from the lowest to the highest third")]
+    middle = float(np.median(values[known]))
+    return [("", known & (values <= middle), known & (values > middle), "from low to high")]
 
 
 def _whitening(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

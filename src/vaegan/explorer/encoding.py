@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
+from vaegan.latent.principal import is_whitened, mean_gram
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal
-from vaegan.types import ProgressCallback
+from vaegan.types import Latents, ProgressCallback
 
 AT_A_TIME = 256
+GRAM_LATENTS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,8 @@ class Encodings:
     """[images, latent], in the decoder's coordinates."""
     kl: NDArray[np.float32]
     """Mean KL divergence of each of the encoder's own coordinates from its prior [nats]."""
+    gram: NDArray[np.float32] | None
+    """The decoder's mean J'J [latent, latent], where the latents were whitened."""
 
 
 def encode_dataset(
@@ -65,17 +69,29 @@ def encode_dataset(
             kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
         if progress:
             progress("Encoding", stop, len(dataset))
-    found = Encodings(latents, (kl / len(dataset)).numpy())
+    gram = quick_gram(model, torch.from_numpy(latents)) if is_whitened(model) else None
+    found = Encodings(latents, (kl / len(dataset)).numpy(), gram)
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
-        write_atomically(path, lambda file: np.savez(file, latents=found.latents, kl=found.kl))
+        write_atomically(path, lambda file: np.savez(file, **_arrays(found)))
     return found
+
+
+def quick_gram(model: Model, latents: Latents) -> NDArray[np.float32]:
+    """The decoder's mean J'J over a few latents: enough for which directions matter, in about a second for the preset tiny."""
+    chosen = torch.linspace(0, len(latents) - 1, min(GRAM_LATENTS, len(latents))).round().long()
+    return mean_gram(model, latents[chosen]).float().numpy()
+
+
+def _arrays(found: Encodings) -> dict[str, NDArray[np.float32]]:
+    arrays = {"latents": found.latents, "kl": found.kl}
+    return arrays if found.gram is None else arrays | {"gram": found.gram}
 
 
 def _key(model: Model, dataset: ImageDataset) -> str:
     hashed = hashlib.blake2b(dataset.fingerprint.encode(), digest_size=16)
     # The fingerprint does not change with the images' order, the latents do.
     hashed.update(np.ascontiguousarray(dataset.contents).tobytes())
-    for part in (model.networks.encoder, model.networks.whitening):
+    for part in (model.networks.encoder, model.networks.whitening, model.networks.decoder):
         assert part is not None
         for name, tensor in sorted(part.state_dict().items()):
             hashed.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -85,7 +101,7 @@ def _key(model: Model, dataset: ImageDataset) -> str:
 def _read(path: Path, count: int, latent_dim: int) -> Encodings | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            found = Encodings(arrays["latents"], arrays["kl"])
+            found = Encodings(arrays["latents"], arrays["kl"], arrays.get("gram"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     whole = found.latents.shape == (count, latent_dim) and found.kl.shape == (latent_dim,)

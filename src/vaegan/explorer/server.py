@@ -103,6 +103,10 @@ class Handlers:
         """A label of every image."""
         return _bytes(self.explorer.labels(request.path_params["name"]))
 
+    async def colours(self, _: HttpRequest) -> Response:
+        """The mean colour of every image."""
+        return _bytes(await asyncio.to_thread(self.explorer.mean_colours))
+
     async def tsne(self, request: HttpRequest) -> Response:
         """POST begins a map by t-SNE; GET fetches it."""
         if request.method == "POST":
@@ -161,6 +165,7 @@ def build_app(explorer: Explorer) -> ASGIApp:
             Route("/", handlers.page),
             Route("/model.json", handlers.model),
             Route("/labels/{name:path}", handlers.labels),
+            Route("/colours", handlers.colours),
             Route("/tsne", handlers.tsne, methods=["GET", "POST"]),
             Route("/encode", handlers.encode, methods=["POST"]),
             WebSocketRoute("/socket", handlers.socket),
@@ -191,10 +196,10 @@ def open_port(port: int) -> socket.socket:
     raise RequestError(f"No port from {port} to {min(port + MOST_PORTS, 65536) - 1} is free; give another --port.")
 
 
-def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None] | None = None) -> None:
-    """Serves until interrupted; `ready` is called on a thread of its own once the page can be opened."""
-    config = uvicorn.Config(
-        build_app(explorer),
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",
@@ -203,7 +208,11 @@ def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+
+
+def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None] | None = None) -> None:
+    """Serves until interrupted; `ready` is called on a thread of its own once the page can be opened."""
+    server = uvicorn.Server(configuration(build_app(explorer)))
     if ready is not None:
         threading.Thread(target=_when_started, args=(server, ready), daemon=True).start()
     threading.Thread(target=explorer.open_data, daemon=True).start()

@@ -1,6 +1,7 @@
 """What is being explored: the models of a run, its images as latents, and everything the page may ask about them."""
 
 import base64
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +16,18 @@ from vaegan.config import DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError
-from vaegan.explorer.coordinates import Direction, label_directions, origin_of, principal_directions, raw_dimensions
-from vaegan.explorer.encoding import Encodings, encode_dataset
+from vaegan.explorer.coordinates import (
+    Direction,
+    label_directions,
+    origin_of,
+    principal_directions,
+    raw_dimensions,
+    saved_directions,
+)
+from vaegan.explorer.encoding import Encodings, encode_dataset, quick_gram
 from vaegan.explorer.maps import TsneMap
 from vaegan.explorer.protocol import Kind, Request
+from vaegan.latent.stored import load_directions
 from vaegan.model import Model
 from vaegan.training.run import RunFolder
 from vaegan.training.saved import fit_of, load
@@ -26,7 +35,8 @@ from vaegan.training.saved import fit_of, load
 MAX_UPLOAD_BYTES = 32 * 2**20
 """Larger uploads are refused [bytes]."""
 
-SMALL_LATENTS = 2**14  # [numbers] up to which several threads only wait for each other
+PRIOR_DRAWS = 512
+MOST_BYTES_FOR_COLOURS = 2**30  # reading more than this for the colour of dots would take too long
 
 DataState = Literal["absent", "waiting", "ready"]
 
@@ -100,11 +110,8 @@ class Explorer:
         self.why_no_data = ""
         self.data_state: DataState = "waiting"
         self._directions = raw_dimensions(self.model, None)
+        self._saved = list(load_directions(self.model.folder, self.model, "drop").values()) if self.model.folder else []
         self._stopped = threading.Event()
-        if not self.model.has_encoder:
-            self._without_data("This GAN was trained without a VAE: nothing can be placed on the map, and no image encoded.")
-        elif self.source is None:
-            self._without_data("A model saved on its own does not say what it was trained on: add --data DATA for the map.")
 
     @property
     def model(self) -> Model:
@@ -116,9 +123,6 @@ class Explorer:
         """How images are prepared for this model."""
         channels = "1" if self.model.config.channels == 1 else "3"
         return DataConfig(size=self.model.config.size, fit=self.fit, channels=channels)
-
-    def _without_data(self, why: str) -> None:
-        self.data_state, self.why_no_data = "absent", why
 
     def close(self) -> None:
         """Stops what is still being encoded."""
@@ -136,21 +140,38 @@ class Explorer:
         """
         if self.data_state != "waiting":
             return
-        assert self.source is not None
+        torch.set_num_threads(os.cpu_count() or 1)  # of this thread
+        if not self.model.has_encoder:
+            self._alone("This GAN was trained without a VAE: nothing can be placed on the map, and no image encoded.")
+            return
+        if self.source is None:
+            self._alone("A model saved on its own does not say what it was trained on: add --data DATA for the map.")
+            return
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
             encodings = encode_dataset(self.model, dataset, progress=self._report, cancelled=self._stopped.is_set)
         except VaeganError as error:
-            self._without_data(str(error))
+            self._alone(str(error))
             if required:
                 raise
             return
         if encodings is None:
             return
-        principal = principal_directions(self.model, encodings)
+        principal = principal_directions(encodings.latents, encodings.gram)
         attributes = label_directions(encodings, dataset.labels, dataset.label_words)
+        saved = saved_directions(self._saved, encodings.latents)
+        names = {one.name for one in saved}
+        attributes = [*saved, *(one for one in attributes if one.name not in names)]
         self._directions = [*principal, *attributes, *raw_dimensions(self.model, encodings)]
         self.dataset, self.encodings, self.data_state = dataset, encodings, "ready"
+
+    def _alone(self, why: str) -> None:
+        """Makes do without images: directions from draws of the prior."""
+        draws = self.model.latents(PRIOR_DRAWS, 0) if self.model.has_prior else torch.zeros(0)
+        if len(draws):
+            principal = principal_directions(draws.numpy(), quick_gram(self.model, draws))
+            self._directions = [*principal, *saved_directions(self._saved, draws.numpy()), *raw_dimensions(self.model, None)]
+        self.data_state, self.why_no_data = "absent", why
 
     def _report(self, what: str, done: int, total: int) -> None:
         self.progress = (what, done, total)
@@ -168,6 +189,7 @@ class Explorer:
             "latentDim": self.model.latent_dim,
             "stages": list(self.stages.models),
             "canEncode": self.model.has_encoder,
+            "hasPrior": self.model.has_prior,
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,
             "origin": _base64(origin_of(self.encodings, self.model.latent_dim)),
@@ -178,6 +200,7 @@ class Explorer:
                 "source": "" if self.source is None else Path(self.source).name,
                 "progress": {"what": what, "done": done, "total": total},
                 "count": 0 if self.encodings is None else len(self.encodings.latents),
+                "ownColours": self.dataset is not None and self.dataset.images.nbytes <= MOST_BYTES_FOR_COLOURS,
                 "labels": [{"name": name, "words": words.get(name)} for name in labels],
             },
             "tsne": self.tsne.describe(),
@@ -233,6 +256,19 @@ class Explorer:
         if self.dataset is None or name not in self.dataset.labels:
             raise RequestError(f"The images have no label {name!r}.")
         return self.dataset.labels[name].astype("<f4").tobytes()
+
+    def mean_colours(self) -> bytes:
+        """The mean colour of the middle of every image, uint8 [images, 3].
+
+        Raises:
+            RequestError: if there are no images.
+        """
+        if self.dataset is None:
+            raise RequestError("There are no images.")
+        images, edge = self.dataset.images, self.model.config.size // 6
+        middle = images[:, edge : images.shape[1] - edge : 2, edge : images.shape[2] - edge : 2]
+        parts = [middle[start : start + 4096].mean((1, 2)) for start in range(0, len(images), 4096)]
+        return np.broadcast_to(np.concatenate(parts), (len(images), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
         """An uploaded image file as its latent (float32) and as the pixels that the encoder saw.

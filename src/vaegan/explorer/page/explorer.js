@@ -1,7 +1,7 @@
 // The page: puts the parts together around one model, whoever decodes for it.
 
 import { openDialog } from "./dialog.js";
-import { fromText, toText } from "./latents.js";
+import { fromText, plus, seedLatent, toText } from "./latents.js";
 import { Now } from "./now.js";
 import { Painter, button, element } from "./pixels.js";
 import { Plane } from "./plane.js";
@@ -32,6 +32,8 @@ export class Explorer {
 
   async start() {
     const { store, model } = this;
+    // A GAN is at home where its latents are typical, a VAE in the middle too.
+    if (this.isGan()) store.settings.through = "current";
     const held = store.restore(location.hash);
     document.getElementById("name").textContent = model.description.name;
     document.title = `${model.description.name} · vaegan`;
@@ -43,7 +45,7 @@ export class Explorer {
     this.tray = new Tray(this);
     this.yours = new Yours(this);
     this.wireTools();
-    if (!held) store.current = Float32Array.from(model.description.origin);
+    if (!held) store.current = this.first();
     this.sliders.describe();
     await Promise.all([this.plane.describe(), this.now.update(), this.tray.update()]);
     document.body.classList.add("ready");
@@ -51,11 +53,34 @@ export class Explorer {
     this.watchData();
   }
 
+  isGan() {
+    return this.model.description.stages[0] === "gan";
+  }
+
+  /** What is shown first. */
+  first() {
+    const { latentDim, origin } = this.model.description;
+    return this.isGan() ? seedLatent(latentDim, 0, 0) : Float32Array.from(origin);
+  }
+
   /** Which stages are shown, the first one everywhere, the others beside it. */
   stages() {
     const { stages } = this.model.description;
     const { stage } = this.store.settings;
     return stage === "both" ? stages : stages.includes(stage) ? [stage] : stages.slice(0, 1);
+  }
+
+  /** Standard normal noise as a step in latent space: itself, or for a plain autoencoder as wide as its latents lie. */
+  step(noise) {
+    const { hasPrior, directions } = this.model.description;
+    const principal = directions.filter((one) => one.group === "principal");
+    if (hasPrior || !principal.length) return noise;
+    return principal.reduce((sum, one, k) => plus(sum, one.move, noise[k]), new Float32Array(noise.length));
+  }
+
+  /** The latent that standard normal noise stands for. */
+  place(noise) {
+    return this.model.description.hasPrior ? noise : plus(this.model.description.origin, this.step(noise));
   }
 
   /** Says a sentence at the foot of the page and to screen readers; `quietly` only to these. */

@@ -14,7 +14,7 @@ export class Lens {
     if (!this.parts.has(name)) {
       const canvas = this.app.painter.canvas();
       const words = element("figcaption", { text: caption });
-      const figure = element("figure", {}, canvas, words);
+      const figure = element("figure", { className: name }, canvas, words);
       this.place.append(figure);
       this.parts.set(name, { canvas, figure });
     }

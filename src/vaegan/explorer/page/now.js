@@ -15,8 +15,8 @@ export class Now {
     const { store } = app;
     const acts = {
       pin: () => store.pin(store.current),
-      near: () => store.choose(plus(store.current, gaussian(store.latentDim, newSeed()), NEARBY)),
-      far: () => store.choose(gaussian(store.latentDim, newSeed())),
+      near: () => store.choose(plus(store.current, app.step(gaussian(store.latentDim, newSeed())), NEARBY)),
+      far: () => store.choose(app.place(gaussian(store.latentDim, newSeed()))),
       middle: () => store.choose(app.model.description.origin),
       undo: () => store.undo(),
       redo: () => store.redo(),
@@ -31,7 +31,7 @@ export class Now {
       const canvas = this.app.painter.canvas();
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `The current picture, decoded by the ${stage.toUpperCase()}`);
-      const figure = element("figure", {}, canvas, element("figcaption", { text: stage.toUpperCase() }));
+      const figure = element("figure", { className: stage }, canvas, element("figcaption", { text: stage.toUpperCase() }));
       this.pictures.append(figure);
       this.parts.set(stage, { canvas, figure });
     }

@@ -1,7 +1,7 @@
 // The canvas: a map of the encoded images, or the endless grid of seeds. Hovering decodes, clicking pins.
 
 import { blend, dot, planeReads, plus, seedLatent } from "./latents.js";
-import { PLAIN, colouring, hex, rgb } from "./colours.js";
+import { HIDDEN, PLAIN, colouring, hex, ownColouring, rgb } from "./colours.js";
 import { Lens } from "./lens.js";
 import { button, element } from "./pixels.js";
 import { PlaneView } from "./planeview.js";
@@ -12,6 +12,7 @@ const BLENDED = 8; // neighbours that a place on a t-SNE map is made of
 const SEEDS_A_TILE = 0.5; // how far apart the pictures of the grid of seeds start
 const TSNE = "t-SNE";
 const RESIDUAL = "residual";
+const OWN = "own colours";
 
 export class Plane {
   constructor(app) {
@@ -36,10 +37,13 @@ export class Plane {
     for (const [id, act] of [["zoom-in", () => this.view.zoom(1.4)], ["zoom-out", () => this.view.zoom(1 / 1.4)], ["zoom-fit", () => this.fit()]]) {
       document.getElementById(id).onclick = act;
     }
-    for (const [id, name] of [["axis-x", "x"], ["axis-y", "y"], ["colour", "colour"], ["show", "show"]]) {
+    for (const [id, name] of [["axis-x", "x"], ["axis-y", "y"], ["through", "through"], ["colour", "colour"], ["show", "show"]]) {
       document.getElementById(id).onchange = (event) => app.store.set(name, event.target.value);
     }
-    app.store.on("current", () => this.view.redraw());
+    app.store.on("current", () => {
+      if (this.through === "current") this.refreshTiles();
+      this.view.redraw();
+    });
     app.store.on("settings", () => this.update());
     new MutationObserver(() => this.view.redraw()).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
   }
@@ -50,6 +54,12 @@ export class Plane {
 
   get seeds() {
     return this.settings.view === "seeds";
+  }
+
+  /** What the plane goes through: the average, the current picture, or at each place the nearest image. */
+  get through() {
+    const { through } = this.settings;
+    return through === "nearest" && !this.points ? "average" : through;
   }
 
   get isTsne() {
@@ -64,13 +74,15 @@ export class Plane {
     const tsne = description.tsne.state !== "missing" && description.data.state === "ready" ? [["Neighbourhoods", [TSNE]]] : [];
     fill("axis-x", [...groups, ...tsne]);
     fill("axis-y", [...groups, ["Of an attribute", [RESIDUAL]]]);
-    fill("colour", [["", ["plain"]], ["Labels", description.data.labels.map((label) => label.name)]]);
+    const own = description.data.ownColours ? [OWN] : [];
+    const principal = names("principal").slice(0, 8);
+    fill("colour", [["", [...own, "plain"]], ["Labels", description.data.labels.map((label) => label.name)], ["Principal directions", principal]]);
     const all = new Set(description.directions.map((one) => one.name));
     const first = description.directions.filter((one) => one.group !== "attribute").map((one) => one.name);
     if (!all.has(this.settings.x) && this.settings.x !== TSNE) this.settings.x = first[0];
     if (!all.has(this.settings.y) && this.settings.y !== RESIDUAL) this.settings.y = first[1];
-    const labels = description.data.labels.map((label) => label.name);
-    if (!labels.includes(this.settings.colour) && this.settings.colour !== "plain") this.settings.colour = bestLabel(description.data.labels);
+    const known = [OWN, "plain", ...description.data.labels.map((label) => label.name), ...principal];
+    if (!known.includes(this.settings.colour)) this.settings.colour = bestLabel(description.data.labels) ?? own[0] ?? "plain";
     this.drawn = null;
     await this.update();
   }
@@ -83,13 +95,17 @@ export class Plane {
     document.getElementById("axis-x").value = this.settings.x;
     document.getElementById("axis-y").value = this.settings.y;
     document.getElementById("axis-y").parentElement.hidden = this.isTsne;
+    const through = document.getElementById("through");
+    through.parentElement.hidden = this.isTsne;
+    through.querySelector("[value=nearest]").hidden = through.querySelector("[value=nearest]").disabled = !hasData;
+    through.value = this.through;
     document.getElementById("colour").value = this.settings.colour;
-    document.getElementById("colour").parentElement.hidden = !hasData || !description.data.labels.length;
+    document.getElementById("colour").parentElement.hidden = !hasData;
     document.getElementById("show").parentElement.hidden = !hasData || this.isTsne;
     document.getElementById("show").value = this.settings.show;
     const title = this.seeds ? "Endless grid of seeds" : "Map of the latent space";
     this.canvas.setAttribute("aria-label", title);
-    const wanted = JSON.stringify([this.seeds, this.settings.x, this.settings.y, this.app.stages()[0], hasData, description.directions.length]);
+    const wanted = JSON.stringify([this.seeds, this.settings.x, this.settings.y, hasData, description.directions.length]);
     if (wanted !== this.drawn) {
       this.drawn = wanted;
       this.tiles.clear();
@@ -98,9 +114,18 @@ export class Plane {
       if (this.seeds) this.fit();
       else await this.project(wanted);
     }
+    this.refreshTiles();
     await this.colour();
     this.explain();
     this.view.redraw();
+  }
+
+  /** Pictures on the plane are made anew when the stage or the plane has changed. */
+  refreshTiles() {
+    const base = this.axes && this.through === "current" && !this.seeds ? this.base(this.app.store.current).join() : "";
+    const shown = `${this.app.stages()[0]} ${base}`;
+    if (shown !== this.tiled) this.tiles.clear();
+    this.tiled = shown;
   }
 
   direction(name) {
@@ -158,20 +183,29 @@ export class Plane {
 
   async colour() {
     const { model } = this.app;
-    const label = model.description.data.labels.find((one) => one.name === this.settings.colour);
-    const name = label?.name ?? "";
-    if (this.coloured !== name) {
+    const name = this.settings.colour;
+    if (model.description.data.state === "ready" && this.coloured !== name) {
       this.coloured = name;
       this.hidden.clear();
-      this.colours = label ? colouring(label, await model.labels(label.name)) : null;
+      const label = model.description.data.labels.find((one) => one.name === name);
+      const direction = this.direction(name);
+      if (label) this.colours = colouring(label, await model.labels(name));
+      else if (name === OWN) this.colours = ownColouring(await model.meanColours());
+      else if (direction?.read) this.colours = colouring({ words: null }, await this.readings(direction));
+      else this.colours = null;
     }
     this.legend();
+  }
+
+  async readings(direction) {
+    const both = await this.app.model.project(this.app.model.description.origin, direction.read, direction.read);
+    return both.filter((_, i) => i % 2 === 0);
   }
 
   legend() {
     const place = document.getElementById("legend");
     place.replaceChildren();
-    place.hidden = this.seeds || !this.colours || !this.points;
+    place.hidden = this.seeds || !this.points || !(this.colours?.words || this.colours?.range);
     if (place.hidden) return;
     const { words, colours, range } = this.colours;
     if (!words) {
@@ -200,10 +234,10 @@ export class Plane {
     const { codes } = this.colours;
     const { indices } = this.points;
     if (!indices && !this.hidden.size) return codes;
-    const chosen = new Uint8Array(this.points.count);
+    const chosen = new Uint16Array(this.points.count);
     for (let i = 0; i < chosen.length; i++) {
       const code = codes[indices ? indices[i] : i];
-      chosen[i] = this.hidden.has(code) ? 255 : code;
+      chosen[i] = this.hidden.has(code) ? HIDDEN : code;
     }
     return chosen;
   }
@@ -211,7 +245,8 @@ export class Plane {
   explain() {
     const { data } = this.app.model.description;
     let text = "";
-    if (this.seeds) text = "Every whole-numbered place is a seed; between them four seeds are blended. Drag to wander.";
+    if (this.seeds && !this.wandered) text = "Every whole-numbered place is a seed; between them four seeds are blended. Drag to wander.";
+    else if (this.seeds) text = "";
     else if (this.progress) text = this.progress;
     else if (this.isTsne) text = `A click blends the latents of the ${BLENDED} nearest images: t-SNE has no way back.`;
     else if (data.state === "waiting") {
@@ -232,31 +267,47 @@ export class Plane {
   }
 
   latentAt(x, y) {
-    if (this.seeds) return seedLatent(this.app.store.latentDim, x, y);
+    if (this.seeds) return this.app.place(seedLatent(this.app.store.latentDim, x, y));
     if (!this.axes) return null;
-    return plus(plus(this.axes.origin, this.axes.across, x), this.axes.up, y);
+    const base = this.through === "current" ? this.base(this.app.store.current) : this.axes.origin;
+    return plus(plus(base, this.axes.across, x), this.axes.up, y);
+  }
+
+  /** What of a latent does not lie on the plane: it meets the middle of the map. */
+  base(latent) {
+    const [x, y] = this.onPlane(latent);
+    return plus(plus(latent, this.axes.across, -x), this.axes.up, -y);
+  }
+
+  onPlane(latent) {
+    const away = plus(latent, this.axes.origin, -1);
+    return [dot(away, this.axes.reads[0]), dot(away, this.axes.reads[1])];
   }
 
   /** The latent of a place on any of the planes; on a t-SNE map a blend of the nearest images. */
   async latentOf(x, y, lane) {
-    if (!this.isTsne) return this.latentAt(x, y);
-    if (!this.points) return null;
-    const nearest = this.points.nearest(x, y, BLENDED);
+    if (this.seeds || (!this.isTsne && this.through !== "nearest")) return this.latentAt(x, y);
+    if (!this.points?.count) return null;
+    const nearest = this.points.nearest(x, y, this.isTsne ? BLENDED : 1);
     const latents = await this.app.model.latentsOf(nearest.map(([point]) => this.points.imageOf(point)), lane);
+    if (!latents) return null;
+    if (!this.isTsne) return plus(plus(this.base(latents[0]), this.axes.across, x), this.axes.up, y);
     const nearby = nearest[0][1] || 1e-6;
-    return latents && blend(latents, nearest.map(([, distance]) => 1 / (distance + 0.2 * nearby + 1e-6)));
+    return blend(latents, nearest.map(([, distance]) => 1 / (distance + 0.2 * nearby + 1e-6)));
   }
 
   whereIs(latent) {
-    if (this.seeds || !this.axes) return null;
-    const away = plus(latent, this.axes.origin, -1);
-    return [dot(away, this.axes.reads[0]), dot(away, this.axes.reads[1])];
+    return this.seeds || !this.axes ? null : this.onPlane(latent);
   }
 
   hover(x, y, event) {
     const since = event?.timeStamp ?? performance.now();
     const nearest = this.points && this.points.count ? this.points.nearest(x, y)[0] : null;
     this.near = nearest ? nearest[0] : null;
+    if (this.seeds && this.view.dragged && !this.wandered) {
+      this.wandered = true;
+      this.explain();
+    }
     const image = nearest ? this.points.imageOf(nearest[0]) : null;
     this.lens.move(...this.view.toScreen(x, y), this.view.width, this.view.height);
     this.lens.show(() => this.latentOf(x, y, "hover"), image, since);
@@ -350,5 +401,5 @@ function fill(id, groups) {
 /** A label worth starting with: the category of fewest words, else the first number. */
 function bestLabel(labels) {
   const words = labels.filter((label) => label.words && label.words.length <= 12);
-  return (words.find((label) => label.words.length > 2) ?? words[0] ?? labels[0])?.name ?? "plain";
+  return (words.find((label) => label.words.length > 2) ?? words[0] ?? labels[0])?.name;
 }

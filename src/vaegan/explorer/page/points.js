@@ -1,5 +1,7 @@
 // The encoded images as dots: drawn into one ImageData, however many, and found again by their place.
 
+import { HIDDEN } from "./colours.js";
+
 export class Points {
   /** @param places Float32Array, two numbers a point; @param indices which image each point is (all of them, in order, when null) */
   constructor(places, indices = null) {
@@ -85,7 +87,7 @@ export class Points {
     }
   }
 
-  /** Draws all points; `codes` chooses each point's colour of `colours` ([r, g, b]), 255 leaves it out. */
+  /** Draws all points; `codes` chooses each point's colour of `colours` ([r, g, b]), HIDDEN leaves it out. */
   draw(view, context, codes, colours) {
     const { width, height } = context.canvas;
     const image = context.createImageData(width, height);
@@ -98,7 +100,7 @@ export class Points {
     const places = this.places;
     for (let i = 0; i < this.count; i++) {
       const code = codes ? codes[i] : 0;
-      if (code === 255) continue;
+      if (code === HIDDEN) continue;
       const x = Math.round(left + places[2 * i] * scale);
       const y = Math.round(top - places[2 * i + 1] * scale);
       if (x < 4 || y < 4 || x >= width - 4 || y >= height - 4) continue;

@@ -5,7 +5,8 @@
 //   decode(latents, stage, lane)     [Float32Array] -> [picture], a picture being Uint8Array size * size * channels; null if overtaken
 //   latentsOf(indices)               -> [Float32Array]            imagesOf(indices) -> [picture]
 //   nearest(latent, count, lane)     -> Uint32Array of indices    project(origin, readX, readY) -> Float32Array, two numbers a point
-//   labels(name)                     -> Float32Array              encode(blob) -> { latent, picture }
+//   labels(name)                     -> Float32Array              meanColours() -> Uint8Array, three numbers an image
+//   encode(blob)                     -> { latent, picture }
 //   startTsne(), tsne()              -> { indices, places }
 
 import { fromBase64 } from "./latents.js";
@@ -132,6 +133,10 @@ export class SocketModel {
 
   async labels(name) {
     return new Float32Array(await (await asked(`labels/${encodeURIComponent(name)}`)).arrayBuffer());
+  }
+
+  async meanColours() {
+    return new Uint8Array(await (await asked("colours")).arrayBuffer());
   }
 
   async encode(blob) {

@@ -16,7 +16,7 @@ export class Store extends EventTarget {
     this.future = [];
     this.pins = []; // { id, latent }
     this.slots = { A: null, B: null, C: null };
-    this.settings = { view: "map", stage: "", x: "", y: "", colour: "", show: "points" };
+    this.settings = { view: "map", stage: "", x: "", y: "", through: "average", colour: "", show: "points" };
     this.nextId = 1;
   }
 

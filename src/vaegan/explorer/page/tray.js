@@ -138,7 +138,7 @@ export class Tray {
       note: "A, with noise added to its latent.",
       amount: 0.5,
       centre: a,
-      make: (seed, k, amount) => plus(a, gaussian(a.length, seed, k), amount),
+      make: (seed, k, amount) => plus(a, app.step(gaussian(a.length, seed, k)), amount),
     });
   }
 

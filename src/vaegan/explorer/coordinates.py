@@ -122,7 +122,7 @@ def label_directions(
     return found
 
 
-def residual_direction(latents: NDArray[np.float32], unit: NDArray[np.float32]) -> NDArray[np.float32]:
+def residual_direction(latents: NDArray[np.float32], unit: NDArray[np.floating]) -> NDArray[np.float32]:
     """The first principal component of what is left of the latents at right angles to `unit`, one deviation long."""
     rest = latents - np.outer(latents @ unit, unit)
     values, vectors = np.linalg.eigh(np.cov(rest.T).reshape(len(unit), len(unit)))

@@ -72,7 +72,7 @@ def encode_dataset(
     gram = quick_gram(model, torch.from_numpy(latents)) if is_whitened(model) else None
     found = Encodings(latents, (kl / len(dataset)).numpy(), gram)
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
-        write_atomically(path, lambda file: np.savez(file, **_arrays(found)))
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **_arrays(found)))
     return found
 
 

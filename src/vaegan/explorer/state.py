@@ -31,6 +31,7 @@ from vaegan.latent.stored import load_directions
 from vaegan.model import Model
 from vaegan.training.run import RunFolder
 from vaegan.training.saved import fit_of, load
+from vaegan.types import ProgressCallback
 
 MAX_UPLOAD_BYTES = 32 * 2**20
 """Larger uploads are refused [bytes]."""
@@ -66,14 +67,20 @@ class Stages:
         return model.decode(latents)
 
 
-def load_stages(run: Path) -> Stages:
+def load_stages(run: Path, stage: str | None = None) -> Stages:
     """The models of a run that share one latent space; a GAN without an encoder shares with nobody.
+
+    Args:
+        run: a run or a saved model.
+        stage: this one alone.
 
     Raises:
         ModelError: if there is none.
     """
-    main = load(run)
+    main = load(run, stage)
     models = {main.config.stage: main}
+    if stage is not None:
+        return Stages(models)
     vae = RunFolder(run).model("vae") / "config.json"
     if main.config.stage == "gan" and main.has_encoder and vae.is_file():
         older = Model.from_pretrained(vae.parent)
@@ -89,23 +96,25 @@ def load_stages(run: Path) -> Stages:
 class Explorer:
     """One run, opened; answers are pure functions of what was encoded so far."""
 
-    def __init__(self, run: Path, data: str | None = None) -> None:
+    def __init__(self, run: Path, data: str | None = None, stage: str | None = None) -> None:
         """Loads the models; the data come later, by `open_data`.
 
         Args:
             run: a run or a saved model.
             data: other images than the run's own.
+            stage: this stage alone.
 
         Raises:
             ModelError: if there is no model.
         """
         self.run = run
-        self.stages = load_stages(run)
+        self.stages = load_stages(run, stage)
         self.fit: Fit = fit_of(run)
         self.source = data or _source_of(run)
         self.dataset: ImageDataset | None = None
         self.encodings: Encodings | None = None
         self.tsne = TsneMap()
+        self.on_progress: ProgressCallback | None = None
         self.progress = ("Opening the images", 0, 0)
         self.why_no_data = ""
         self.data_state: DataState = "waiting"
@@ -175,6 +184,8 @@ class Explorer:
 
     def _report(self, what: str, done: int, total: int) -> None:
         self.progress = (what, done, total)
+        if self.on_progress is not None:
+            self.on_progress(what, done, total)
 
     def describe(self) -> dict[str, Any]:
         """What the page must know before it can show anything; matrices are float32 in base64."""
@@ -190,9 +201,10 @@ class Explorer:
             "stages": list(self.stages.models),
             "canEncode": self.model.has_encoder,
             "hasPrior": self.model.has_prior,
+            "fit": self.fit,
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,
-            "origin": _base64(origin_of(self.encodings, self.model.latent_dim)),
+            "origin": as_base64(origin_of(self.encodings, self.model.latent_dim)),
             "directions": [_as_json(direction) for direction in self._directions],
             "data": {
                 "state": self.data_state,
@@ -297,12 +309,13 @@ def _as_json(direction: Direction) -> dict[str, Any]:
         "group": direction.group,
         "name": direction.name,
         "note": direction.note,
-        "move": _base64(direction.move),
-        "read": None if direction.read is None else _base64(direction.read),
+        "move": as_base64(direction.move),
+        "read": None if direction.read is None else as_base64(direction.read),
         "zero": direction.zero,
-        "residual": None if direction.residual is None else _base64(direction.residual),
+        "residual": None if direction.residual is None else as_base64(direction.residual),
     }
 
 
-def _base64(values: NDArray[np.float32]) -> str:
+def as_base64(values: NDArray[np.float32]) -> str:
+    """The numbers as the page reads them: float32, little-endian."""
     return base64.b64encode(values.astype("<f4").tobytes()).decode()

@@ -46,14 +46,23 @@ def decoder_onnx_bytes(model: Model, half: bool) -> bytes:
         RequestError: as for `onnx_bytes`.
         ModelError: if the images differ from torch's by more than 1e-5, or with half by more than -60 dB.
     """
-    graph = graphs(model)[0]
+    return graph_onnx_bytes(graphs(model)[0], half)
+
+
+def graph_onnx_bytes(graph: Graph, half: bool) -> bytes:
+    """An ONNX file of one graph, with `half` with float16 weights; of an encoder, its latents are held to the same 60 dB.
+
+    Raises:
+        RequestError: as for `onnx_bytes`.
+        ModelError: as for `decoder_onnx_bytes`.
+    """
     if not half:
         return onnx_bytes(graph)[0]
     check_packages()
     proto = _converted(graph)
     _halve(proto)
     written = proto.SerializeToString()
-    (wanted,), ((found,),) = graph.expected(graph.examples), runner(written)([graph.examples.numpy()])
+    wanted, (found, *_) = graph.expected(graph.examples)[0], runner(written)([graph.examples.numpy()])[0]
     decibels = peak_signal_to_noise(found, wanted)
     if not decibels >= LEAST_DECIBELS:
         raise ModelError(

@@ -197,7 +197,7 @@ export class Explorer {
     const rows = KEYS.map(([keys, act]) => element("tr", {}, element("th", { text: keys }), element("td", { text: act })));
     const facts = [`${description.size} × ${description.size} pixels, ${description.channels === 1 ? "grey" : "colour"}; latents of ${description.latentDim} numbers.`];
     if (description.data.count) facts.push(`${description.data.count.toLocaleString("en")} images of ${description.data.source} on the map.`);
-    if (description.data.state === "absent") facts.push(description.data.why);
+    if (description.data.why) facts.push(description.data.why);
     openDialog("Keys", [element("table", {}, ...rows), element("p", { text: facts.join(" ") })]);
   }
 

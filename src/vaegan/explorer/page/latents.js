@@ -149,8 +149,8 @@ export function toBase64(latent) {
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-/** Float32Array of a base64 text, or null where the text is none or has another length. */
-export function fromBase64(text, length) {
+/** Float32Array of a base64 text, or null where the text is none, has another length, or (unless `any`) holds what is not finite. */
+export function fromBase64(text, length, any = false) {
   let raw;
   try {
     raw = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
@@ -160,5 +160,5 @@ export function fromBase64(text, length) {
   if (raw.length % 4 || (length !== undefined && raw.length !== 4 * length)) return null;
   const bytes = Uint8Array.from(raw, (letter) => letter.charCodeAt(0));
   const latent = new Float32Array(bytes.buffer);
-  return latent.every(Number.isFinite) ? latent : null;
+  return any || latent.every(Number.isFinite) ? latent : null;
 }

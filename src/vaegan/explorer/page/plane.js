@@ -71,7 +71,7 @@ export class Plane {
     const { description } = this.app.model;
     const names = (group) => description.directions.filter((one) => one.group === group).map((one) => one.name);
     const groups = [["Principal directions", names("principal").slice(0, 12)], ["Attributes", names("attribute")], ["Latent dimensions", names("dimension").slice(0, 24)]];
-    const tsne = description.tsne.state !== "missing" && description.data.state === "ready" ? [["Neighbourhoods", [TSNE]]] : [];
+    const tsne = description.tsne?.state !== "missing" && description.data.state === "ready" ? [["Neighbourhoods", [TSNE]]] : [];
     fill("axis-x", [...groups, ...tsne]);
     fill("axis-y", [...groups, ["Of an attribute", [RESIDUAL]]]);
     const own = description.data.ownColours ? [OWN] : [];
@@ -252,7 +252,7 @@ export class Plane {
     else if (data.state === "waiting") {
       const share = data.progress.total ? ` ${Math.round((100 * data.progress.done) / data.progress.total)} %` : "";
       text = `${data.progress.what} …${share}`;
-    } else if (data.state === "absent") text = data.why;
+    } else if (data.state === "absent" && !data.quiet) text = data.why;
     this.note.textContent = text;
     this.note.hidden = !text;
   }

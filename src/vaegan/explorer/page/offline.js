@@ -1,0 +1,64 @@
+// The page without a server: what it needs lies in the file itself, and the runtime too, or it is fetched and checked.
+
+import { Explorer } from "./explorer.js";
+import { fromBase64 } from "./latents.js";
+import { CarriedImages, OnnxModel } from "./onnx.js";
+import { unpacked } from "./socket.js";
+
+const held = (id) => document.getElementById(id);
+
+/** The bytes of a deflated, base64-encoded part of the file. */
+async function bytesOf(id) {
+  const packed = Uint8Array.from(atob(held(id).textContent), (letter) => letter.charCodeAt(0));
+  held(id).remove(); // the text is of no more use
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function fetched({ url, integrity }) {
+  const response = await fetch(url, { integrity });
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function runtime(facts) {
+  const { ort } = globalThis;
+  if (!ort) throw new Error("The runtime did not come: this file needs the network once. Ask for one that was made without --cdn.");
+  const [glue, binary] = await Promise.all(
+    facts.cdn ? [fetched(facts.cdn.glue), fetched(facts.cdn.binary)] : [bytesOf("runtime-glue"), bytesOf("runtime-binary")],
+  );
+  ort.env.wasm.numThreads = 1; // threads need headers that a file does not have
+  const address = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
+  ort.env.wasm.wasmPaths = { mjs: address(glue, "text/javascript"), wasm: address(binary, "application/wasm") };
+  ort.env.logLevel = "error";
+  return ort;
+}
+
+async function carried(facts) {
+  if (!facts.images) return null;
+  const sheet = await createImageBitmap(new Blob([await bytesOf("sheet")], { type: facts.images.type }));
+  return new CarriedImages(facts.images, sheet, facts.description);
+}
+
+async function begin() {
+  const facts = JSON.parse(held("facts").textContent);
+  const description = unpacked(facts.description);
+  const undo = facts.undo && { root: fromBase64(facts.undo.root), mean: fromBase64(facts.undo.mean) };
+  const [ort, images, encoder, ...networks] = await Promise.all([
+    runtime(facts),
+    carried(facts),
+    facts.encoder ? bytesOf("encoder") : null,
+    ...description.stages.map((stage) => bytesOf(`network-${stage}`)),
+  ]);
+  const named = Object.fromEntries(description.stages.map((stage, i) => [stage, networks[i]]));
+  const model = await new OnnxModel({ description, networks: named, encoder, undo, images }, ort).open();
+  const explorer = new Explorer(model);
+  globalThis.explorer = explorer; // for whoever opens the console
+  await explorer.start();
+  if (facts.said) explorer.say(facts.said);
+}
+
+begin().catch((error) => {
+  const place = held("said");
+  place.textContent = error.message;
+  place.classList.add("shown");
+});

@@ -1,0 +1,185 @@
+"""The explorer as one HTML file that opens by a double click: the networks inside, decoded by onnxruntime-web in the page."""
+
+import base64
+import html
+import io
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaegan.errors import RequestError
+from vaegan.explorer.state import Explorer, as_base64
+from vaegan.export.bundle import bundled, page
+from vaegan.export.graphs import graphs
+from vaegan.export.onnx_files import check_packages, graph_onnx_bytes
+from vaegan.export.runtime import BINARY, CDN, GLUE, SCRIPT, Runtime, find_runtime, integrity
+from vaegan.files import write_atomically
+from vaegan.model import Model
+from vaegan.pictures import to_picture
+from vaegan.types import ProgressCallback
+
+MOST_IMAGES = 5000
+SHEET_QUALITY = 85
+
+NOTHING_OF_THE_DATA = "This file holds nothing of the images that the model learned from; with --with-images it would."
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was written."""
+
+    path: Path
+    bytes: int
+    stages: tuple[str, ...]
+    images: int
+    """Training images whose thumbnails and latents are inside."""
+    runtime: str
+    """inside, or fetched when the page is opened."""
+
+
+def check_place(path: Path) -> None:
+    """Refuses what is no name for a page.
+
+    Raises:
+        RequestError: naming it.
+    """
+    if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
+        raise RequestError(f"--out {path} must be a file that ends in .html.")
+
+
+def export_html(
+    run: Path,
+    path: Path,
+    *,
+    stage: str | None = None,
+    half: bool = True,
+    cdn: bool = False,
+    runtime: Path | None = None,
+    with_images: bool = False,
+    progress: ProgressCallback | None = None,
+) -> Page:
+    """Writes the explorer of a run as one file.
+
+    Args:
+        run: a run or a saved model.
+        path: ends in .html.
+        stage: only this one; by default all stages that share the latents, or with `cdn` the last one alone.
+        half: weights as float16; what they change must stay 60 dB under the pictures.
+        cdn: leave the runtime out; the page fetches it by exact version and compares checksums.
+        runtime: folder or tarball of the npm package onnxruntime-web.
+        with_images: put thumbnails and latents of the images, at most 5,000, into the file.
+        progress: called while images are encoded.
+
+    Raises:
+        RequestError: if something needed is missing.
+        ModelError: if a network would not compute what the model does.
+    """
+    check_place(path)
+    check_packages()
+    files = None if cdn else find_runtime(runtime)
+    explorer = Explorer(run, stage=stage)
+    explorer.on_progress = progress
+    explorer.open_data(required=with_images)
+    if with_images and explorer.dataset is None:
+        raise RequestError(f"--with-images: {explorer.why_no_data}")
+    models = explorer.stages.models
+    if cdn:
+        models = {explorer.model.config.stage: explorer.model}
+    facts, parts = _facts(explorer, models, with_images), _networks(models, half)
+    if with_images:
+        facts["images"], parts["sheet"], count = _images(explorer)
+        facts["description"]["data"]["count"] = count
+        facts["said"] = f"This file holds {count:,} of the images that the model learned from."
+    if files is not None:
+        parts |= {"runtime-glue": files.glue, "runtime-binary": files.binary}
+    else:
+        names = {"glue": GLUE, "binary": BINARY}
+        facts["cdn"] = {key: {"url": CDN + name, "integrity": integrity(name)} for key, name in names.items()}
+    text = page(bundled("offline"), _html(facts, parts, files), _policy(cdn), html.escape(facts["description"]["name"]))
+    write_atomically(path, lambda file: file.write(text.encode()))
+    carried = facts["description"]["data"]["count"]
+    return Page(path, len(text.encode()), tuple(models), carried, "fetched when the page is opened" if cdn else "inside")
+
+
+def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> dict[str, Any]:
+    described = explorer.describe()
+    described |= {"stages": list(models), "tsne": {"state": "missing"}}
+    facts: dict[str, Any] = {
+        "description": described,
+        "encoder": explorer.model.has_encoder,
+        "cdn": None,
+        "images": None,
+        "undo": None,
+    }
+    if not with_images:
+        described["data"] |= {
+            "state": "absent",
+            "quiet": True,
+            "why": NOTHING_OF_THE_DATA,
+            "count": 0,
+            "labels": [],
+            "source": "",
+        }
+    whitening = explorer.model.networks.whitening
+    if whitening is not None and len(models) > 1:
+        facts["undo"] = {"root": as_base64(whitening.root.cpu().numpy()), "mean": as_base64(whitening.mean.cpu().numpy())}
+    return facts
+
+
+def _networks(models: dict[str, Model], half: bool) -> dict[str, bytes]:
+    parts: dict[str, bytes] = {}
+    for index, (stage, model) in enumerate(models.items()):
+        decoder, *encoder = graphs(model)
+        parts[f"network-{stage}"] = graph_onnx_bytes(decoder, half)
+        if index == 0 and encoder:
+            parts["encoder"] = graph_onnx_bytes(encoder[0], half)
+    return parts
+
+
+def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
+    """What is told about the images, one picture with all of them, and how many they are."""
+    assert explorer.dataset is not None
+    assert explorer.encodings is not None
+    count, config = len(explorer.dataset), explorer.model.config
+    chosen = np.arange(count)
+    if count > MOST_IMAGES:
+        chosen = np.sort(np.random.default_rng(0).choice(count, MOST_IMAGES, replace=False))
+    columns = math.ceil(math.sqrt(len(chosen)))
+    sheet = np.zeros((-(-len(chosen) // columns) * config.size, columns * config.size, config.channels), np.uint8)
+    for place, index in enumerate(chosen):
+        top, left = place // columns * config.size, place % columns * config.size
+        sheet[top : top + config.size, left : left + config.size] = explorer.dataset.images[index]
+    content = io.BytesIO()
+    to_picture(sheet).save(content, "JPEG", quality=SHEET_QUALITY, subsampling=0)
+    labels = {name: as_base64(values[chosen]) for name, values in explorer.dataset.labels.items()}
+    told = {"latents": as_base64(explorer.encodings.latents[chosen]), "labels": labels, "columns": columns, "type": "image/jpeg"}
+    return told, content.getvalue(), len(chosen)
+
+
+def _html(facts: dict[str, Any], parts: dict[str, bytes], files: Runtime | None) -> str:
+    described = json.dumps(facts).replace("<", "\\u003c")
+    pieces = [f'<script type="application/json" id="facts">{described}</script>']
+    for name, content in parts.items():
+        packed = base64.b64encode(zlib.compress(content, 9)).decode()
+        pieces.append(f'<script type="text/plain" id="{name}">{packed}</script>')
+    if files is not None:
+        script = files.script.decode("utf-8")
+        assert "</script" not in script.lower()
+        pieces.append(f"<script>{script}</script>")
+    else:
+        pieces.append(f'<script src="{CDN}{SCRIPT}" integrity="{integrity(SCRIPT)}" crossorigin="anonymous"></script>')
+    return "\n".join(pieces)
+
+
+def _policy(cdn: bool) -> str:
+    """Nothing is fetched, but what --cdn names."""
+    host = f" {CDN}" if cdn else ""
+    return (
+        f"default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:{host}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; connect-src blob: data:{host}; base-uri 'none'; form-action 'none'"
+    )

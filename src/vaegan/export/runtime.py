@@ -1,0 +1,119 @@
+"""onnxruntime-web: found where the user says, or fetched by npm once; every file is compared with the checksum written here."""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from vaegan.data import default_cache_dir
+from vaegan.errors import RequestError, VaeganError
+from vaegan.files import write_atomically
+
+VERSION = "1.22.0"
+"""The exact version: its files are known by their checksums."""
+
+# Name: (sha384, size [bytes]). The size bounds what is unpacked.
+FILES = {
+    "ort.wasm.min.js": ("epp8GDQUoLKx5qHa6SoDHKv7fSHILsEYk4uEsHdPRBztXEIVWCe/lhhrQJUBMZcf", 48327),
+    "ort-wasm-simd-threaded.mjs": ("LXMGGJ76ujT3yGw+OWQZVB6vBmJ7lqTO957Fh6ov3385aw3EncleBNFfYFAl3vXW", 20856),
+    "ort-wasm-simd-threaded.wasm": ("Eu/XUdOA62yl+TueG792KtrQlAGAMW3g10sY4G3LBYyYZUtM126Z4Gr3ljTlXUGG", 11210254),
+}
+SCRIPT, GLUE, BINARY = FILES
+
+CDN = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist/"
+NPM_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The three files that a page needs to run a network."""
+
+    script: bytes
+    glue: bytes
+    binary: bytes
+
+
+def integrity(name: str) -> str:
+    """What a browser compares a fetched file with."""
+    return f"sha384-{FILES[name][0]}"
+
+
+def find_runtime(place: Path | None) -> Runtime:
+    """The runtime from a folder or tarball of the npm package, from the cache, or from npm.
+
+    Args:
+        place: the package's folder, its dist folder, or the tarball that `npm pack` makes; None: the cache, else npm.
+
+    Raises:
+        RequestError: if the files are missing or are not the ones known here.
+        VaeganError: if npm is needed and cannot bring them.
+    """
+    if place is not None:
+        return _read(place)
+    cache = default_cache_dir() / "runtime" / f"onnxruntime-web-{VERSION}"
+    if cache.is_dir():
+        return _read(cache)
+    runtime = _from_npm()
+    for name, content in zip(FILES, (runtime.script, runtime.glue, runtime.binary), strict=True):
+        write_atomically(cache / name, lambda file, content=content: file.write(content))
+    return runtime
+
+
+def _read(place: Path) -> Runtime:
+    if place.is_dir():
+        return Runtime(*(_from_folder(place, name) for name in FILES))
+    if not place.is_file():
+        raise RequestError(f"--runtime {place} does not exist; give the folder or tarball of the npm package onnxruntime-web.")
+    try:
+        with tarfile.open(place) as archive:
+            return Runtime(*(_from_archive(archive, place, name) for name in FILES))
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise RequestError(f"--runtime {place} is no package of npm: {error}") from error
+
+
+def _from_folder(folder: Path, name: str) -> bytes:
+    for path in (folder / "dist" / name, folder / name):
+        if path.is_file():
+            with path.open("rb") as file:
+                return _checked(file.read(FILES[name][1] + 1), name, folder)
+    raise RequestError(f"{folder} has no {name}; give the folder or tarball of onnxruntime-web {VERSION}.")
+
+
+def _from_archive(archive: tarfile.TarFile, place: Path, name: str) -> bytes:
+    try:
+        file = archive.extractfile(f"package/dist/{name}")
+    except KeyError:
+        file = None
+    if file is None:
+        raise RequestError(f"{place} has no {name}; give the folder or tarball of onnxruntime-web {VERSION}.")
+    return _checked(file.read(FILES[name][1] + 1), name, place)
+
+
+def _checked(content: bytes, name: str, place: Path) -> bytes:
+    if base64.b64encode(hashlib.sha384(content).digest()).decode() != FILES[name][0]:
+        raise RequestError(
+            f"{name} of {place} is not that of onnxruntime-web {VERSION}: its checksum differs. Nothing was written."
+        )
+    return content
+
+
+def _from_npm() -> Runtime:
+    npm = shutil.which("npm")
+    wanted = f"onnxruntime-web@{VERSION}"
+    otherwise = f"Get it with `npm pack {wanted}` on a machine that has npm and give the file as --runtime, or use --cdn."
+    if npm is None:
+        raise VaeganError(f"The page needs {wanted}, and npm, which would bring it, is not installed. {otherwise}")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", wanted, "--ignore-scripts", "--silent", "--pack-destination", folder]
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=NPM_SECONDS)
+        except (subprocess.SubprocessError, OSError) as error:
+            raise VaeganError(f"npm could not bring {wanted}. {otherwise}") from error
+        packed = list(Path(folder).glob("*.tgz"))
+        if len(packed) != 1:
+            raise VaeganError(f"npm brought nothing that could be {wanted}. {otherwise}")
+        return _read(packed[0])

@@ -1,0 +1,258 @@
+"""The explorer as one file: what is in it, what is not, and what it does over file:// in a real Chromium."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaegan.config import NetworkConfig, load_preset
+from vaegan.data import default_cache_dir
+from vaegan.errors import RequestError, VaeganError
+from vaegan.export import runtime
+from vaegan.export.bundle import bundled
+from vaegan.export.html import export_html
+from vaegan.model import Model, ModelConfig, Networks
+from vaegan.networks.whitening import Whitening
+from vaegan.training.run import RunFolder, RunRecord
+
+pytest.importorskip("onnxscript")
+
+CHROMIUM = os.environ.get("VAEGAN_CHROMIUM", "/usr/bin/chromium")
+RUNTIME = Path(os.environ.get("VAEGAN_ONNXRUNTIME_WEB", default_cache_dir() / "runtime" / f"onnxruntime-web-{runtime.VERSION}"))
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run"),
+]
+SIZE, LATENT = 16, 6
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "a<b>")
+    folder.write(RunRecord("faces:80", load_preset("tiny"), None, (), None, "", None, {}, status="finished"))
+    for seed, stage in enumerate(("vae", "gan")):
+        torch.manual_seed(seed)
+        network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+        config = ModelConfig(size=SIZE, channels=3, stage=stage, network=network)  # pyright: ignore
+        networks = Networks(config)
+        if stage == "gan":
+            means = torch.randn(200, LATENT) @ torch.randn(LATENT, LATENT) + 0.3
+            assert networks.whitening is not None
+            networks.whitening.load_state_dict(Whitening.of(means, torch.full_like(means, -2.0)).state_dict())
+        Model(config, networks).save_pretrained(folder.model(stage))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield folder.path
+
+
+@pytest.fixture(scope="module")
+def small(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pages") / "small.html"
+    export_html(run, path, cdn=True, stage="gan")
+    return path
+
+
+def parts_of(path: Path) -> dict[str, str]:
+    return dict(re.findall(r'<script type="[a-z/]+" id="([a-z-]+)">(.*?)</script>', path.read_text(), re.DOTALL))
+
+
+def test_a_page_without_images_holds_nothing_of_them(small: Path, run: Path) -> None:
+    parts = parts_of(small)
+    assert set(parts) == {"facts", "network-gan", "encoder"}
+    facts = json.loads(parts["facts"])
+    assert facts["images"] is None
+    assert facts["description"]["data"]["count"] == 0
+    assert facts["description"]["data"]["labels"] == []
+    assert "faces:80" not in small.read_text()
+    assert str(run.parent) not in small.read_text()
+
+
+def test_the_networks_inside_are_the_models(small: Path, run: Path) -> None:
+    import onnxruntime
+
+    model = Model.from_pretrained(run / "gan" / "model")
+    session = onnxruntime.InferenceSession(zlib.decompress(base64.b64decode(parts_of(small)["network-gan"])))
+    latents = torch.randn(5, LATENT)
+    found = session.run(None, {"latents": latents.numpy()})[0]
+    error = np.square(np.asarray(found) - model.decode(latents).numpy()).mean()
+    assert 0 < error < 4e-6  # float16 weights: not equal, and 60 dB or better
+
+
+def test_a_page_for_the_network_names_exact_files_and_their_checksums(small: Path) -> None:
+    text = small.read_text()
+    assert f"onnxruntime-web@{runtime.VERSION}/dist/ort.wasm.min.js" in text
+    assert f'integrity="{runtime.integrity(runtime.SCRIPT)}"' in text
+    facts = json.loads(parts_of(small)["facts"])
+    assert {part["integrity"] for part in facts["cdn"].values()} == {
+        runtime.integrity(runtime.GLUE),
+        runtime.integrity(runtime.BINARY),
+    }
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert policy[1].count("https://") == 2
+    assert small.stat().st_size < 500_000
+    assert "<title>a&lt;b&gt;</title>" in text
+
+
+def test_with_images_they_are_inside_and_it_is_said(run: Path, tmp_path: Path) -> None:
+    made = export_html(run, tmp_path / "page.html", cdn=True, with_images=True)
+    assert made.images == 80
+    parts = parts_of(made.path)
+    facts = json.loads(parts["facts"])
+    assert "80 of the images" in facts["said"]
+    assert len(base64.b64decode(facts["images"]["latents"])) == 80 * LATENT * 4
+    (tmp_path / "sheet.jpg").write_bytes(zlib.decompress(base64.b64decode(parts["sheet"])))
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.size == (9 * SIZE, 9 * SIZE)
+
+
+def test_bundling_leaves_no_import_and_keeps_names_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(
+        'import { b } from "./b.js";\n\nconst NAME = 1;\nexport function a() {\n  return b() + NAME;\n}\n'
+    )
+    (tmp_path / "b.js").write_text("const NAME = 2;\nexport function b() {\n  return NAME;\n}\n")
+    (tmp_path / "odd.js").write_text('import * as b from "./b.js";\n')
+    text = bundled("a", tmp_path)
+    assert text.index("module_b =") < text.index("module_a =")
+    assert not re.search(r"^(import|export)\b", text, re.MULTILINE)
+    assert not re.search(r"^(import|export)\b", bundled("offline"), re.MULTILINE)
+    with pytest.raises(AssertionError):
+        bundled("odd", tmp_path)
+    node = shutil.which("node")
+    if node:
+        import subprocess
+
+        (tmp_path / "joined.mjs").write_text(text + "console.log(module_a.a());")
+        done = subprocess.run([node, str(tmp_path / "joined.mjs")], capture_output=True, text=True, check=True)
+        assert done.stdout == "3\n"
+
+
+class TestRuntime:
+    def test_other_files_than_the_known_ones_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "dist").mkdir()
+        for name in runtime.FILES:
+            (tmp_path / "dist" / name).write_bytes(b"console.log('hello')")
+        with pytest.raises(RequestError, match="checksum differs"):
+            runtime.find_runtime(tmp_path)
+        packed = tmp_path / "package.tgz"
+        with tarfile.open(packed, "w:gz") as archive:
+            archive.add(tmp_path / "dist", "package/dist")
+        with pytest.raises(RequestError, match="checksum differs"):
+            runtime.find_runtime(packed)
+
+    def test_what_is_no_package_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "text.tgz").write_text("no archive")
+        with tarfile.open(tmp_path / "empty.tgz", "w:gz"):
+            pass
+        for name, said in (
+            ("text.tgz", "no package"),
+            ("empty.tgz", "has no ort"),
+            ("missing", "does not exist"),
+            (".", "has no ort"),
+        ):
+            with pytest.raises(RequestError, match=said):
+                runtime.find_runtime(tmp_path / name)
+
+    def test_without_npm_it_is_said_what_else_can_be_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(VaeganError, match="--runtime"):
+            runtime.find_runtime(None)
+        (tmp_path / "npm").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "npm").chmod(0o755)
+        with pytest.raises(VaeganError, match="npm could not bring"):
+            runtime.find_runtime(None)
+
+    @pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: name its package in VAEGAN_ONNXRUNTIME_WEB")
+    def test_the_real_package_is_taken(self) -> None:
+        found = runtime.find_runtime(RUNTIME)
+        assert found.binary.startswith(b"\0asm")
+
+
+def test_the_place_must_be_a_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vaegan.cli import main
+
+    with pytest.raises(SystemExit) as exit:
+        main(["export", str(run), "--to", "html", "--out", str(tmp_path / "page.txt")])
+    assert exit.value.code == 2
+    assert "ends in .html" in capsys.readouterr().err
+    main(["export", str(run), "--to", "html", "--out", str(tmp_path / "page.html"), "--cdn", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["stages"] == ["gan"]
+    assert facts["images"] == 0
+
+
+@pytest.fixture(scope="module")
+def page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    path = tmp_path_factory.mktemp("whole") / "whole.html"
+    export_html(run, path, runtime=RUNTIME, with_images=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page()
+        page.complaints = []
+        page.asked = []
+        page.on("console", lambda message: message.type in ("error", "warning") and page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector("body.ready")
+        yield page
+        browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no Chromium: name one in VAEGAN_CHROMIUM")
+@pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: name its package in VAEGAN_ONNXRUNTIME_WEB")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+class TestPage:
+    def test_opens_over_file_and_asks_for_nothing(self, page: Any) -> None:
+        assert page.complaints == []
+        assert all(url.startswith(("file://", "blob:", "data:")) for url in page.asked)
+        assert page.locator("#stages button").count() == 3
+        assert page.locator("#colour").is_visible()
+
+    @pytest.mark.parametrize("stage", ["gan", "vae"])
+    def test_decodes_as_torch_does(self, page: Any, run: Path, stage: str) -> None:
+        latents = torch.randn(3, LATENT, generator=torch.Generator().manual_seed(4))
+        found = page.evaluate(
+            """async ([stage, latents]) => {
+                const { model } = globalThis.explorer;
+                const made = await model.decodeNow(latents.map((latent) => Float32Array.from(latent)), stage);
+                return made.map((picture) => [...picture]);
+            }""",
+            [stage, latents.tolist()],
+        )
+        gan = Model.from_pretrained(run / "gan" / "model")
+        assert gan.networks.whitening is not None
+        own = latents if stage == "gan" else gan.networks.whitening.undo(latents)
+        wanted = Model.from_pretrained(run / stage / "model").decode(own).permute(0, 2, 3, 1).flatten(1)
+        shown = torch.tensor(found, dtype=torch.float32) / 127.5 - 1
+        assert (shown - wanted).abs().max() < 0.01 + 0.5 / 127.5  # and half a level, which pixels are rounded by
+
+    def test_hover_shows_the_nearest_image_and_an_upload_is_encoded(self, page: Any, run: Path, tmp_path: Path) -> None:
+        box = page.locator("#canvas").bounding_box()
+        page.mouse.move(box["x"] + 300, box["y"] + 250)
+        page.wait_for_selector("#lens.shown figure.real:not([hidden])")
+        pixels = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "mine.png")
+        page.locator("#yours").click()
+        page.locator("#file").set_input_files(tmp_path / "mine.png")
+        page.wait_for_selector("#pictures .original")
+        found = page.evaluate("[...globalThis.explorer.store.current]")
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        wanted = Model.from_pretrained(run / "gan" / "model").encode(image)[0]
+        assert torch.allclose(torch.tensor(found), wanted, atol=0.02)
+        assert page.complaints == []

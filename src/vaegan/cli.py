@@ -34,7 +34,7 @@ usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
   reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
   evaluate RUN [DATA]     how good it is, against images nobody trained on
   explore RUN             its latent space in your browser        [--data DATA --port 8484]
-  export RUN              networks that run without this package   [--to onnx|export]
+  export RUN              networks that run without this package   [--to onnx|html|export]
   report RUN              one page about a run, for any browser    [--out report.html]
   compare RUN RUN..       several runs on one page, and which differences exceed the noise
   info RUN                what a run is and how it went

@@ -14,7 +14,7 @@ import pytest
 
 from vaegan.data import DataConfig, cache, default_cache_dir, image_files, open_dataset
 from vaegan.data.cache import CacheWriter
-from vaegan.errors import VaeganError
+from vaegan.errors import DataError, VaeganError
 
 CONFIG = DataConfig(size=16)
 VALUES = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
@@ -178,3 +178,18 @@ def test_default_place_follows_the_environment(monkeypatch: pytest.MonkeyPatch, 
     assert default_cache_dir() == tmp_path / ".cache" / "vaegan"
     monkeypatch.setattr(cache.sys, "platform", "darwin")
     assert default_cache_dir() == tmp_path / "Library" / "Caches" / "vaegan"
+
+
+def test_a_few_images_can_be_looked_at_but_not_trained_on(folder: Path, tmp_path: Path) -> None:
+    for path in sorted(folder.iterdir())[5:]:
+        path.unlink()
+    few = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", for_training=False)
+    assert np.array_equal(few.images, VALUES[:5])
+    # Neither the finished cache nor a fresh one makes them enough.
+    for place in ("c", "d"):
+        with pytest.raises(DataError, match="only 5 usable"):
+            open_dataset(folder, CONFIG, cache_dir=tmp_path / place)
+    for path in folder.iterdir():
+        path.write_text("no image")
+    with pytest.raises(DataError, match=r"no usable image \(5 files were skipped"):
+        open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", for_training=False)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import blake2b
@@ -29,11 +29,13 @@ FEWEST_IMAGES = 64
 _MOST_WORKERS = 8
 
 
-def build(source: Source, config: DataConfig, directory: Path, progress: Progress | None = None) -> None:
+def build(
+    source: Source, config: DataConfig, directory: Path, progress: Progress | None = None, *, for_training: bool = True
+) -> None:
     """Prepares every image of a source into the cache `directory`.
 
     Raises:
-        DataError: under 64 images can be used, or none would be left to train on.
+        DataError: no image can be used; for training also: under 64, or none would be left to train on.
         VaeganError: the disk is full or cannot be written.
     """
     total = source.count()
@@ -49,7 +51,7 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
                         collected.add(result, writer)
                     if progress:
                         progress("preparing images", collected.seen, total)
-            collected.finish(writer, source, config)
+            collected.finish(writer, source, config, for_training)
         finally:
             writer.close()
 
@@ -97,14 +99,14 @@ class _Collected:
         self.sides.append(_own_side(result))
         self.traits.update(result.traits)
 
-    def finish(self, writer: CacheWriter, source: Source, config: DataConfig) -> None:
+    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
         """Checks that the images suffice, and writes all that belongs to them."""
-        if len(self.names) < FEWEST_IMAGES:
-            raise DataError(_too_few(source.place, len(self.names), self.skipped))
+        if not self.names:
+            raise DataError(_too_few(source.place, 0, self.skipped))
         by_content = np.array(self.sides, dtype=np.uint8)
         sides = set_duplicates_aside(by_content, _keys(self.pixel_hashes))
-        if not (sides == TRAIN).any():
-            raise DataError(f"No image of {source.place} is left to train on: all are copies of a held-out image.")
+        if for_training:
+            check_trainable(source.place, sides, self.skipped)
         labels = source.labels(self.names)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
@@ -144,8 +146,28 @@ def _keys(hashes: list[bytes]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(hashes), dtype=">u8")[::2].astype(np.uint64)
 
 
-def _too_few(place: str, usable: int, skipped: list[Skipped]) -> str:
-    message = f"{place} holds only {usable} usable images, and at least {FEWEST_IMAGES} are needed: add more."
+def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped]) -> None:
+    """Refuses images that no model can be trained on.
+
+    Args:
+        place: where they are, for the message.
+        sides: of the usable ones.
+        skipped: the others.
+
+    Raises:
+        DataError: under 64 images, or none on the training side.
+    """
+    if len(sides) < FEWEST_IMAGES:
+        raise DataError(_too_few(place, len(sides), skipped))
+    if not (sides == TRAIN).any():
+        raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image.")
+
+
+def _too_few(place: str, usable: int, skipped: Sequence[Skipped]) -> str:
+    if usable == 0:
+        message = f"{place} holds no usable image."
+    else:
+        message = f"{place} holds only {usable} usable images, and at least {FEWEST_IMAGES} are needed: add more."
     if not skipped:
         return message
     kinds = Counter(one.reason.split(":")[0] for one in skipped)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.config import DataConfig
-from vaegan.data.building import Progress, build
+from vaegan.data.building import Progress, build, check_trainable
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Skipped
 from vaegan.data.sides import TEST, VALIDATION
@@ -88,7 +88,12 @@ class ImageDataset:
 
 
 def open_dataset(
-    source: str | Path, config: DataConfig, *, cache_dir: Path | None = None, progress: Progress | None = None
+    source: str | Path,
+    config: DataConfig,
+    *,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    for_training: bool = True,
 ) -> ImageDataset:
     """Opens images from anywhere; the first time they are decoded into the cache, later only mapped.
 
@@ -98,9 +103,10 @@ def open_dataset(
         config: How the images are prepared.
         cache_dir: Where prepared images are kept; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
+        for_training: Without it a single usable image is enough.
 
     Raises:
-        DataError: the source is missing, damaged, or holds under 64 usable images.
+        DataError: the source is missing, damaged, or holds no usable image; for training, under 64.
         RequestError: `binarize` was asked for colour images.
         VaeganError: the cache cannot be written.
     """
@@ -110,10 +116,12 @@ def open_dataset(
     directory = (cache_dir or default_cache_dir()) / "images" / key
     cached = open_cached(directory)
     if cached is None:
-        build(found, config, directory, progress)
+        build(found, config, directory, progress, for_training=for_training)
         cached = open_cached(directory)
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
+    if for_training:
+        check_trainable(found.place, cached.sides, cached.skipped)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     return _as_dataset(cached, found, str(source), config)

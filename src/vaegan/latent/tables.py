@@ -1,0 +1,159 @@
+"""Latents in files for other tools: NumPy's .npz, and Parquet that embedding viewers read."""
+
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaegan.errors import DataError, RequestError
+from vaegan.files import atomic_path, write_atomically
+from vaegan.types import Latents
+
+SUFFIXES = (".npz", ".parquet")
+MOST_BYTES = 4 * 2**30
+"""Larger tables of latents are not read [bytes]: 16 million latents of 64 numbers."""
+KEYS = ("latents", "names", "projection", "stage")
+"""What an .npz of latents holds beside the labels."""
+
+
+@dataclass(frozen=True)
+class LatentTable:
+    """Encoded images: one row an image."""
+
+    latents: Latents
+    """[n, latent]."""
+    names: Sequence[str]
+    """Path of each image."""
+    projection: NDArray[np.float32]
+    """Two numbers to draw each image at, [n, 2]."""
+    labels: Mapping[str, NDArray[Any]]
+    """What is known of each image, by name: numbers or words [n]."""
+    stage: str
+    """Of the model: latents of different stages do not fit together."""
+
+
+def check_table_path(path: Path) -> None:
+    """Refuses a place that no table of latents can be written to, before anything is encoded.
+
+    Raises:
+        RequestError: on another suffix, or when pyarrow is missing for Parquet.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise RequestError(f"--out {path} must end in .npz or .parquet.")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow("pyarrow")
+
+
+def write_table(table: LatentTable, path: Path) -> None:
+    """Writes latents as .npz or .parquet, by the suffix, atomically.
+
+    The .npz holds `latents` float32 [n, latent], `names`, `projection` [n, 2], `stage`, and each label. The Parquet has the columns
+    `path`, `vector` (a list), `projection_x`, `projection_y` and the labels: what Embedding Atlas and the like ask for.
+    """
+    vectors = table.latents.cpu().float().numpy()
+    if path.suffix.lower() == ".npz":
+        arrays: dict[str, Any] = {f"label {name}" if name in KEYS else name: values for name, values in table.labels.items()}
+        arrays |= {"latents": vectors, "names": np.array(table.names, dtype=np.str_)}
+        arrays |= {"projection": table.projection, "stage": np.array(table.stage)}
+        write_atomically(path, lambda file: np.savez(file, **arrays))
+        return
+    arrow, parquet = _pyarrow("pyarrow"), _pyarrow("pyarrow.parquet")
+    count, dimension = vectors.shape
+    # Lists of variable length, because not every reader knows those of fixed length.
+    offsets = arrow.array(np.arange(count + 1, dtype=np.int32) * dimension)
+    columns: dict[str, Any] = {
+        "path": arrow.array(list(table.names)),
+        "projection_x": table.projection[:, 0],
+        "projection_y": table.projection[:, 1],
+        "vector": arrow.ListArray.from_arrays(offsets, arrow.array(vectors.ravel())),
+    }
+    columns = {name: arrow.array(values) for name, values in table.labels.items() if name not in columns} | columns
+    content = arrow.table(columns).replace_schema_metadata({"vaegan.stage": table.stage})
+    with atomic_path(path) as temporary:
+        parquet.write_table(content, temporary)
+
+
+def read_latents(path: Path, latent_dim: int) -> Latents:
+    """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
+
+    Raises:
+        DataError: if the file is missing, damaged or too large, or holds no latents of this length.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path} is too large to be read; {MOST_BYTES // 2**30} GB is the most.")
+        latents = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_numpy(path, latent_dim)
+    except (RequestError, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except Exception as error:  # a damaged file can raise nearly anything, in NumPy as in Arrow
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} cannot be read: {said[:200]}.") from error
+    if latents.ndim != 2 or latents.shape[1] != latent_dim or latents.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds {latents.dtype} {list(latents.shape)}; this model wants latents [n, {latent_dim}].")
+    if not np.isfinite(latents).all():
+        raise DataError(f"{path} holds numbers that are not finite.")
+    return torch.from_numpy(latents.astype(np.float32))
+
+
+def _read_numpy(path: Path, latent_dim: int) -> NDArray[Any]:
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            _check_claim(file, path.stat().st_size, path)
+        return np.load(path, allow_pickle=False)
+    if path.suffix.lower() != ".npz":
+        raise DataError(f"{path} must be an .npz, .npy or .parquet.")
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, info in members.items():
+            with archive.open(info) as member:
+                shapes[name] = _check_claim(member, info.file_size, path)
+    fitting = [name for name, shape in shapes.items() if len(shape) == 2 and shape[1] == latent_dim]
+    name = "latents" if "latents" in shapes else fitting[0] if len(fitting) == 1 else None
+    if name is None:
+        held = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:8]) or "nothing"
+        raise DataError(f'{path} holds no array "latents" and not exactly one of shape [n, {latent_dim}], but {held}.')
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays[name]
+
+
+def _check_claim(file: Any, size: int, path: Path) -> tuple[int, ...]:
+    """The shape that a header claims; refused when the file cannot hold it, before memory is taken."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(file)
+    claimed = math.prod(shape) * kind.itemsize
+    if kind.hasobject or claimed > min(size, MOST_BYTES):
+        raise DataError(f"{path} is damaged, too large, or holds Python objects.")
+    return shape
+
+
+def _read_parquet(path: Path) -> NDArray[Any]:
+    parquet = _pyarrow("pyarrow.parquet")
+    file = parquet.ParquetFile(path)
+    if "vector" not in file.schema_arrow.names:
+        raise DataError(f'{path} has no column "vector"; it has {", ".join(file.schema_arrow.names[:20])}.')
+    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+    if sum(group.total_byte_size for group in groups) > MOST_BYTES:
+        raise DataError(f"{path} would unpack to more than {MOST_BYTES // 2**30} GB.")
+    column = file.read(columns=["vector"]).column("vector").combine_chunks()
+    values, rows = np.asarray(column.flatten()), len(column)
+    if column.null_count or (rows and (len(values) % rows or np.ptp(np.asarray(column.value_lengths())))):
+        raise DataError(f"The vectors in {path} are not all of the same length.")
+    return values.reshape(rows, -1) if rows else values.reshape(0, 0)
+
+
+def _pyarrow(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise RequestError("Parquet files need pyarrow: pip install 'vaegan[parquet]'.") from error

@@ -14,6 +14,16 @@ COMMANDS = (
     "train",
     "sample",
     "reconstruct",
+    "vary",
+    "interpolate",
+    "morph",
+    "similar",
+    "direction",
+    "edit",
+    "outliers",
+    "duplicates",
+    "encode",
+    "decode",
     "evaluate",
     "explore",
     "export",
@@ -32,6 +42,16 @@ usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
   train --resume RUN      go on with a run, or train it longer     [--minutes 10]
   sample RUN              new images                               [-n 64 --out samples.png]
   reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
+  vary RUN IMAGE..        images that resemble yours               [-n 9 --strength 0.5]
+  interpolate RUN A B     the way between two images or seeds      [--out way.gif]
+  morph RUN IMAGE..       an endless loop through several          [--out morph.gif]
+  similar RUN IMAGE       the most similar images of a folder      --in DATA
+  direction RUN           learn what "smile" is, and keep it       --name smile --positive DIR --negative DIR
+  edit RUN IMAGE..        more or less of what was learned         --direction smile=1.5
+  outliers RUN DATA       what the model explains worst
+  duplicates RUN DATA     images that show the same
+  encode RUN DATA         latents for other tools                  [--out latents.npz]
+  decode RUN LATENTS      and back                                 [--text "0.3,-1.2,..."]
   evaluate RUN [DATA]     how good it is, against images nobody trained on
   explore RUN             its latent space in your browser        [--data DATA --port 8484]
   export RUN              networks that run without this package   [--to onnx|html|export]

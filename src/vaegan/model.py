@@ -293,9 +293,22 @@ class Model:
                 shutil.copy(self.folder / CARD_PICTURE, folder)
             return upload(Path(folder), repository, private, token)
 
+    def require_encoder(self, instead: str | None = None) -> None:
+        """Refuses what only an encoder can do.
+
+        Args:
+            instead: what can be done without one, for the message.
+
+        Raises:
+            RequestError: if there is none.
+        """
+        if not self.has_encoder:
+            other = f", or {instead}" if instead else ""
+            raise RequestError(f"This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan{other}.")
+
     def _encoder(self) -> Encoder:
-        if self.networks.encoder is None:
-            raise RequestError("This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan.")
+        self.require_encoder()
+        assert self.networks.encoder is not None
         return self.networks.encoder
 
     def _prior(self, generator: torch.Generator) -> Latents:

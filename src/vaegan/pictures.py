@@ -3,6 +3,8 @@
 import html
 import math
 from collections.abc import Sequence
+from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from vaegan.extras import need
 from vaegan.files import atomic_path, write_atomically
 
 Pixels = NDArray[np.uint8]  # [count, height, width, channels]
@@ -36,6 +39,24 @@ def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
     return to_picture(sheet)
 
 
+def rows(pixels: Sequence[Pixels]) -> Image.Image:
+    """One picture with a row for each of several sets of images; shorter rows end in blank paper."""
+    columns = max(len(row) for row in pixels)
+    filled = [np.concatenate([row, np.full((columns - len(row), *row.shape[1:]), PAPER, np.uint8)]) for row in pixels]
+    return grid(np.concatenate(filled), columns)
+
+
+def stacked(layers: Sequence[Pixels], columns: int) -> Image.Image:
+    """Pictures of the same images, each below the other: blocks of rows, one row a layer.
+
+    Args:
+        layers: [count, height, width, channels] each, of the same shape.
+        columns: images a row, at most.
+    """
+    starts = range(0, len(layers[0]), columns)
+    return rows([layer[start : start + columns] for start in starts for layer in layers])
+
+
 def to_picture(image: NDArray[np.uint8]) -> Image.Image:
     """A Pillow image of [height, width, 1 or 3]."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -49,12 +70,43 @@ def save_png(picture: Image.Image, path: Path, notes: dict[str, str] | None = No
     write_atomically(path, lambda file: picture.save(file, format="PNG", pnginfo=metadata))
 
 
-def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180) -> None:
-    """Writes an animated WebP or GIF, chosen by the suffix; the last frame stays for two seconds."""
-    durations = [milliseconds] * (len(frames) - 1) + [2000]
+def enlarged(pixels: Pixels, side: int) -> Pixels:
+    """Every pixel drawn as a square, so often that a picture is at least `side` pixels wide."""
+    times = max(1, math.ceil(side / pixels.shape[2]))
+    return pixels.repeat(times, axis=1).repeat(times, axis=2)
+
+
+def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180, hold: int = 2000) -> None:
+    """Writes an animated WebP or GIF, or with the extra [video] an MP4, chosen by the suffix.
+
+    Args:
+        frames: of one size.
+        path: ends in .webp, .gif or .mp4.
+        milliseconds: that a frame stays.
+        hold: that the last frame stays [ms].
+    """
+    if path.suffix == ".mp4":
+        save_video(frames, path, milliseconds, hold)
+        return
+    durations = [milliseconds] * (len(frames) - 1) + [hold]
     with atomic_path(path) as temporary:
         options: dict[str, Any] = {"quality": 80, "method": 3} if path.suffix == ".webp" else {"optimize": True}
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
+
+
+def save_video(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold: int) -> None:
+    """Writes an MP4 (H.264), which needs the extra [video]; arguments as for `save_animation`."""
+    need("video", "av", purpose="An MP4")
+    av: Any = import_module("av")
+    # Half of the colour is kept across and down, so both sides must be even.
+    width, height = (2 * -(-side // 2) for side in frames[0].size)
+    with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(1000, milliseconds), options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in [*frames, *[frames[-1]] * round(hold / milliseconds - 1)]:
+            shown = av.VideoFrame.from_image(frame.convert("RGB").resize((width, height)))
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode())
 
 
 def save_curves(path: Path, curves: dict[str, list[tuple[float, float]]], title: str, x_label: str) -> None:

@@ -43,6 +43,66 @@ def _reconstruct(rest: list[str]) -> Loaded:
     return Reconstruct, reconstruct, None
 
 
+def _vary(rest: list[str]) -> Loaded:
+    from vaegan.commands.vary import Vary, vary
+
+    return Vary, vary, None
+
+
+def _interpolate(rest: list[str]) -> Loaded:
+    from vaegan.commands.interpolate import Interpolate, interpolate
+
+    return Interpolate, interpolate, None
+
+
+def _morph(rest: list[str]) -> Loaded:
+    from vaegan.commands.morph import Morph, morph
+
+    return Morph, morph, None
+
+
+def _similar(rest: list[str]) -> Loaded:
+    from vaegan.commands.similar import Similar, similar
+
+    return Similar, similar, None
+
+
+def _direction(rest: list[str]) -> Loaded:
+    from vaegan.commands.direction import Direction, direction
+
+    return Direction, direction, None
+
+
+def _edit(rest: list[str]) -> Loaded:
+    from vaegan.commands.edit import Edit, edit
+
+    return Edit, edit, None
+
+
+def _outliers(rest: list[str]) -> Loaded:
+    from vaegan.commands.outliers import Outliers, outliers
+
+    return Outliers, outliers, None
+
+
+def _duplicates(rest: list[str]) -> Loaded:
+    from vaegan.commands.duplicates import Duplicates, duplicates
+
+    return Duplicates, duplicates, None
+
+
+def _encode(rest: list[str]) -> Loaded:
+    from vaegan.commands.encode import Encode, encode
+
+    return Encode, encode, None
+
+
+def _decode(rest: list[str]) -> Loaded:
+    from vaegan.commands.decode import Decode, decode
+
+    return Decode, decode, None
+
+
 def _evaluate(rest: list[str]) -> Loaded:
     from vaegan.commands.evaluate import Evaluate, evaluate
 
@@ -96,6 +156,16 @@ LOADERS: dict[str, Callable[[list[str]], Loaded]] = {
     "train": _train,
     "sample": _sample,
     "reconstruct": _reconstruct,
+    "vary": _vary,
+    "interpolate": _interpolate,
+    "morph": _morph,
+    "similar": _similar,
+    "direction": _direction,
+    "edit": _edit,
+    "outliers": _outliers,
+    "duplicates": _duplicates,
+    "encode": _encode,
+    "decode": _decode,
     "evaluate": _evaluate,
     "explore": _explore,
     "export": _export,

@@ -2,24 +2,34 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from vaegan.config import Stage, TrainConfig, load_config_file, load_preset
 from vaegan.errors import RequestError
-from vaegan.files import check_file_place
+from vaegan.files import check_file_place, check_new_folder
 
-__all__ = ["Stage", "check_picture", "preset_settings", "report"]
+if TYPE_CHECKING:
+    from vaegan.config import DataConfig
+    from vaegan.model import Model
+    from vaegan.pictures import Pixels
 
+__all__ = [
+    "Fit",
+    "Stage",
+    "check_count",
+    "check_folder",
+    "check_picture",
+    "check_suffix",
+    "images_config",
+    "preset_settings",
+    "report",
+    "save_walk",
+]
 
-def check_picture(out: Path) -> None:
-    """Refuses, before any work, a picture that could not be written.
-
-    Raises:
-        RequestError: saying why.
-    """
-    if out.suffix.lower() != ".png":
-        raise RequestError(f"--out {out} must be a name that ends in .png.")
-    check_file_place(out)
+Fit = Literal["crop", "pad", "stretch"]
+MOST_FRAMES = 2_000
+FRAME_SIDE = 256
+"""Small images are enlarged so far in animations [pixels]."""
 
 
 def report(facts: dict[str, Any], words: str, as_json: bool) -> None:
@@ -41,3 +51,69 @@ def _value_of(option: str, rest: list[str]) -> str | None:
         if word.startswith(option + "="):
             return word.partition("=")[2]
     return None
+
+
+def images_config(model: "Model", run: Path, fit: Fit | None) -> "DataConfig":
+    """How images that a person names are prepared for a model: as the run's training images were."""
+    from vaegan.config import DataConfig
+    from vaegan.training.saved import fit_of
+
+    channels = "1" if model.config.channels == 1 else "3"
+    return DataConfig(size=model.config.size, fit=fit or fit_of(run), channels=channels)
+
+
+def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
+    """Refuses a file that cannot be written, before any work is done.
+
+    Raises:
+        RequestError: naming the suffixes that can.
+    """
+    from vaegan.extras import need
+
+    if out.suffix.lower() not in suffixes:
+        raise RequestError(f"--out {out} must end in {' or '.join(suffixes)}.")
+    check_file_place(out)
+    if out.suffix.lower() == ".mp4":
+        need("video", "av", purpose="An MP4")
+
+
+def check_picture(out: Path, *inputs: str | Path) -> None:
+    """Refuses a place for one PNG that is none, or is one of the images that are read.
+
+    Raises:
+        RequestError: naming what is wrong.
+    """
+    check_suffix(out, (".png",))
+    if str(out) in map(str, inputs):
+        raise RequestError(f"--out {out} must be none of the images.")
+
+
+def check_folder(out: Path) -> None:
+    """Refuses a folder that already holds files, or a name that looks like a picture's.
+
+    Raises:
+        RequestError: naming what is wrong.
+    """
+    if out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
+        raise RequestError(f"--out {out} is no PNG; give a name that ends in .png, or a folder.")
+    check_new_folder(out)
+
+
+def check_count(option: str, count: int, most: int, least: int = 1) -> None:
+    """Refuses numbers that nothing can be made from.
+
+    Raises:
+        RequestError: naming the option and its limits.
+    """
+    if not least <= count <= most:
+        raise RequestError(f"{option} {count} is not possible; give {least} to {most:,}.")
+
+
+def save_walk(pixels: "Pixels", out: Path, milliseconds: int, notes: dict[str, str], hold: int = 2000) -> None:
+    """Images on a way as a strip (.png) or an animation (.gif, .webp, .mp4)."""
+    from vaegan.pictures import enlarged, grid, save_animation, save_png, to_picture
+
+    if out.suffix.lower() == ".png":
+        save_png(grid(pixels, columns=min(len(pixels), 20)), out, notes)
+    else:
+        save_animation([to_picture(image) for image in enlarged(pixels, FRAME_SIDE)], out, milliseconds, hold)

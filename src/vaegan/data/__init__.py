@@ -3,6 +3,7 @@
 from vaegan.config import DataConfig
 from vaegan.data.batches import TrainingBatches
 from vaegan.data.cache import default_cache_dir
+from vaegan.data.collection import open_images
 from vaegan.data.dataset import ImageDataset, open_dataset
 from vaegan.data.decoding import Skipped
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, VALIDATION
@@ -24,6 +25,7 @@ __all__ = [
     "image_from_bytes",
     "load_images",
     "open_dataset",
+    "open_images",
     "to_tensor",
     "to_uint8",
 ]

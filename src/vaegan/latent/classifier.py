@@ -10,9 +10,9 @@ from vaegan.types import Latents
 def shrunk_covariance(residuals: Latents) -> Tensor:
     """A covariance that can be inverted however few the images are (Ledoit & Wolf 2004, Section 3.2).
 
-    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I, where the share 1 - a is the estimated
-    error of S over its distance from the sphere. With the Frobenius norm: (1 - a) = min(b^2, d^2) / d^2, d^2 = |S - m I|^2,
-    b^2 = mean_k |x_k x_k' - S|^2 / n.
+    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I, where the share 1 - a is the
+    estimated error of S over its distance from the sphere. With the Frobenius norm: (1 - a) = min(b^2, d^2) / d^2,
+    d^2 = |S - m I|^2, b^2 = mean_k |x_k x_k' - S|^2 / n.
 
     Args:
         residuals: [n, latent], of mean zero.
@@ -62,7 +62,9 @@ def logistic_regression(latents: Latents, labels: Tensor, penalty: float = 1.0) 
         weights = torch.zeros(points.shape[1], dtype=torch.double, requires_grad=True)
         bias = torch.zeros((), dtype=torch.double, requires_grad=True)
         points, targets = points.clone(), targets.clone()
-        solver = torch.optim.LBFGS([weights, bias], max_iter=500, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+        solver = torch.optim.LBFGS(
+            [weights, bias], max_iter=500, tolerance_grad=1e-9, tolerance_change=0, line_search_fn="strong_wolfe"
+        )
 
         def loss() -> Tensor:
             solver.zero_grad()
@@ -71,7 +73,7 @@ def logistic_regression(latents: Latents, labels: Tensor, penalty: float = 1.0) 
             value.backward()
             return value
 
-        solver.step(loss)  # pyright: ignore[reportArgumentType]
+        solver.step(loss)
     return weights.detach(), bias.detach()
 
 

@@ -72,14 +72,14 @@ def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -
         raise RequestError(f"Which {name}? Give one of its words: --label {name}={words[-1]} ({', '.join(words[:40])}).")
     if word is not None and word not in words:
         raise RequestError(f"The label {name} has no word {word!r}; it has {', '.join(words[:40])}.")
-    has = values == words.index(word or "yes")
-    return Groups(np.flatnonzero(has), np.flatnonzero(~has))
+    has, known = values == words.index(word or "yes"), np.isfinite(values)
+    return Groups(np.flatnonzero(has), np.flatnonzero(~has & known))
 
 
 def _by_thirds(values: NDArray[np.float32], name: str, word: str | None) -> Groups:
     if word is not None:
         raise RequestError(f"The label {name} is a number, not words; leave ={word} out: the top third stands for much of it.")
-    low, high = np.quantile(values, [1 / 3, 2 / 3])
+    low, high = np.nanquantile(values, [1 / 3, 2 / 3])
     return Groups(np.flatnonzero(values > high), np.flatnonzero(values < low))
 
 

@@ -2,7 +2,9 @@
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.errors import RequestError
@@ -60,6 +62,16 @@ def principal_directions(model: Model, latents: Latents, count: int = 16, source
     return PrincipalDirections(directions[order], effects[order])
 
 
+@torch.inference_mode()
+def projection(model: Model, latents: Latents) -> NDArray[np.float32]:
+    """Two numbers to draw each latent at: its place along the two strongest principal directions, float32 [n, 2]."""
+    if len(latents) < 2 or model.latent_dim < 2:
+        return np.zeros((len(latents), 2), np.float32)
+    directions = principal_directions(model, latents).directions[:2]
+    centred = latents.cpu().float() - latents.cpu().float().mean(0)
+    return (centred @ torch.nn.functional.normalize(directions).T).numpy()
+
+
 def is_whitened(model: Model) -> bool:
     """Whether the latents were changed so that encoded images have covariance I."""
     whitening = model.networks.whitening
@@ -78,7 +90,7 @@ def mean_gram(model: Model, latents: Latents) -> Tensor:
     total = torch.zeros(dimension, dimension, dtype=torch.double)
     anchors = _spread(latents, max(2, DECODES // (2 * dimension)))
     for latent in anchors:
-        forth, back = model.networks.decoder((latent + steps).to(model.device)).flatten(1).chunk(2)
+        forth, back = model.decode(latent + steps).flatten(1).chunk(2)
         derivative = (forth - back) / (2 * STEP)
         total += (derivative @ derivative.T).cpu().double()
     return total / len(anchors)

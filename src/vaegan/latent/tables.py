@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.errors import DataError, RequestError
-from vaegan.files import atomic_path, write_atomically
+from vaegan.extras import need
+from vaegan.files import atomic_path, check_file_place, write_atomically
 from vaegan.types import Latents
 
 SUFFIXES = (".npz", ".parquet")
@@ -47,6 +48,7 @@ def check_table_path(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise RequestError(f"--out {path} must end in .npz or .parquet.")
+    check_file_place(path)
     if path.suffix.lower() == ".parquet":
         _pyarrow("pyarrow")
 
@@ -54,8 +56,8 @@ def check_table_path(path: Path) -> None:
 def write_table(table: LatentTable, path: Path) -> None:
     """Writes latents as .npz or .parquet, by the suffix, atomically.
 
-    The .npz holds `latents` float32 [n, latent], `names`, `projection` [n, 2], `stage`, and each label. The Parquet has the columns
-    `path`, `vector` (a list), `projection_x`, `projection_y` and the labels: what Embedding Atlas and the like ask for.
+    The .npz holds `latents` float32 [n, latent], `names`, `projection` [n, 2], `stage`, and each label. The Parquet has the
+    columns `path`, `vector` (a list), `projection_x`, `projection_y` and the labels: what Embedding Atlas and the like ask for.
     """
     vectors = table.latents.cpu().float().numpy()
     if path.suffix.lower() == ".npz":
@@ -153,7 +155,5 @@ def _read_parquet(path: Path) -> NDArray[Any]:
 
 
 def _pyarrow(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise RequestError("Parquet files need pyarrow: pip install 'vaegan[parquet]'.") from error
+    need("parquet", "pyarrow", purpose="A Parquet file")
+    return import_module(module)

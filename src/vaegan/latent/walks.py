@@ -64,8 +64,8 @@ def _perpendicular(unit: Tensor) -> Tensor:
 
 
 def default_path(model: Model) -> Path:
-    """Spherical for a GAN, whose latents are draws of N(0, I); linear for a VAE, whose encodings fill the inside too."""
-    return "spherical" if model.config.stage == "gan" else "linear"
+    """Spherical for a GAN, whose latents are draws of N(0, I); linear for an AE or VAE, whose encodings are inside too."""
+    return "spherical" if model.config.stage in ("gan", "joint") else "linear"
 
 
 def walk(first: Latents, second: Latents, steps: int, path: Path) -> Latents:

@@ -3,12 +3,16 @@
 from pathlib import Path
 from shlex import quote
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vaegan.config import Fit
-from vaegan.errors import ModelError
+from vaegan.data import VALIDATION, ImageDataset, open_dataset
+from vaegan.errors import DataError, ModelError
 from vaegan.model import Model
 from vaegan.training.run import RunFolder, find_run
+from vaegan.types import ProgressCallback
 
 
 def load(path: str | Path, stage: str | None = None, device: torch.device | str = "cpu") -> Model:
@@ -54,3 +58,33 @@ def fit_of(path: str | Path) -> Fit:
     """How a run made squares of its training images; crop for a model saved on its own."""
     folder = RunFolder(Path(path))
     return folder.read().config.data.fit if folder.record_path.is_file() else "crop"
+
+
+def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:
+    """The images that a run was trained on, prepared as they were then.
+
+    Raises:
+        ModelError: if `run` is not a run's folder but a model saved on its own, which does not know its images.
+        DataError: if the images are no longer where they were.
+    """
+    record = find_run(run).read()
+    return open_dataset(record.source, record.config.data, progress=progress)
+
+
+def heldout_images(run: str | Path, progress: ProgressCallback | None = None) -> tuple[ImageDataset, NDArray[np.int64]]:
+    """The images that a run was trained on, and the positions of those on the validation side, which it never learned from.
+
+    Raises:
+        ModelError: as `run_images`.
+        DataError: as `run_images`, or if there are no held-out images.
+    """
+    dataset = run_images(run, progress)
+    indices = dataset.indices(VALIDATION)
+    if not len(indices):
+        raise DataError(f"{run} held no images out to compare with.")
+    return dataset, indices
+
+
+def stage_with_likelihood(run: str | Path) -> str | None:
+    """Vae where a run has trained one, because only a VAE can say how likely an image is; None elsewhere."""
+    return "vae" if (RunFolder(Path(run)).model("vae") / "config.json").is_file() else None

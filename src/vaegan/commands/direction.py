@@ -1,0 +1,212 @@
+"""vaegan direction: learn a direction in latent space, measure it, and keep it with the model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, report
+from vaegan.errors import RequestError
+
+if TYPE_CHECKING:
+    from vaegan.console import Console
+    from vaegan.latent.learning import Group
+    from vaegan.latent.stored import Direction as Found
+    from vaegan.model import Model
+    from vaegan.types import Latents
+
+STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
+PRINCIPAL_STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Learn a direction in latent space and keep it with the model: from two folders, from labels, or without labels."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    name: str | None = None
+    """What the direction is called, for edit; the label's by default."""
+    positive: Annotated[str | None, arg(metavar="DATA")] = None
+    """A folder of images that have it."""
+    negative: Annotated[str | None, arg(metavar="DATA")] = None
+    """A folder of images that do not."""
+    label: str | None = None
+    """Instead of folders: a label of the images, as smiling, or hair_colour=blond; of a number, the top and bottom third."""
+    principal: int | None = None
+    """Instead of both: so many directions without labels, those first that change images most."""
+    data: str | None = None
+    """The images for --label and --principal; the run's own by default."""
+    method: Literal["mean", "whitened", "classifier"] = "mean"
+    """mean: the difference of the two groups' means; whitened: that after whitening within the groups (LDA); classifier: the
+    normal of a logistic regression."""
+    beside: tuple[str, ...] = ()
+    """Directions already kept that this one must not change."""
+    list: bool = False
+    """Only list the directions kept with the model."""
+    out: Path = Path("direction.png")
+    """A picture: a row an image, along the direction."""
+    stage: Stage | None = None
+    """ae, vae or gan; the last one trained by default."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def direction(request: Direction) -> None:
+    """Learns or lists directions."""
+    from vaegan.training import saved
+    from vaegan.console import Console
+    from vaegan.latent.stored import check_name, load_directions, model_fingerprint, save_direction
+
+    check_picture(request.out)
+    _check_sources(request)
+    console = Console(quiet=request.json)
+    folder = saved.model_folder(request.run, request.stage)
+    model = saved.load(request.run, request.stage)
+    if request.list:
+        _list(load_directions(folder, model), request.json)
+        return
+    kept = load_directions(folder, model, others="drop")
+    if request.principal is not None:
+        found, latents, strengths = *_principal(request, model, console), PRINCIPAL_STRENGTHS
+    else:
+        name = check_name(request.name or (request.label or "").replace("=", " "))
+        found, latents = _learn(request, model, name, kept, console)
+        strengths = STRENGTHS
+    save_direction(folder, model, *found)
+    _draw(model, found, latents, strengths, request.out)
+    facts = {
+        "out": str(request.out),
+        "stage": model.config.stage,
+        "model": model_fingerprint(model),
+        "directions": {one.name: one.facts for one in found},
+    }
+    report(facts, _words(found, model.config.stage, request.out), request.json)
+
+
+def _check_sources(request: Direction) -> None:
+    folders = request.positive is not None or request.negative is not None
+    given = [folders, request.label is not None, request.principal is not None, request.list]
+    if sum(given) != 1:
+        raise RequestError("From what? Give --positive DIR --negative DIR, or --label NAME, or --principal N; or --list.")
+    if folders and (request.positive is None or request.negative is None):
+        raise RequestError("A direction leads from one group to another: give both --positive DIR and --negative DIR.")
+    if folders and request.name is None:
+        raise RequestError("What is it called? Add --name, as in --name smile.")
+    if request.principal is not None:
+        check_count("--principal", request.principal, 100)
+        if request.beside:
+            raise RequestError("--beside goes with --positive and --negative or --label, not with --principal.")
+
+
+def _learn(
+    request: Direction, model: "Model", name: str, kept: "dict[str, Found]", console: "Console"
+) -> "tuple[list[Found], Latents]":
+    import torch
+
+    from vaegan.latent.groups import evenly
+    from vaegan.latent.learning import learn_direction
+
+    without = "find directions without labels: --principal 10"
+    model.require_encoder(without)
+    missing = [other for other in request.beside if other not in kept]
+    if missing:
+        raise RequestError(f"There is no direction {missing[0]!r} to stay beside of; kept are: {', '.join(kept) or 'none'}.")
+    positive, negative = _groups(request, model, console)
+    beside = {other: kept[other] for other in request.beside}
+    found = learn_direction(model, name, positive, negative, request.method, beside, kept, console.preparing)
+    shown = negative.dataset.load(evenly(negative.indices, SHOWN))
+    return [found], model.encode(shown).to(torch.float32)
+
+
+def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Group, Group]":
+    import numpy as np
+
+    from vaegan.training import saved
+    from vaegan.data import TEST, open_images
+    from vaegan.latent.groups import groups_of_label
+    from vaegan.latent.learning import Group
+
+    config = images_config(model, request.run, request.fit)
+    if request.positive is not None and request.negative is not None:
+        folders = [open_images([folder], config, console.preparing) for folder in (request.positive, request.negative)]
+        groups = [Group(dataset, np.arange(len(dataset))) for dataset in folders]
+        return groups[0], groups[1]
+    run_images = request.data is None
+    dataset = saved.run_images(request.run, console.preparing) if run_images else open_images([str(request.data)], config)
+    label, _, word = (request.label or "").partition("=")
+    found = groups_of_label(dataset, label, word or None)
+    # The test side judges models; nothing is learned from it.
+    learned = [indices[dataset.sides[indices] != TEST] for indices in (found.positive, found.negative)]
+    return Group(dataset, learned[0]), Group(dataset, learned[1])
+
+
+def _principal(request: Direction, model: "Model", console: "Console") -> "tuple[list[Found], Latents]":
+    import numpy as np
+
+    from vaegan.training import saved
+    from vaegan.data import open_images
+    from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
+    from vaegan.latent.learning import learn_principal
+
+    assert request.principal is not None
+    if model.has_encoder:
+        config = images_config(model, request.run, request.fit)
+        own = request.data is None
+        dataset = saved.run_images(request.run, console.preparing) if own else open_images([str(request.data)], config)
+        latents = encode_images(model, dataset, evenly(np.arange(len(dataset)), MOST_IMAGES), console.preparing)
+    elif request.data is not None:
+        model.require_encoder("leave --data out: the directions are then found on its own samples")
+        raise AssertionError
+    else:
+        latents = model.latents(1024)
+    found = learn_principal(model, latents, request.principal, request.name or "principal")
+    return found, latents[:1].repeat(len(found), 1)
+
+
+def _draw(model: "Model", found: "list[Found]", latents: "Latents", strengths: tuple[float, ...], out: Path) -> None:
+    import torch
+
+    from vaegan.data import to_uint8
+    from vaegan.pictures import grid, save_png
+
+    vectors = torch.stack([one.vector for one in found]) if len(found) > 1 else found[0].vector[None]
+    rows = torch.stack([latents.cpu() + strength * vectors for strength in strengths], 1)
+    notes = {"strengths": " ".join(f"{strength:g}" for strength in strengths), "software": "vaegan"}
+    save_png(grid(to_uint8(model.decode(rows.flatten(0, 1))), columns=len(strengths)), out, notes)
+
+
+def _words(found: "list[Found]", stage: str, out: Path) -> str:
+    if len(found) > 1 or found[0].facts["method"] == "principal":
+        effects = ", ".join(f"{one.name} {one.facts['pixel_change']:.3f}" for one in found[:5])
+        return f"{len(found)} directions without labels, by how much strength 1 changes a pixel on [-1, 1]: {effects}; {out}"
+    one, facts = found[0], found[0].facts
+    moved = {other: amount for other, amount in facts["moves"].items() if abs(amount) >= 0.1}
+    also = ", ".join(f"{amount:+.2f} {other}" for other, amount in sorted(moved.items(), key=lambda pair: -abs(pair[1]))[:4])
+    return (
+        f"{one.name}, from {facts['positive']:,} and {facts['negative']:,} images: tells held-out ones "
+        f"apart with AUC {facts['auc']:.3f}; "
+        f"at strength 1, {facts['identity_kept']:.0%} of {facts['identity_of']} edited images stay nearest to their source"
+        f"{f', and each also gets {also}' if also else ''}. Kept with the {stage.upper()}; along it: {out}"
+    )
+
+
+def _list(kept: "dict[str, Found]", as_json: bool) -> None:
+    facts: dict[str, Any] = {name: one.facts for name, one in kept.items()}
+    lines = [f"{name}: {_line(one.facts)}" for name, one in kept.items()]
+    report({"directions": facts}, "\n".join(lines) or "No directions are kept with this model.", as_json)
+
+
+def _line(facts: dict[str, Any]) -> str:
+    shown = [
+        f"{key.replace('_', ' ')} {facts[key]:.3g}" for key in ("auc", "identity_kept", "pixel_change") if _number(facts.get(key))
+    ]
+    return ", ".join([str(facts.get("method", "")), *shown])
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float)

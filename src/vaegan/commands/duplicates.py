@@ -1,0 +1,70 @@
+"""vaegan duplicates: images of a folder that show the same."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Fit, Stage, check_picture, images_config, report
+from vaegan.errors import RequestError
+
+MOST_ROWS, COLUMNS = 100, 8
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Find images that are nearly the same: neighbours in latent space, confirmed in pixels. A row a group."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
+    """One folder, archive, array file, or the word faces; or image files."""
+    tolerance: float = 6.0
+    """How much two images may differ: root mean square over their pixels, in levels of 255."""
+    out: Path = Path("duplicates.png")
+    """The picture, made only if there are any."""
+    stage: Stage | None = None
+    """ae, vae or gan; the last one trained by default."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def duplicates(request: Duplicates) -> None:
+    """Finds duplicates."""
+    import numpy as np
+
+    from vaegan.training import saved
+    from vaegan.console import Console
+    from vaegan.data import open_images
+    from vaegan.latent.duplicates import find_duplicates
+    from vaegan.latent.groups import encode_images
+    from vaegan.pictures import rows, save_png
+
+    check_picture(request.out, *request.images)
+    if not 0 <= request.tolerance <= 255:
+        raise RequestError(f"--tolerance {request.tolerance:g} is not possible; give 0 to 255.")
+    model = saved.load(request.run, request.stage)
+    model.require_encoder()
+    console = Console(quiet=request.json)
+    dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)
+    latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
+    groups = find_duplicates(latents, dataset, request.tolerance, console.preparing)
+    if groups:
+        shown = [dataset.images[list(group.members[:COLUMNS])] for group in groups[:MOST_ROWS]]
+        save_png(rows(shown), request.out, {"software": "vaegan"})
+    facts = {
+        "out": str(request.out) if groups else None,
+        "stage": model.config.stage,
+        "images": len(dataset),
+        "tolerance": request.tolerance,
+        "groups": [
+            {"names": [dataset.names[index] for index in group.members], "difference": round(group.difference, 3)}
+            for group in groups
+        ],
+    }
+    extra = sum(len(group.members) - 1 for group in groups)
+    words = f"{extra:,} of {len(dataset):,} images are nearly the same as another"
+    report(facts, f"{words}, in {len(groups):,} groups: {request.out}" if groups else f"{words}.", request.json)

@@ -1,0 +1,64 @@
+"""vaegan encode: images as latents in a file, for other tools."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Fit, Stage, images_config, report
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Write the latents of images to a file for other tools: .npz, or Parquet that embedding viewers open."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
+    """Image files; or one folder, archive, array file, or the word faces."""
+    out: Path = Path("latents.npz")
+    """.npz (latents, names, projection, labels); or .parquet, with the extra [parquet] (path, vector, projection_x, projection_y,
+    labels)."""
+    stage: Stage | None = None
+    """ae, vae or gan; the last one trained by default."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def encode(request: Encode) -> None:
+    """Encodes images."""
+    import numpy as np
+
+    from vaegan.training import saved
+    from vaegan.console import Console
+    from vaegan.data import open_images
+    from vaegan.latent.groups import encode_images
+    from vaegan.latent.principal import projection
+    from vaegan.latent.tables import LatentTable, check_table_path, write_table
+
+    check_table_path(request.out)
+    model = saved.load(request.run, request.stage)
+    model.require_encoder()
+    console = Console(quiet=request.json)
+    dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)
+    latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
+    labels = {
+        name: np.array(dataset.label_words[name])[values.astype(int)] if name in dataset.label_words else values
+        for name, values in dataset.labels.items()
+    }
+    table = LatentTable(latents, dataset.names, projection(model, latents), labels, model.config.stage)
+    write_table(table, request.out)
+    facts = {
+        "out": str(request.out),
+        "stage": model.config.stage,
+        "images": len(dataset),
+        "latent_dim": model.latent_dim,
+        "labels": sorted(labels),
+        "skipped": len(dataset.skipped),
+    }
+    words = f"{len(dataset):,} latents of {model.latent_dim} numbers: {request.out}"
+    look = f" (look at them: embedding-atlas {request.out} --x projection_x --y projection_y)"
+    report(facts, words + (look if request.out.suffix.lower() == ".parquet" else ""), request.json)

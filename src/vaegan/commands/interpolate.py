@@ -1,0 +1,71 @@
+"""vaegan interpolate: the way from one image to another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import MOST_FRAMES, Fit, Stage, check_count, check_suffix, images_config, report, save_walk
+from vaegan.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """The way from one image to another, or between the samples of two seeds: a strip, or an animation."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")] = ()
+    """Two image files; or use --seeds."""
+    seeds: tuple[int, ...] = ()
+    """Two seeds, instead of images: the first samples that vaegan sample --seed makes."""
+    steps: int = 10
+    """Images on the way, both ends included."""
+    out: Path = Path("interpolation.png")
+    """A .png for a strip; .gif, .webp or .mp4 (with the extra [video]) for an animation."""
+    path: Literal["linear", "spherical"] | None = None
+    """linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie on a sphere."""
+    milliseconds: int = 80
+    """How long a frame of an animation stays."""
+    stage: Stage | None = None
+    """ae, vae or gan; the last one trained by default."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def interpolate(request: Interpolate) -> None:
+    """Draws the way between two images."""
+    from vaegan.training import saved
+    from vaegan.console import Console
+    from vaegan.data import open_images, to_uint8
+    from vaegan.latent.walks import default_path, interpolate, seed_latents
+
+    check_suffix(request.out, (".png", ".gif", ".webp", ".mp4"))
+    check_count("--steps", request.steps, MOST_FRAMES, least=2)
+    check_count("--milliseconds", request.milliseconds, 10_000, least=20)
+    if bool(request.images) == bool(request.seeds):
+        raise RequestError("Give two images, or two seeds: --seeds 3 7.")
+    if len(request.seeds or request.images) not in (2, 1 if request.images else 2):
+        raise RequestError(
+            f"A way has two ends, and {len(request.seeds or request.images)} were given; for a way through several: vaegan morph."
+        )
+    model = saved.load(request.run, request.stage)
+    if request.seeds:
+        ends, names = seed_latents(model, request.seeds), [f"seed {seed}" for seed in request.seeds]
+    else:
+        model.require_encoder("interpolate between seeds: --seeds 3 7")
+        config = images_config(model, request.run, request.fit)
+        dataset = open_images(request.images, config, Console(quiet=request.json).preparing)
+        if len(dataset) != 2:
+            raise RequestError(f"A way has two ends, and {len(dataset)} images were given; through several: vaegan morph.")
+        ends, names = model.encode(dataset.load(range(2))), list(dataset.names)
+    path = request.path or default_path(model)
+    pixels = to_uint8(interpolate(model, ends[0], ends[1], request.steps, path))
+    notes = {"from": names[0], "to": names[1], "path": path, "stage": model.config.stage, "software": "vaegan"}
+    save_walk(pixels, request.out, request.milliseconds, notes)
+    facts = {"out": str(request.out), "stage": model.config.stage, "path": path, "steps": request.steps, "ends": names}
+    words = f"{request.steps} images from {names[0]} to {names[1]}, {path} in the latents of the {model.config.stage.upper()}"
+    report(facts, f"{words}: {request.out}", request.json)

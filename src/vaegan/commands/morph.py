@@ -1,0 +1,69 @@
+"""vaegan morph: an endless loop through several images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import MOST_FRAMES, Fit, Stage, check_count, check_suffix, images_config, report, save_walk
+from vaegan.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Morph:
+    """A loop that turns one image into the next and the last into the first: an animation without seams."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")] = ()
+    """Image files, or one folder; or use --seeds."""
+    seeds: tuple[int, ...] = ()
+    """Seeds, instead of images: the first samples that vaegan sample --seed makes."""
+    steps: int = 16
+    """Frames from one image to the next."""
+    out: Path = Path("morph.gif")
+    """A .gif, .webp or .mp4 (with the extra [video]); a .png lays the frames out."""
+    path: Literal["linear", "spherical"] | None = None
+    """linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie on a sphere."""
+    milliseconds: int = 60
+    """How long a frame stays."""
+    stage: Stage | None = None
+    """ae, vae or gan; the last one trained by default."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def morph(request: Morph) -> None:
+    """Draws a loop through several images."""
+    from vaegan.training import saved
+    from vaegan.console import Console
+    from vaegan.data import open_images, to_uint8
+    from vaegan.latent.walks import default_path, loop, seed_latents
+
+    check_suffix(request.out, (".png", ".gif", ".webp", ".mp4"))
+    check_count("--steps", request.steps, MOST_FRAMES)
+    check_count("--milliseconds", request.milliseconds, 10_000, least=20)
+    if bool(request.images) == bool(request.seeds):
+        raise RequestError("Give images, or seeds: --seeds 3 7 12.")
+    model = saved.load(request.run, request.stage)
+    dataset = None
+    if request.images:
+        model.require_encoder("loop through seeds: --seeds 3 7 12")
+        config = images_config(model, request.run, request.fit)
+        dataset = open_images(request.images, config, Console(quiet=request.json).preparing)
+    count = len(request.seeds) if dataset is None else len(dataset)
+    if count < 2 or count * request.steps > MOST_FRAMES:
+        raise RequestError(
+            f"{count:,} images at {request.steps} steps make no loop; give at least 2 images and at most {MOST_FRAMES:,} frames."
+        )
+    stops = seed_latents(model, request.seeds) if dataset is None else model.encode(dataset.load(range(count)))
+    path = request.path or default_path(model)
+    pixels = to_uint8(model.decode(loop(stops, request.steps, path)))
+    notes = {"path": path, "stage": model.config.stage, "software": "vaegan"}
+    save_walk(pixels, request.out, request.milliseconds, notes, hold=request.milliseconds)
+    facts = {"out": str(request.out), "stage": model.config.stage, "path": path, "stops": count, "frames": len(pixels)}
+    words = f"A loop of {len(pixels)} frames through {count} images, {path} in the latents of the {model.config.stage.upper()}"
+    report(facts, f"{words}: {request.out}", request.json)

@@ -1,0 +1,89 @@
+"""vaegan outliers: the images of a folder that the model explains worst."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, report
+from vaegan.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """Rank the images of a folder by how badly the model explains them: finds what is no face among faces."""
+
+    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    """A run, or a saved model."""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
+    """One folder, archive, array file, or the word faces; or image files."""
+    n: Annotated[int, arg(aliases=["-n"])] = 40
+    """How many of the worst are drawn."""
+    reference: Annotated[str | None, arg(metavar="DATA")] = None
+    """Ordinary images to compare with; the run's own held-out images by default."""
+    level: float = 0.01
+    """An image is called an outlier if at most this share of ordinary images is explained as badly."""
+    out: Path = Path("outliers.png")
+    """The picture: the worst first, and below each what the model makes of it."""
+    stage: Stage | None = None
+    """ae, vae or gan; vae by default where the run has one, because a GAN has no likelihood."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+    json: bool = False
+    """Print JSON instead of words."""
+
+
+def outliers(request: Outliers) -> None:
+    """Ranks images."""
+    import numpy as np
+    import torch
+
+    from vaegan.training import saved
+    from vaegan.console import Console
+    from vaegan.data import open_images, to_uint8
+    from vaegan.latent.outliers import measure_of, share_above, surprises
+    from vaegan.pictures import save_png, stacked
+
+    check_picture(request.out, *request.images)
+    check_count("-n", request.n, 1000)
+    if not 0 < request.level < 1:
+        raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
+    model = saved.load(request.run, request.stage or saved.stage_with_likelihood(request.run))
+    model.require_encoder()
+    console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)
+    dataset = open_images(request.images, config, console.preparing)
+    if request.reference is not None:
+        ordinary = open_images([request.reference], config, console.preparing)
+        reference = (ordinary, np.arange(len(ordinary)))
+    else:
+        reference = saved.heldout_images(request.run, console.preparing)
+    scores = surprises(model, dataset, np.arange(len(dataset)), console.preparing)
+    usual = surprises(model, *reference, console.preparing)
+    shares = share_above(scores, usual)
+    order = scores.argsort(descending=True, stable=True)
+    flagged = int((shares <= request.level).sum())
+    worst = order[: request.n].numpy()
+    shown = dataset.load(worst)
+    save_png(stacked([to_uint8(shown), to_uint8(model.reconstruct(shown))], columns=20), request.out, {"software": "vaegan"})
+    ranked = [
+        {"name": dataset.names[index], "score": round(float(scores[index]), 5), "share": round(float(shares[index]), 5)}
+        for index in order.tolist()
+    ]
+    measure = measure_of(model)
+    facts = {
+        "out": str(request.out),
+        "stage": model.config.stage,
+        "measure": measure,
+        "images": len(dataset),
+        "reference": len(usual),
+        "reference_quantiles": {str(q): round(float(torch.quantile(usual, q)), 5) for q in (0.05, 0.5, 0.95, 0.99)},
+        "level": request.level,
+        "outliers": flagged,
+        "ranking": ranked,
+    }
+    words = (
+        f"{flagged:,} of {len(dataset):,} images have a {measure} that at most {request.level:.1%} of {len(usual):,} ordinary "
+        f"images reach ({request.level * len(dataset):.0f} would by chance); the worst {len(worst)}: {request.out}"
+    )
+    report(facts, words, request.json)

@@ -1,0 +1,118 @@
+"""From images with and without something to a named direction, together with how good it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vaegan.data import ImageDataset
+from vaegan.latent.directions import Method, find_direction, heldout_area
+from vaegan.latent.groups import MOST_IMAGES, check_groups, encode_images, evenly
+from vaegan.latent.principal import direction_effects, principal_directions
+from vaegan.latent.quality import identity_kept, moves_along, words_kept
+from vaegan.latent.stored import Direction
+from vaegan.model import Model
+from vaegan.types import Latents, ProgressCallback
+
+MOST_JUDGED = 200
+"""Images without the attribute on which a direction's side effects are measured."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some images of a data set."""
+
+    dataset: ImageDataset
+    indices: NDArray[np.int64]
+
+
+def learn_direction(
+    model: Model,
+    name: str,
+    positive: Group,
+    negative: Group,
+    method: Method = "mean",
+    beside: Mapping[str, Direction] | None = None,
+    others: Mapping[str, Direction] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Direction:
+    """Learns the direction from images without something to images with it, and measures it.
+
+    Args:
+        model: with an encoder.
+        name: of the direction.
+        positive: images with it.
+        negative: images without it.
+        method: see `directions.Method`.
+        beside: directions that it is made orthogonal to.
+        others: directions of which is measured how much they are moved along.
+        progress: called while images are encoded.
+
+    Returns:
+        The direction with its facts: `auc` (held out), `identity_kept` and `identity_of` (share and number of edited images
+        that stay nearest to their source), `pixel_change`, `moves` (of other directions), `kept` (of other labels).
+
+    Raises:
+        RequestError: if the groups are too small, share images, or are the same to the model.
+    """
+    groups = [Group(group.dataset, evenly(group.indices, MOST_IMAGES)) for group in (positive, negative)]
+    check_groups(*(group.dataset.contents[group.indices] for group in groups))
+    encoded = [encode_images(model, group.dataset, group.indices, progress) for group in groups]
+    apart = {direction: found.vector for direction, found in (beside or {}).items()}
+    vector = find_direction(encoded[0], encoded[1], method, list(apart.values()))
+    facts: dict[str, Any] = {
+        "method": method,
+        "positive": len(encoded[0]),
+        "negative": len(encoded[1]),
+        "length": float(vector.norm()),
+        "auc": heldout_area(encoded[0], encoded[1], method, list(apart.values())),
+        "beside": sorted(apart),
+    }
+    return Direction(name, vector, facts | _side_effects(model, vector, groups, encoded, others or {}, name))
+
+
+def _side_effects(
+    model: Model, vector: Tensor, groups: list[Group], encoded: list[Latents], others: Mapping[str, Direction], name: str
+) -> dict[str, Any]:
+    """What strength 1 does to images without the attribute, beside what it is for."""
+    negative = groups[1]
+    judged = evenly(np.arange(len(negative.indices)), MOST_JUDGED)
+    before = encoded[1][torch.from_numpy(judged)]
+    sources, edited = negative.dataset.load(negative.indices[judged]), model.decode(before + vector)
+    return {
+        "identity_kept": identity_kept(edited, sources),
+        "identity_of": len(judged),
+        "pixel_change": float(direction_effects(model, before, vector[None])[0]),
+        "moves": moves_along(vector, {other: found.vector for other, found in others.items() if other != name}),
+        "kept": _labels_kept(groups, encoded, torch.stack([before, before + vector]), name),
+    }
+
+
+def _labels_kept(groups: list[Group], encoded: list[Latents], moved: Tensor, name: str) -> dict[str, float]:
+    """For data that came with labels: how often each other label, as a linear classifier of the latents sees it, stays."""
+    dataset = groups[0].dataset
+    if dataset is not groups[1].dataset:
+        return {}
+    latents, indices = torch.cat(encoded), np.concatenate([group.indices for group in groups])
+    kept: dict[str, float] = {}
+    for label, values in dataset.labels.items():
+        known = np.isfinite(values[indices])
+        codes = values[indices][known]
+        if label not in dataset.label_words:
+            codes = np.searchsorted(np.nanquantile(values, [1 / 3, 2 / 3]), codes)  # numbers: low, middle, high
+        if label != name and len(np.unique(codes)) > 1:
+            kept[label] = words_kept(latents[torch.from_numpy(known)], torch.from_numpy(codes).long(), moved)
+    return kept
+
+
+def learn_principal(model: Model, latents: Latents, count: int, prefix: str = "principal") -> list[Direction]:
+    """Directions found without labels, the one that changes images most first; see `principal_directions`."""
+    found = principal_directions(model, latents, count)
+    return [
+        Direction(f"{prefix}-{index}", vector, {"method": "principal", "pixel_change": float(effect)})
+        for index, (vector, effect) in enumerate(zip(found.directions, found.effects, strict=True), 1)
+    ]

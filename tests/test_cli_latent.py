@@ -1,0 +1,283 @@
+"""The latent commands as a person types them: what they print, leave behind and refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vaegan.cli import main
+from vaegan.config import DataConfig, NetworkConfig
+from vaegan.data import load_images, to_uint8
+from vaegan.latent.stored import FILE, load_directions
+from vaegan.model import Model, ModelConfig, Networks
+
+OPTIONS = [
+    *("--size", "16", "--network.width", "4", "--network.width-limit", "8", "--network.latent-dim", "4"),
+    *("--vae.batch-size", "8", "--precision", "float32"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+    generator = np.random.default_rng(0)
+    for folder, level in (("light", 160), ("dark", 20), ("few", 90)):
+        Path(folder).mkdir()
+        for index in range(3 if folder == "few" else 12):
+            Image.fromarray(generator.integers(level, level + 80, (16, 16, 3), np.uint8)).save(f"{folder}/{index}.png")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        main(["train", "faces:96", *OPTIONS, "--recipe", "vae", "--images", "32", "--out", str(path)])
+    return path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> str:
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "run")
+    return "run"
+
+
+@pytest.fixture
+def gan() -> str:
+    """A GAN trained from scratch: no encoder."""
+    torch.manual_seed(0)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=4)
+    config = ModelConfig(size=16, channels=3, stage="gan", network=network, has_encoder=False)
+    Model(config, Networks(config)).save_pretrained("gan")
+    return "gan"
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    """Runs a command and returns its JSON."""
+    capsys.readouterr()
+    main([*arguments, "--json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Runs a command that must fail with one line and exit code 2, and returns that line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    assert exit.value.code == 2, captured.err
+    assert captured.err.startswith("vaegan: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def size_of(path: str) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_vary_draws_a_row_an_image(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["vary", run, "light/1.png", "dark/1.png", "-n", "3", "--seed", "5"]
+    near, far = (told(capsys, *arguments, "--strength", strength) for strength in ("0.1", "2"))
+    assert size_of("variations.png") == (2 + 5 * 18, 2 + 2 * 18)
+    for name in ("light/1.png", "dark/1.png"):
+        assert 0 < near["mean_change"][name] < far["mean_change"][name]
+    main([*arguments, "--out", "a.png"])
+    main([*arguments, "--out", "b.png"])
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert "3 variations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("suffix", "frames"), [(".png", 1), (".gif", 5), (".webp", 5)])
+def test_interpolate_writes_strips_and_animations(run: str, capsys: pytest.CaptureFixture[str], suffix: str, frames: int) -> None:
+    facts = told(capsys, "interpolate", run, "light/1.png", "dark/1.png", "--steps", "5", "--out", f"way{suffix}")
+    assert (facts["path"], facts["steps"]) == ("linear", 5)
+    with Image.open(f"way{suffix}") as picture:
+        assert getattr(picture, "n_frames", 1) == frames
+        assert picture.size == ((2 + 5 * 18, 20) if suffix == ".png" else (256, 256))
+
+
+def test_interpolate_between_seeds_needs_no_encoder(gan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "interpolate", gan, "--seeds", "3", "7", "--steps", "4")["path"] == "spherical"
+    main(["sample", gan, "-n", "1", "--seed", "7", "--out", "seven.png"])
+    with Image.open("interpolation.png") as strip, Image.open("seven.png") as last:
+        ends = np.asarray(strip)[2:18, -18:-2], np.asarray(last)[2:18, 2:18]
+    assert np.abs(ends[0].astype(int) - ends[1]).max() <= 1
+    assert "--seeds 3 7" in refused(capsys, "interpolate", gan, "light/1.png", "dark/1.png")
+
+
+def test_morph_is_a_loop(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = told(capsys, "morph", run, "few", "--steps", "4")
+    assert (facts["stops"], facts["frames"]) == (3, 12)
+    with Image.open("morph.gif") as picture:
+        assert (picture.n_frames, picture.info["loop"]) == (12, 0)
+    assert told(capsys, "morph", run, "--seeds", "1", "2", "--out", "m.png", "--steps", "3")["frames"] == 6
+
+
+def test_similar_finds_the_image_itself(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, "similar", run, "light/4.png", "--in", "light", "-n", "3")["nearest"]["light/4.png"]
+    assert found[0] == {"name": "4.png", "distance": pytest.approx(0, abs=1e-3)}
+    assert [one["distance"] for one in found] == sorted(one["distance"] for one in found)
+    assert size_of("similar.png") == (2 + 4 * 18, 20)
+
+
+def test_a_direction_is_learned_kept_and_used(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
+    assert facts["directions"]["light"]["auc"] > 0.9
+    assert (Path(run) / "vae/model" / FILE).is_file()
+    assert size_of("direction.png") == (2 + 6 * 18, 2 + 8 * 18)
+    main(["direction", run, "--name", "smile", "--label", "smiling", "--method", "whitened", "--beside", "light"])
+    assert "AUC" in capsys.readouterr().out
+    assert abs(told(capsys, "direction", run, "--list")["directions"]["smile"]["moves"]["light"]) < 1e-5
+    main(["direction", run, "--principal", "2"])
+    assert "2 directions" in capsys.readouterr().out
+    assert list(told(capsys, "direction", run, "--list")["directions"]) == ["light", "principal-1", "principal-2", "smile"]
+
+    told(capsys, "edit", run, "dark", "--direction", "light=2", "--out", "edited")
+    told(capsys, "edit", run, "dark", "--direction", "light", "--strength", "-2", "--direction", "smile=0", "--out", "darker")
+    model, config = Model.from_pretrained("run/vae/model"), DataConfig(size=16, channels="3")
+    latent = model.encode(load_images([Path("dark/3.png")], config))
+    vector = load_directions("run/vae/model", model)["light"].vector
+    for folder, strength in (("edited", 2), ("darker", -2)):
+        assert len(list(Path(folder).iterdir())) == 12
+        with Image.open(f"{folder}/3.png") as picture:
+            difference = np.asarray(picture).astype(int) - to_uint8(model.decode(latent + strength * vector))[0]
+        assert np.abs(difference).max() <= 1
+    facts = told(capsys, "edit", run, "dark/1.png", "dark/2.png", "--direction", "light=1", "--direction", "smile=-0.5")
+    assert facts["directions"] == {"light": 1.0, "smile": -0.5}
+    assert size_of("edited.png") == (2 + 2 * 18, 2 + 3 * 18)
+    assert "no direction 'hat'; kept are: light" in refused(capsys, "edit", run, "dark", "--direction", "hat=1")
+
+
+def test_directions_of_a_gan_without_encoder(gan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(told(capsys, "direction", gan, "--principal", "3")["directions"]) == 3
+    folders = ["--positive", "light", "--negative", "dark"]
+    assert "--principal 10" in refused(capsys, "direction", gan, "--name", "light", *folders)
+    assert "leave --data out" in refused(capsys, "direction", gan, "--principal", "3", "--data", "light")
+    commands = (
+        "vary light",
+        "similar light/1.png --in dark",
+        "encode light",
+        "outliers light",
+        "duplicates light",
+        "morph light",
+    )
+    for command in (*commands, "edit light --direction principal-1"):
+        name, *rest = command.split()
+        assert "no encoder" in refused(capsys, name, gan, *rest)
+
+
+def test_outliers_are_calibrated_on_held_out_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = told(capsys, "outliers", run, "light", "-n", "5")
+    assert facts["outliers"] == 0  # noise is no face, but so few held-out faces cannot prove it at 1 %
+    assert facts["reference"] < 20
+    assert all(one["share"] == 1 / (facts["reference"] + 1) or one["share"] > 0 for one in facts["ranking"])
+    assert size_of("outliers.png") == (2 + 5 * 18, 2 + 2 * 18)
+    own = told(capsys, "outliers", run, "light", "--reference", "light", "--level", "0.2")
+    scores = [one["score"] for one in own["ranking"]]
+    assert scores == sorted(scores, reverse=True)
+    assert own["outliers"] == 1
+
+
+def test_duplicates_are_grouped(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["duplicates", run, "light"])
+    assert "0 of 12 images are nearly the same as another." in capsys.readouterr().out
+    assert not Path("duplicates.png").exists()
+    Path("light/copy.png").write_bytes(Path("light/3.png").read_bytes())
+    groups = told(capsys, "duplicates", run, "light")["groups"]
+    assert groups == [{"names": ["3.png", "copy.png"], "difference": 0.0}]
+    assert size_of("duplicates.png") == (2 + 2 * 18, 20)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    out = f"latents{suffix}"
+    assert told(capsys, "encode", run, "few", "--out", out)["images"] == 3
+    told(capsys, "decode", run, out, "--out", "back")
+    model = Model.from_pretrained("run/vae/model")
+    images = load_images([Path(f"few/{index}.png") for index in range(3)], DataConfig(size=16, channels="3"))
+    for path, wanted in zip(sorted(Path("back").iterdir()), to_uint8(model.reconstruct(images)), strict=True):
+        assert np.abs(np.asarray(Image.open(path)).astype(int) - wanted).max() <= 1
+    main(["decode", run, "--text", "0.5, 1, -1, 2"])
+    assert size_of("decoded.png") == (20, 20)
+    capsys.readouterr()
+    main(["encode", run, "faces:70", "--out", out])
+    assert "70 latents of 4 numbers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["vary", "run"], "Which images"),
+        (["vary", "run", "light/1.png", "-n", "0"], "-n 0"),
+        (["vary", "run", "light/1.png", "--strength", "nan"], "--strength nan"),
+        (["vary", "run", "light/1.png", "--strength", "-1"], "--strength -1"),
+        (["vary", "run", "light/1.png", "--out", "x.jpg"], ".png"),
+        (["vary", "run", "light/1.png", "--out", "light/1.png"], "none of the images"),
+        (["vary", "run", "missing.png"], "missing.png"),
+        (["vary", "nowhere", "light/1.png"], "not a run"),
+        (["interpolate", "run"], "two images"),
+        (["interpolate", "run", "light/1.png"], "two ends"),
+        (["interpolate", "run", "light"], "two ends"),
+        (["interpolate", "run", "light/1.png", "light/2.png", "light/3.png"], "morph"),
+        (["interpolate", "run", "light/1.png", "light/2.png", "--seeds", "1", "2"], "two images, or two seeds"),
+        (["interpolate", "run", "--seeds", "1"], "two ends"),
+        (["interpolate", "run", "--seeds", "1", "2", "--steps", "1"], "--steps 1"),
+        (["interpolate", "run", "--seeds", "1", "2", "--out", "x.avi"], ".mp4"),
+        (["morph", "run", "light/1.png"], "no loop"),
+        (["morph", "run", "--seeds", "1", "2", "--steps", "2000"], "2,000 frames"),
+        (["similar", "run", "light/1.png", "--in", "nothing"], "nothing"),
+        (["direction", "run"], "--principal N"),
+        (["direction", "run", "--positive", "light", "--name", "x"], "both"),
+        (["direction", "run", "--positive", "light", "--negative", "dark"], "--name"),
+        (["direction", "run", "--positive", "few", "--negative", "dark", "--name", "x"], "too few: 3"),
+        (["direction", "run", "--positive", "light", "--negative", "light", "--name", "x"], "12 images are in both"),
+        (["direction", "run", "--positive", "light", "--negative", "dark", "--name", "a=b"], "cannot name"),
+        (["direction", "run", "--positive", "light", "--negative", "dark", "--name", "x", "--beside", "y"], "no direction 'y'"),
+        (["direction", "run", "--label", "beauty"], "no label 'beauty'"),
+        (["direction", "run", "--label", "hair_colour"], "--label hair_colour="),
+        (["direction", "run", "--principal", "0"], "--principal 0"),
+        (["edit", "run", "dark"], "Along which direction"),
+        (["edit", "run", "dark", "--direction", "smile=much"], "must be a number"),
+        (["edit", "run", "dark", "--direction", "smile=nan"], "must be a number"),
+        (["edit", "run", "dark", "--direction", "smile=1"], "vaegan direction RUN"),
+        (["edit", "run", "dark", "--direction", "smile=1", "--out", "light"], "already holds"),
+        (["outliers", "run", "light", "--level", "2"], "--level 2"),
+        (["duplicates", "run", "light", "--tolerance", "-1"], "--tolerance -1"),
+        (["encode", "run", "light", "--out", "x.csv"], ".parquet"),
+        (["decode", "run"], "--text"),
+        (["decode", "run", "--text", "1,2,3"], "has 3 numbers, but this model's have 4"),
+        (["decode", "run", "--text", "1,2,3,x"], "not a finite number"),
+        (["decode", "run", "missing.npz"], "does not exist"),
+    ],
+)
+def test_wrong_requests_are_refused_in_one_line(
+    run: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    before = sorted(Path().iterdir())
+    assert words in refused(capsys, *arguments)
+    assert sorted(Path().iterdir()) == before
+
+
+def test_an_mp4_needs_the_extra(run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaegan.extras.find_spec", lambda name: None)
+    assert "[video]" in refused(capsys, "interpolate", run, "--seeds", "1", "2", "--out", "x.mp4")
+
+
+def test_directions_from_before_more_training_are_refused(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
+    main(["train", "--resume", run, "--images", "64"])
+    assert "make them again" in refused(capsys, "edit", run, "dark", "--direction", "light=1")
+
+
+def test_a_model_without_its_run_does_not_know_its_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not a run" in refused(capsys, "outliers", "run/vae/model", "light")
+    assert told(capsys, "outliers", "run/vae/model", "light", "--reference", "dark")["images"] == 12
+    assert "not a run" in refused(capsys, "direction", "run/vae/model", "--label", "smiling")

@@ -1,0 +1,262 @@
+"""Directions and what surrounds them, against scikit-learn and closed forms."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.covariance import LedoitWolf
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from vaegan.config import NetworkConfig
+from vaegan.data import ImageDataset, open_images
+from vaegan.data.collection import DataConfig
+from vaegan.errors import RequestError
+from vaegan.latent.classifier import area_under_curve, discriminant, logistic_regression, shrunk_covariance
+from vaegan.latent.directions import find_direction, heldout_area
+from vaegan.latent.editing import edit, moved
+from vaegan.latent.groups import check_groups, encode_images, evenly, groups_of_label
+from vaegan.latent.learning import Group, learn_direction, learn_principal
+from vaegan.latent.quality import identity_kept, moves_along, words_kept
+from vaegan.latent.stored import Direction
+from vaegan.model import Model, ModelConfig, Networks
+
+LATENT = 6
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def groups() -> tuple[Tensor, Tensor]:
+    """Two correlated Gaussians, 1.5 apart along a direction of small variance."""
+    mix = torch.linalg.qr(random(LATENT, LATENT, seed=9)).Q * torch.tensor([2.0, 1, 1, 0.7, 0.5, 0.4])
+    shift = torch.tensor([0.8, 0, 0, 0, 0.5, 0.6])
+    return random(300, LATENT, seed=1) @ mix + shift, random(500, LATENT, seed=2) @ mix
+
+
+@pytest.fixture(scope="module")
+def both(groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    labels = torch.cat([torch.ones(300), torch.zeros(500)])
+    return torch.cat(groups), labels
+
+
+def cosine(first: Tensor, second: np.ndarray) -> float:
+    other = torch.from_numpy(np.ravel(second)).double()
+    return float(first.double() @ other / first.double().norm() / other.norm())
+
+
+class TestClassifiers:
+    @pytest.mark.parametrize("count", [4, 30, 500])
+    def test_shrunk_covariance_is_scikit_learns(self, count: int) -> None:
+        residuals = (random(count, 20) * torch.linspace(0.1, 3, 20)).double()
+        wanted = LedoitWolf(assume_centered=True).fit(residuals.numpy()).covariance_
+        assert np.allclose(shrunk_covariance(residuals).numpy(), wanted, rtol=1e-6, atol=1e-9)
+
+    def test_equal_rows_are_no_division_by_zero(self) -> None:
+        assert shrunk_covariance(torch.zeros(5, 3).double()).isfinite().all()
+
+    @pytest.mark.parametrize("penalty", [0.1, 1.0, 100.0])
+    def test_logistic_regression_is_scikit_learns(self, both: tuple[Tensor, Tensor], penalty: float) -> None:
+        weights, bias = logistic_regression(*both, penalty)
+        oracle = LogisticRegression(C=1 / penalty, tol=1e-10, max_iter=10_000).fit(both[0].double().numpy(), both[1].numpy())
+        assert np.allclose(weights.numpy(), oracle.coef_[0], atol=1e-4)
+        assert float(bias) == pytest.approx(float(oracle.intercept_[0]), abs=1e-4)
+
+    def test_it_works_inside_inference_mode(self, both: tuple[Tensor, Tensor]) -> None:
+        with torch.inference_mode():
+            assert torch.equal(logistic_regression(*both)[0], logistic_regression(both[0].clone(), both[1])[0])
+
+    def test_separable_groups_have_finite_weights(self) -> None:
+        weights, _ = logistic_regression(torch.tensor([[-1.0], [1.0]] * 10), torch.tensor([0, 1] * 10))
+        assert 1 < float(weights[0]) < 100
+
+    def test_discriminant_is_scikit_learns_with_the_same_covariance(self) -> None:
+        codes = torch.arange(600) % 3
+        mix = torch.linalg.qr(random(LATENT, LATENT, seed=5)).Q * torch.linspace(0.7, 1.4, LATENT)
+        latents = random(600, LATENT) @ mix + random(3, LATENT, seed=6)[codes]
+        weights, biases = discriminant(latents, codes)
+        guessed = (latents.double() @ weights.T + biases).argmax(1).numpy()
+        oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(latents.numpy(), codes.numpy())
+        assert np.mean(guessed == oracle.predict(latents.numpy())) > 0.995
+
+    def test_area_under_curve_is_scikit_learns_with_ties(self) -> None:
+        positive, negative = (random(40, seed=1) * 2).round() + 1, (random(70, seed=2) * 2).round()
+        wanted = roc_auc_score([1] * 40 + [0] * 70, torch.cat([positive, negative]).numpy())
+        assert area_under_curve(positive, negative) == pytest.approx(wanted, abs=1e-12)
+        assert area_under_curve(torch.ones(3), torch.ones(5)) == 0.5
+
+
+class TestFindDirection:
+    @pytest.mark.parametrize("method", ["mean", "whitened", "classifier"])
+    def test_strength_one_is_the_distance_of_the_means(self, groups: tuple[Tensor, Tensor], method: str) -> None:
+        difference = groups[0].mean(0) - groups[1].mean(0)
+        direction = find_direction(*groups, method)
+        assert float(direction.norm()) == pytest.approx(float(difference.norm()), rel=1e-5)
+        assert float(direction @ difference) > 0
+
+    def test_each_method_is_what_it_says(self, groups: tuple[Tensor, Tensor], both: tuple[Tensor, Tensor]) -> None:
+        points, labels = both[0].double().numpy(), both[1].numpy()
+        assert cosine(find_direction(*groups), points[labels == 1].mean(0) - points[labels == 0].mean(0)) > 0.999999
+        normal = LogisticRegression(tol=1e-10, max_iter=10_000).fit(points, labels).coef_
+        assert cosine(find_direction(*groups, "classifier"), normal) > 0.99999
+        residuals = np.concatenate([points[labels == c] - points[labels == c].mean(0) for c in (0, 1)])
+        covariance = LedoitWolf(assume_centered=True).fit(residuals).covariance_
+        whitened = np.linalg.solve(covariance, points[labels == 1].mean(0) - points[labels == 0].mean(0))
+        assert cosine(find_direction(*groups, "whitened"), whitened) > 0.99999
+
+    @pytest.mark.parametrize("method", ["mean", "whitened", "classifier"])
+    def test_beside_others_it_changes_none_of_them(self, groups: tuple[Tensor, Tensor], method: str) -> None:
+        others = list(random(2, LATENT, seed=4) * torch.tensor([[3.0], [0.1]]))
+        direction = find_direction(*groups, method, others)
+        for other in others:
+            assert abs(float(direction @ other)) < 1e-5 * float(direction.norm() * other.norm())
+        assert float(direction.norm()) == pytest.approx(float(find_direction(*groups).norm()), rel=1e-5)
+
+    def test_what_cannot_be_is_refused(self, groups: tuple[Tensor, Tensor]) -> None:
+        with pytest.raises(RequestError, match="the same to the model"):
+            find_direction(groups[0], groups[0])
+        with pytest.raises(RequestError, match="left"):
+            find_direction(*groups, "mean", [groups[0].mean(0) - groups[1].mean(0)])
+
+    def test_heldout_area_is_honest(self, groups: tuple[Tensor, Tensor]) -> None:
+        # With more numbers than images every direction separates what it was learned from, and nothing else.
+        noise = random(40, 200, seed=7), random(40, 200, seed=8)
+        assert heldout_area(*noise, "whitened") < 0.65
+        oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        points = torch.cat(groups).numpy()
+        labels = np.repeat([1, 0], [300, 500])
+        scores = oracle.fit(points, labels).decision_function(points)
+        assert heldout_area(*groups, "whitened") == pytest.approx(roc_auc_score(labels, scores), abs=0.02)
+        assert heldout_area(*groups, "whitened") > heldout_area(*groups, "mean") + 0.05
+
+
+class TestQuality:
+    def test_identity_is_kept_by_small_and_lost_by_large_changes(self) -> None:
+        sources = random(20, 3, 16, 16)
+        assert identity_kept(sources + 0.1 * random(20, 3, 16, 16, seed=3), sources) == 1
+        assert identity_kept(sources.roll(1, 0), sources) == 0
+
+    def test_moves_are_in_strengths_of_the_other(self) -> None:
+        assert moves_along(torch.tensor([1.0, 2.0]), {"y": torch.tensor([0.0, 4.0]), "z": torch.tensor([-1.0, 0.0])}) == {
+            "y": 0.5,
+            "z": -1.0,
+        }
+
+    def test_words_are_kept_across_and_lost_along(self) -> None:
+        codes = torch.arange(200) % 2
+        latents = 0.1 * random(200, 2) + torch.stack([codes.float(), torch.zeros(200)], 1)
+        across, along = torch.tensor([0.0, 5.0]), torch.tensor([1.0, 0.0])
+        zeros = latents[codes == 0]
+        assert words_kept(latents, 7 * codes, torch.stack([zeros, zeros + across])) == 1
+        assert words_kept(latents, 7 * codes, torch.stack([zeros, zeros + along])) == 0
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> ImageDataset:
+    """Faces as the package draws them, with their labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return open_images(["faces:90"], DataConfig(size=16, channels="3"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+    return Model(config := ModelConfig(size=16, channels=3, stage="vae", network=network), Networks(config))
+
+
+class TestGroups:
+    def test_words_numbers_and_yes_no(self, dataset: ImageDataset) -> None:
+        smiling = groups_of_label(dataset, "smiling")
+        assert np.array_equal(smiling.positive, np.flatnonzero(dataset.labels["smile"] > 0.2))
+        assert len(smiling.positive) + len(smiling.negative) == 90
+        blond = groups_of_label(dataset, "hair_colour", word := dataset.label_words["hair_colour"][2])
+        assert (dataset.labels["hair_colour"][blond.positive] == 2).all()
+        assert word
+        thirds = groups_of_label(dataset, "smile")
+        values = dataset.labels["smile"]
+        assert len(thirds.positive) == pytest.approx(30, abs=1)
+        assert values[thirds.positive].min() > values[thirds.negative].max()
+
+    @pytest.mark.parametrize(
+        ("name", "word", "message"),
+        [
+            ("beauty", None, "no label 'beauty'; it has smile"),
+            ("hair_colour", None, "Which hair_colour"),
+            ("hair_colour", "plaid", "no word 'plaid'"),
+            ("smile", "yes", "is a number"),
+        ],
+    )
+    def test_labels_that_do_not_exist(self, dataset: ImageDataset, name: str, word: str | None, message: str) -> None:
+        with pytest.raises(RequestError, match=message):
+            groups_of_label(dataset, name, word)
+
+    def test_too_few_or_shared_images_are_refused(self) -> None:
+        many = np.arange(50, dtype=np.uint64)
+        check_groups(many[:8], many[8:16])
+        with pytest.raises(RequestError, match="positive images are too few: 1 "):
+            check_groups(np.zeros(20, np.uint64), many)
+        with pytest.raises(RequestError, match="negative images are too few"):
+            check_groups(many, many[:7])
+        with pytest.raises(RequestError, match="3 images are in both"):
+            check_groups(many[:20], many[17:])
+
+    def test_encoding_in_blocks_changes_nothing(
+        self, dataset: ImageDataset, model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vaegan.latent.groups.BLOCK", 7)
+        seen: list[int] = []
+        indices = evenly(np.arange(90), 20)
+        latents = encode_images(model, dataset, indices, lambda what, done, total: seen.append(done))
+        assert torch.allclose(latents, model.encode(dataset.load(indices)), atol=1e-5)
+        assert seen == [7, 14, 20]
+        assert len(evenly(np.arange(5), 20)) == 5
+
+
+class TestLearning:
+    def test_a_direction_comes_with_its_quality(self, dataset: ImageDataset, model: Model) -> None:
+        chosen = groups_of_label(dataset, "smiling")
+        positive, negative = (Group(dataset, indices) for indices in (chosen.positive, chosen.negative))
+        other = Direction("other", random(LATENT))
+        beside = {"apart": Direction("apart", random(LATENT, seed=5))}
+        found = learn_direction(model, "smiling", positive, negative, "mean", beside, {"other": other, "smiling": other})
+        assert abs(float(found.vector @ beside["apart"].vector)) < 1e-5
+        facts = found.facts
+        assert (facts["positive"], facts["negative"], facts["beside"]) == (len(chosen.positive), len(chosen.negative), ["apart"])
+        assert 0 <= facts["auc"] <= 1
+        assert 0 <= facts["identity_kept"] <= 1
+        assert facts["identity_of"] == len(chosen.negative)
+        assert list(facts["moves"]) == ["other"]
+        assert "hair_colour" in facts["kept"]
+        assert "smiling" not in facts["kept"]
+        assert math.isfinite(facts["pixel_change"])
+
+    def test_edits_add_up_and_can_be_undone(self, dataset: ImageDataset, model: Model) -> None:
+        images = dataset.load(range(4))
+        first, second = random(2, LATENT, seed=3)
+        steps = [(first, 1.5), (second, -1.0)]
+        latents = model.encode(images)
+        assert torch.allclose(moved(latents, steps), latents + 1.5 * first - second, atol=1e-6)
+        assert torch.allclose(moved(moved(latents, steps), [(first, -1.5), (second, 1.0)]), latents, atol=1e-5)
+        assert torch.equal(edit(model, images, []), model.reconstruct(images))
+        assert torch.allclose(edit(model, images, steps), model.decode(moved(latents, steps[::-1])), atol=1e-6)
+
+    def test_principal_directions_are_named_by_rank(self, model: Model) -> None:
+        found = learn_principal(model, random(50, LATENT), 3)
+        assert [one.name for one in found] == ["principal-1", "principal-2", "principal-3"]
+        effects = [one.facts["pixel_change"] for one in found]
+        assert effects == sorted(effects, reverse=True)
+
+    def test_a_gan_without_encoder_says_so(self, dataset: ImageDataset, model: Model) -> None:
+        config = replace(model.config, stage="gan", has_encoder=False)
+        gan = Model(config, Networks(config))
+        with pytest.raises(RequestError, match="no encoder"):
+            encode_images(gan, dataset, np.arange(9))
+        assert len(learn_principal(gan, gan.latents(64), 2)) == 2

@@ -248,7 +248,7 @@ def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.Capture
         (["edit", "run", "dark", "--direction", "smile=much"], "must be a number"),
         (["edit", "run", "dark", "--direction", "smile=nan"], "must be a number"),
         (["edit", "run", "dark", "--direction", "smile=1"], "vaegan direction RUN"),
-        (["edit", "run", "dark", "--direction", "smile=1", "--out", "light"], "already holds"),
+        (["edit", "run", "dark", "--direction", "smile=1", "--out", "light"], "already exists"),
         (["outliers", "run", "light", "--level", "2"], "--level 2"),
         (["duplicates", "run", "light", "--tolerance", "-1"], "--tolerance -1"),
         (["encode", "run", "light", "--out", "x.csv"], ".parquet"),

@@ -33,11 +33,11 @@ class Decode:
 
 def decode(request: Decode) -> None:
     """Decodes latents."""
-    from vaegan.training import saved
     from vaegan.data import to_uint8
     from vaegan.latent.tables import read_latents
     from vaegan.latent.text import parse_latent
     from vaegan.pictures import grid, save_png, to_picture
+    from vaegan.training import saved
 
     if (request.latents is None) == (request.text is None):
         raise RequestError('Give a file of latents, or one latent as text: --text "0.3,-1.2,...".')

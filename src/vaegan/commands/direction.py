@@ -58,9 +58,9 @@ class Direction:
 
 def direction(request: Direction) -> None:
     """Learns or lists directions."""
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.latent.stored import check_name, load_directions, model_fingerprint, save_direction
+    from vaegan.training import saved
 
     check_picture(request.out)
     _check_sources(request)
@@ -126,10 +126,10 @@ def _learn(
 def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Group, Group]":
     import numpy as np
 
-    from vaegan.training import saved
     from vaegan.data import TEST, open_images
     from vaegan.latent.groups import groups_of_label
     from vaegan.latent.learning import Group
+    from vaegan.training import saved
 
     config = images_config(model, request.run, request.fit)
     if request.positive is not None and request.negative is not None:
@@ -148,10 +148,10 @@ def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Gr
 def _principal(request: Direction, model: "Model", console: "Console") -> "tuple[list[Found], Latents]":
     import numpy as np
 
-    from vaegan.training import saved
     from vaegan.data import open_images
     from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
     from vaegan.latent.learning import learn_principal
+    from vaegan.training import saved
 
     assert request.principal is not None
     if model.has_encoder:

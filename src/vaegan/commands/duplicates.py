@@ -36,12 +36,12 @@ def duplicates(request: Duplicates) -> None:
     """Finds duplicates."""
     import numpy as np
 
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images
     from vaegan.latent.duplicates import find_duplicates
     from vaegan.latent.groups import encode_images
     from vaegan.pictures import rows, save_png
+    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     if not 0 <= request.tolerance <= 255:

@@ -44,10 +44,10 @@ class Edit:
 
 def edit(request: Edit) -> None:
     """Edits images."""
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images
     from vaegan.latent.stored import load_directions
+    from vaegan.training import saved
 
     one_picture = request.out.suffix.lower() == ".png"
     (check_picture(request.out, *request.images) if one_picture else check_folder(request.out))

@@ -32,12 +32,12 @@ def encode(request: Encode) -> None:
     """Encodes images."""
     import numpy as np
 
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images
     from vaegan.latent.groups import encode_images
     from vaegan.latent.principal import projection
     from vaegan.latent.tables import LatentTable, check_table_path, write_table
+    from vaegan.training import saved
 
     check_table_path(request.out)
     model = saved.load(request.run, request.stage)

@@ -38,10 +38,10 @@ class Morph:
 
 def morph(request: Morph) -> None:
     """Draws a loop through several images."""
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.walks import default_path, loop, seed_latents
+    from vaegan.training import saved
 
     check_suffix(request.out, (".png", ".gif", ".webp", ".mp4"))
     check_count("--steps", request.steps, MOST_FRAMES)

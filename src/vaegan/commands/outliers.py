@@ -39,11 +39,11 @@ def outliers(request: Outliers) -> None:
     import numpy as np
     import torch
 
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.outliers import measure_of, share_above, surprises
     from vaegan.pictures import save_png, stacked
+    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     check_count("-n", request.n, 1000)

@@ -38,12 +38,12 @@ def similar(request: Similar) -> None:
     """Finds the nearest images."""
     import numpy as np
 
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images
     from vaegan.latent.groups import encode_images
     from vaegan.latent.nearest import nearest
     from vaegan.pictures import grid, save_png
+    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     check_count("-n", request.n, MOST_NEIGHBOURS)

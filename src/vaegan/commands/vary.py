@@ -40,11 +40,11 @@ def vary(request: Vary) -> None:
     """Makes variations."""
     import torch
 
-    from vaegan.training import saved
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.variations import vary_latents
     from vaegan.pictures import grid, save_png
+    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     check_count("-n", request.n, MOST_VARIATIONS)

@@ -21,6 +21,7 @@ Stage = Literal["ae", "vae", "gan", "joint"]
 """What one stage of a run trains."""
 RecipeName = Literal["vae-gan", "ae", "vae", "gan", "joint"]
 """What a run trains: one stage, or two with a hyphen between them."""
+GuardMode = Literal["off", "warn", "act"]
 
 
 @dataclass(frozen=True)
@@ -366,6 +367,8 @@ class TrainConfig:
     joint: VAE and GAN at once (Larsen et al. 2016)."""
     seed: int = 0
     """Of every random stream."""
+    guards: GuardMode = "act"
+    """What is done when training goes wrong: act mends it, warn only says so, off looks away. Every action is recorded."""
     init_stage: Stage = "vae"
     """Which model of an --init run is the start: its VAE, or its GAN, whose decoder and encoder are then the start."""
     data: DataConfig = field(default_factory=DataConfig)

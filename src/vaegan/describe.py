@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.training.journal import read_journal
 from vaegan.training.run import find_run
 
 
@@ -36,7 +37,15 @@ def describe(path: Path) -> dict[str, Any]:
     }
     for plan in record.plan:
         described[plan.name] = {"planned_images": plan.images} | facts.get(plan.name, {"status": "not begun"})
+        if actions := guard_actions(folder.stage(plan.name) / "metrics.jsonl"):
+            described[plan.name]["guards"] = actions
     return described
+
+
+def guard_actions(journal: Path) -> list[str]:
+    """What guards found and did in a stage, in sentences."""
+    lines = read_journal(journal) if journal.is_file() else []
+    return [f"after {line['seen']:,} images {line['words']}" for line in lines if "guard" in line]
 
 
 def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:

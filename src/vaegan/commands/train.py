@@ -14,6 +14,7 @@ from vaegan.config import (
     DataConfig,
     DeviceConfig,
     GANConfig,
+    GuardMode,
     HandoverConfig,
     JointConfig,
     NetworkConfig,
@@ -56,6 +57,8 @@ class Train:
     joint: VAE and GAN at once (Larsen et al. 2016)."""
     seed: int = 0
     """Of every random stream."""
+    guards: GuardMode = "act"
+    """When training goes wrong: act mends it and says so, warn only says so, off looks away."""
     data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
     device: Annotated[DeviceConfig, arg(name="")] = field(default_factory=DeviceConfig)
     budget: Annotated[Budget, arg(name="")] = field(default_factory=Budget)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vaegan.config import AEConfig
 from vaegan.networks import Decoder, Encoder
 from vaegan.objectives import gaussian
-from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, set_learning_rate
 from vaegan.types import Images, Scalars
 
@@ -23,7 +24,7 @@ class AE:
 
     def __init__(self, config: AEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
-        self.config, self.engine = config, engine
+        self.config, self.engine, self.levers = config, engine, Levers()
         self.encoder, self.decoder = engine.prepare(encoder), engine.prepare(decoder)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         self.optimizer = engine.optimizer(torch.optim.Adam(parameters, config.learning_rate, betas=(0.9, 0.99), fused=True))
@@ -33,7 +34,8 @@ class AE:
     def step(self, images: Images, clock: Clock) -> Scalars:
         """One step on one batch."""
         config = self.config
-        set_learning_rate(self.optimizer, cosine(config.learning_rate, config.final_learning_rate, clock.progress))
+        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
+        set_learning_rate(self.optimizer, rate * self.levers.generator_rate)
 
         reconstructions = self.decoder(self.encoder(images).mean)
         loss = gaussian.squared_error(images, reconstructions).mean()
@@ -43,7 +45,8 @@ class AE:
         self.optimizer.step()
         self.average_encoder.update(unwrapped(self.encoder), clock)
         self.average_decoder.update(unwrapped(self.decoder), clock)
-        return {"loss": loss.detach(), "error": loss.detach() / images[0].numel()}
+        gradient = gradient_norm(self.encoder, self.decoder)
+        return {"loss": loss.detach(), "error": loss.detach() / images[0].numel(), "gradient": gradient}
 
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
@@ -81,8 +84,9 @@ class AE:
         return {"adam": self.optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
-        """State beside the networks: none."""
-        return {}
+        """State beside the networks."""
+        return {"levers": self.levers.tensor()}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
+        self.levers = Levers.of(tensors.get("levers"))

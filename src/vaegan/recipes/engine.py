@@ -62,6 +62,7 @@ def unwrapped(network: Network) -> Network:
     return inner if isinstance(inner, nn.Module) else network  # pyright: ignore[reportReturnType]
 
 
-def gradient_norm(network: nn.Module) -> Tensor:
-    """The norm of all gradients of `network` together; with several processes that of the global mean."""
-    return nn.utils.get_total_norm([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
+def gradient_norm(*networks: nn.Module) -> Tensor:
+    """The norm of all gradients of `networks` together; with several processes that of their global mean."""
+    parameters = [parameter for network in networks for parameter in network.parameters()]
+    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

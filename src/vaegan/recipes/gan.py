@@ -117,14 +117,18 @@ class GAN:
             logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
             loss = loss + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
 
+        accuracy = relativistic.pair_accuracy(real.detach(), fake.detach())
         self.critic_optimizer.zero_grad()
+        if self.levers.critic_limit < 1:
+            # Without momentum a gradient of 0 makes no step: decided without waiting for the device.
+            loss = loss * (self.engine.mean(accuracy) <= self.levers.critic_limit)
         self.engine.backward(loss)
         self.critic_optimizer.step()
         if config.clip > 0:
             clip_weights(unwrapped(self.critic), config.clip)
         scalars = {
             "critic_loss": loss.detach(),
-            "pair_accuracy": relativistic.pair_accuracy(real.detach(), fake.detach()),
+            "pair_accuracy": accuracy,
             "slope_error" if config.penalty_kind == "interpolated" else "slope": penalty.detach().mean(),
             "critic_gradient": gradient_norm(self.critic),
         }
@@ -242,7 +246,7 @@ class GAN:
     def _set_learning_rates(self, clock: Clock) -> None:
         config, levers = self.config, self.levers
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
-        set_learning_rate(self.critic_optimizer, rate * config.critic_rate * levers.critic_rate * (1 - levers.critic_held))
+        set_learning_rate(self.critic_optimizer, rate * config.critic_rate * levers.critic_rate)
         since_release = clock.share_since(int(self.released_at))
         generator_rate = rate * config.generator_rate * levers.generator_rate
         generator_rate *= ramp(since_release, config.generator_ramp)

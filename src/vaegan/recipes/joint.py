@@ -16,7 +16,8 @@ from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian, penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.recipes.critic import draw_view, judge
-from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Latents, PerImage, Scalars
 
@@ -48,7 +49,7 @@ class Joint:
             flips: whether mirrored images are as good as the originals.
             low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
         """
-        self.config, self.engine, self.flips = config, engine, flips
+        self.config, self.engine, self.flips, self.levers = config, engine, flips, Levers()
         self.objective = OBJECTIVES[config.objective]
         self.penalty_step = config.penalty_step * (5 if low_precision else 1)
         self.encoder, self.decoder, self.critic = engine.prepare(encoder), engine.prepare(decoder), engine.prepare(critic)
@@ -64,8 +65,8 @@ class Joint:
         """One step of all three on one batch."""
         config, count = self.config, len(images)
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
-        set_learning_rate(self.vae_optimizer, rate)
-        set_learning_rate(self.critic_optimizer, rate)
+        set_learning_rate(self.vae_optimizer, rate * self.levers.generator_rate)
+        set_learning_rate(self.critic_optimizer, rate * self.levers.critic_rate)
 
         posterior = self.encoder(images)
         noise = self.draws.normal("posterior", clock.seen, *posterior.mean.shape)
@@ -98,6 +99,7 @@ class Joint:
             "kl": kl.detach().mean(),
             "feature_error": 2 / features * feature_error.detach().mean(),
             "generator_loss": adversarial.detach().mean(),
+            "gradient": gradient_norm(self.encoder, self.decoder),
         }
 
     def _train_critic(self, real: Images, fakes: Images, clock: Clock) -> tuple[Scalars, PerImage]:
@@ -172,8 +174,9 @@ class Joint:
         return {"vae": self.vae_optimizer, "critic": self.critic_optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
-        """State beside the networks: none."""
-        return {}
+        """State beside the networks."""
+        return {"levers": self.levers.tensor()}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
+        self.levers = Levers.of(tensors.get("levers"))

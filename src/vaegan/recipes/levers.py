@@ -11,11 +11,11 @@ class Levers:
     """At these defaults everything is as configured. Part of a recipe's saved tensors, so that a resumed run goes on the same."""
 
     generator_rate: float = 1.0
-    """Factor on the generator's learning rate, and on the VAE's."""
+    """Factor on the generator's learning rate, and on that of an autoencoder."""
     critic_rate: float = 1.0
     """Factor on the critic's."""
-    critic_held: float = 0.0
-    """1: the critic is not trained until the generator has caught up."""
+    critic_limit: float = 1.0
+    """Pair accuracy of a batch above which the critic is not trained on it."""
     penalty: float = 1.0
     """Factor on the gradient penalty."""
     least_penalty: float = 0.0
@@ -26,8 +26,12 @@ class Levers:
     """Blur of what the critic sees, at least [pixels]."""
     anchor: float = 1.0
     """Factor on the anchor."""
+    kl_weight: float = 1.0
+    """Factor on the KL divergence of a VAE."""
     free_bits: float = 0.0
     """KL divergence that each latent dimension has for nothing, at least [nats]."""
+    kl_warmup: float = 0.0
+    """Share of the stage over which the KL divergence is faded in, at least."""
 
     def tensor(self) -> Tensor:
         """All of them, float64 on the processor, so that saving loses no bit."""

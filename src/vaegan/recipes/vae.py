@@ -10,7 +10,8 @@ from vaegan.config import VAEConfig
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian, latent
 from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
-from vaegan.recipes.engine import Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, cyclical, ramp, set_learning_rate
 from vaegan.types import Images, Latents, PerImage, Scalars
 
@@ -33,7 +34,7 @@ class VAE:
 
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
-        self.config, self.engine = config, engine
+        self.config, self.engine, self.levers = config, engine, Levers()
         self.reconstruction = RECONSTRUCTIONS[config.objective]
         self.encoder, self.decoder = engine.prepare(encoder), engine.prepare(decoder)
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
@@ -47,11 +48,12 @@ class VAE:
     def step(self, images: Images, clock: Clock) -> Scalars:
         """One step on one batch."""
         config = self.config
-        set_learning_rate(self.optimizer, cosine(config.learning_rate, config.final_learning_rate, clock.progress))
+        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
+        set_learning_rate(self.optimizer, rate * self.levers.generator_rate)
 
         posterior = self.encoder(images)
         noise = self.draws.normal("posterior", clock.seen, len(images), config.samples, posterior.mean.shape[1])
-        kl_weight = config.kl_weight * self._kl_share(clock.progress)
+        kl_weight = config.kl_weight * self.levers.kl_weight * self._kl_share(clock.progress)
         found = self._compare(images, posterior, noise, self.decoder, kl_weight, self.engine.mean)
         loss = found.loss.mean()
 
@@ -65,6 +67,7 @@ class VAE:
         decoded = unwrapped(self.decoder).output(found.raw.detach())
         error = self.engine.mean((decoded - images).square().mean())
         scalars = {"loss": loss.detach(), "error": error, "kl": found.kl.detach().mean()}
+        scalars["gradient"] = gradient_norm(self.encoder, self.decoder)
         if self.reconstruction.beta is not None and config.reconstruction_weight > 0:
             beta = self.reconstruction.beta(images[0].numel(), found.variance)
             scalars["beta"] = kl_weight / config.reconstruction_weight * beta
@@ -102,8 +105,8 @@ class VAE:
             ratios = [latent.log_ratio(draw, *posterior, noise[:, k]) for k, draw in enumerate(draws)]
             log_weights = kl_weight * torch.stack(ratios) - weighed.view(samples, -1)
             loss = -latent.importance_weighted_bound(log_weights)
-        elif config.free_bits > 0:
-            loss = weighed + kl_weight * latent.free_bits(kl, mean(kl.detach().mean(0)), config.free_bits)
+        elif (least := max(config.free_bits, self.levers.free_bits)) > 0:
+            loss = weighed + kl_weight * latent.free_bits(kl, mean(kl.detach().mean(0)), least)
         else:
             loss = weighed + kl_weight * kl.sum(1)
         return Compared(loss, raw[: len(images)], kl.sum(1), variance)
@@ -112,7 +115,7 @@ class VAE:
         config = self.config
         if config.kl_schedule == "cyclical":
             return cyclical(progress, config.kl_cycles, config.kl_warmup)
-        return ramp(progress, config.kl_warmup)
+        return ramp(progress, max(config.kl_warmup, self.levers.kl_warmup))
 
     @torch.no_grad()
     def validate(self, images: Images) -> Scalars:
@@ -164,8 +167,9 @@ class VAE:
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the networks."""
-        return {"variance": self.variance}
+        return {"variance": self.variance, "levers": self.levers.tensor()}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
         self.variance = tensors["variance"].to(self.draws.device)
+        self.levers = Levers.of(tensors.get("levers"))

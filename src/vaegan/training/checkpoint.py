@@ -36,18 +36,30 @@ class Resumable(Protocol):
         ...
 
 
-def save_checkpoint(path: Path, recipe: Resumable, seen: int) -> None:
-    """Writes the state of `recipe` after `seen` images, atomically.
-
-    Random numbers and the data's order are functions of the seed and of `seen`, so nothing else is needed.
-    """
-    state = {
-        "format_version": FORMAT_VERSION,
-        "seen": seen,
+def state_of(recipe: Resumable) -> dict[str, Any]:
+    """Everything that `recipe` has learned and gathered, sharing its memory."""
+    return {
         "networks": {name: network.state_dict() for name, network in recipe.networks().items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in recipe.optimizers().items()},
         "tensors": recipe.tensors(),
     }
+
+
+def put_back(recipe: Resumable, state: dict[str, Any]) -> None:
+    """Gives `recipe` what `state_of` took."""
+    for name, network in recipe.networks().items():
+        network.load_state_dict(state["networks"][name], strict=True)
+    for name, optimizer in recipe.optimizers().items():
+        optimizer.load_state_dict(state["optimizers"][name])
+    recipe.set_tensors(state["tensors"])
+
+
+def save_checkpoint(path: Path, recipe: Resumable, seen: int, watching: dict[str, Any] | None = None) -> None:
+    """Writes the state of `recipe` after `seen` images, atomically, and that of the guards that watch it.
+
+    Random numbers and the data's order are functions of the seed and of `seen`, so nothing else is needed.
+    """
+    state = {"format_version": FORMAT_VERSION, "seen": seen, "watching": watching} | state_of(recipe)
     # In memory first: torch reports a full disk as an error of its own, without saying so.
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -78,11 +90,7 @@ def restore(recipe: Resumable, state: dict[str, Any], path: Path) -> int:
         ModelError: if names or shapes differ.
     """
     try:
-        for name, network in recipe.networks().items():
-            network.load_state_dict(state["networks"][name], strict=True)
-        for name, optimizer in recipe.optimizers().items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        recipe.set_tensors(state["tensors"])
+        put_back(recipe, state)
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(f"{path} does not fit this run: {reason}") from error

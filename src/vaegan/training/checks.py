@@ -91,6 +91,27 @@ def describe_objective(config: VAEConfig, values: int) -> str:
     return f"{start}; effective beta {beta:,.4g} (1/2 squared error + beta KL){collapses}."
 
 
+def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
+    """Which setting lets the KL divergence win, in words, and how many times too much it weighs.
+
+    The yardstick is the calibrated objective at a squared error of 0.1 a value, where photographs and drawings end.
+
+    Args:
+        config: of the VAE.
+        values: numbers in one image.
+    """
+    ratio, beta = config.kl_weight / config.reconstruction_weight, RECONSTRUCTIONS[config.objective].beta
+    excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1))) / 0.1
+    if config.objective == "mean-squared-error":
+        return (
+            f"mean-squared-error averages over the {values:,} values of an image, and nothing divides the KL divergence",
+            excess,
+        )
+    if excess > 1:
+        return f"the KL divergence weighs {excess:,.0f} times what the calibrated objective gives it", excess
+    return "the reconstruction gains less by them than they cost", 1.0
+
+
 def check_settings(config: TrainConfig, world_size: int) -> None:
     """Refuses combinations that cannot work, before anything is made.
 

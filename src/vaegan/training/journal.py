@@ -41,11 +41,11 @@ class Journal:
             self._sums[name] = value if before is None else before + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def flush(self, stage: str, seen: int, seconds: float) -> dict[str, float]:
+    def flush(self, stage: str, seen: int, seconds: float, strict: bool = True) -> dict[str, float]:
         """Writes and returns the means since the last flush.
 
         Raises:
-            TrainingError: if one of them is not a number.
+            TrainingError: if one of them is not a number, unless not `strict`.
         """
         if not self._sums:
             return {}
@@ -53,8 +53,25 @@ class Journal:
         means = dict(zip(self._sums, self._engine.mean(own).tolist(), strict=True))
         self._sums, self._counts = {}, {}
         self.line(stage, seen, seconds, means)
-        _check_finite(means, stage, seen)
+        if strict:
+            _check_finite(means, stage, seen)
         return means
+
+    def forget(self) -> None:
+        """Drops what was added since the last flush: the steps were rolled back."""
+        self._sums, self._counts = {}, {}
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all scalars since the last flush are numbers."""
+        if not self._sums:
+            return True
+        sums = self._engine.mean(torch.stack([total.float() for total in self._sums.values()]))
+        return all(map(math.isfinite, sums.tolist()))
+
+    def note(self, stage: str, seen: int, seconds: float, words: dict[str, str]) -> None:
+        """Appends what was said or done."""
+        self._append({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | words)
 
     def check(self, stage: str, seen: int) -> None:
         """Makes sure that what was learned since the last flush is worth keeping.
@@ -68,12 +85,14 @@ class Journal:
 
     def line(self, stage: str, seen: int, seconds: float, values: dict[str, float]) -> None:
         """Appends one measurement."""
+        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
+        self._append({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | rounded)
+
+    def _append(self, line: dict[str, Any]) -> None:
         if not self.write:
             return
-        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
-        text = json.dumps({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | rounded)
         with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
 def _check_finite(values: dict[str, float], stage: str, seen: int) -> None:

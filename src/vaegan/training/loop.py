@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from vaegan.data import TrainingBatches
 from vaegan.recipes.schedule import Clock
-from vaegan.training.checkpoint import Resumable
 from vaegan.training.engine import Engine
+from vaegan.training.guards import Action
 from vaegan.training.journal import Journal
+from vaegan.training.watching import Watched, Watching
 from vaegan.types import Images, Scalars
 
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
@@ -18,7 +19,7 @@ VALIDATIONS = 10  # a stage
 AGREE_STEPS = 10  # steps between two times that several processes agree on stopping and saving
 
 
-class TrainedByLoop(Resumable, Protocol):
+class TrainedByLoop(Watched, Protocol):
     """What the loop asks of a recipe."""
 
     @property
@@ -69,6 +70,8 @@ class Hooks:
     """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]."""
     stop: Callable[[], bool]
     """Asked before every step."""
+    acted: Callable[[int, Action], None]
+    """Told what a guard found and did."""
 
 
 @dataclass
@@ -123,6 +126,7 @@ def run_stage(
     heldout: Images,
     engine: Engine,
     journal: Journal,
+    watching: Watching,
     hooks: Hooks,
     limits: Limits,
     seen: int,
@@ -135,6 +139,7 @@ def run_stage(
         heldout: for validation.
         engine: devices and processes.
         journal: takes the scalars.
+        watching: looks at the scalars and steps in.
         hooks: called along the way.
         limits: when it is over.
         seen: images seen so far; more than 0 when resumed.
@@ -148,6 +153,7 @@ def run_stage(
     means: dict[str, float] = {}
     shots = _shot_points(seen, total)
     shot_seconds = _timed(lambda: hooks.shot(seen))
+    watching.begin(seen)
 
     while total is None or seen < total:
         # Several processes agree on stopping and saving, which costs an exchange, only every few steps.
@@ -157,8 +163,8 @@ def run_stage(
             hooks.save(seen)
             return seen, False
         if together and engine.any(time.perf_counter() - last_save > limits.checkpoint_seconds) and seen > seen_before:
-            journal.check(recipe.name, seen)
-            hooks.save(seen)
+            if _worth_keeping(journal, watching, recipe.name, seen):
+                hooks.save(seen)
             last_save = time.perf_counter()
         watch.start()
         with engine.autocast():
@@ -167,6 +173,8 @@ def run_stage(
         seen += batch_size
         watch.stop(batch_size, recipe.warming_up)
         journal.add(scalars)
+        watching.add(scalars)
+        actions: list[Action | None] = []
 
         now = time.perf_counter()
         if total is None and engine.any(watch.is_settled or now - began > 0.5 * (limits.seconds or 0)):
@@ -177,19 +185,28 @@ def run_stage(
             schedule = schedule if schedule[1] is not None else (seen, total)
             shots = _shot_points(seen, total)
         if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
-            means = _flush(journal, recipe.name, seen, began) or means
+            means = journal.flush(recipe.name, seen, now - began, strict=not watching.acts) or means
+            actions.append(watching.window(seen, clock.progress))
         if total is not None and _crossed(seen, batch_size, total, VALIDATIONS):
             with engine.autocast():
                 values = {name: float(value) for name, value in recipe.validate(heldout).items()}
             journal.line(recipe.name, seen, now - began, values)
             means = means | values
+            actions.append(watching.checked(seen, clock.progress, values))
+        for action in filter(None, actions):
+            journal.note(recipe.name, seen, now - began, {"guard": action.guard, "action": action.action, "words": action.words})
+            hooks.acted(seen, action)
+            if action.roll_back:
+                journal.forget()
         if shots and seen >= shots[0]:
-            journal.check(recipe.name, seen)
-            hooks.shot(seen)
+            if _worth_keeping(journal, watching, recipe.name, seen):
+                hooks.shot(seen)
             shots = [point for point in shots if point > seen]
         if now - last_told > 0.25 or seen == total:
             last_told = now
             hooks.progress(_progress(recipe.name, seen, total, watch, means))
+        if any(action is not None and action.stop for action in actions):
+            break
     hooks.save(seen)
     return seen, True
 
@@ -202,6 +219,14 @@ def whole_batches(images: float, batch_size: int) -> int:
 def _progress(stage: str, seen: int, total: int | None, watch: Stopwatch, means: dict[str, float]) -> Progress:
     left = (total - seen) / watch.speed if total is not None and watch.speed else None
     return Progress(stage, seen, total, watch.speed, left, means)
+
+
+def _worth_keeping(journal: Journal, watching: Watching, stage: str, seen: int) -> bool:
+    """Whether what was learned since the last flush may be kept; where nobody mends it, it is an error if not."""
+    if not watching.acts:
+        journal.check(stage, seen)
+        return True
+    return journal.is_sound
 
 
 def _flush(journal: Journal, stage: str, seen: int, began: float) -> dict[str, float]:

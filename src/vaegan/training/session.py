@@ -21,10 +21,12 @@ from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
 from vaegan.training.loop import Hooks, Limits, Progress, run_stage
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
-from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, looking_model, to_model
+from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, looking_model, to_model
+from vaegan.training.watching import Watching
 
 SHOT_SAMPLES = 36
 SHOT_PAIRS = 8
+NOT_CURVES = ("stage", "seen", "seconds", "guard", "action", "words")
 
 
 @dataclass
@@ -86,7 +88,8 @@ class Session:
         inputs = StageInputs(self.record.config, self.dataset, self.engine, previous)
         facts: dict[str, Any] = {}
         recipe = BUILDERS[stage](inputs, facts)
-        seen = self._restore(stage, recipe)
+        watching = Watching(guards_of(stage, inputs), recipe, self.engine)
+        seen = self._restore(stage, recipe, watching)
         facts = facts | self._facts(stage)
         self._note(stage, facts)
         for sentence in _sentences(facts):
@@ -103,12 +106,15 @@ class Session:
         hooks = Hooks(
             progress=self.listener.progress,
             shot=lambda seen: self.engine.first_does(lambda: self._shoot(stage, recipe, inputs, seen)),
-            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, seen)),
+            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, watching, seen)),
             planned=lambda images, seen, speed: self._plan(stage, images, seen, speed),
             stop=self.listener.stop,
+            acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
         )
         began, seen_before = time.perf_counter(), seen
-        seen, finished = run_stage(recipe, batches, inputs.heldout(), self.engine, journal, hooks, self._limits(stage), seen)
+        seen, finished = run_stage(
+            recipe, batches, inputs.heldout(), self.engine, journal, watching, hooks, self._limits(stage), seen
+        )
         if not finished:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
@@ -158,16 +164,19 @@ class Session:
     def _spent(self) -> float:
         return self._spent_before + time.perf_counter() - self._began
 
-    def _restore(self, stage: str, recipe: Recipe) -> int:
-        path = self.folder.checkpoint(stage)
-        seen = restore(recipe, read_checkpoint(path), path) if path.is_file() else 0
+    def _restore(self, stage: str, recipe: Recipe, watching: Watching) -> int:
+        path, seen = self.folder.checkpoint(stage), 0
+        if path.is_file():
+            state = read_checkpoint(path)
+            seen = restore(recipe, state, path)
+            watching.set_state(state.get("watching"))
         if self.engine.any(seen != self.engine.share(seen)):
             raise RequestError(f"The processes see different files in {self.folder.path}; it must lie on a shared disk.")
         return seen
 
-    def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
+    def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, watching: Watching, seen: int) -> None:
         """A checkpoint to go on from, and a model to look at what has been learned so far."""
-        save_checkpoint(self.folder.checkpoint(stage), recipe, seen)
+        save_checkpoint(self.folder.checkpoint(stage), recipe, seen, watching.state())
         self._save_model(stage, to_model(recipe, inputs), {"images": seen})
         self._update(spent_seconds=self._spent())
 
@@ -229,7 +238,7 @@ class Session:
     def _draw_curves(self) -> None:
         for plan in self.record.plan:
             lines = read_journal(self.folder.stage(plan.name) / "metrics.jsonl")
-            names = dict.fromkeys(name for line in lines for name in line if name not in ("stage", "seen", "seconds"))
+            names = dict.fromkeys(name for line in lines for name in line if name not in NOT_CURVES)
             curves = {
                 name.replace("_", " "): [(line["seen"], line[name]) for line in lines if line.get(name) is not None]
                 for name in names

@@ -23,8 +23,24 @@ from vaegan.recipes.engine import Trained
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.vae import VAE
-from vaegan.training.checks import check_fits, describe_objective
+from vaegan.training.checks import check_fits, describe_objective, reason_of_collapse
 from vaegan.training.engine import Engine
+from vaegan.training.guards import (
+    LADDERS,
+    Collapse,
+    Copying,
+    CriticLost,
+    CriticWins,
+    Exploding,
+    Guards,
+    NotFinite,
+    Overfitting,
+    Posterior,
+    Signal,
+    Thresholds,
+    Vanishing,
+    free_latents,
+)
 from vaegan.types import Images
 
 Recipe = AE | VAE | GAN | Joint
@@ -168,6 +184,22 @@ def _hand_over(
     log["vae_low_pass_error"] = float(handover.low_pass_error(previous.reconstruct(heldout[:HELDOUT]), heldout[:HELDOUT]).mean())
     encoder = handover.trainable_copy(networks.encoder)
     return generator, encoder, anchor
+
+
+def guards_of(stage: str, inputs: StageInputs) -> Guards:
+    """What watches a stage: the failures that it can have."""
+    config, limits = inputs.config, Thresholds()
+    signals: list[Signal] = [NotFinite(limits), Exploding(limits)]
+    ladders = dict(LADDERS)
+    if stage == "gan":
+        signals += [kind(limits) for kind in (Collapse, Copying, Vanishing, Overfitting)]
+        if config.gan.objective != "wasserstein":  # whose critic is meant to be ahead
+            signals += [CriticWins(limits), CriticLost(limits)]
+    if stage == "vae" and config.vae.reconstruction_weight > 0:
+        reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
+        signals.append(Posterior(limits, config.network.latent_dim, reason))
+        ladders |= {Posterior.name: (free_latents(excess), free_latents(1))}
+    return Guards(config.guards, tuple(signals), ladders)
 
 
 BUILDERS = {"ae": build_ae, "vae": build_vae, "gan": build_gan, "joint": build_joint}

@@ -1,0 +1,131 @@
+"""Watching a training: gathers its numbers for the guards, carries their actions out, and keeps the state to roll back to."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vaegan.errors import TrainingError
+from vaegan.recipes.levers import Levers
+from vaegan.training.checkpoint import Resumable, put_back, state_of
+from vaegan.training.engine import Engine
+from vaegan.training.guards import Action, Guards, Look, NotFinite, faded
+from vaegan.types import Scalars
+
+
+class Watched(Resumable, Protocol):
+    """What watching asks of a recipe beside its state."""
+
+    levers: Levers
+
+
+class Watching:
+    """One stage under its guards.
+
+    Its windows of steps are its own and are saved: the journal's are cut short by an interruption, and a resumed run must
+    see what an uninterrupted one would have seen.
+    """
+
+    def __init__(self, guards: Guards, recipe: Watched, engine: Engine) -> None:
+        """Args: guards: what is looked at; recipe: whose levers are moved and whose state is kept; engine: processes."""
+        self.guards, self._recipe, self._engine = guards, recipe, engine
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._good: dict[str, Any] | None = None
+        self._good_at = 0
+        self._quiet = True
+
+    @property
+    def acts(self) -> bool:
+        """Whether what goes wrong is mended, and need not end the training."""
+        return self.guards.mode == "act"
+
+    def begin(self, seen: int) -> None:
+        """Keeps the state that a fresh stage starts from."""
+        if self.acts and self._good is None:
+            self._keep(seen)
+
+    def add(self, scalars: Scalars) -> None:
+        """Adds one step's scalars without waiting for the device."""
+        if self.guards.mode == "off":
+            return
+        for name, value in scalars.items():
+            before = self._sums.get(name)
+            self._sums[name] = value.float() if before is None else before + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def window(self, seen: int, progress: float) -> Action | None:
+        """Looks at the means of the steps since the last window, and acts."""
+        if not self._sums:
+            return None
+        own = torch.stack([total / self._counts[name] for name, total in self._sums.items()])
+        means = dict(zip(self._sums, self._engine.mean(own).tolist(), strict=True))
+        self._sums, self._counts = {}, {}
+        return self._look(Look(seen, progress, means))
+
+    def checked(self, seen: int, progress: float, values: dict[str, float]) -> Action | None:
+        """Looks at a validation, acts, and keeps the state when nothing has been wrong since the last one."""
+        action = self._look(Look(seen, progress, {}, values))
+        if self.acts and action is None and self._quiet:
+            self._keep(seen)
+        self._quiet = action is None
+        return action
+
+    def _look(self, look: Look) -> Action | None:
+        # The first process decides: rounding must not make another one act differently.
+        action: Action | None = self._engine.share(self.guards.look(look, self._recipe.levers))
+        if action is None:
+            if look.window and self._recipe.levers.blur:
+                self._recipe.levers = faded(self._recipe.levers)
+            return None
+        self._quiet = False
+        if action.roll_back or action.stop:
+            self._roll_back(action, look.seen)
+        self._recipe.levers = action.levers
+        return action
+
+    def _roll_back(self, action: Action, seen: int) -> None:
+        assert self._good is not None
+        nothing_good = self._good_at == 0
+        if action.stop and nothing_good and action.guard == NotFinite.name:
+            raise TrainingError(
+                f"After {seen:,} images {action.words.split(':')[0]}, and going back and slowing down did not help. "
+                "Try the default settings, or --precision float32."
+            )
+        if action.roll_back or not nothing_good:
+            put_back(self._recipe, self._good)
+            self._sums, self._counts = {}, {}
+
+    def _keep(self, seen: int) -> None:
+        self._good, self._good_at = copied(state_of(self._recipe)), seen
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs to go on the same."""
+        return {
+            "guards": self.guards.state(),
+            "sums": self._sums,
+            "counts": self._counts,
+            "good": self._good,
+            "good_at": self._good_at,
+            "quiet": self._quiet,
+        }
+
+    def set_state(self, state: dict[str, Any] | None) -> None:
+        """Takes back what `state` gave; None is a checkpoint of a run without guards."""
+        if state is None or self.guards.mode == "off":
+            return
+        self.guards.set_state(state["guards"])
+        self._sums = {name: total.to(self._engine.device) for name, total in state["sums"].items()}
+        self._counts, self._good = dict(state["counts"]), state["good"]
+        self._good_at, self._quiet = state["good_at"], state["quiet"]
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested state on the processor that shares no memory with the original."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [copied(part) for part in value]
+    return value

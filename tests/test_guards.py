@@ -1,0 +1,503 @@
+"""Guards: every failure is caused and seen, healthy runs are left alone, and what is done survives an interruption."""
+
+import json
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import vaegan
+from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.randomness import Draws
+from vaegan.recipes.gan import GAN
+from vaegan.recipes.levers import Levers
+from vaegan.recipes.schedule import Clock
+from vaegan.recipes.vae import VAE
+from vaegan.training import guards
+from vaegan.training.checks import reason_of_collapse
+from vaegan.training.guards import Action, Guards, Look, Thresholds
+from vaegan.training.journal import read_journal
+from vaegan.training.watching import Watching
+
+LATENT, SIZE, BATCH = 4, 16, 16
+NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
+LIMITS = Thresholds()
+
+
+class OneProcess:
+    """The engine, without Fabric."""
+
+    rank, world_size = 0, 1
+    device = torch.device("cpu")
+
+    def prepare(self, network: Any) -> Any:
+        return network
+
+    def optimizer(self, optimizer: Any) -> Any:
+        return optimizer
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def mean(self, value: Tensor) -> Tensor:
+        return value
+
+    def share(self, value: Any) -> Any:
+        return value
+
+    def draws(self, stage: str) -> Draws:
+        return Draws(0, stage)
+
+
+def images_of(count: int, seed: int = 0) -> Tensor:
+    coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return F.interpolate(coarse, SIZE, mode="bilinear")
+
+
+def build_gan(known: Tensor | None = None, **settings: Any) -> GAN:
+    torch.manual_seed(0)
+    critic, generator = Critic(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
+    config = GANConfig(**{"critic_warmup": 0, "blur": 0, "generator_ramp": 0, "augmentation": 0} | settings)
+    return GAN(config, generator, critic, None, None, images_of(32, 8), OneProcess(), flips=False, known=known)
+
+
+def all_signals() -> tuple[guards.Signal, ...]:
+    kinds = (
+        guards.NotFinite, guards.Exploding, guards.Collapse, guards.Copying, guards.CriticWins, guards.CriticLost,
+        guards.Vanishing, guards.Overfitting,
+    )  # fmt: skip
+    return *(kind(LIMITS) for kind in kinds), guards.Posterior(LIMITS, LATENT, "because")
+
+
+def train(recipe: Any, watching: Watching, batches: Any, steps: int, window: int = 20) -> list[Action]:
+    """Steps under guards, as the loop takes them; a validation with every window."""
+    actions: list[Action | None] = []
+    watching.begin(0)
+    for step in range(steps):
+        clock = Clock(step * BATCH, steps * BATCH, BATCH)
+        watching.add(recipe.step(batches(step), clock))
+        if (step + 1) % window == 0:
+            seen = (step + 1) * BATCH
+            actions.append(watching.window(seen, clock.progress))
+            values = {name: float(value) for name, value in recipe.validate(images_of(32, 9)).items()}
+            actions.append(watching.checked(seen, clock.progress, values))
+    return [action for action in actions if action is not None]
+
+
+def feed(signal: guards.Signal, *windows: dict[str, float], progress: float = 0.5) -> list[str | None]:
+    return [signal.look(Look(800 * k, progress, window)) for k, window in enumerate(windows)]
+
+
+def check(signal: guards.Signal, *values: dict[str, float], progress: float = 0.5) -> list[str | None]:
+    return [signal.look(Look(800 * k, progress, {}, part)) for k, part in enumerate(values)]
+
+
+class TestSignals:
+    def test_not_finite_names_the_number(self) -> None:
+        signal = guards.NotFinite(LIMITS)
+        fine, wrong = feed(signal, {"loss": -3.0}, {"loss": 1.0, "critic_loss": math.nan})
+        assert fine is None
+        assert wrong == "the critic loss is not a number any more"
+        assert check(signal, {"heldout_error": math.inf}) == ["the heldout error is not a number any more"]
+
+    def test_exploding_compares_with_the_average_of_what_went_well(self) -> None:
+        found = feed(guards.Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.3, 18.2, 3.0)))
+        assert [words is not None for words in found] == [False, False, False, True, True, False]
+        assert found[3] == "the gradient is 10 times its average"  # 1 -> 1.3 -> 1.81
+        assert feed(guards.Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.0)))[3] is None
+
+    def test_critic_wins_only_when_the_generator_is_trained(self) -> None:
+        signal = guards.CriticWins(LIMITS)
+        found = feed(signal, {"pair_accuracy": 0.98}, {"pair_accuracy": 0.96, "generator_loss": 1.0})
+        assert found == [None, None]
+        assert feed(signal, {"pair_accuracy": 0.98, "generator_loss": 1.0}) == ["the critic wins 98 % of pairs"]
+
+    def test_critic_lost_needs_two_windows_after_the_blur(self) -> None:
+        low = {"pair_accuracy": 0.52, "generator_loss": 1.0}
+        signal = guards.CriticLost(LIMITS)
+        assert feed(signal, low, low, progress=0.1) == [None, None]
+        assert feed(signal, low, low | {"pair_accuracy": 0.6}, low, low)[3] == "the critic is right in only 52 % of pairs"
+
+    def test_vanishing_compares_with_the_first_two_windows(self) -> None:
+        found = feed(guards.Vanishing(LIMITS), *({"image_gradient": value} for value in (1.0, 3.0, 0.07, 0.05)))
+        assert found[:3] == [None, None, None]
+        assert found[3] == "the generator's gradient at its images fell to 2.5 % of what it was"
+
+    def test_overfitting(self) -> None:
+        fine, wrong = check(guards.Overfitting(LIMITS), {"overfitting": 0.5}, {"overfitting": 0.7})
+        assert fine is None
+        assert "70 % generated" in str(wrong)
+
+    def test_collapse_sees_a_fall_but_not_a_slow_start(self) -> None:
+        found = feed(guards.Collapse(LIMITS), *({"variety": value} for value in (0.3, 0.8, 1.4, 0.6, 0.51, 0.49)))
+        assert found[:5] == [None] * 5
+        assert found[5] == "generated images differ 2.0 times less from each other than they did"
+        assert feed(guards.Collapse(LIMITS), {"variety": 0.05}, progress=0.2) == [None]
+        assert "only 5 %" in str(feed(guards.Collapse(LIMITS), {"variety": 0.05}, progress=0.3)[0])
+
+    def test_collapse_sees_recall_fall_from_where_it_counts(self) -> None:
+        recalls = [{"heldout_recall": value} for value in (0.1, 0.02, 0.3, 0.16, 0.14)]
+        found = check(guards.Collapse(LIMITS), *recalls)
+        assert [words is not None for words in found] == [False, False, False, False, True]
+        assert found[4] == "samples reach 14 % of held-out images, and reached 30 %"
+
+    def test_copying_asks_whether_samples_are_near_at_all(self) -> None:
+        far, chance, near, often = (
+            {"copying": 0.75, "nearness": 1.1}, {"copying": 0.6, "nearness": 0.7}, {"copying": 0.5, "nearness": 0.3},
+            {"copying": 0.7, "nearness": 0.7},
+        )  # fmt: skip
+        assert [words is not None for words in check(guards.Copying(LIMITS), far, chance, near, often)] == [
+            False,
+            False,
+            True,
+            True,
+        ]
+
+    def test_posterior_collapse_says_why(self) -> None:
+        signal = guards.Posterior(LIMITS, 40, "the error is averaged")
+        found = feed(signal, {"kl": 0.5}, {"kl": 5.0}, {"kl": 0.2}, {"kl": 0.1})
+        assert found[:3] == [None, None, None]
+        assert found[3] == "the KL divergence is 0.10 nats, so the latents say nothing: the error is averaged"
+        used, unused = {"heldout_kl": 9.0, "active_units": 5.0}, {"heldout_kl": 9.0, "active_units": 3.0}
+        assert check(signal, unused, progress=0.05) == [None]
+        assert check(signal, used) == [None]
+        assert "only 3 of 40 latents" in str(check(signal, unused)[0])
+
+
+class TestGuards:
+    def winning(self, seen: int) -> Look:
+        return Look(seen, 0.5, {"pair_accuracy": 0.99, "generator_loss": 1.0})
+
+    def test_remedies_are_taken_in_order_and_each_is_given_a_window(self) -> None:
+        watch, levers, taken = Guards("act", all_signals()), Levers(), []
+        for window in range(24):
+            action = watch.look(self.winning(window), levers)
+            if action is not None:
+                levers = action.levers
+                taken.append((window, action.action))
+        names = [remedy.action for remedy in guards.LADDERS["critic wins"]]
+        assert taken == [(2 * k, name) for k, name in enumerate(names)]  # and then no more
+        assert (levers.penalty, levers.critic_rate, levers.critic_limit) == (4, 1 / 8, 0.9)
+        assert levers.augmentation == pytest.approx(0.2)
+
+    def test_an_action_is_told_in_words(self) -> None:
+        action = Guards("act", all_signals()).look(self.winning(0), Levers())
+        assert action is not None
+        assert action.words == "the critic wins 99 % of pairs: penalty doubled, augmentation raised, blur back"
+        assert (action.levers.penalty, action.levers.blur, action.roll_back) == (2, 1.0, False)
+
+    def test_warn_changes_nothing_and_does_not_repeat_itself_for_ever(self) -> None:
+        watch, levers = Guards("warn", all_signals()), Levers(penalty=3)
+        found = [action for k in range(20) if (action := watch.look(self.winning(k), levers))]
+        assert len(found) == Guards.MOST_WARNINGS
+        assert all(action.levers == levers and action.action == "none" and "--guards act" in action.words for action in found)
+        assert Guards("off", all_signals()).look(self.winning(0), levers) is None
+
+    def test_three_roll_backs_at_most_each_slower_than_the_one_before_then_it_stops(self) -> None:
+        watch, levers, found = Guards("act", all_signals()), Levers(), []
+        for window in range(4):
+            name = "loss" if window % 2 else "critic_loss"
+            action = watch.look(Look(window, 0.5, {name: math.nan}), levers)
+            assert action is not None
+            levers = action.levers
+            found.append((action.roll_back, action.stop, levers.generator_rate))
+        assert found == [(True, False, 1 / 2), (True, False, 1 / 8), (True, False, 1 / 64), (False, True, 1 / 64)]
+
+    def test_roll_backs_are_counted_over_all_signals(self) -> None:
+        watch, actions = Guards("act", all_signals()), []
+        for window in range(12):
+            look = Look(window, 0.5, {"loss": math.nan} if window < 2 else {"variety": 0.05, "kl": 0.1})
+            actions.append(watch.look(look, Levers()))
+        assert [action.roll_back for action in actions if action][:4] == [True, True, True, False]
+        assert sum(action.roll_back for action in actions if action) == 3
+
+    def test_numbers_that_are_none_reach_no_other_signal(self) -> None:
+        watch = Guards("act", all_signals())
+        watch.look(Look(0, 0.5, {"gradient": 1.0, "loss": math.nan, "image_gradient": math.nan, "kl": math.nan}), Levers())
+        memories = watch.state()["memories"]
+        assert not any(memory for memory in memories.values())
+
+    def test_state_is_plain_and_brings_everything_back(self) -> None:
+        watch, other = Guards("act", all_signals()), Guards("act", all_signals())
+        looks = [
+            Look(k, 0.5, {"pair_accuracy": 0.99, "generator_loss": 1.0, "variety": 0.9 - 0.1 * k, "critic_gradient": 1.0 + k})
+            for k in range(8)
+        ]
+        for look in looks[:4]:
+            watch.look(look, Levers())
+        other.set_state(json.loads(json.dumps(watch.state())))
+        assert [watch.look(look, Levers()) for look in looks[4:]] == [other.look(look, Levers()) for look in looks[4:]]
+
+    def test_a_blur_that_came_back_fades(self) -> None:
+        levers, blurs = Levers(blur=1.0), []
+        while levers.blur:
+            levers = guards.faded(levers)
+            blurs.append(levers.blur)
+        assert blurs == sorted(blurs, reverse=True)
+        assert len(blurs) == 7
+
+
+class TestCaused:
+    """Real steps of real recipes, brought to fail."""
+
+    def watch(self, recipe: Any, mode: Any = "act", signals: Any = None, ladders: Any = guards.LADDERS) -> Watching:
+        return Watching(Guards(mode, signals or all_signals(), ladders), recipe, OneProcess())  # pyright: ignore
+
+    def test_a_critic_ten_times_as_fast_is_slowed_down(self) -> None:
+        gan = build_gan(critic_rate=10.0, learning_rate=1e-3, final_learning_rate=1e-3)
+        signals = (guards.CriticWins(LIMITS),)
+        actions = train(gan, self.watch(gan, signals=signals), lambda step: images_of(BATCH, step), 120)
+        assert [action.action for action in actions[:2]] == ["penalty x2, augmentation +0.1, blur", "critic rate /2"]
+        assert gan.levers == actions[-1].levers or gan.levers.blur < actions[-1].levers.blur
+        assert gan.critic_optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * gan.levers.critic_rate)
+
+    def test_a_generator_frozen_on_one_mode_is_seen(self) -> None:
+        gan = build_gan(generator_rate=1e-9)
+        with torch.no_grad():
+            gan.generator.start.weight.zero_()  # latents are ignored: one image
+        actions = train(gan, self.watch(gan, "warn"), lambda step: images_of(BATCH, step), 40)
+        assert any(action.guard == "mode collapse" for action in actions)
+
+    def test_a_critic_that_knows_a_few_images_by_heart_is_seen(self) -> None:
+        known = images_of(BATCH, 5)
+        gan = build_gan(known=known, learning_rate=2e-3, final_learning_rate=2e-3, penalty=0.0, final_penalty=0.0)
+        watching = self.watch(gan, signals=(guards.Overfitting(LIMITS),))
+        actions = train(gan, watching, lambda step: known, 160)
+        assert {action.action for action in actions} == {"augmentation +0.05"}
+        assert gan.levers.augmentation == pytest.approx(0.05 * len(actions))
+
+    def test_copies_of_sixty_images_are_seen(self) -> None:
+        known = images_of(60, 5)
+        gan = build_gan(known=known)
+        gan.average_generator.network = Parrot(known)  # pyright: ignore[reportAttributeAccessIssue]
+        values = {name: float(value) for name, value in gan.validate(images_of(32, 9)).items()}
+        words = guards.Copying(LIMITS).look(Look(0, 0.5, {}, values))
+        assert words is not None
+        assert "copies" in words
+        gan.known = images_of(60, 6)  # the same samples, but training images they are not
+        values = {name: float(value) for name, value in gan.validate(images_of(32, 9)).items()}
+        assert guards.Copying(LIMITS).look(Look(0, 0.5, {}, values)) is None
+
+    @pytest.mark.parametrize("mode", ["off", "act"])
+    def test_mean_reduced_error_collapses_and_a_lighter_kl_brings_the_latents_back(self, mode: Any) -> None:
+        torch.manual_seed(0)
+        patterns = images_of(3, 100)
+
+        def blends(step: int) -> Tensor:
+            """Images that three numbers describe."""
+            shares = torch.rand(BATCH, 3, generator=torch.Generator().manual_seed(step)) * 2 - 1
+            return torch.einsum("nk,kchw->nchw", shares, patterns).clamp(-1, 1)
+
+        config = VAEConfig(objective="mean-squared-error", batch_size=BATCH, learning_rate=3e-3)
+        vae = VAE(config, Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3), OneProcess())
+        reason, excess = reason_of_collapse(config, 3 * SIZE**2)
+        ladders = guards.LADDERS | {"posterior collapse": (guards.free_latents(excess),)}
+        signals = (guards.Posterior(LIMITS, LATENT, reason),)
+        actions = train(vae, self.watch(vae, mode, signals, ladders), blends, 240)
+        kl = float(vae.validate(blends(999))["heldout_kl"])
+        if mode == "off":
+            assert actions == []
+            assert kl < 0.05
+        else:
+            assert [action.guard for action in actions] == ["posterior collapse"]
+            assert "averages over the 768 values" in actions[0].words
+            assert kl > 0.5
+
+    def test_the_critic_is_not_trained_where_its_limit_is_passed(self) -> None:
+        gan = build_gan(learning_rate=1e-2)
+        gan.levers = Levers(critic_limit=-1.0)
+        before = [parameter.clone() for parameter in gan.critic.parameters()]
+        gan.step(images_of(BATCH), Clock(0, 100, BATCH))
+        assert all(torch.equal(a, b) for a, b in zip(before, gan.critic.parameters(), strict=True))
+        gan.levers = Levers(critic_limit=1.0)
+        gan.step(images_of(BATCH), Clock(BATCH, 100, BATCH))
+        assert not all(torch.equal(a, b) for a, b in zip(before, gan.critic.parameters(), strict=True))
+
+    def test_rolling_back_restores_networks_optimisers_and_averages(self) -> None:
+        gan = build_gan()
+        watching = self.watch(gan)
+        train(gan, watching, lambda step: images_of(BATCH, step), 20, window=10)
+        good = flat(watching.state()["good"])
+        for step in range(20, 25):
+            gan.step(images_of(BATCH, step), Clock(step * BATCH, 1000, BATCH))
+        watching.add({"loss": torch.tensor(math.nan)})
+        action = watching.window(25 * BATCH, 0.5)
+        assert action is not None
+        assert action.roll_back
+        now = flat({"networks": {k: v.state_dict() for k, v in gan.networks().items()}, "optimizers": {
+            k: v.state_dict() for k, v in gan.optimizers().items()}})  # fmt: skip
+        for name, value in now.items():
+            if isinstance(value, Tensor):
+                assert torch.equal(value, good[name]), name
+        assert gan.levers.generator_rate == 0.5  # not rolled back
+
+
+class Parrot(nn.Module):
+    """A generator that gives known images back, whatever the latents."""
+
+    def __init__(self, known: Tensor) -> None:
+        super().__init__()
+        self.known, self.at = known, 0
+
+    def forward(self, latents: Tensor) -> Tensor:
+        chosen = torch.arange(len(latents)) % len(self.known)
+        return self.known[chosen] + 0.01 * torch.randn(1, generator=torch.Generator().manual_seed(0))
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {name: leaf for key, part in value.items() for name, leaf in flat(part, f"{prefix}/{key}").items()}
+    if isinstance(value, list | tuple):
+        return flat(dict(enumerate(value)), prefix)
+    return {prefix: value}
+
+
+TINY = TrainConfig(
+    data=DataConfig(size=16),
+    network=NetworkConfig(latent_dim=4, width=4, width_limit=8),
+    vae=VAEConfig(batch_size=4),
+    gan=GANConfig(batch_size=4, critic_warmup=4),
+    device=DeviceConfig(precision="float32"),
+)
+STEPS = 130  # of the GAN: two windows of fifty, and more
+
+
+@contextmanager
+def nan_at(step: int) -> Generator[None]:
+    """One gradient of the generator is not a number, in the step of that number and only there."""
+    original = GAN.step
+
+    def broken(recipe: GAN, images: Tensor, clock: Clock) -> Any:
+        handle = None
+        if clock.step == step:
+            handle = next(recipe.generator.parameters()).register_hook(lambda gradient: gradient * math.nan)
+        try:
+            return original(recipe, images, clock)
+        finally:
+            if handle is not None:
+                handle.remove()
+
+    GAN.step = broken
+    try:
+        yield
+    finally:
+        GAN.step = original
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def run_gan(out: Path, mode: Any = "act", say: Any = None, cancel: Any = None) -> None:
+    config = replace(TINY, recipe="gan", guards=mode)
+    with nan_at(70):
+        vaegan.train("faces:96", config, images=4 * STEPS, out=out, say=say, cancel=cancel)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never interrupted."""
+    os.environ["VAEGAN_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    path = tmp_path_factory.mktemp("whole") / "run"
+    run_gan(path)
+    return path
+
+
+class TestRuns:
+    """Whole runs."""
+
+    def test_a_gradient_that_is_no_number_is_rolled_back_and_told(self, tmp_path: Path) -> None:
+        said: list[str] = []
+        run_gan(tmp_path / "run", say=said.append)
+        assert vaegan.load(tmp_path / "run").sample(8).isfinite().all()
+        lines = read_journal(tmp_path / "run/gan/metrics.jsonl")
+        acts = [line for line in lines if "guard" in line]
+        assert [(line["guard"], line["action"], line["seen"]) for line in acts] == [("not finite", "roll back", 312)]
+        assert "not a number" in acts[0]["words"]
+        assert any(sentence.startswith("After 312 images the ") for sentence in said)
+        later = [line for line in lines if line["seen"] > 312 and "pair_accuracy" in line]
+        assert all(line["pair_accuracy"] is not None for line in later)
+        from vaegan.describe import describe
+
+        assert describe(tmp_path / "run")["gan"]["guards"] == [f"after 312 images {acts[0]['words']}"]
+
+    def test_without_guards_it_ends_the_run(self, tmp_path: Path) -> None:
+        with pytest.raises(vaegan.TrainingError, match="not a number"):
+            run_gan(tmp_path / "run", mode="off")
+
+    @pytest.mark.parametrize("steps", [30, 75, 104])
+    def test_an_interrupted_run_acts_as_one_that_was_not(self, tmp_path: Path, whole: Path, steps: int) -> None:
+        left = steps
+
+        def stop() -> bool:
+            nonlocal left
+            left -= 1
+            return left < 0
+
+        run = tmp_path / "run"
+        if steps == 75:  # the broken gradient has been taken, and no window has seen it yet: nothing good could be saved
+            with pytest.raises(vaegan.TrainingError):
+                run_gan(run, cancel=stop)
+            return
+        with pytest.raises(vaegan.InterruptedTraining):
+            run_gan(run, cancel=stop)
+        with nan_at(70):
+            vaegan.resume(run)
+        states = [torch.load(path / "gan/checkpoint.pt", weights_only=True) for path in (run, whole)]
+        first, second = map(flat, states)
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            same = torch.equal(value, second[name]) if isinstance(value, Tensor) else value == second[name]
+            assert same, name
+
+
+@pytest.mark.slow
+def test_a_collapsed_vae_becomes_a_useful_one(tmp_path: Path) -> None:
+    """With the squared error averaged nothing but the mean image comes back; with guards, what the default gives."""
+    network = NetworkConfig(latent_dim=8, width=8, width_limit=32)
+    config = TrainConfig(recipe="vae", data=DataConfig(size=16), network=network, device=DeviceConfig(precision="float32"))
+    errors: dict[str, float] = {}
+    for name, objective, mode in (
+        ("default", "calibrated", "act"), ("averaged", "mean-squared-error", "off"), ("guarded", "mean-squared-error", "act"),
+    ):  # fmt: skip
+        vae = VAEConfig(objective=objective)  # pyright: ignore[reportArgumentType]
+        run = vaegan.train("faces:1000", replace(config, vae=vae, guards=mode), images=12_000, out=tmp_path / name)
+        facts = json.loads((run.path / "run.json").read_text())["facts"]["vae"]["heldout"]
+        errors[name] = facts["heldout_error"]
+    assert errors["guarded"] < 0.5 * (errors["default"] + errors["averaged"])
+
+
+HEALTHY = {
+    "faces, seed 0": ("faces:1000", 0),
+    "faces, seed 1": ("faces:1000", 1),
+    "noise blobs": ("blobs", 0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEALTHY)
+def test_healthy_runs_are_left_alone(name: str, tmp_path: Path) -> None:
+    data, seed = HEALTHY[name]
+    if data == "blobs":
+        pixels = ((images_of(800, 3) + 1) * 127.5).permute(0, 2, 3, 1).numpy().astype(np.uint8)
+        np.save(tmp_path / "blobs.npy", pixels)
+        data = str(tmp_path / "blobs.npy")
+    config = TrainConfig(
+        seed=seed, data=DataConfig(size=16), network=NetworkConfig(latent_dim=8, width=8, width_limit=32),
+        device=DeviceConfig(precision="float32"),
+    )  # fmt: skip
+    vaegan.train(data, config, images=16_000, out=tmp_path / "run")
+    lines = [line for stage in ("vae", "gan") for line in read_journal(tmp_path / "run" / stage / "metrics.jsonl")]
+    assert len(lines) > 20
+    assert [line["words"] for line in lines if "guard" in line] == []

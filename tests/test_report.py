@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from report_runs import make_run, score
 from vaegan.cli import main
+from vaegan.config import DataConfig
+from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.report import write_report
 from vaegan.report.markup import escaped, tag
@@ -183,3 +186,47 @@ def test_the_command_says_what_it_made(run: Path, capsys: pytest.CaptureFixture[
     main(["report", str(run), "--json", "--without-images"])
     facts = json.loads(capsys.readouterr().out)
     assert facts == {"out": str(run / "report.html"), "bytes": (run / "report.html").stat().st_size, "images_of_the_data": False}
+
+
+def test_scores_are_shown_with_floor_interval_and_meaning(tmp_path: Path) -> None:
+    own = open_dataset("faces:96", DataConfig(size=16)).fingerprint
+    scores = {"recall": score(0.5), "kernel_distance": score(1.25), "made_up": score(0.125)}
+    run = make_run(tmp_path / "run", scores=scores | {"odd": score(1.0) | {"interval": None}}, fingerprint=own)
+    text = write_report(run).read_text()
+    page = Page(text)
+    assert page.sections == [
+        *("verdict", "samples", "scores", "progress", "real", "reconstructions", "interpolations", "copies", "spectra", "curves"),
+        *("settings", "about"),
+    ]
+    for words in (
+        "1.25",
+        "1.2 to 1.3",
+        "Made up",
+        "Recall",
+        "higher is better",
+        "Less varied &lt;than&gt; the data.",
+        "n = 1,700",
+    ):
+        assert words in text
+    assert "It needs &lt;Inception&gt;." in text
+    assert "not be opened" not in text
+
+
+def test_numbers_that_are_none_are_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", scores={"recall": score(0.5), "coverage": score(0.5)})
+    values = json.loads((run / "evaluation.json").read_text())
+    values["stages"]["gan"]["recall"]["value"] = None
+    values["spectra"]["gan"] = [None, 1.0, 2.0]
+    values["neighbours"] = {"samples": [1], "training_index": [10**9]}
+    (run / "evaluation.json").write_text(json.dumps(values))
+    assert "not measured" in write_report(run).read_text()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"plan": [{"name": "../x", "images": 1}]}, {"facts": {"data": []}}, {"spent_seconds": "long"}]
+)
+def test_a_damaged_record_is_one_line(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run = make_run(tmp_path / "run")
+    change_record(run, **changes)
+    with pytest.raises(ModelError, match="is damaged"):
+        write_report(run)

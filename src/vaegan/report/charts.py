@@ -100,13 +100,15 @@ def bar_chart(title: str, values: Sequence[float], level: float | None, x_label:
 STRIP_WIDTH, STRIP_ROW = 150, 12
 
 
-def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]]) -> Markup:
+def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]], target: float | None = None) -> Markup:
     """Where the values of one metric lie beside each other: a dot each, with its interval as a line.
 
     Args:
         entries: (a class of page.css, value, interval).
+        target: the best value, where that is neither the lowest nor the highest.
     """
     ends = [end for _, value, interval in entries for end in (value, *(interval or ())) if math.isfinite(end)]
+    ends += [target] if target is not None and ends else []
     if len(entries) < 2 or not ends:
         return Markup()
     low, high = min(ends), max(ends)
@@ -116,6 +118,9 @@ def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]]) -> M
         return 6 + (value - low) / spread * (STRIP_WIDTH - 12)
 
     drawn: list[Markup] = []
+    if target is not None:
+        across_target = f"{across(target):.1f}"
+        drawn.append(tag("line", x1=across_target, x2=across_target, y1=0, y2=STRIP_ROW * len(entries), class_="target"))
     for row, (kind, value, interval) in enumerate(entries):
         if not math.isfinite(value):
             continue

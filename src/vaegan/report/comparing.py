@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vaegan.report.gathering import GatheredRun, Score
 from vaegan.report.metric_words import TARGETS, metric_words
 
-# Student's t at 97.5 % for 1 to 30 degrees of freedom; above, the normal distribution's 1.96 is within 4 %.
+# Student's t at 97.5 % for 1 to 30 degrees of freedom; without end it is the normal distribution's.
 _STUDENT = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131),
     *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
@@ -105,12 +105,18 @@ def spread_margin(first: Sequence[float], other: Sequence[float]) -> float:
     if whole == 0:
         return 0.0
     freedom = whole**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-    return student(math.floor(freedom)) * math.sqrt(whole)
+    return student(freedom) * math.sqrt(whole)
 
 
-def student(freedom: int) -> float:
-    """Student's t at 97.5 %."""
-    return _STUDENT[max(1, freedom) - 1] if freedom <= len(_STUDENT) else NORMAL
+def student(freedom: float) -> float:
+    """Student's t at 97.5 %; between the table's whole degrees of freedom straight in their inverse, at most a fifth too high."""
+    if freedom <= 1:
+        return _STUDENT[0]
+    last = len(_STUDENT)
+    below = min(math.floor(freedom), last)
+    low, high = _STUDENT[below - 1], _STUDENT[below] if below < last else NORMAL
+    width = 1 / below - (1 / (below + 1) if below < last else 0.0)
+    return low + (high - low) * (1 / below - 1 / freedom) / width
 
 
 def comparable(first: Group, other: Group) -> bool:

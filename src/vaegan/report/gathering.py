@@ -4,8 +4,9 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+from vaegan.config import Stage
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import ModelError, VaeganError
 from vaegan.model import Model
@@ -98,6 +99,7 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
     """
     folder = find_run(path)
     record = folder.read()
+    _check(record, folder.record_path)
     gaps: dict[str, str] = {}
     journals = {plan.name: lines for plan in record.plan if (lines := _journal(folder.stage(plan.name) / "metrics.jsonl"))}
     models: dict[str, Model] = {}
@@ -116,6 +118,15 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
         gaps["evaluation"] = str(error)
     dataset = _dataset(record, gaps, progress) if with_data else None
     return GatheredRun(path, folder, record, journals, models, evaluation, gaps, dataset)
+
+
+def _check(record: RunRecord, path: Path) -> None:
+    """Refuses a record whose parts a page is made of are not what they should be."""
+    facts = cast(Any, record.facts)
+    groups = isinstance(facts, dict) and all(isinstance(facts.get(name, {}), dict) for name in ("data", *get_args(Stage)))
+    known = bool(record.plan) and all(plan.name in get_args(Stage) for plan in record.plan)
+    if not groups or not known or not isinstance(cast(Any, record.spent_seconds), int | float):
+        raise ModelError(f"{path} is damaged: it does not hold the stages and facts of a run.")
 
 
 def read_evaluation(folder: RunFolder) -> Evaluation | None:

@@ -61,8 +61,8 @@ def _read_journal(path: Path) -> Markup:
 
 def guards(run: GatheredRun) -> Markup | None:
     """What was noticed and done while training; nothing when nothing was."""
-    rows = [
-        [STAGE_TITLES[stage], f"{line['seen']:,}", str(line["guard"]), str(line.get("action", ""))]
+    rows: list[list[Content]] = [
+        [STAGE_TITLES[stage], f"{line['seen']:,}", *(str(line.get(part, "")) for part in ("guard", "action", "words"))]
         for stage, lines in run.journals.items()
         for line in lines
         if "guard" in line
@@ -70,7 +70,7 @@ def guards(run: GatheredRun) -> Markup | None:
     if not rows:
         return None
     note = tag("p", "Training watches itself. This is what it noticed and what it did about it; the charts mark these moments.")
-    return section("guards", "What was noticed on the way", note, table(["Stage", "Images seen", "Noticed", "Done"], rows))
+    return section("guards", "What was noticed on the way", note, table(["Stage", "Images seen", "Guard", "Done", "Why"], rows))
 
 
 def latent_use(run: GatheredRun) -> Markup | None:

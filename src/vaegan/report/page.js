@@ -180,7 +180,7 @@ class Chart {
   }
 
   press(event) {
-    if (event.pointerType === "mouse") this.from = this.at(event);
+    this.from = this.at(event);
   }
 
   move(event) {

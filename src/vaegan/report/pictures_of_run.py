@@ -1,5 +1,6 @@
 """Which pictures of a run a report shows: the same latents for both stages, fixed held-out images, frames of the training."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,18 +96,18 @@ def interpolations(model: Model, seed: int) -> Sheet:
 
 
 def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | None:
-    """Samples of the evaluation above, the nearest training image of each below, the nearest pair first."""
+    """Samples of the evaluation above, the nearest training image of each below, in the order of the evaluation."""
     evaluation = run.evaluation
-    if evaluation is None or not run.models:
+    stage = None if evaluation is None else next((name for name in reversed(evaluation.stages) if name in run.models), None)
+    if evaluation is None or stage is None:
         return None
-    model = run.models[next(stage for stage in reversed(run.stages) if stage in run.models)]
-    which, nearest, distance = (evaluation.neighbours.get(name, []) for name in ("samples", "training_index", "pixel_distance"))
-    if not which or len({len(which), len(nearest), len(distance)}) != 1:
+    model = run.models[stage]
+    which, nearest = (evaluation.neighbours.get(name, []) for name in ("samples", "training_index"))
+    if not which or len(which) != len(nearest) or not all(map(math.isfinite, [*which, *nearest])):
         return None
-    order = np.argsort(distance, kind="stable")[:limit]
-    positions = [int(nearest[index]) for index in order]
+    which, positions = [int(index) for index in which[:limit]], [int(position) for position in nearest[:limit]]
     if max(positions) >= len(dataset) or min(positions) < 0 or not 0 <= min(which) <= max(which) < 1_000_000:
         return None
-    latents = model.latents(int(max(which)) + 1, evaluation.seed)[[int(which[index]) for index in order]]
+    latents = model.latents(max(which) + 1, evaluation.seed)[which]
     generated: Pixels = to_uint8(model.decode(latents))
-    return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(order))
+    return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(which))

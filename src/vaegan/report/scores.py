@@ -5,7 +5,7 @@ import math
 from vaegan.report.charts import strip
 from vaegan.report.gathering import Evaluation, GatheredRun, Score
 from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.metric_words import GOOD, metric_title, metric_words
+from vaegan.report.metric_words import GOOD, TARGETS, metric_title, metric_words
 from vaegan.report.parts import STAGE_TITLES, again, command, section, table
 
 
@@ -39,9 +39,15 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     rows: list[list[Content]] = []
     for name in names:
         columns = [(stage, evaluation.stages[stage].get(name)) for stage in stages] + [("real", evaluation.floor.get(name))]
+        words = metric_words(name)
+        target = None if words is None else TARGETS.get(words.good)
         entries = [(kind, score.value, score.interval) for kind, score in columns if score is not None]
         rows.append(
-            [metric_cell(name, [score for _, score in columns]), *(value_cell(score) for _, score in columns), strip(entries)]
+            [
+                metric_cell(name, [score for _, score in columns]),
+                *(value_cell(score) for _, score in columns),
+                strip(entries, target),
+            ]
         )
     return table(heads, rows, "scores")
 

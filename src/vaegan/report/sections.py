@@ -194,11 +194,10 @@ def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
     drawn = pictures.neighbours(run, run.dataset, counts.pairs)
     if drawn is None:
         return section("copies", title, gap("The neighbours in evaluation.json do not fit this run's images."))
-    words = "Above: the samples that come nearest to a training image, nearest first. Below: that training image."
-    note = "Two pictures that are the same would mean that the model has learned it by heart."
-    return section(
-        "copies", title, tag("p", f"{words} {note}"), picture(drawn, words, again=again(command("evaluate", str(run.path))))
-    )
+    mirrored = " or its mirror image" if run.dataset.flips else ""
+    words = "Above: the samples that look most like copies. Below: the nearest training image of each"
+    note = f"{words}{mirrored}. Two that are the same would mean that the model has learned a picture by heart."
+    return section("copies", title, tag("p", note), picture(drawn, words, again=again(command("evaluate", str(run.path)))))
 
 
 def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:

@@ -84,7 +84,9 @@ def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) 
     # The same budget, seed and images, another rate: other weights. The grown one began with the fast one's decoder.
     weights = {key: one["measurements"][0].get("weights") for key, one in by_name.items()}
     assert len(set(weights.values())) == len(weights) - 1
-    assert json.loads((arm_folder(tmp_path / "s", "grown", 0) / "run.json").read_text())["facts"]["gan"]["handover"]
+    grown = json.loads((arm_folder(tmp_path / "s", "grown", 0) / "run.json").read_text())
+    assert grown["facts"]["gan"]["handover"]
+    assert grown["config"]["guards"] == "off"  # they would mend what a study is there to show
     assert folder.story.answer == {"toy": 42}
     page = folder.report.read_text()
     assert "The &lt;toy&gt; says 41." in page

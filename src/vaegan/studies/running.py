@@ -109,6 +109,7 @@ def run_study(
     api.check_request(config, minutes, images)
     if seeds is not None and not 1 <= seeds <= 1000:
         raise RequestError(f"--seeds {seeds} is no number of repetitions; give 1 or more.")
+    config = replace(config, guards="off")  # a guard would mend what a study is there to show
     before = _read(path)
     if before is not None:
         config = _same_or_refuse(before, study, source, config, minutes, images, seeds, path)

@@ -171,6 +171,35 @@ def test_preview_writes_a_sheet_and_trains_nothing(capsys: pytest.CaptureFixture
         assert min(sheet.size) > 100
 
 
+def test_preview_shortens_what_it_says_of_labels(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaegan.describe.measure_speed", lambda *arguments: {"vae": 100.0, "gan": 40.0})
+    for name in range(30):
+        Path(f"photos/kind{name:02d}").mkdir(parents=True)
+        for index in range(8 if name == 20 else 3):
+            Image.new("RGB", (20, 20), (8 * name, 9 * index, 7)).save(f"photos/kind{name:02d}/{index}.png")
+    main(["preview", "photos", "--size", "16"])
+    printed = capsys.readouterr().out
+    (row,) = [line for line in printed.splitlines() if line.startswith("label class")]
+    assert row.split(maxsplit=2)[2].strip() == "kind20 8, kind00 3, kind01 3, kind02 3, and 26 more"
+    main(["preview", "faces:96", "--size", "16"])
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if "label" in line]
+    assert len(rows) == 9
+    assert max(map(len, rows)) < 100
+
+
+def test_few_distinct_images_are_warned_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaegan.describe.measure_speed", lambda *arguments: {"vae": 100.0, "gan": 40.0})
+    for folder, distinct in (("copies", 3), ("different", 210)):
+        Path(folder).mkdir()
+        for index in range(210):
+            Image.new("RGB", (20, 20), (index % distinct, 9, 7)).save(f"{folder}/{index}.png")
+    main(["preview", "copies", "--size", "16"])
+    assert "Only 3 of 210 images are distinct" in capsys.readouterr().out
+    main(["preview", "different", "--size", "16"])
+    assert "distinct" not in capsys.readouterr().out
+
+
 def test_doctor_reports_speed_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
     with contextlib.suppress(SystemExit):  # a full disk or a busy machine is a finding, not a failure of this test
         main(["doctor", "--json"])

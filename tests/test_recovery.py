@@ -1,13 +1,18 @@
 """What happens around a run when something else goes wrong: two trainings at once, killed processes, damaged files."""
 
+import copy
 import errno
+import json
+import shutil
 import signal
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import vaegan
@@ -15,6 +20,7 @@ from vaegan import api, commands
 from vaegan.cli import main
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.model import Model, ModelConfig, Networks
+from vaegan.training.journal import read_journal
 from vaegan.training.run import RunFolder
 
 TINY = TrainConfig(
@@ -58,6 +64,7 @@ def test_a_killed_process_leaves_no_lock_and_its_leavings_are_cleared(tmp_path: 
 import sys, time
 from pathlib import Path
 from vaegan.files import atomic_folder, atomic_path
+from vaegan.training.journal import read_journal
 from vaegan.training.run import RunFolder
 run = Path(sys.argv[1])
 with RunFolder(run).alone(), atomic_path(run / "vae/checkpoint.pt"), atomic_folder(run / "vae/model") as folder:
@@ -199,3 +206,91 @@ def test_an_early_interruption_is_one_line(capsys: pytest.CaptureFixture[str], m
     with pytest.raises(SystemExit, match="130"):
         main(["train", "faces"])
     assert capsys.readouterr().err == "vaegan: Stopped.\n"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a VAE, to be copied."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        vaegan.train("faces:96", TINY, images=480, out=path)
+    return path
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a JSON document."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, part in inside for place in places(part, (*path, key)))]
+
+
+def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_path: Path) -> None:
+    whole = json.loads((run / "run.json").read_text())
+    wrong = [None, [], {}, "x", -1, 1e999, [[1]], {"a": {}}, True]
+    refused: list[str] = []
+    for place in places(whole):
+        if "facts" in place and len(place) > 2:
+            continue  # what was measured is shown, never used
+        for value in wrong:
+            document = copy.deepcopy(whole)
+            if place:
+                parent = reduce(lambda part, key: part[key], place[:-1], document)
+                parent[place[-1]] = value
+            else:
+                document = value
+            (tmp_path / "run.json").write_text(json.dumps(document))
+            try:
+                record = RunFolder(tmp_path).read()
+            except vaegan.ModelError as error:
+                refused.append(str(error))
+            else:
+                assert [plan.name for plan in record.plan] == ["vae"]
+    assert len(refused) > 300
+    assert not any("\n" in line or "run.json" not in line for line in refused)
+    for text in ("", "[" * 100_000, "{", "\xff", "nul"):
+        (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
+        with pytest.raises(vaegan.ModelError, match=r"run\.json is damaged"):
+            RunFolder(tmp_path).read()
+
+
+def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    path = tmp_path / "copy/vae/checkpoint.pt"
+    whole = path.read_bytes()
+    state = torch.load(path, weights_only=True)
+    other = state | {"networks": {name: {key: torch.zeros(3) for key in part} for name, part in state["networks"].items()}}
+    optimizer = state | {"optimizers": {"adam": {"state": {}, "param_groups": []}}}
+    damaged = {
+        "is damaged": [b"", whole[:1000], whole[:-1000], b"\x80\x05." + whole[3:]],
+        "another version": [[1, 2], {"format_version": 99}],
+        "does not fit": [{"format_version": 1}, other, optimizer, state | {"seen": "many"}, state | {"tensors": 3}],
+    }
+    for words, contents in damaged.items():
+        for content in contents:
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                torch.save(content, path)
+            with pytest.raises(vaegan.ModelError, match=words) as error:
+                vaegan.resume(tmp_path / "copy", images=960)
+            assert "checkpoint.pt" in str(error.value)
+            assert "\n" not in str(error.value)
+
+
+def test_a_damaged_journal_loses_its_damaged_lines_only(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "copy")
+    path = tmp_path / "copy/vae/metrics.jsonl"
+    lines = read_journal(path)
+    damage = b'\xff\xfe\n5\n[]\n{"seen": "x"}\n' + b"[" * 100_000 + b'\n{"seen": 8, "kl": {}}\n{"seen": 9, "ki'
+    path.write_bytes(damage[:20] + b"\n" + path.read_bytes() + damage)
+    assert [line for line in read_journal(path) if line not in lines] == [{"seen": 8, "kl": {}}]
+    vaegan.resume(tmp_path / "copy", images=488)
+    path.unlink()
+    vaegan.resume(tmp_path / "copy", images=496)
+
+
+def test_curves_have_titles_in_words(run: Path) -> None:
+    drawn = (run / "vae/curves.svg").read_text()
+    for title in ("VAE on faces:96", "Reconstruction error", "Reconstruction error, held-out images", "Active latent numbers"):
+        assert f">{title}<" in drawn
+    assert "heldout" not in drawn

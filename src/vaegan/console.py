@@ -23,6 +23,7 @@ from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
 
+MOST_LABELS, MOST_WORDS = 8, 4  # of a preview
 PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
 
 GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5"}
@@ -165,8 +166,9 @@ class Console:
 
     def preview(self, dataset: ImageDataset, facts: dict[str, Any], out: Path) -> None:
         """The counts of a data set, and where its contact sheet is."""
-        hidden = ("images_per_second", "sheet", "notes", "warnings")
-        self._terminal.print(_table({name: value for name, value in facts.items() if name not in hidden}))
+        hidden = ("images_per_second", "sheet", "notes", "warnings", "labels")
+        shown = {name: value for name, value in facts.items() if name not in hidden}
+        self._terminal.print(_table(shown | _labels_in_words(facts["labels"])))
         for sentence in (*dataset.notes, *dataset.warnings):
             self.say(sentence)
         speed, budget = facts["images_per_second"], Budget()
@@ -251,6 +253,22 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
             value = "; ".join(map(str, value))
         table.add_row(Text(name.replace("_", " ")), Text(_words(value)))
     return table
+
+
+def _labels_in_words(labels: dict[str, dict[str, float]]) -> dict[str, str]:
+    """A row for each of the first labels: a number's range, or a category's most frequent words; and how many more there are."""
+    rows: dict[str, str] = {}
+    for name, summary in list(labels.items())[:MOST_LABELS]:
+        if set(summary) == {"lowest", "mean", "highest"}:
+            rows[f"label {name}"] = f"{summary['lowest']:.4g} to {summary['highest']:.4g}, mean {summary['mean']:.4g}"
+            continue
+        frequent = sorted(summary.items(), key=lambda entry: -entry[1])
+        words = [f"{word[:24]} {_words(int(count))}" for word, count in frequent[:MOST_WORDS]]
+        more = [f"and {len(frequent) - MOST_WORDS:,} more"] if len(frequent) > MOST_WORDS else []
+        rows[f"label {name}"] = ", ".join(words + more)
+    if len(labels) > MOST_LABELS:
+        rows["more labels"] = f"{len(labels) - MOST_LABELS:,} (all of them: --json)"
+    return rows
 
 
 def _words(value: Any) -> str:

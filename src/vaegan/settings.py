@@ -61,6 +61,14 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
             return None
         (hint,) = (kind for kind in kinds if kind is not NoneType)
         return _checked(hint, value, where, name)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise RequestError(f"{where}: {name} must be a list.")
+        return tuple(_checked(get_args(hint)[0], one, where, f"{name}[{at}]") for at, one in enumerate(value))
+    if get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise RequestError(f"{where}: {name} must be a group of values.")
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < 1e300 else math.inf
     kind = cast(type[Any], hint)

@@ -137,7 +137,7 @@ def _as_dataset(cached: CachedImages, found: Source, source: str, config: DataCo
         names=cached.names,
         skipped=cached.skipped,
         notes=cached.notes,
-        warnings=_warnings(cached.sides),
+        warnings=_warnings(cached.sides, cached.contents),
         fingerprint=cached.fingerprint,
         source=source,
         config=config,
@@ -145,14 +145,19 @@ def _as_dataset(cached: CachedImages, found: Source, source: str, config: DataCo
     )
 
 
-def _warnings(sides: NDArray[np.uint8]) -> tuple[str, ...]:
-    count = len(sides)
+def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[str, ...]:
+    count, distinct = len(sides), len(np.unique(contents))
     validation, test = int((sides == VALIDATION).sum()), int((sides == TEST).sum())
     found: list[str] = []
     if count < _FEW_IMAGES:
         found.append(
             f"Only {count} images: training works, but whether it overfits, and how good or varied the samples are, "
             f"cannot be judged from {validation} validation and {test} test images; {_FEW_IMAGES} or more are advised."
+        )
+    if distinct < count and distinct < max(_FEW_IMAGES, count / 2):
+        found.append(
+            f"Only {distinct:,} of {count:,} images {'is' if distinct == 1 else 'are'} distinct, the others are exact copies: a "
+            "model can only repeat what it is shown, so remove the copies and add other images."
         )
     if not validation:
         found.append("No image fell on the validation side: training images stand in for the held-out ones.")

@@ -6,11 +6,11 @@ from typing import Any
 
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError
+from vaegan.glossary import scalar_meaning, scalar_title
 from vaegan.report import comparing
 from vaegan.report.charts import Series, line_chart
 from vaegan.report.comparing import Group
 from vaegan.report.gathering import GatheredRun, Score, gather
-from vaegan.report.glossary import scalar_meaning, scalar_title
 from vaegan.report.images import sheet
 from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.numbers import points_of, scalars_of

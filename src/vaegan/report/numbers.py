@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from vaegan.glossary import scalar_meaning, scalar_title
 from vaegan.report.charts import Points, Series, bar_chart, line_chart
 from vaegan.report.gathering import GatheredRun, Line
-from vaegan.report.glossary import scalar_meaning, scalar_title
 from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.parts import STAGE_TITLES, again, command, gap, section, table
 

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from vaegan.files import write_atomically
 from vaegan.training.run import disk_errors
 
 FORMAT_VERSION = 1
+DAMAGED = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+"""What torch raises, besides its own, on files that are not what they seem (RecursionError is a RuntimeError)."""
 
 
 class Resumable(Protocol):
@@ -74,8 +77,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ModelError: if it is damaged or of another version.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch has to say about a damaged file is said below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, pickle.UnpicklingError, *DAMAGED) as error:
         reason = (str(error).splitlines() or [""])[0][:80]
         raise ModelError(f"{path} is damaged ({reason}). Remove it to start this stage again.") from error
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
@@ -91,7 +96,13 @@ def restore(recipe: Resumable, state: dict[str, Any], path: Path) -> int:
     """
     try:
         put_back(recipe, state)
-    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelError(f"{path} does not fit this run: {reason}") from error
-    return int(state["seen"])
+        seen = int(state["seen"])
+    except DAMAGED as error:
+        # Torch's first line names the class only; what differs stands in the second.
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]
+        raise ModelError(
+            f"{path} does not fit the networks and settings of this run, so it is damaged or another run's: {reason}"
+        ) from error
+    if seen < 0:
+        raise ModelError(f"{path} is damaged: {seen} images seen.")
+    return seen

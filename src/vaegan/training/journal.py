@@ -105,11 +105,15 @@ def _check_finite(values: dict[str, float], stage: str, seen: int) -> None:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal; a last line cut short by a crash is left out."""
+    """The lines of a journal, if there is one; a line cut short by a crash, or damaged, is left out."""
     lines: list[dict[str, Any]] = []
-    for text in path.read_text("utf-8").splitlines():
+    if not path.is_file():
+        return lines
+    for text in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
-        except ValueError:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(line, dict) and isinstance(line.get("seen"), int):
+            lines.append(line)
     return lines

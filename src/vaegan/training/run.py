@@ -17,6 +17,7 @@ from vaegan.processes import is_first_process
 from vaegan.settings import from_dictionary, to_dictionary
 
 FORMAT_VERSION = 1
+MAXIMUM_RECORD_BYTES = 50_000_000
 LOCK = ".lock"  # an empty file in every run: whoever trains there has it locked
 
 
@@ -127,20 +128,25 @@ class RunFolder:
         """
         path = self.record_path
         try:
+            if path.stat().st_size > MAXIMUM_RECORD_BYTES:
+                raise ModelError(f"{path} is too large to be a run's record.")
             values = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as error:
             raise ModelError(f"{self.path} is not a run: it has no run.json.") from error
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise ModelError(f"{path} is damaged and cannot be read ({error}).") from error
         if not isinstance(values, dict) or values.pop("format_version", None) != FORMAT_VERSION:
             raise ModelError(f"{path} was written by another version of vaegan; use that version.")
         values.pop("versions", None)
         try:
-            plan = tuple(StagePlan(**entry) for entry in values.pop("plan"))
-            config = from_dictionary(TrainConfig, values.pop("config"), str(path))
-            return RunRecord(plan=plan, config=config, **values)
-        except (TypeError, KeyError, RequestError) as error:
-            raise ModelError(f"{path} cannot be used: {error}") from error
+            record = from_dictionary(RunRecord, values, str(path))
+        except RequestError as error:
+            where = "" if str(path) in str(error) else f"{path}: "  # a setting's own check does not know the file
+            raise ModelError(f"{where}{error} The file is damaged, or another version's.") from error
+        stages = tuple(plan.name for plan in record.plan)
+        if stages != record.config.stages or not all(isinstance(record.facts.get(name, {}), dict) for name in (*stages, "data")):
+            raise ModelError(f"{path} is damaged: its plan, facts and settings are not of the same run.")
+        return record
 
 
 def find_run(path: str | Path) -> RunFolder:

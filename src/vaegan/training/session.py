@@ -12,6 +12,7 @@ from PIL import Image
 
 from vaegan.data import ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
+from vaegan.glossary import scalar_title
 from vaegan.model import CARD_PICTURE, Model
 from vaegan.pictures import grid, save_animation, save_curves, save_png
 from vaegan.recipes.handover import check_inverse
@@ -238,12 +239,20 @@ class Session:
     def _draw_curves(self) -> None:
         for plan in self.record.plan:
             lines = read_journal(self.folder.stage(plan.name) / "metrics.jsonl")
-            names = dict.fromkeys(name for line in lines for name in line if name not in NOT_CURVES)
-            curves = {
-                name.replace("_", " "): [(line["seen"], line[name]) for line in lines if line.get(name) is not None]
-                for name in names
-            }
-            save_curves(self.folder.stage(plan.name) / "curves.svg", curves, f"{plan.name} of {self.record.source}", "images")
+            title = f"{plan.name.upper()} on {Path(self.record.source).name}"
+            save_curves(self.folder.stage(plan.name) / "curves.svg", _curves(lines), title, "images seen")
+
+
+def _curves(lines: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Points of every scalar of a journal, under its name in words; held-out ones after those of training."""
+    names = dict.fromkeys(name for line in lines for name in line if name not in NOT_CURVES)
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name in sorted(names, key=lambda name: name.startswith("heldout_")):
+        title = scalar_title(name.removeprefix("heldout_")) + (", held-out images" if name.startswith("heldout_") else "")
+        points = [(line["seen"], line[name]) for line in lines if type(line.get(name)) in (int, float)]
+        if points:
+            found[title] = points
+    return found
 
 
 def sample_shots(stage_folder: Path) -> list[Path]:

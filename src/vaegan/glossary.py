@@ -16,6 +16,16 @@ SCALARS: dict[str, tuple[str, str]] = {
         "How often the critic finds the real one in a pair. 0.5 is guessing; near 1 the generator is beaten.",
     ),
     "slope": ("Critic's slope", "Squared gradient of the critic at real and generated images, which the penalty keeps small."),
+    "slope_error": (
+        "Critic's slope, error",
+        "Squared distance of the slope from 1, between real and generated images.",
+    ),
+    "critic_gradient": ("Critic's gradient", "Length of the gradient that its optimiser was given; sudden peaks are trouble."),
+    "generator_gradient": (
+        "Generator's gradient",
+        "Length of the gradient that its optimiser was given; at 0 it learns nothing.",
+    ),
+    "variety": ("Variety of samples", "How different generated images are from one another, measured in the critic's eyes."),
     "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
     "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),

@@ -49,11 +49,11 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> s
 
 
 def test_help_needs_no_torch() -> None:
-    for arguments in (["--help"], ["train", "--help"], ["sample", "--help"]):
+    for arguments in (["--help"], ["train", "--help"], ["sample", "--help"], ["study", "--help"]):
         code = (
             "import sys; from vaegan.cli import main\n"
             f"try: main({arguments!r})\nexcept SystemExit: pass\n"
-            "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'lightning_fabric')))"
+            "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'PIL', 'lightning_fabric', 'typeguard', 'asyncio')))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (arguments, done.stderr)

@@ -38,12 +38,13 @@ def _add(name: str, folder: Path, done: dict[str, str]) -> None:
     done[name] = f"const module_{name} = (() => {{\n{text}return {{ {', '.join(names)} }};\n}})();\n"
 
 
-def page(script: str, parts: str, policy: str, title: str) -> str:
+def page(script: str, first: str, rest: str, policy: str, title: str) -> str:
     """The page as one HTML text.
 
     Args:
         script: from `bundled`.
-        parts: HTML of what goes before it: data, and the runtime.
+        first: HTML of the data and of the runtime that it needs at once.
+        rest: HTML of what it needs only later: it runs as soon as the browser has read so far.
         policy: the page's content security policy.
         title: shown until the page has started.
     """
@@ -61,7 +62,7 @@ def page(script: str, parts: str, policy: str, title: str) -> str:
         ),
         ('<link rel="stylesheet" href="style.css" />', f"<style>\n{style}</style>"),
         ('<script type="module" src="main.js"></script>', ""),
-        ("  </body>", f'{parts}\n<script type="module">\n{script}</script>\n  </body>'),
+        ("  </body>", f'{first}\n<script>\n"use strict";\n(() => {{\n{script}}})();\n</script>\n{rest}\n  </body>'),
     ):
         assert before in text, before
         text = text.replace(before, after)

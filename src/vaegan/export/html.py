@@ -95,12 +95,12 @@ def export_html(
         facts["images"], parts["sheet"], count = _images(explorer)
         facts["description"]["data"]["count"] = count
         facts["said"] = f"This file holds {count:,} of the images that the model learned from."
-    if files is not None:
-        parts |= {"runtime-glue": files.glue, "runtime-binary": files.binary}
-    else:
+    if files is None:
         names = {"glue": GLUE, "binary": BINARY}
         facts["cdn"] = {key: {"url": CDN + name, "integrity": integrity(name)} for key, name in names.items()}
-    text = page(bundled("offline"), _html(facts, parts, files), _policy(cdn), html.escape(facts["description"]["name"]))
+    network, *others = (_packed(name, content) for name, content in parts.items())
+    first = _needed_at_once(facts, files, network)
+    text = page(bundled("offline"), first, "\n".join(others), _policy(cdn), html.escape(facts["description"]["name"]))
     write_atomically(path, lambda file: file.write(text.encode()))
     carried = facts["description"]["data"]["count"]
     return Page(path, len(text.encode()), tuple(models), carried, "fetched when the page is opened" if cdn else "inside")
@@ -161,19 +161,20 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     return told, content.getvalue(), len(chosen)
 
 
-def _html(facts: dict[str, Any], parts: dict[str, bytes], files: Runtime | None) -> str:
+def _packed(name: str, content: bytes) -> str:
+    return f'<script type="text/plain" id="{name}">{base64.b64encode(zlib.compress(content, 9)).decode()}</script>'
+
+
+def _needed_at_once(facts: dict[str, Any], files: Runtime | None, network: str) -> str:
     described = json.dumps(facts).replace("<", "\\u003c")
     pieces = [f'<script type="application/json" id="facts">{described}</script>']
-    for name, content in parts.items():
-        packed = base64.b64encode(zlib.compress(content, 9)).decode()
-        pieces.append(f'<script type="text/plain" id="{name}">{packed}</script>')
     if files is not None:
         script = files.script.decode("utf-8")
         assert "</script" not in script.lower()
-        pieces.append(f"<script>{script}</script>")
+        pieces += [f"<script>{script}</script>", _packed("runtime-glue", files.glue), _packed("runtime-binary", files.binary)]
     else:
         pieces.append(f'<script src="{CDN}{SCRIPT}" integrity="{integrity(SCRIPT)}" crossorigin="anonymous"></script>')
-    return "\n".join(pieces)
+    return "\n".join([*pieces, network])
 
 
 def _policy(cdn: bool) -> str:

@@ -158,7 +158,8 @@ export function fromBase64(text, length, any = false) {
     return null;
   }
   if (raw.length % 4 || (length !== undefined && raw.length !== 4 * length)) return null;
-  const bytes = Uint8Array.from(raw, (letter) => letter.charCodeAt(0));
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
   const latent = new Float32Array(bytes.buffer);
   return any || latent.every(Number.isFinite) ? latent : null;
 }

@@ -9,9 +9,9 @@ const held = (id) => document.getElementById(id);
 
 /** The bytes of a deflated, base64-encoded part of the file. */
 async function bytesOf(id) {
-  const packed = Uint8Array.from(atob(held(id).textContent), (letter) => letter.charCodeAt(0));
+  const packed = await fetch(`data:application/octet-stream;base64,${held(id).textContent}`); // quicker than atob and a loop
   held(id).remove(); // the text is of no more use
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = packed.body.pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
@@ -35,22 +35,29 @@ async function runtime(facts) {
 
 async function carried(facts) {
   if (!facts.images) return null;
-  const sheet = await createImageBitmap(new Blob([await bytesOf("sheet")], { type: facts.images.type }));
+  const sheet = await createImageBitmap(new Blob([(await wholeFile(), await bytesOf("sheet"))], { type: facts.images.type }));
   return new CarriedImages(facts.images, sheet, facts.description);
+}
+
+/** The parts behind this script in the file are there once all of it is read. */
+function wholeFile() {
+  return new Promise((resolve) => {
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", resolve, { once: true });
+    else resolve();
+  });
 }
 
 async function begin() {
   const facts = JSON.parse(held("facts").textContent);
   const description = unpacked(facts.description);
   const undo = facts.undo && { root: fromBase64(facts.undo.root), mean: fromBase64(facts.undo.mean) };
-  const [ort, images, encoder, ...networks] = await Promise.all([
-    runtime(facts),
-    carried(facts),
-    facts.encoder ? bytesOf("encoder") : null,
-    ...description.stages.map((stage) => bytesOf(`network-${stage}`)),
-  ]);
-  const named = Object.fromEntries(description.stages.map((stage, i) => [stage, networks[i]]));
-  const model = await new OnnxModel({ description, networks: named, encoder, undo, images }, ort).open();
+  // What is shown first comes first in the file; the rest is opened when somebody wants it.
+  const later = async (id) => (await wholeFile(), bytesOf(id));
+  const [first, ...others] = description.stages;
+  const [ort, images, network] = await Promise.all([runtime(facts), carried(facts), bytesOf(`network-${first}`)]);
+  const networks = { [first]: async () => network };
+  for (const stage of others) networks[stage] = () => later(`network-${stage}`);
+  const model = await new OnnxModel({ description, networks, encoder: () => later("encoder"), undo, images }, ort).open();
   const explorer = new Explorer(model);
   globalThis.explorer = explorer; // for whoever opens the console
   await explorer.start();

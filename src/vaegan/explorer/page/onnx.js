@@ -6,7 +6,7 @@ import { Queue } from "./queue.js";
 const AT_A_TIME = 8; // pictures of one run of the network: the page must not stand still for long
 
 export class OnnxModel {
-  /** @param parts { description, networks: { stage: bytes }, encoder: bytes or null, undo, images } and the runtime `ort` */
+  /** @param parts { description, networks: { stage: () => bytes }, encoder: () => bytes, undo, images } and the runtime `ort` */
   constructor(parts, ort) {
     this.parts = parts;
     this.ort = ort;
@@ -16,15 +16,15 @@ export class OnnxModel {
   }
 
   async open() {
-    const { networks, encoder } = this.parts;
-    for (const [stage, bytes] of Object.entries(networks)) this.sessions[stage] = await this.session(bytes);
-    if (encoder) this.encoder = await this.session(encoder);
     await this.decodeNow([new Float32Array(this.description.latentDim)], this.description.stages[0]); // the first run is slow
     return this;
   }
 
-  session(bytes) {
-    return this.ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  /** The session of a stage or of the encoder, opened when it is first wanted. */
+  session(name, bytes) {
+    const options = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
+    this.sessions[name] ??= bytes().then((network) => this.ort.InferenceSession.create(network, options));
+    return this.sessions[name];
   }
 
   async refresh() {
@@ -44,7 +44,7 @@ export class OnnxModel {
 
   async decodeNow(latents, stage) {
     const { latentDim, size, channels } = this.description;
-    const session = this.sessions[stage];
+    const session = await this.session(stage, this.parts.networks[stage]);
     const input = new Float32Array(latents.length * latentDim);
     latents.forEach((latent, i) => input.set(stage === this.description.stages[0] ? latent : this.before(latent), i * latentDim));
     const tensor = new this.ort.Tensor("float32", input, [latents.length, latentDim]);
@@ -113,8 +113,9 @@ export class OnnxModel {
     const picture = fitted(bitmap, size, channels, this.description.fit);
     const planes = new Float32Array(picture.length);
     for (let i = 0; i < picture.length; i++) planes[(i % channels) * size * size + Math.floor(i / channels)] = picture[i] / 127.5 - 1;
-    const made = await this.encoder.run({ [this.encoder.inputNames[0]]: new this.ort.Tensor("float32", planes, [1, channels, size, size]) });
-    return { latent: Float32Array.from(made[this.encoder.outputNames[0]].data.subarray(0, latentDim)), picture };
+    const encoder = await this.session("encoder", this.parts.encoder);
+    const made = await encoder.run({ [encoder.inputNames[0]]: new this.ort.Tensor("float32", planes, [1, channels, size, size]) });
+    return { latent: Float32Array.from(made[encoder.outputNames[0]].data.subarray(0, latentDim)), picture };
   }
 }
 

@@ -34,6 +34,7 @@ export class Plane {
       () => this.view.redraw(),
     );
     this.hidden = new Set();
+    this.near = null;
     for (const [id, act] of [["zoom-in", () => this.view.zoom(1.4)], ["zoom-out", () => this.view.zoom(1 / 1.4)], ["zoom-fit", () => this.fit()]]) {
       document.getElementById(id).onclick = act;
     }
@@ -311,7 +312,7 @@ export class Plane {
     const image = nearest ? this.points.imageOf(nearest[0]) : null;
     this.lens.move(...this.view.toScreen(x, y), this.view.width, this.view.height);
     this.lens.show(() => this.latentOf(x, y, "hover"), image, since);
-    if (this.points && this.settings.show === "points") this.view.redraw();
+    this.ring();
     if (!event) this.spoken(x, y, image);
   }
 
@@ -326,7 +327,7 @@ export class Plane {
   leave() {
     this.near = null;
     this.lens.hide();
-    this.view?.redraw();
+    if (this.view) this.ring();
   }
 
   async pick(x, y) {
@@ -341,18 +342,31 @@ export class Plane {
     const context = this.canvas.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    const pictures = this.seeds || (!this.isTsne && (this.settings.show === "pictures" || this.app.model.description.data.state !== "ready"));
-    if (pictures && (this.seeds || this.axes)) this.tiles.draw(view, context, this.tileSide());
+    if (this.showsPictures() && (this.seeds || this.axes)) this.tiles.draw(view, context, this.tileSide());
     else if (this.points) this.points.draw(view, context, this.codes(), this.colours?.colours ?? [rgb(PLAIN)]);
     context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-    this.mark(context, pictures);
+    this.mark(context);
+    this.ring();
   }
 
   tileSide() {
     return Math.max(40, Math.min(72, this.app.painter.size));
   }
 
-  mark(context, pictures) {
+  /** Rings the dot nearest to the pointer: an element of its own, so that hovering does not draw the dots again. */
+  ring() {
+    const ring = document.getElementById("ring");
+    ring.hidden = this.near === null || !this.points || this.showsPictures();
+    if (ring.hidden) return;
+    const [x, y] = this.view.toScreen(this.points.places[2 * this.near], this.points.places[2 * this.near + 1]);
+    ring.style.transform = `translate(${x}px, ${y}px)`;
+  }
+
+  showsPictures() {
+    return this.seeds || (!this.isTsne && (this.settings.show === "pictures" || this.app.model.description.data.state !== "ready"));
+  }
+
+  mark(context) {
     const { view } = this;
     const style = getComputedStyle(document.documentElement);
     const ring = (x, y, radius, colour, width) => {
@@ -362,10 +376,6 @@ export class Plane {
       context.strokeStyle = colour;
       context.stroke();
     };
-    if (this.near !== null && this.near !== undefined && this.points && !pictures) {
-      const [x, y] = view.toScreen(this.points.places[2 * this.near], this.points.places[2 * this.near + 1]);
-      ring(x, y, 7, style.getPropertyValue("--ink"), 1.5);
-    }
     const here = this.whereIs(this.app.store.current);
     if (here) {
       const [x, y] = view.toScreen(...here);

@@ -300,6 +300,43 @@ class TestDescription:
         assert "does not exist" in gone.describe()["data"]["why"]
 
 
+class TestTsne:
+    def test_is_made_when_asked_for_and_keeps_classes_together(self) -> None:
+        pytest.importorskip("openTSNE")
+        import time
+
+        from vaegan.explorer.maps import TsneMap
+
+        generator = np.random.default_rng(0)
+        points = np.concatenate([generator.standard_normal((60, LATENT)) + 8 * (k == 1) for k in range(2)]).astype(np.float32)
+        made = TsneMap()
+        with pytest.raises(RequestError, match="not ready"):
+            made.content()
+        made.start(points)
+        begun = time.monotonic()
+        while made.describe()["state"] == "running" and time.monotonic() - begun < 120:
+            time.sleep(0.05)
+        assert made.describe()["state"] == "ready"
+        content = made.content()
+        indices, places = np.frombuffer(content[:480], "<u4"), np.frombuffer(content[480:], "<f4").reshape(120, 2)
+        assert indices.tolist() == list(range(120))
+        apart = np.linalg.norm(places[:60].mean(0) - places[60:].mean(0))
+        assert apart > 2 * max(places[:60].std(), places[60:].std())
+
+    def test_its_absence_is_said(self, monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
+        from vaegan.explorer import maps
+
+        monkeypatch.setattr(maps, "find_spec", lambda _: None)
+        assert "vaegan[maps]" in client.post("/tsne").json()["error"]
+        assert client.get("/model.json").json()["tsne"]["state"] == "missing"
+
+    def test_mean_colours(self, client: TestClient, explorer: Explorer) -> None:
+        assert explorer.dataset is not None
+        found = np.frombuffer(client.get("/colours").content, np.uint8).reshape(150, 3)
+        middle = np.asarray(explorer.dataset.images)[:, 2:14:2, 2:14:2].mean((1, 2))
+        assert np.abs(found - middle).max() <= 1
+
+
 class TestDirections:
     def test_a_unit_moves_its_own_reading_and_no_other(self, explorer: Explorer) -> None:
         encodings = explorer.encodings

@@ -34,7 +34,7 @@ export class Explorer {
     const { store, model } = this;
     // A GAN is at home where its latents are typical, a VAE in the middle too.
     if (this.isGan()) store.settings.through = "current";
-    const held = store.restore(location.hash);
+    const held = (this.held = store.restore(location.hash));
     document.getElementById("name").textContent = model.description.name;
     document.title = `${model.description.name} · vaegan`;
     this.stageButtons();
@@ -45,7 +45,7 @@ export class Explorer {
     this.tray = new Tray(this);
     this.yours = new Yours(this);
     this.wireTools();
-    if (!held) store.current = this.first();
+    if (!held) await this.begin();
     this.sliders.describe();
     await Promise.all([this.plane.describe(), this.now.update(), this.tray.update()]);
     document.body.classList.add("ready");
@@ -57,10 +57,13 @@ export class Explorer {
     return this.model.description.stages[0] === "gan";
   }
 
-  /** What is shown first. */
-  first() {
-    const { latentDim, origin } = this.model.description;
-    return this.isGan() ? seedLatent(latentDim, 0, 0) : Float32Array.from(origin);
+  /** What is shown first: of a GAN the first real image as it gives it back, or a seed where there is none; of a VAE the average. */
+  async begin() {
+    const { description } = this.model;
+    const { latentDim, origin, data } = description;
+    if (!this.isGan()) this.store.current = Float32Array.from(origin);
+    else if (data.state !== "ready") this.store.current = seedLatent(latentDim, 0, 0);
+    else [this.store.current] = await this.model.latentsOf([0]);
   }
 
   /** Which stages are shown, the first one everywhere, the others beside it. */
@@ -110,7 +113,7 @@ export class Explorer {
       if (model.description.data.state === "waiting") this.plane.explain();
     }
     if (this.sliders.known === model.description.directions.length) return;
-    if (store.current.every((value) => value === 0)) store.current = Float32Array.from(model.description.origin);
+    if (!this.held && !store.past.length) await this.guarded(() => this.begin());
     this.sliders.describe();
     await this.guarded(() => Promise.all([this.plane.describe(), this.now.update()]));
     document.dispatchEvent(new Event("mapready"));

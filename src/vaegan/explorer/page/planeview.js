@@ -18,7 +18,8 @@ export class PlaneView {
     canvas.addEventListener("pointerdown", (event) => this.down(event));
     canvas.addEventListener("pointermove", (event) => this.move(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.up(event));
-    canvas.addEventListener("pointerleave", () => this.hooks.leave());
+    // A finger leaves by being lifted: what it has found stays to be looked at.
+    canvas.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && this.hooks.leave());
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("blur", () => {
@@ -117,7 +118,6 @@ export class PlaneView {
     this.pointers.delete(event.pointerId);
     if (!pointer || event.type === "pointercancel") return;
     if (!this.dragged && !this.pointers.size) this.hooks.pick(...this.toPlane(...this.place(event)));
-    if (event.pointerType === "touch") this.hooks.leave();
   }
 
   wheel(event) {

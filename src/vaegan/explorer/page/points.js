@@ -115,7 +115,7 @@ export class Points {
   }
 
   radius(view) {
-    const crowd = this.count > 60000 ? 0 : this.count > 20000 ? 1.3 : this.count > 3000 ? 1.9 : 2.6;
+    const crowd = this.count > 25000 ? 0 : this.count > 3000 ? 1.9 : 2.6;
     return crowd && Math.min(3.5, crowd * view.ratio);
   }
 }

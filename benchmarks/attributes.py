@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vaegan.data import TRAIN, ImageDataset
 from vaegan.latent.classifier import area_under_curve
 from vaegan.latent.directions import find_direction, heldout_area
-from vaegan.latent.groups import encode_images, groups_of_label
+from vaegan.latent.groups import encode_images, evenly, groups_of_label
 from vaegan.latent.quality import identity_kept
 from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
 from vaegan.training.saved import load, run_images
@@ -107,7 +107,9 @@ class Measured:
     def __init__(self, judge: Judge, attribute: str, keep: list[str], originals: Tensor, unedited: Tensor, real: Tensor) -> None:
         self.judge, self.attribute, self.keep, self.originals, self.real = judge, attribute, keep, originals, real
         self.before = judged(judge, unedited)
-        self.floor = realism(unedited, real)
+        self.identity = identity_kept(unedited, originals)
+        self.distance = float("nan")
+        """SWD of the images edited with strength 1."""
 
     def of(self, edit: Callable[[float], Tensor]) -> list[dict[str, float]]:
         """One row a strength."""
@@ -126,13 +128,11 @@ class Measured:
                 same &= equal
             over = after[self.attribute][:, 1] > 0.8
             reached, kept = reached | over, kept | (over & same)
+            if strength == 1:
+                self.distance = realism(images, self.real)
             rows.append(
                 {"strength": strength, "positive": float((after[self.attribute][:, 1] > 0.5).float().mean())}
-                | {
-                    "identity": identity_kept(images, self.originals),
-                    "swd": realism(images, self.real),
-                    "swd_unedited": self.floor,
-                }
+                | {"identity": identity_kept(images, self.originals), "identity_unedited": self.identity}
                 | {"from_under_0.2": float(low.float().mean()), "to_over_0.8_by_here": float(reached[low].float().mean())}
                 | {"and_all_kept": float(kept[low].float().mean()), **shares}
             )
@@ -173,38 +173,35 @@ def main() -> None:
     first_half = np.flatnonzero(train & ~second)
     latents = encode_images(model, dataset, first_half)
     with_it = torch.from_numpy(has[first_half])
-    other_half = np.flatnonzero(train & second)[:4000]
+    other_half = evenly(np.flatnonzero(train & second), 4000)
     other = encode_images(model, dataset, other_half)
     other_has = torch.from_numpy(has[other_half])
-    negatives, positives = unseen[~has[unseen]][: arguments.most], unseen[has[unseen]][: arguments.most]
+    negatives, positives = (evenly(unseen[chosen], arguments.most) for chosen in (~has[unseen], has[unseen]))
     originals, start = dataset.load(negatives), encode_images(model, dataset, negatives)
     # Unedited images are held against real ones without the attribute, edited ones against real ones with it.
     without, having = dataset.load(negatives), dataset.load(positives)
     count = min(len(without), len(having))
     facts["edited"] = len(negatives)
 
-    results: dict[str, object] = {}
+    unedited = model.decode(start)
+    facts["swd_unedited"] = realism(unedited, without)
+    facts["swd_real_halves"] = realism(having[::2], having[1::2])
+    results: dict[str, dict[str, object]] = {}
+
+    def measure(name: str, before: Tensor, edit: Callable[[float], Tensor], **more: float) -> None:
+        measured = Measured(judge, "attribute", arguments.keep, originals, before, having[:count])
+        rows = measured.of(edit)
+        results[name] = {**more, "swd_at_1": measured.distance, "rows": rows}
+
     for method in METHODS:
         direction = find_direction(latents[with_it], latents[~with_it], method)
-        measured = Measured(judge, "attribute", arguments.keep, originals, model.decode(start), having[:count])
-        measured.floor = realism(model.decode(start), without)
-        rows = measured.of(lambda strength, direction=direction: model.decode(start + strength * direction))
-        area = area_under_curve(other[other_has] @ direction, other[~other_has] @ direction)
-        results[method] = {
-            "auc_other_half": area,
-            "auc_folds": heldout_area(latents[with_it], latents[~with_it], method),
-            "rows": rows,
-        }
-    means = [dataset.load(first_half[chosen.numpy()][:4000]).mean(0) for chosen in (with_it, ~with_it)]
-    control = Measured(judge, "attribute", arguments.keep, originals, originals, having[:count])
-    control.floor = realism(model.decode(start), without)
-    results["pixels"] = {"rows": control.of(lambda strength: (originals + strength * (means[0] - means[1])).clamp(-1, 1))}
-    rebuilt_start = model.decode(start)
-    soft = Measured(judge, "attribute", arguments.keep, originals, rebuilt_start, having[:count])
-    soft.floor = control.floor
-    results["pixels on reconstructions"] = {
-        "rows": soft.of(lambda strength: (rebuilt_start + strength * (means[0] - means[1])).clamp(-1, 1))
-    }
+        areas = {"auc_folds": heldout_area(latents[with_it], latents[~with_it], method)}
+        areas["auc_other_half"] = area_under_curve(other[other_has] @ direction, other[~other_has] @ direction)
+        measure(method, unedited, lambda strength, way=direction: model.decode(start + strength * way), **areas)
+    means = [dataset.load(evenly(first_half[chosen.numpy()], 2000)).mean(0) for chosen in (with_it, ~with_it)]
+    difference = means[0] - means[1]
+    measure("pixels", originals, lambda strength: (originals + strength * difference).clamp(-1, 1))
+    measure("pixels on reconstructions", unedited, lambda strength: (unedited + strength * difference).clamp(-1, 1))
     facts["results"] = results
     facts["seconds"] = round(time.perf_counter() - began)
     _print(facts)

@@ -14,7 +14,7 @@ from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import ImageDataset, open_images
 from vaegan.errors import DataError, RequestError
 from vaegan.latent.duplicates import find_duplicates
-from vaegan.latent.outliers import measure_of, share_above, surprise, surprises
+from vaegan.latent.outliers import Explained, explain, measure_of, share_above, strangeness, surprise
 from vaegan.latent.tables import LatentTable, check_table_path, read_latents, write_table
 from vaegan.latent.text import format_latent, parse_latent
 from vaegan.model import Model, ModelConfig, Networks
@@ -62,7 +62,7 @@ class TestDuplicates:
     def test_finds_exactly_what_was_put_in(self, folder: Path, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vaegan.latent.duplicates.BLOCK", block)
         dataset, model = open_images([folder], CONFIG), build()
-        groups = find_duplicates(model.encode(dataset.load(range(len(dataset)))), dataset)
+        groups = find_duplicates(model.encode(dataset.load(range(len(dataset)))), dataset, tolerance=6)
         names = [[dataset.names[index] for index in group.members] for group in groups]
         assert names == [
             ["11.png", "again-11-1.png", "again-11-2.png"],
@@ -101,9 +101,31 @@ class TestOutliers:
         Image.fromarray(generator.integers(0, 2, (SIZE, SIZE), np.uint8) * 255).save(folder / "noise.png")
         monkeypatch.setattr("vaegan.latent.outliers.BLOCK", 10)
         dataset, model = open_images([folder], CONFIG), build()
-        scores = surprises(model, dataset, np.arange(len(dataset)))
-        assert dataset.names[int(scores.argmax())] == "noise.png"
-        assert torch.allclose(scores[:3], surprise(model, dataset.load(range(3))), rtol=1e-4)
+        found = explain(model, dataset, np.arange(len(dataset)))
+        assert dataset.names[int(found.surprise.argmax())] == "noise.png"
+        images = dataset.load(range(3))
+        assert torch.allclose(found.surprise[:3], surprise(model, images), rtol=1e-4)
+        assert torch.allclose(found.error[:3], (model.reconstruct(images) - images).square().mean((1, 2, 3)), rtol=1e-4)
+
+    def test_what_is_strange_but_smooth_is_found(self) -> None:
+        """Errors follow roughness to the power 0.8; one smooth image has the error of a rough one, which is ordinary outright."""
+        roughness = random(400, seed=1).exp()
+        error = roughness**0.8 * (0.1 * random(400, seed=2)).exp()
+        ordinary = Explained(error, error, roughness)
+        strange = Explained(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0]), torch.tensor([0.05, 1.0]))
+        scores, usual = strangeness(strange, ordinary)
+        assert share_above(scores, usual)[0] < 0.01
+        assert share_above(scores, usual)[1] > 0.2
+        assert strangeness(ordinary, ordinary)[0].tolist() == usual.tolist()
+        # The line is least squares', so what is left of ordinary images has no slope.
+        line = np.polyfit(roughness.log().numpy(), error.log().numpy(), 1)
+        left = error.log().double().numpy() - np.polyval(line, roughness.log().double().numpy())
+        outright = ((error - error.mean()) / error.std()).double().numpy()
+        assert np.allclose(usual.numpy(), np.maximum(outright, left / left.std(ddof=1)), atol=1e-4)
+
+    def test_equal_images_are_no_division_by_zero(self) -> None:
+        same = Explained(*torch.ones(3, 5))
+        assert strangeness(same, same)[0].isfinite().all()
 
     def test_shares_are_calibrated(self) -> None:
         reference, fresh = random(999, seed=1), random(20_000, seed=2)

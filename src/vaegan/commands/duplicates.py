@@ -20,7 +20,7 @@ class Duplicates:
     """A run, or a saved model."""
     images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
     """One folder, archive, array file, or the word faces; or image files."""
-    tolerance: float = 6.0
+    tolerance: float = 15.0
     """How much two images may differ: root mean square over their pixels, in levels of 255."""
     out: Path = Path("duplicates.png")
     """The picture, made only if there are any."""

@@ -37,11 +37,10 @@ class Outliers:
 def outliers(request: Outliers) -> None:
     """Ranks images."""
     import numpy as np
-    import torch
 
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
-    from vaegan.latent.outliers import measure_of, share_above, surprises
+    from vaegan.latent.outliers import explain, measure_of, share_above, strangeness
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
@@ -58,8 +57,8 @@ def outliers(request: Outliers) -> None:
         reference = (ordinary, np.arange(len(ordinary)))
     else:
         reference = saved.heldout_images(request.run, console.preparing)
-    scores = surprises(model, dataset, np.arange(len(dataset)), console.preparing)
-    usual = surprises(model, *reference, console.preparing)
+    found = explain(model, dataset, np.arange(len(dataset)), console.preparing)
+    scores, usual = strangeness(found, explain(model, *reference, console.preparing))
     shares = share_above(scores, usual)
     order = scores.argsort(descending=True, stable=True)
     flagged = int((shares <= request.level).sum())
@@ -67,23 +66,30 @@ def outliers(request: Outliers) -> None:
     shown = dataset.load(worst)
     save_png(stacked([to_uint8(shown), to_uint8(model.reconstruct(shown))], columns=20), request.out, {"software": "vaegan"})
     ranked = [
-        {"name": dataset.names[index], "score": round(float(scores[index]), 5), "share": round(float(shares[index]), 5)}
+        {
+            "name": dataset.names[index],
+            "score": round(float(scores[index]), 4),
+            "share": round(float(shares[index]), 5),
+            "surprise": round(float(found.surprise[index]), 5),
+            "squared_error": round(float(found.error[index]), 5),
+        }
         for index in order.tolist()
     ]
-    measure = measure_of(model)
     facts = {
         "out": str(request.out),
         "stage": model.config.stage,
-        "measure": measure,
+        "surprise": measure_of(model),
         "images": len(dataset),
         "reference": len(usual),
-        "reference_quantiles": {str(q): round(float(torch.quantile(usual, q)), 5) for q in (0.05, 0.5, 0.95, 0.99)},
         "level": request.level,
         "outliers": flagged,
         "ranking": ranked,
     }
     words = (
-        f"{flagged:,} of {len(dataset):,} images have a {measure} that at most {request.level:.1%} of {len(usual):,} ordinary "
-        f"images reach ({request.level * len(dataset):.0f} would by chance); the worst {len(worst)}: {request.out}"
+        f"{flagged:,} of {len(dataset):,} images are as strange to the {model.config.stage.upper()} as at most "
+        f"{request.level:.1%} of {len(usual):,} ordinary ones ({request.level * len(dataset):.0f} would be by chance); "
+        f"the worst {len(worst)}: {request.out}"
     )
+    if request.level * (len(usual) + 1) < 1:
+        words += f". Too few ordinary images to say so of any: --level {1 / (len(usual) + 1):.2g} or more can be told"
     report(facts, words, request.json)

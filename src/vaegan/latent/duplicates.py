@@ -24,7 +24,7 @@ class Duplicates:
 
 
 def find_duplicates(
-    latents: Latents, dataset: ImageDataset, tolerance: float = 6.0, progress: ProgressCallback | None = None
+    latents: Latents, dataset: ImageDataset, tolerance: float = 15.0, progress: ProgressCallback | None = None
 ) -> list[Duplicates]:
     """Groups of images that are the same but for recompression, scaling or slight changes.
 

@@ -35,7 +35,7 @@ def learn_direction(
     name: str,
     positive: Group,
     negative: Group,
-    method: Method = "mean",
+    method: Method = "whitened",
     beside: Mapping[str, Direction] | None = None,
     others: Mapping[str, Direction] | None = None,
     progress: ProgressCallback | None = None,

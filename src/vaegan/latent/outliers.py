@@ -1,5 +1,7 @@
 """Images that a model explains badly: for a model of faces, what is no face."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from vaegan.objectives.likelihood import log_density
 from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
+FLOOR = 1e-9
+"""Under every logarithm and quotient."""
 
 
 def measure_of(model: Model) -> str:
@@ -40,17 +44,53 @@ def surprise(model: Model, images: Images) -> PerImage:
     return (kl_to_standard_normal(posterior.mean, posterior.log_var).sum(1) - fit).cpu()
 
 
-def surprises(
+class Explained(NamedTuple):
+    """How well a model explains some images, [n] each on the CPU."""
+
+    surprise: PerImage
+    """See `surprise`."""
+    error: PerImage
+    """Mean squared error of the reconstruction."""
+    roughness: PerImage
+    """Mean square of the differences of neighbouring pixels: rough images are hard for any model, smooth ones easy."""
+
+
+def explain(
     model: Model, dataset: ImageDataset, indices: NDArray[np.int64], progress: ProgressCallback | None = None
-) -> Tensor:
-    """`surprise` of many images of a data set, in blocks, [n]."""
-    scores = torch.empty(len(indices))
+) -> Explained:
+    """How well the model explains images of a data set, in blocks."""
+    parts: list[Explained] = []
     for start in range(0, len(indices), BLOCK):
-        block = indices[start : start + BLOCK]
-        scores[start : start + len(block)] = surprise(model, dataset.load(block))
+        images = dataset.load(indices[start : start + BLOCK])
+        error = (model.reconstruct(images).cpu() - images).square().flatten(1).mean(1)
+        rough = images.diff(dim=2).square().flatten(1).mean(1) + images.diff(dim=3).square().flatten(1).mean(1)
+        parts.append(Explained(surprise(model, images), error, rough))
         if progress:
-            progress("examining images", start + len(block), len(indices))
-    return scores
+            progress("examining images", min(start + BLOCK, len(indices)), len(indices))
+    return Explained(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+
+def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerImage]:
+    """One score for each image, and for each ordinary one: the larger of two, in deviations of the ordinary images.
+
+    The first is the surprise itself. Alone it overlooks what is strange but smooth, because a likelihood is ruled by how rough an
+    image is (Nalisnick et al. 2019; Serra et al. 2020 subtract the size of the compressed file): to a model of faces a
+    landscape is *less* surprising than a face. So the second is how much larger the logarithm of the error is than that of
+    ordinary images as rough as this one, by a straight line through theirs.
+
+    Returns:
+        Scores of `found`, and of `ordinary` by the same measure.
+    """
+    logs = [torch.stack([part.error, part.roughness]).double().clamp_min(FLOOR).log() for part in (ordinary, found)]
+    centre = logs[0].mean(1, keepdim=True)
+    error, roughness = logs[0] - centre
+    slope = (error * roughness).sum() / roughness.square().sum().clamp_min(FLOOR)
+    beyond = [(part - centre)[0] - slope * (part - centre)[1] for part in logs]
+    scores: list[Tensor] = []
+    for surprised, excess in ((ordinary.surprise, beyond[0]), (found.surprise, beyond[1])):
+        outright = (surprised.double() - ordinary.surprise.double().mean()) / ordinary.surprise.double().std().clamp_min(FLOOR)
+        scores.append(torch.maximum(outright, excess / beyond[0].std().clamp_min(FLOOR)))
+    return scores[1], scores[0]
 
 
 def share_above(scores: PerImage, reference: PerImage) -> PerImage:

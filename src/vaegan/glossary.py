@@ -30,6 +30,30 @@ SCALARS: dict[str, tuple[str, str]] = {
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
     "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),
     "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder gives back. 1 is all of it."),
+    "gradient": ("Gradient", "Length of the gradient of a step. A sudden rise is the first sign of a training that breaks down."),
+    "critic_gradient": ("Critic's gradient", "Length of the gradient of its steps."),
+    "generator_gradient": ("Generator's gradient", "Length of the gradient of its steps."),
+    "image_gradient": (
+        "Gradient at a sample",
+        "What the critic still tells the generator about its samples. Near 0 it learns nothing more.",
+    ),
+    "variety": (
+        "Variety of samples",
+        "How much samples differ from each other at 16 pixels. A fall towards 0 means that they become alike.",
+    ),
+    "recall": (
+        "Recall, watched",
+        "Share of held-out images that lie among samples at 16 pixels. Its fall says that kinds of image are lost.",
+    ),
+    "overfitting": (
+        "Overfitting of the critic",
+        "0 while the critic treats unseen images like those it knows, 1 when it takes them for generated.",
+    ),
+    "copying": ("Copying, watched", "How often a sample is nearer to training images than to as many unseen ones. 0.5 is right."),
+    "nearness": (
+        "Nearness, watched",
+        "Distance of samples to the training images over that of unseen images. Far under 1 they are copies.",
+    ),
     "low_pass_error": ("Error of blurred reconstructions", "Squared error after both images are made four times smaller."),
 }
 

@@ -23,7 +23,7 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
     colours = "grey" if grey else "colour"
     source = record.source if with_images else "images that are not named here"
     sentence = (
-        f"{KINDS[record.config.recipe]}, trained on {int(data.get('images', 0)):,} {colours} images of {size} × {size} pixels."
+        f"{KINDS[record.config.recipe]}, made from {int(data.get('images', 0)):,} {colours} images of {size} × {size} pixels."
     )
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
@@ -205,7 +205,7 @@ def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:
     seen = int(run.facts(stage).get("images") or (lines[-1]["seen"] if lines else 0))
     words = f"{seen:,} images"
     count = int(run.record.facts.get("data", {}).get("images", 0))
-    passes = f" ({seen / count:.1f} passes)" if count and seen else ""
+    passes = f" ({seen / count:.2g} passes)" if count and seen else ""
     return f"{words} of {planned:,} planned" if planned and seen < planned else words + passes
 
 

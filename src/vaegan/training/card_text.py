@@ -139,7 +139,7 @@ def _data(record: RunRecord, config: ModelConfig) -> str:
     size, way = config.size, ways[record.config.data.fit]
     return (
         f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {size}×{size}. Fingerprint of the prepared "
-        f"images: `{record.fingerprint}`. Which images were held out was decided by a hash of their bytes."
+        f"images: `{record.fingerprint}`. Some were held out, chosen by a hash of their bytes."
     )
 
 

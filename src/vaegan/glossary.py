@@ -25,21 +25,15 @@ SCALARS: dict[str, tuple[str, str]] = {
         "Generator's gradient",
         "Length of the gradient that its optimiser was given; at 0 it learns nothing.",
     ),
-    "variety": ("Variety of samples", "How different generated images are from one another, measured in the critic's eyes."),
+    "variety": ("Variety of samples", "How different samples are from one another at 16 pixels. At 0 they are all alike."),
     "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
     "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),
     "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder gives back. 1 is all of it."),
     "gradient": ("Gradient", "Length of the gradient of a step. A sudden rise is the first sign of a training that breaks down."),
-    "critic_gradient": ("Critic's gradient", "Length of the gradient of its steps."),
-    "generator_gradient": ("Generator's gradient", "Length of the gradient of its steps."),
     "image_gradient": (
         "Gradient at a sample",
         "What the critic still tells the generator about its samples. Near 0 it learns nothing more.",
-    ),
-    "variety": (
-        "Variety of samples",
-        "How much samples differ from each other at 16 pixels. A fall towards 0 means that they become alike.",
     ),
     "recall": (
         "Recall, watched",

@@ -42,10 +42,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_evaluation_has_the_promised_form_and_repeats_itself(trained: Path) -> None:
-    first = evaluate(trained, "faces:900", n=250)
+    first = evaluate(trained, "faces:900", n=210)
     written = json.loads((trained / "evaluation.json").read_text())
     assert written == json.loads(json.dumps(first))
-    again = evaluate(trained, "faces:900", n=250)
+    again = evaluate(trained, "faces:900", n=210)
     assert {**first, "seconds": 0} == {**again, "seconds": 0}
     assert first["format_version"] == 1
     assert set(first["stages"]) == {"vae", "gan"}
@@ -95,3 +95,191 @@ def test_wrong_requests_are_one_line(trained: Path, capsys: pytest.CaptureFixtur
     (other / "run.json").write_text(json.dumps(record | {"fingerprint": "0"}))
     assert "have changed" in refused(capsys, str(other))
     assert not (other / "evaluation.json").exists()
+
+
+def test_iwae_of_a_linear_gaussian_model_meets_its_marginal_likelihood() -> None:
+    """p(z) = N(0, I), p(x|z) = N(Wz, s): log p(x) is known, the ELBO is less by KL(q || posterior), IWAE lies between."""
+    import torch
+
+    from vaegan.objectives.latent import importance_weighted_bound, log_ratio
+    from vaegan.objectives.likelihood import log_density
+
+    generator = torch.Generator().manual_seed(0)
+    weights, variance = torch.randn(16, 3, generator=generator), torch.tensor(0.5)
+    x = torch.randn(40, 1, 4, 4, generator=generator)
+    flat = x.flatten(1)
+    marginal = torch.distributions.MultivariateNormal(torch.zeros(16), weights @ weights.T + variance * torch.eye(16))
+    exact = marginal.log_prob(flat)
+    covariance = torch.linalg.inv(torch.eye(3) + weights.T @ weights / variance)
+    mean = flat @ weights @ covariance / variance + 0.2
+    log_var = torch.full((40, 3), -2.0)
+    posterior = torch.distributions.MultivariateNormal(mean - 0.2, covariance)
+    encoder = torch.distributions.MultivariateNormal(mean, torch.diag_embed(log_var.exp()))
+    gap = torch.distributions.kl_divergence(encoder, posterior)
+    rows = []
+    for _ in range(4000):
+        noise = torch.randn(40, 3, generator=generator)
+        z = mean + (log_var / 2).exp() * noise
+        rows.append(log_density("gaussian", x, (z @ weights.T).reshape(x.shape), variance) + log_ratio(z, mean, log_var, noise))
+    drawn = torch.stack(rows).double()
+    error = drawn.std(0).mean() / 4000**0.5
+    assert float((drawn.mean(0) - (exact - gap)).mean()) == pytest.approx(0, abs=4 * float(error))
+    tight, loose = importance_weighted_bound(drawn).mean(), importance_weighted_bound(drawn[:5]).mean()
+    assert float(drawn.mean()) < float(loose) < float(tight) <= float(exact.mean()) + 0.02
+    assert float(tight) == pytest.approx(float(exact.mean()), abs=0.05)
+
+
+def numbers(**values: float) -> dict[str, dict[str, object]]:
+    return {
+        name: {"value": value, "interval": [0.97 * value, 1.03 * value], "n": 100, "features": None}
+        for name, value in values.items()
+    }
+
+
+def test_the_verdict_follows_the_numbers() -> None:
+    from vaegan.evaluation.verdict import verdict
+
+    floor = numbers(variety=1.0, coverage=0.97, duplicates=1.0)
+    vae = numbers(sharpness=0.05, variety=0.9, coverage=0.5, copying=0.4)
+    good = numbers(sharpness=1.18, texture_2=1.1, texture_4=0.9, variety=0.88, coverage=0.96, duplicates=1.1, copying=0.5)
+    looks, variety, copying = verdict({"vae": vae, "gan": good}, floor)
+    assert "sharper than the VAE's" in looks
+    assert "slightly noisy" in looks
+    assert "grid" not in looks
+    assert "12 % less varied than the data" in variety
+    assert "no sign of copying" in copying
+    bad = numbers(sharpness=0.3, texture_2=9.0, texture_4=1.0, variety=1.0, coverage=0.6, duplicates=30.0, copying=0.9)
+    looks, variety, copying = verdict({"gan": bad}, floor)
+    assert "very blurred" in looks
+    assert "visible grid" in looks
+    assert "as varied" in variety
+    assert "38 % of the real images have no sample near" in variety
+    assert "30 times" in variety
+    assert copying.startswith("They copy")
+    far = numbers(sharpness=1.0, variety=1.0, coverage=0.1, copying=0.9)
+    assert "cannot be said yet" in verdict({"gan": far}, floor)[2]
+    assert all("cannot be said" in sentence for sentence in verdict({"gan": {}}, {}))
+
+
+class Tiny:
+    """Writes small feature networks as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def description(self, stem: str, text: str) -> None:
+        (self.folder / f"{stem}.toml").write_text(text)
+
+    def program(self, stem: str, size: int, batch: int, flat: bool = True) -> Path:
+        import torch
+        from torch import nn
+
+        layers = [nn.AvgPool2d(size // 4), *([nn.Flatten()] if flat else [])]
+        path = self.folder / f"{stem}.pt2"
+        torch.export.save(torch.export.export(nn.Sequential(*layers).eval(), (torch.zeros(batch, 3, size, size),)), path)
+        return path
+
+    def onnx(self, stem: str, size: int) -> Path:
+        import onnx
+        from onnx import TensorProto, helper
+
+        nodes = [
+            helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[size // 4] * 2, strides=[size // 4] * 2),
+            helper.make_node("Flatten", ["p"], ["y"]),
+        ]
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, size, size])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 48])
+        model = helper.make_model(
+            helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        )
+        onnx.save(model, self.folder / f"{stem}.onnx")
+        return self.folder / f"{stem}.onnx"
+
+
+def test_feature_networks_give_the_same_from_onnx_and_torch_export(tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from vaegan.evaluation.feature_files import open_feature_network
+
+    tiny = Tiny(tmp_path)
+    for stem in ("one", "two"):
+        tiny.description(
+            stem,
+            'name = "pooled"\nsize = 32\nlow = 0\nhigh = 1\nmean = [0.5, 0.5, 0.5]\ndeviation = [0.5, 0.5, 0.5]\nbatch = 8\n',
+        )
+    program, onnx = open_feature_network(tiny.program("one", 32, 8)), open_feature_network(tiny.onnx("two", 32))
+    images = torch.rand(11, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    torch.testing.assert_close(program(images), onnx(images), rtol=1e-5, atol=1e-6)
+    assert program(images).shape == (11, 48)
+    # clean-fid's resize of the first image's red channel, by hand.
+    red = np.round((images[0, 0].numpy() + 1) * 127.5).astype(np.float32)
+    large = np.asarray(Image.fromarray(red).resize((32, 32), Image.Resampling.BICUBIC)) / 255
+    expected = (large.reshape(4, 8, 4, 8).mean((1, 3)) - 0.5) / 0.5
+    np.testing.assert_allclose(program(images)[0, :16].reshape(4, 4).numpy(), expected, atol=1e-5)
+
+
+def test_a_feature_file_adds_its_numbers_and_only_inception_is_called_fid(trained: Path, tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    path = tiny.program("net", 32, 32)
+    for name, keys in (("pooled", {"feature_kernel_distance"}), ("inception-2015", {"kid"})):
+        tiny.description("net", f'name = "{name}"\nsize = 32\nlow = -1\nhigh = 1\n')
+        found = evaluate(trained, n=64, stage="gan", features=path)
+        assert found["features"] == name
+        there = set(found["stages"]["gan"]) & {"fid", "kid", "feature_kernel_distance", "feature_frechet_distance"}
+        assert there == keys
+        assert found["stages"]["gan"][keys.copy().pop()]["features"] == name
+
+
+def test_feature_files_that_do_not_fit_are_one_line(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny, run = Tiny(tmp_path), str(trained)
+    assert "net.pkl" in refused(capsys, run, "--features", str(tmp_path / "net.pkl"))
+    assert "does not exist" in refused(capsys, run, "--features", str(tmp_path / "net.onnx"))
+    path = tiny.program("net", 32, 32)
+    assert "net.toml" in refused(capsys, run, "--features", str(path))
+    good = 'name = "pooled"\nsize = 32\nlow = 0\nhigh = 1\n'
+    for text, words in (
+        ("not toml at all =", "not TOML"),
+        (good + "colour = 3\n", "colour"),
+        (good.replace("32", "3"), "size"),
+        (good.replace("32", "48"), "48, 48"),
+        (good + "mean = [1]\ndeviation = [1]\n", "three numbers"),
+    ):
+        tiny.description("net", text)
+        assert words in refused(capsys, run, "--features", str(path))
+    tiny.description("flat", good)
+    assert "must be [32, features]" in refused(capsys, run, "--features", str(tiny.program("flat", 32, 32, flat=False)))
+    (tmp_path / "bad.onnx").write_bytes(b"no network")
+    tiny.description("bad", good)
+    assert "cannot be used" in refused(capsys, run, "--features", str(tmp_path / "bad.onnx"))
+
+
+def test_a_program_that_hides_a_pickle_is_not_executed(tmp_path: Path) -> None:
+    import os
+    import pickle
+    import zipfile
+
+    from vaegan.errors import RequestError
+    from vaegan.evaluation.feature_files import open_feature_network
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    tiny = Tiny(tmp_path)
+    good, evil = tiny.program("good", 32, 8), tmp_path / "evil.pt2"
+    tiny.description("evil", 'name = "pooled"\nsize = 32\nlow = 0\nhigh = 1\nbatch = 8\n')
+    with zipfile.ZipFile(good) as source, zipfile.ZipFile(evil, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, pickle.dumps(Evil()) if "sample_inputs" in name else content)
+    with pytest.raises(RequestError):
+        open_feature_network(evil)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
+    found = evaluate(trained, "faces:900", n=310)
+    assert {"mig", "dci_disentanglement", "attribute_accuracy", "mode_coverage"} <= set(found["stages"]["vae"])
+    assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1

@@ -144,3 +144,261 @@ def test_cheap_score_orders_damage() -> None:
     noisy = cheap_score(real, (pictures(128, seed=5) + 0.3 * normal(128, 3, 32, 32)).clamp(-1, 1))
     assert good["kernel_distance"] < min(blurred["kernel_distance"], noisy["kernel_distance"]) / 5
     assert blurred["sharpness"] < 0.5 < 0.9 < good["sharpness"] < 1.1 < 2 < noisy["sharpness"]
+
+
+# Neighbours
+
+
+def test_manifold_scores_agree_with_scikit_learns_neighbours() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    from vaegan.metrics.neighbours import manifold_scores
+
+    real, fake = normal(120, 6).double(), 0.7 * normal(90, 6, seed=1).double() + 0.4
+    r, f = real.numpy(), fake.numpy()
+    radius_r, radius_f = (NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x)[0][:, 5] for x in (r, f))
+    distance = np.linalg.norm(r[:, None] - f[None], axis=2)
+    expected = {
+        "precision": (distance < radius_r[:, None]).any(0).mean(),
+        "recall": (distance < radius_f[None]).any(1).mean(),
+        "density": (distance < radius_r[:, None]).sum() / (5 * len(f)),
+        "coverage": (distance.min(1) < radius_r).mean(),
+    }
+    found = manifold_scores(real, fake)._asdict()
+    for name, value in expected.items():
+        assert float(found[name].mean()) == pytest.approx(value, rel=1e-9), name
+
+
+def test_leave_one_out_accuracy_is_a_half_for_equal_and_one_for_separate_kinds() -> None:
+    from sklearn.model_selection import LeaveOneOut, cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    from vaegan.metrics.neighbours import nearest_neighbour_accuracy
+
+    real, fake = normal(60, 3), normal(60, 3, seed=1) + 0.8
+    both, kind = torch.cat([real, fake]).numpy(), np.repeat([0, 1], 60)
+    expected = cross_val_score(KNeighborsClassifier(1), both, kind, cv=LeaveOneOut()).mean()
+    assert float(nearest_neighbour_accuracy(real, fake).mean()) == pytest.approx(expected, rel=1e-9)
+    assert float(nearest_neighbour_accuracy(real, fake + 50).mean()) == 1
+    assert abs(float(nearest_neighbour_accuracy(normal(800, 3), normal(800, 3, seed=1)).mean()) - 0.5) < 0.05
+
+
+def test_nearest_in_blocks_is_nearest() -> None:
+    from vaegan.metrics.neighbours import nearest
+
+    queries, pool = normal(7, 5), normal(50, 5, seed=1)
+    distance, place = nearest(queries, pool, block=8)
+    whole = torch.cdist(queries, pool).min(1)
+    assert torch.equal(place, whole.indices)
+    torch.testing.assert_close(distance, whole.values)
+
+
+# Classifiers and bins
+
+
+def test_logistic_classifier_agrees_with_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    from vaegan.metrics.classifier import LogisticClassifier
+
+    features, noise = normal(300, 5), normal(300, 3, seed=1)
+    codes = (features[:, :3] + 0.5 * noise).argmax(1)
+    ours = LogisticClassifier(features, codes, 3, penalty=1.0)
+    theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=2000).fit(features.double().numpy(), codes.numpy())
+    expected = theirs.predict_proba(features.double().numpy())
+    np.testing.assert_allclose(ours(features).softmax(1).numpy(), expected, atol=1e-4)
+
+
+def test_two_sample_accuracy_is_within_its_error_of_a_half_when_nothing_differs() -> None:
+    from vaegan.metrics.classifier import two_sample_correct
+
+    accuracies = [float(two_sample_correct(normal(150, 8, seed=2 * s), normal(150, 8, seed=2 * s + 1)).mean()) for s in range(12)]
+    assert abs(np.mean(accuracies) - 0.5) < 3 * 0.5 / math.sqrt(300 * 12)
+    # Two Gaussians a distance d apart: the best any classifier can do is Phi(d / 2).
+    real, fake = normal(1500, 4), normal(1500, 4, seed=1)
+    fake[:, 0] += 2
+    assert float(two_sample_correct(real, fake).mean()) == pytest.approx(scipy.stats.norm.cdf(1), abs=0.02)
+    with pytest.raises(ValueError, match="equal"):
+        two_sample_correct(real, fake[:10])
+
+
+def test_bins_are_those_of_k_means_and_their_filling_that_of_scipy() -> None:
+    from scipy.spatial.distance import jensenshannon
+    from sklearn.cluster import KMeans
+
+    from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
+
+    real = normal(400, 3)
+    centres = find_bins(real, 6, rounds=200)
+    start = real.double()[torch.randperm(400, generator=torch.Generator().manual_seed(0))[:6]].numpy()
+    theirs = KMeans(6, init=start, n_init=1, algorithm="lloyd", tol=0, max_iter=500).fit(real.double().numpy())
+    np.testing.assert_allclose(centres.numpy(), theirs.cluster_centers_, atol=1e-6)
+    first, second = fill_bins(normal(500, 3, seed=1), centres), fill_bins(normal(700, 3, seed=2) + 0.5, centres)
+    filling = compare_bins(first, second, 6)
+    shares = [np.bincount(member.numpy(), minlength=6) / len(member) for member in (first, second)]
+    assert filling.divergence == pytest.approx(jensenshannon(*shares, base=2) ** 2, rel=1e-9)
+    assert filling.different > 0.5
+    same = [
+        compare_bins(fill_bins(normal(500, 3, seed=9 + 2 * s), centres), fill_bins(normal(500, 3, seed=10 + 2 * s), centres), 6)
+        for s in range(40)
+    ]
+    assert 0.01 < np.mean([one.different for one in same]) < 0.1  # a test at 5 %
+
+
+# Duplicates and diversity
+
+
+def test_support_is_found_from_birthdays() -> None:
+    from vaegan.metrics.birthday import duplicate_rate, duplicate_threshold, support_size
+
+    sizes: list[float] = []
+    for seed in range(30):
+        drawn = torch.randint(400, (200,), generator=torch.Generator().manual_seed(seed))
+        pairs = int((drawn[:, None] == drawn[None]).triu(1).sum())
+        sizes.append(1 / support_size(pairs, 200))
+    assert 1 / np.mean(sizes) == pytest.approx(400, rel=0.1)
+    assert support_size(0, 60) == 600
+    real = normal(300, 4)
+    threshold = duplicate_threshold(real, share=0.01)
+    assert duplicate_rate(real, threshold) == pytest.approx(0.01, rel=0.01)
+    assert duplicate_rate(normal(300, 4, seed=1), threshold) == pytest.approx(0.01, rel=0.4)
+    assert duplicate_rate(normal(30, 4, seed=1).repeat(10, 1), threshold) > 0.03
+
+
+def test_effective_rank_counts_directions() -> None:
+    from vaegan.metrics.diversity import effective_rank
+
+    features = torch.zeros(5000, 12)
+    features[:, :5] = normal(5000, 5)
+    assert effective_rank(Moments.of(features)) == pytest.approx(5, rel=0.01)
+    assert effective_rank(Moments.of(features * 7)) == pytest.approx(5, rel=0.01)
+
+
+# Spectrum
+
+
+def test_spectrum_of_white_noise_is_flat_and_a_grid_stands_out() -> None:
+    from vaegan.metrics.spectrum import detail_energy, power_spectrum, radial_spectrum, texture_power
+
+    noise = normal(64, 3, 32, 32)
+    power = power_spectrum(noise)
+    assert radial_spectrum(power).mean(0).numpy() == pytest.approx(1, abs=0.15)
+    assert float(power.mean(0).sum()) == pytest.approx(float(noise.var(dim=(2, 3), correction=0).mean()) * 32 * 32, rel=1e-4)
+    place = torch.arange(32)
+    checks = ((place[:, None] + place[None]) % 2 * 2 - 1).float()
+    before, after = (texture_power(power_spectrum(images), 2).mean() for images in (noise, noise + 0.5 * checks))
+    # The sum of 32 x 32 cells of 0.5, squared, over 32 x 32, in one of the three places.
+    assert float(after - before) == pytest.approx(0.25 * 32 * 32 / 3, rel=0.15)
+    assert float(texture_power(power_spectrum(noise + 0.5 * checks), 4).mean()) == pytest.approx(
+        float(texture_power(power, 4).mean()), rel=1e-3
+    )
+    assert float(detail_energy(2 * noise).mean()) == pytest.approx(4 * float(detail_energy(noise).mean()), rel=1e-5)
+
+
+# Reconstructions
+
+
+def test_reconstruction_metrics_agree_with_torchmetrics_and_scikit_image() -> None:
+    from skimage.metrics import structural_similarity as theirs
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+    from vaegan.metrics.reconstruction import mean_squared_error, peak_signal_to_noise, structural_similarity
+
+    for channels in (1, 3):
+        first = pictures(6)[:, :channels]
+        second = (first + 0.1 * normal(*first.shape, seed=3)).clamp(-1, 1)
+        error = mean_squared_error(first, second)
+        expected = torch.stack([peak_signal_noise_ratio(a, b, data_range=2.0) for a, b in zip(first, second, strict=True)])
+        torch.testing.assert_close(peak_signal_to_noise(error), expected, rtol=1e-4, atol=0)
+        ours = structural_similarity(first, second)
+        # Torchmetrics also averages over a border that it fills by reflection; the definition stops at it.
+        whole = structural_similarity_index_measure(second, first, data_range=2.0, reduction="none", return_full_image=True)[1]
+        torch.testing.assert_close(ours, whole[..., 5:-5, 5:-5].flatten(1).mean(1), rtol=1e-4, atol=0)
+        one, two = (images[0].permute(1, 2, 0).numpy() for images in (first, second))
+        options = {"data_range": 2.0, "channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        assert float(ours[0]) == pytest.approx(theirs(one, two, **options), rel=1e-3)
+        assert structural_similarity(first, first).numpy() == pytest.approx(1, abs=1e-5)
+
+
+# Posterior and likelihood
+
+
+def test_posterior_numbers_have_their_closed_forms() -> None:
+    from vaegan.metrics.posterior import active_units, aggregate_gap, bits_per_dimension, kl_per_dimension
+
+    mean, log_var = normal(40_000, 3).double(), torch.zeros(40_000, 3).double()
+    mean = mean * torch.tensor([1.0, 0.5, 0.05]) + torch.tensor([0.0, 1.0, 0.0])
+    log_var += torch.tensor([0.25, 0.75, 1.0]).log()
+    normal_kl = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, (log_var / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+    )
+    torch.testing.assert_close(kl_per_dimension(mean, log_var), normal_kl.mean(0), rtol=1e-6, atol=1e-9)
+    assert active_units(mean) == 2
+    # Independent dimensions: variance 1.25 at 0, 1 at 1, 1.0025 at 0; KL = (s + m^2 - 1 - ln s) / 2 each.
+    expected = sum((s + m * m - 1 - math.log(s)) / 2 for s, m in ((1.25, 0.0), (1.0, 1.0), (1.0025, 0.0)))
+    assert aggregate_gap(mean, log_var) == pytest.approx(expected, rel=0.03)
+    # One uniform value of 256 levels costs 8 bits: its density on [-1, 1] is that of a step, 127.5 / 256 a value.
+    assert float(bits_per_dimension(torch.tensor(50 * math.log(127.5 / 256)), 50)) == pytest.approx(8, rel=1e-6)
+
+
+# Copying
+
+
+def test_copying_share_is_a_half_for_new_images_and_rises_with_the_share_of_copies() -> None:
+    from vaegan.metrics.copying import copying_share, most_suspicious, nearest_of_both
+
+    train, heldout, new = normal(2000, 6), normal(300, 6, seed=1), normal(1500, 6, seed=2)
+    values: list[float] = []
+    for copies in (0, 375, 750, 1500):
+        samples = torch.cat([train[:copies], new[copies:]])
+        known, unknown = (nearest_of_both(samples, samples, pool)[0] for pool in (train, heldout))
+        value, (low, high) = copying_share(known, unknown, len(train), len(heldout))
+        assert low <= value <= high
+        values.append(value)
+        if copies == 0:
+            assert low < 0.5 < high
+        else:
+            assert low > 0.5
+    assert values == sorted(values)
+    assert values[-1] > 0.95
+    known, unknown = (
+        nearest_of_both(torch.cat([new[:50], train[7:8]]), torch.cat([new[:50], train[7:8]]), pool) for pool in (train, heldout)
+    )
+    assert int(most_suspicious(known[0], unknown[0], 1)) == 50
+    assert int(known[1][50]) == 7
+
+
+# Factors
+
+
+def test_mutual_information_agrees_with_scikit_learn() -> None:
+    from sklearn.metrics import mutual_info_score
+
+    from vaegan.metrics.factors import in_bins, mutual_information
+
+    values = normal(500)
+    first, second = in_bins(values, 6), in_bins(values + normal(500, seed=1), 4)
+    assert torch.bincount(first).tolist() == pytest.approx([500 / 6] * 6, abs=1)
+    assert mutual_information(first, second) == pytest.approx(mutual_info_score(first.numpy(), second.numpy()), rel=1e-9)
+
+
+def test_mig_and_dci_tell_axes_from_mixtures() -> None:
+    from vaegan.metrics.factors import disentanglement, lasso, mutual_information_gap, shared_mix
+
+    codes = torch.randint(5, (4000, 3), generator=torch.Generator().manual_seed(0))
+    factors = {str(j): codes[:, j] for j in range(3)}
+    along = codes + 0.05 * normal(4000, 3)
+    mixed = along @ torch.linalg.qr(normal(3, 3, seed=4)).Q
+    assert mutual_information_gap(along, factors) > 0.9
+    assert mutual_information_gap(mixed, factors) < 0.4
+    assert disentanglement(torch.eye(4)) == (1, 1)
+    assert disentanglement(torch.ones(4, 4)) == pytest.approx((0, 0), abs=1e-9)
+    # A latent shared by two of two factors, each complete in it: not disentangled, but complete.
+    assert disentanglement(torch.tensor([[1.0, 1.0], [0.0, 0.0]])) == pytest.approx((0, 1), abs=1e-9)
+    from sklearn.linear_model import Lasso
+
+    inputs, targets = normal(200, 6).double(), normal(200, 1, seed=1).double() + 2 * normal(200, 6).double()[:, :1]
+    inputs, targets = inputs - inputs.mean(0), targets - targets.mean(0)
+    theirs = Lasso(0.1, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(inputs.numpy(), targets.numpy()[:, 0])
+    np.testing.assert_allclose(lasso(inputs, targets, 0.1)[:, 0].numpy(), theirs.coef_, atol=1e-6)
+    assert shared_mix(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 0]), 3) == pytest.approx(0.5)

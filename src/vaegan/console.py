@@ -1,6 +1,7 @@
 """What a person sees in the terminal: one live line while training, plain lines when nobody watches, tables afterwards."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
 
 MOST_LABELS, MOST_WORDS = 8, 4  # of a preview
+WIDE = 100  # [characters] below it a table has no room for explanations
 PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
 
 GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5"}
@@ -204,18 +206,11 @@ class Console:
             f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "
             f"seed {facts['seed']}; real: as many training images, the best that can be had."
         )
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        table.add_column("")
-        for name, _ in columns:
-            table.add_column("real" if name == "real" else name.upper(), justify="right")
-        table.add_column("good is")
-        table.add_column("what it says", overflow="fold")
-        for name, metric in METRICS.items():
-            if any(name in numbers for _, numbers in columns):
-                style = "bold" if metric.headline else ""
-                cells = [Text(_number(numbers.get(name)), style) for _, numbers in columns]
-                table.add_row(Text(metric.title, style), *cells, GOOD[metric.good], Text(metric.explanation, "dim"))
-        self._terminal.print(table)
+        headline = [name for name, metric in METRICS.items() if metric.headline]
+        self._terminal.print(_numbers("to look at first", columns, headline, explained=self._terminal.width >= WIDE))
+        self._terminal.print(
+            _numbers("everything else", columns, [name for name in METRICS if name not in headline], explained=False)
+        )
         for name, reason in facts["left_out"].items():
             self.say(f"Left out: {METRICS[name].title if name in METRICS else name} ({reason}).")
         for sentence in facts["verdict"]:
@@ -223,15 +218,34 @@ class Console:
         self.say(f"All numbers with their intervals: {path}")
 
 
+def _numbers(title: str, columns: list[tuple[str, dict[str, Any]]], names: list[str], explained: bool) -> Table:
+    """Metrics in rows, stages in columns; at the end of a row, if asked for, what it says."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(title, no_wrap=True)
+    for name, _ in columns:
+        table.add_column("real" if name == "real" else name.upper(), justify="right", no_wrap=True)
+    table.add_column("good")
+    if explained:
+        table.add_column("what it says", style="dim", ratio=1)
+    for name in names:
+        if any(name in numbers for _, numbers in columns):
+            metric = METRICS[name]
+            cells = [_number(numbers.get(name)) for _, numbers in columns]
+            table.add_row(metric.title, *cells, GOOD[metric.good], *([metric.explanation] if explained else []))
+    return table
+
+
 def _number(number: dict[str, Any] | None) -> str:
-    """A value and half the width of its interval."""
+    """A value to the digits that its interval leaves, and half the interval's width."""
     if number is None:
         return "-"
-    value = f"{number['value']:,.0f}" if abs(number["value"]) >= 1000 else f"{number['value']:.3g}"
-    if number["interval"] is None:
-        return value
-    low, high = number["interval"]
-    return f"{value} ±{(high - low) / 2:.1g}"
+    value = number["value"]
+    half = 0.0 if number["interval"] is None else (number["interval"][1] - number["interval"][0]) / 2
+    if half <= 0:
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    digits = min(6, max(0, -math.floor(math.log10(half))))
+    rounded = round(value, digits) or 0.0  # no "-0.00"
+    return f"{rounded:,.{digits}f} ±{half:,.{digits}f}"
 
 
 def _shown(name: str, value: float) -> float:

@@ -24,6 +24,8 @@ class Evaluate:
     """Samples of each stage; 1,700 by default, 10,000 with --full."""
     full: bool = False
     """More samples and more draws, for numbers to publish; takes many times as long."""
+    features: Path | None = None
+    """A feature network of your own, .onnx or .pt2, with a .toml beside it; docs/evaluation.md says how to get the usual ones."""
     seed: int = 0
     """The same seed gives the same numbers."""
     json: bool = False
@@ -45,6 +47,7 @@ def evaluate(request: Evaluate) -> None:
             stage=request.stage,
             n=request.n,
             full=request.full,
+            features=request.features,
             seed=request.seed,
             progress=console.preparing,
         )

@@ -5,18 +5,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from torch import Tensor
+
 from vaegan import api
 from vaegan.config import Channels, DataConfig
 from vaegan.data import VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, RequestError
 from vaegan.evaluation.copies import CopyCheck
+from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, open_feature_network
 from vaegan.evaluation.inference import likelihood, reconstructions
+from vaegan.evaluation.labelled import Labels
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References, of_side, references
-from vaegan.evaluation.samples import Pictures, Yardstick, compare
+from vaegan.evaluation.samples import FEW, MOST_IN_PAIRS, Pictures, Yardstick, compare
 from vaegan.evaluation.verdict import verdict
 from vaegan.files import write_json
 from vaegan.metrics.features import RANDOM_FEATURES
+from vaegan.metrics.frechet import frechet_distance, frechet_with_interval
+from vaegan.metrics.kernel import kernel_distance_with_interval
+from vaegan.metrics.statistics import Moments
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
 from vaegan.training.run import RunFolder, RunRecord, disk_errors, find_run
@@ -35,6 +42,7 @@ def evaluate(
     stage: str | None = None,
     n: int | None = None,
     full: bool = False,
+    features: str | Path | None = None,
     seed: int = 0,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
@@ -50,6 +58,8 @@ def evaluate(
         stage: vae or gan alone; every finished one when None.
         n: samples of each stage, and at most so many real images; 1,700 when None, 10,000 when full.
         full: more samples and more draws for the likelihood, for numbers that are published.
+        features: an ONNX file or torch.export program that turns images into features, with a TOML beside it; adds the distances
+            in its features.
         seed: of samples, patches, folds and intervals.
         progress: called with (what, done, total).
 
@@ -64,13 +74,14 @@ def evaluate(
     count = n if n is not None else FULL_COUNT if full else DEFAULT_COUNT
     if not FEWEST_SAMPLES <= count <= MOST_SAMPLES:
         raise RequestError(f"-n {count} is not possible; give {FEWEST_SAMPLES} to {MOST_SAMPLES:,} samples.")
+    network = None if features is None else open_feature_network(Path(features))
     told = progress or (lambda what, done, total: None)
     folder = find_run(run)
     record = folder.read()
     models = load_stages(folder, record, stage)
     channels = next(iter(models.values())).config.channels
     chosen, source, fingerprint = _real_images(record, data, channels, told)
-    result = _measure(models, chosen, count, full, seed, told)
+    result = _measure(models, chosen, network, count, full, seed, told)
     document = {
         "format_version": FORMAT_VERSION,
         "run": str(folder.path),
@@ -140,10 +151,16 @@ def _own_data(record: RunRecord, told: ProgressCallback, required: bool) -> Imag
 
 
 def _measure(
-    models: dict[str, Model], chosen: References, count: int, full: bool, seed: int, told: ProgressCallback
+    models: dict[str, Model],
+    chosen: References,
+    network: FeatureNetwork | None,
+    count: int,
+    full: bool,
+    seed: int,
+    told: ProgressCallback,
 ) -> dict[str, Any]:
     """All numbers of all stages and of the floor."""
-    steps, done = 3 + 3 * len(models), 0
+    steps, done = (2 if network is None else 3) + 4 * len(models), 0
 
     def step(what: str) -> None:
         nonlocal done
@@ -158,6 +175,13 @@ def _measure(
         left_out["floor"] = "the training images are not at hand"
     else:
         compare(yard, yard.train, floor)
+    real_features = None
+    if network is not None:
+        step(f"real images in {network.description.name}")
+        real_features = chosen.heldout.first(count).features(network.identity, network)
+        if chosen.train is not None:
+            train_features = chosen.train.first(count).features(network.identity, network)
+            compare_features(network, real_features, train_features, floor, seed)
     step("real neighbours")
     encoder = next((model for model in models.values() if model.has_encoder), None)
     copies = None if chosen.train is None else CopyCheck(chosen, encoder, full, count)
@@ -165,6 +189,10 @@ def _measure(
         left_out |= dict.fromkeys(("copying", "copying_encoder", "neighbour_distance"), "the training images are not at hand")
     elif (unseen := _validation(chosen)) is not None:
         copies.check(unseen.first(count).images(), floor, seed)
+    labels = None if chosen.train is None or not chosen.train.dataset.labels else Labels(chosen, count)
+    labels = labels if labels is not None and labels.factors else None
+    if labels is not None and yard.train is not None:
+        labels.mix(yard.train.images, floor, seed)
     stages: dict[str, Findings] = {}
     per_dimension: list[float] | None = None
     neighbours: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
@@ -174,9 +202,16 @@ def _measure(
         step(f"samples of the {name.upper()}")
         samples = model.sample(count, seed=seed)
         spectra[name] = compare(yard, Pictures.of(samples), found)
+        if real_features is not None and network is not None:
+            compare_features(network, real_features, network(samples), found, seed)
         step(f"neighbours of the {name.upper()}")
         if copies is not None:
             neighbours = copies.check(samples, found, seed)
+        step(f"attributes of the {name.upper()}")
+        if labels is not None:
+            labels.mix(samples, found, seed)
+            if model.has_encoder:
+                labels.latent(model, found)
         step(f"reconstructions of the {name.upper()}")
         if model.has_encoder:
             reconstructions(model, heldout, found, seed)
@@ -188,7 +223,7 @@ def _measure(
     numbers = {name: found.as_json() for name, found in stages.items()}
     return {
         "reference": {"side": chosen.heldout.side, "count": len(yard.real)},
-        "features": RANDOM_FEATURES,
+        "features": RANDOM_FEATURES if network is None else network.description.name,
         "stages": numbers,
         "floor": floor.as_json(),
         "left_out": left_out,
@@ -197,6 +232,22 @@ def _measure(
         "neighbours": neighbours,
         "verdict": verdict(numbers, floor.as_json()),
     }
+
+
+def compare_features(network: FeatureNetwork, real: Tensor, fake: Tensor, found: Findings, seed: int) -> None:
+    """Distances in the features of the user's network; only Inception's are called FID and KID."""
+    inception = network.description.name == INCEPTION
+    frechet, kernel = ("fid", "kid") if inception else ("feature_frechet_distance", "feature_kernel_distance")
+    name = network.description.name
+    if not found.lacks(kernel, FEW["kernel"], len(real)):
+        value, between = kernel_distance_with_interval(real[:MOST_IN_PAIRS], fake[:MOST_IN_PAIRS], seed)
+        found.add(kernel, value, between, min(len(fake), MOST_IN_PAIRS), name)
+    if not found.lacks(frechet, FEW["frechet"], len(real)):
+        # Replicates of 2,048 dimensions would take longer than everything else together.
+        if real.shape[1] <= 512:
+            found.add(frechet, *frechet_with_interval(real, fake, seed), len(fake), name)
+        else:
+            found.add(frechet, frechet_distance(Moments.of(real), Moments.of(fake)), None, len(fake), name)
 
 
 def _validation(chosen: References) -> RealImages | None:

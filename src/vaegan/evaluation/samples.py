@@ -175,6 +175,10 @@ def _variety(yard: Yardstick, given: Pictures, found: Findings) -> None:
             found.left_out[name] = "the training images are not at hand"
     elif not found.lacks(("different_bins", "bins_divergence"), FEW["bins"], there):
         _bins(real, fake, yard.bins, found, seed)
+    if not found.lacks("variety", FEW["power"], there):
+        # The mean squared distance of pairs is twice the summed variance; one value an image, so that it has an interval.
+        spread, usual = ((small - small.mean(0)).square().sum(1) for small in (given.small, yard.real.small))
+        found.add("variety", *ratio_with_interval(spread, usual, seed), len(given), "small-16")
     if found.lacks(("duplicates", "support", "effective_rank"), FEW["pairs"], there):
         return
     _duplicates(real[:MOST_IN_PAIRS], fake[:MOST_IN_PAIRS], found, seed)

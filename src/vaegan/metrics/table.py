@@ -81,8 +81,16 @@ METRICS: dict[str, Metric] = {
         "higher",
         "images",
     ),
+    "variety": Metric(
+        "variety",
+        "How much samples differ from each other in layout and colour, over how much real images do.",
+        "one",
+        headline=True,
+    ),
     "effective_rank": Metric(
-        "variety", "How many independent ways samples vary in, over that of as many real images; blind to missing kinds.", "one"
+        "effective rank",
+        "In how many independent ways samples vary, over that of as many real images; blind to missing kinds.",
+        "one",
     ),
     "sharpness": Metric(
         "sharpness",

@@ -1,0 +1,213 @@
+"""Feature networks that the user brings: ONNX or torch.export, described by a small TOML. No pickle, no TorchScript."""
+
+import hashlib
+import os
+import tomllib
+import zipfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from vaegan.data import to_uint8
+from vaegan.errors import RequestError
+from vaegan.extras import need
+from vaegan.settings import from_dictionary
+from vaegan.types import Images
+
+INCEPTION = "inception-2015"
+MOST_FEATURES = 16_384
+MOST_DESCRIPTION_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Description:
+    """What must be said of a feature network; the TOML's keys."""
+
+    name: str
+    """Scores are named by it; inception-2015 alone makes a Frechet distance an FID."""
+    size: int
+    """Side of the images it expects [pixels]; ours are resized to it."""
+    low: float
+    """Its input for black."""
+    high: float
+    """Its input for white."""
+    mean: str = ""
+    """Three numbers subtracted after the range (ImageNet's: [0.485, 0.456, 0.406])."""
+    deviation: str = ""
+    """Divided by then (ImageNet's: [0.229, 0.224, 0.225])."""
+    batch: int = 32
+    """Images at a time; for a network with a fixed batch, that one."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no network expects."""
+        if not self.name or not 8 <= self.size <= 1024 or not 1 <= self.batch <= 1024 or not self.low < self.high:
+            raise RequestError("name, size (8 to 1024), low < high and batch (1 to 1024) must make sense")
+        if self.mean or self.deviation:
+            try:
+                numbers = [float(word) for word in f"{self.mean} {self.deviation}".split()]
+            except ValueError:
+                numbers = []
+            if len(self.mean.split()) != 3 or len(self.deviation.split()) != 3 or min(numbers[3:], default=0.0) <= 0:
+                raise RequestError("mean and deviation must be three numbers each")
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network that turns images into features."""
+
+    description: Description
+    identity: str
+    """Name and hash of the file: what features are cached under."""
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def __call__(self, images: Images) -> Tensor:
+        """Features [count, dimension] of images in [-1, 1].
+
+        Raises:
+            RequestError: if the network does not give one vector of finite numbers an image.
+        """
+        described, parts = self.description, list[Tensor]()
+        for block in images.split(described.batch):
+            pixels = prepared(block, described)
+            short = described.batch - len(pixels)
+            # A last block that is not full is filled up, for networks whose batch is fixed.
+            features = self.run(np.concatenate([pixels, np.repeat(pixels[-1:], short, 0)]) if short else pixels)
+            if features.ndim != 2 or len(features) != described.batch or not 1 <= features.shape[1] <= MOST_FEATURES:
+                raise RequestError(
+                    f"The feature network {described.name} answers {described.batch} images with the shape "
+                    f"{list(features.shape)}; it must be [{described.batch}, features]."
+                )
+            parts.append(torch.from_numpy(np.ascontiguousarray(features[: len(pixels)], dtype=np.float32)))
+        whole = torch.cat(parts)
+        if not whole.isfinite().all():
+            raise RequestError(
+                f"The feature network {described.name} gives numbers that are not finite; check its range in the TOML."
+            )
+        return whole
+
+
+def open_feature_network(path: Path) -> FeatureNetwork:
+    """Reads FILE (.onnx or .pt2) and the TOML beside it, and tries the network on one grey batch.
+
+    Raises:
+        RequestError: if either is missing, of another kind, or does not fit the other.
+    """
+    runners = {".onnx": _onnx, ".pt2": _program}
+    if path.suffix not in runners:
+        raise RequestError(f"--features {path} must be an ONNX file (.onnx) or a torch.export program (.pt2).")
+    if not path.is_file():
+        raise RequestError(f"--features {path} does not exist. How to get the usual networks: docs/evaluation.md")
+    described = _description(path.with_suffix(".toml"), path)
+    try:
+        run = runners[path.suffix](path)
+        network = FeatureNetwork(described, f"{described.name} {_digest(path, path.with_suffix('.toml'))}", run)
+        network(torch.zeros(2, 3, 32, 32))
+    except RequestError:
+        raise
+    except Exception as error:  # what a foreign file can raise is known to nobody
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RequestError(
+            f"--features {path} cannot be used with [batch, 3, {described.size}, {described.size}] images: {reason[:200]}"
+        ) from error
+    return network
+
+
+def prepared(images: Images, described: Description) -> NDArray[np.float32]:
+    """Images as the network wants them: resized like clean-fid does (Parmar et al. 2022), then moved into its range.
+
+    Rounded to 8 bits as a saved image would be, each channel resized by Pillow's bicubic filter, antialiased, in float and
+    never rounded again.
+    """
+    resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
+    pixels = resized / 255 * (described.high - described.low) + described.low
+    if described.mean:
+        mean, deviation = (np.array([float(word) for word in text.split()]) for text in (described.mean, described.deviation))
+        pixels = (pixels - mean) / deviation
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    colour = np.broadcast_to(image, (*image.shape[:2], 3))
+    channels = [Image.fromarray(np.ascontiguousarray(colour[..., index], dtype=np.float32)) for index in range(3)]
+    return np.stack([np.asarray(channel.resize((size, size), Image.Resampling.BICUBIC)) for channel in channels], 2)
+
+
+def _description(path: Path, network: Path) -> Description:
+    try:
+        if path.stat().st_size > MOST_DESCRIPTION_BYTES:
+            raise RequestError(f"{path} is too large to describe a network.")
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RequestError(
+            f"{network} needs {path.name} beside it, with name, size, low and high of its input; docs/evaluation.md shows one."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}") from error
+    # mean and deviation read naturally as lists.
+    words = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in values.items()}
+    try:
+        return from_dictionary(Description, words, str(path))
+    except RequestError as error:
+        message = str(error)
+        raise RequestError(message if message.startswith(str(path)) else f"{path}: {message}.") from error
+
+
+def _digest(*paths: Path) -> str:
+    hashed = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _onnx(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    need("onnx", "onnxruntime", purpose="A feature network in ONNX")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise RequestError(f"--features {path} has {len(inputs)} inputs; a feature network has one, the images.")
+    return lambda pixels: np.asarray(session.run(None, {inputs[0].name: pixels})[0], dtype=np.float32)
+
+
+def _program(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any("custom_obj" in name for name in names) or any(name.endswith("/code/") or "/code/__torch__" in name for name in names):
+        raise RequestError(f"--features {path} holds TorchScript, which is not run here; export it with torch.export.")
+    with _only_weights():
+        module = torch.export.load(path).module()
+
+    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            answer = module(torch.from_numpy(pixels))
+            first: Tensor = answer[0] if isinstance(answer, tuple | list) else answer
+            return first.float().numpy()
+
+    return run
+
+
+@contextmanager
+def _only_weights() -> Generator[None]:
+    """While a program is loaded, no pickle may do more than hold tensors, whatever the file says of itself."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

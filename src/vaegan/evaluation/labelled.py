@@ -1,0 +1,166 @@
+"""Numbers for data with known factors: what the latent says of them, and how much of their mix the samples show."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from vaegan.evaluation.numbers import Findings
+from vaegan.evaluation.reference import RealImages, References
+from vaegan.metrics.classifier import LogisticClassifier
+from vaegan.metrics.factors import disentanglement, in_bins, lasso, mutual_information_gap, shared_mix
+from vaegan.metrics.features import RANDOM_FEATURES, LayoutFeatures, Standardise, random_features, small_images
+from vaegan.metrics.statistics import interval, resampling_weights
+from vaegan.model import Model
+from vaegan.types import Images
+
+MOST_CLASSES = 40  # more are names, not kinds
+MOST_FACTORS = 24
+CONTINUOUS_BINS = 5
+FEW_TRAIN, FEW_HELDOUT = 300, 50
+READABLE = 0.15  # [share of the way from guessing to certainty] below it an attribute cannot be seen by the classifier
+FEATURES = f"{RANDOM_FEATURES}+layout"
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One known factor as codes; a continuous one in five bins of equally many training images."""
+
+    name: str
+    classes: int
+    train: Tensor
+    heldout: Tensor
+    continuous: bool
+    train_values: Tensor
+    heldout_values: Tensor
+
+
+def factors_of(train: RealImages, heldout: RealImages) -> list[Factor]:
+    """The usable labels: at least two kinds and at most 40, or continuous; constant ones and names are left out."""
+    found: list[Factor] = []
+    for name in train.dataset.labels:
+        if name not in heldout.dataset.labels:
+            continue
+        known, unknown = (torch.from_numpy(part.dataset.labels[name][part.indices]).double() for part in (train, heldout))
+        if not (known.isfinite().all() and unknown.isfinite().all()) or known.unique().numel() < 2:
+            continue
+        words = train.dataset.label_words.get(name)
+        whole = bool((known == known.round()).all()) and float(known.min()) >= 0 and known.unique().numel() <= MOST_CLASSES
+        if words is not None or whole:
+            classes = int(max(known.max(), unknown.max())) + 1
+            if classes <= MOST_CLASSES:
+                found.append(Factor(name, classes, known.long(), unknown.long(), False, known, unknown))
+        else:
+            edges = torch.quantile(known, torch.linspace(0, 1, CONTINUOUS_BINS + 1, dtype=torch.float64)[1:-1])
+            codes = [torch.bucketize(values, edges) for values in (known, unknown)]
+            found.append(Factor(name, CONTINUOUS_BINS, codes[0], codes[1], True, known, unknown))
+    return found[:MOST_FACTORS]
+
+
+class Labels:
+    """Known factors of training and held-out images, and classifiers that read them from pictures."""
+
+    def __init__(self, references: References, count: int) -> None:
+        """Args: references: real images; count: at most so many of each kind."""
+        assert references.train is not None
+        self.train, self.heldout = references.train.first(count), references.heldout.first(count)
+        self.factors = factors_of(self.train, self.heldout)
+
+    @cached_property
+    def _described(self) -> tuple[LayoutFeatures, Standardise, Tensor, Tensor]:
+        small, random = (
+            self.train.features(name, of) for name, of in (("small-16", small_images), (RANDOM_FEATURES, random_features))
+        )
+        layout = LayoutFeatures(small)
+        both = torch.cat([layout(small), random], 1)
+        standardise = Standardise(both)
+        held = torch.cat(
+            [layout(self.heldout.features("small-16", small_images)), self.heldout.features(RANDOM_FEATURES, random_features)], 1
+        )
+        return layout, standardise, standardise(both), standardise(held)
+
+    @cached_property
+    def _readers(self) -> list[tuple[Factor, LogisticClassifier]]:
+        """Classifiers of those attributes that can be seen: clearly better than guessing on held-out images."""
+        _, _, known, unknown = self._described
+        readers: list[tuple[Factor, LogisticClassifier]] = []
+        for factor in self.factors:
+            reader = LogisticClassifier(known, factor.train, factor.classes, penalty=20.0)
+            right = float((reader(unknown).argmax(1) == factor.heldout).double().mean())
+            guess = float(torch.bincount(factor.heldout).max()) / len(factor.heldout)
+            if guess < 1 and (right - guess) / (1 - guess) > READABLE:
+                readers.append((factor, reader))
+        return readers
+
+    def mix(self, images: Images, found: Findings, seed: int) -> None:
+        """How much of the real mix of each readable attribute these images show, as the same classifiers see both."""
+        if found.lacks("mode_coverage", FEW_TRAIN, len(self.train), "labelled training images"):
+            return
+        if found.lacks("mode_coverage", FEW_HELDOUT, len(self.heldout)):
+            return
+        if not self._readers:
+            found.left_out["mode_coverage"] = "no attribute can be read from the pictures"
+            return
+        layout, standardise, _, unknown = self._described
+        described = standardise(torch.cat([layout(small_images(images)), random_features(images)], 1))
+        shares: list[float] = []
+        replicates = torch.zeros(100, dtype=torch.float64)
+        weights = resampling_weights(len(images), 100, seed)
+        for factor, reader in self._readers:
+            real, fake = reader(unknown).argmax(1), reader(described).argmax(1)
+            shares.append(shared_mix(real, fake, factor.classes))
+            hot = torch.nn.functional.one_hot(fake, factor.classes).double()
+            usual = torch.bincount(real, minlength=factor.classes).double() / len(real)
+            replicates += torch.minimum(weights @ hot / len(fake), usual).sum(1)
+        value = sum(shares) / len(shares)
+        found.add("mode_coverage", value, interval(value, replicates / len(shares)), len(images), FEATURES)
+
+    def latent(self, model: Model, found: Findings) -> None:
+        """MIG, DCI and the accuracy of reading attributes, from the latents of labelled images."""
+        names = ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "attribute_accuracy")
+        if found.lacks(names, FEW_TRAIN, len(self.train), "labelled training images") or found.lacks(
+            names, FEW_HELDOUT, len(self.heldout)
+        ):
+            return
+        known, unknown = (
+            torch.cat([model.encode(block.images()).cpu() for block in part.blocks()]) for part in (self.train, self.heldout)
+        )
+        codes = {factor.name: in_bins(factor.train_values) if factor.continuous else factor.train for factor in self.factors}
+        found.add("mig", mutual_information_gap(known, codes), None, len(known))
+        standardise = Standardise(known)
+        known, unknown = standardise(known).double(), standardise(unknown).double()
+        importance, informativeness, accuracies = [], [], []
+        for factor in self.factors:
+            importance.append(_importance(known, factor))
+            if factor.continuous:
+                informativeness.append(_explained(known, unknown, factor))
+            else:
+                reader = LogisticClassifier(known, factor.train, factor.classes, penalty=5.0)
+                right = float((reader(unknown).argmax(1) == factor.heldout).double().mean())
+                informativeness.append(right)
+                accuracies.append(right)
+        both = disentanglement(torch.stack(importance, 1))
+        found.add("dci_disentanglement", both.disentanglement, None, len(known))
+        found.add("dci_completeness", both.completeness, None, len(known))
+        found.add("dci_informativeness", sum(informativeness) / len(informativeness), None, len(unknown))
+        if accuracies:
+            found.add("attribute_accuracy", sum(accuracies) / len(accuracies), None, len(unknown))
+
+
+def _importance(latents: Tensor, factor: Factor) -> Tensor:
+    """Absolute lasso weights of each latent for a factor, summed over the classes of a category: [latent]."""
+    targets = factor.train_values[:, None] if factor.continuous else torch.nn.functional.one_hot(factor.train, factor.classes)
+    targets = targets.double() - targets.double().mean(0)
+    targets = targets / targets.std(0).clamp_min(1e-9) * (targets.std(0) > 0)
+    weights = lasso(latents, targets, penalty=0.02).abs().sum(1)
+    return weights / weights.sum().clamp_min(1e-300)
+
+
+def _explained(known: Tensor, unknown: Tensor, factor: Factor) -> float:
+    """R^2 on held-out images of a ridge regression of a continuous factor, at least 0."""
+    middle, target = factor.train_values.mean(), factor.train_values - factor.train_values.mean()
+    gram = known.T @ known + 1e-2 * len(known) * torch.eye(known.shape[1], dtype=known.dtype)
+    weights = torch.linalg.solve(gram, known.T @ target)
+    residual = factor.heldout_values - middle - unknown @ weights
+    return max(0.0, float(1 - residual.square().mean() / factor.heldout_values.var().clamp_min(1e-12)))

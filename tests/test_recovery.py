@@ -294,3 +294,31 @@ def test_curves_have_titles_in_words(run: Path) -> None:
     for title in ("VAE on faces:96", "Reconstruction error", "Reconstruction error, held-out images", "Active latent numbers"):
         assert f">{title}<" in drawn
     assert "heldout" not in drawn
+
+
+SLOW_DECODING = """
+import sys, time
+from datetime import timedelta
+import vaegan.api, vaegan.training.engine
+from vaegan.cli import main
+from vaegan.data import open_dataset
+if sys.argv[1] != "default":
+    vaegan.training.engine.PATIENCE = timedelta(seconds=float(sys.argv[1]))
+def slow(*arguments, **options):
+    time.sleep(4 if options else 0)  # the first process decodes, with progress; the others find the cache
+    return open_dataset(*arguments, **options)
+vaegan.api.open_dataset = slow
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("patience", "finishes"), [("1", False), ("default", True)])
+def test_processes_wait_for_the_first_one_to_decode(patience: str, finishes: bool) -> None:
+    Path("slow.py").write_text(SLOW_DECODING)
+    arguments = ["train", "faces:96", *OPTIONS, "--images", "64", "--devices", "2", "--accelerator", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "slow.py", patience, *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.returncode == 0) == finishes, done.stderr
+    assert Path("run/vae/model/model.safetensors").is_file() == finishes

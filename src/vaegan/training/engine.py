@@ -5,10 +5,12 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -18,6 +20,10 @@ from vaegan.randomness import Draws
 from vaegan.recipes.engine import Network
 
 Precision = Literal["float32", "bfloat16"]
+
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: the first one may decode millions of images while the others wait, for which torch's
+own limit is too short. A process that dies is noticed by its closed connection, not by this."""
 
 
 class Engine:
@@ -44,7 +50,7 @@ class Engine:
                 accelerator=accelerator,
                 devices=devices,
                 num_nodes=config.nodes,
-                strategy="ddp" if several else "auto",
+                strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
                 precision="32-true",
             )
             self._fabric.launch()

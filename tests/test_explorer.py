@@ -49,12 +49,14 @@ def small_model(stage: str, seed: int, channels: int = 3, has_encoder: bool = Tr
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a VAE, the GAN that follows it, and the drawn faces as its images."""
     from vaegan.config import load_preset
-    from vaegan.training.run import RunFolder, RunRecord
+    from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
     path = tmp_path_factory.mktemp("runs") / "small"
     folder = RunFolder(path)
     config = load_preset("tiny")
-    folder.write(RunRecord("faces:150", config, None, (), None, "", None, {}, status="finished"))
+    folder.write(
+        RunRecord("faces:150", config, None, (StagePlan("vae", 16), StagePlan("gan", 16)), None, "", None, {}, status="finished")
+    )
     small_model("vae", 0).save_pretrained(folder.model("vae"))
     small_model("gan", 1).save_pretrained(folder.model("gan"))
     return path

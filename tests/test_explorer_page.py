@@ -40,10 +40,22 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     from vaegan.explorer import server
     from vaegan.explorer.state import Explorer
     from vaegan.model import Model, ModelConfig, Networks
-    from vaegan.training.run import RunFolder, RunRecord
+    from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "little")
-    folder.write(RunRecord("faces:150", load_preset("tiny"), None, (), None, "", None, {}, status="finished"))
+    folder.write(
+        RunRecord(
+            "faces:150",
+            load_preset("tiny"),
+            None,
+            (StagePlan("vae", 16), StagePlan("gan", 16)),
+            None,
+            "",
+            None,
+            {},
+            status="finished",
+        )
+    )
     for seed, stage in enumerate(("vae", "gan")):
         torch.manual_seed(seed)
         network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)

@@ -24,7 +24,7 @@ from vaegan.export.bundle import bundled
 from vaegan.export.html import export_html
 from vaegan.model import Model, ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
-from vaegan.training.run import RunFolder, RunRecord
+from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
 pytest.importorskip("onnxscript")
 
@@ -40,7 +40,19 @@ SIZE, LATENT = 16, 6
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "a<b>")
-    folder.write(RunRecord("faces:80", load_preset("tiny"), None, (), None, "", None, {}, status="finished"))
+    folder.write(
+        RunRecord(
+            "faces:80",
+            load_preset("tiny"),
+            None,
+            (StagePlan("vae", 16), StagePlan("gan", 16)),
+            None,
+            "",
+            None,
+            {},
+            status="finished",
+        )
+    )
     for seed, stage in enumerate(("vae", "gan")):
         torch.manual_seed(seed)
         network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)

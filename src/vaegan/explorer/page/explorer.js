@@ -53,8 +53,9 @@ export class Explorer {
     this.watchData();
   }
 
-  isGan() {
-    return this.model.description.stages[0] === "gan";
+  /** Whether a stage learned from draws of N(0, I), which lie near a sphere, and not only from encoded images. */
+  isGan(stage = this.model.description.stages[0]) {
+    return stage === "gan" || stage === "joint";
   }
 
   /** What is shown first: of a GAN the first real image as it gives it back, or a seed where there is none; of a VAE the average. */

@@ -22,7 +22,7 @@ export class Tray {
 
   /** Between latents as the stage wants it: round the sphere for a GAN, straight for a VAE. */
   between(a, b, t) {
-    return this.app.stages()[0] === "gan" ? spherical(a, b, t) : linear(a, b, t);
+    return this.app.isGan(this.app.stages()[0]) ? spherical(a, b, t) : linear(a, b, t);
   }
 
   async update() {
@@ -118,7 +118,7 @@ export class Tray {
   strip() {
     const { app } = this;
     const [a, b] = [app.store.inSlot("A"), app.store.inSlot("B")];
-    playStrip(app, (t) => this.between(a, b, t), app.stages()[0] === "gan" ? "round the sphere, as a GAN's latents lie" : "in a straight line, as for a VAE");
+    playStrip(app, (t) => this.between(a, b, t), app.isGan(app.stages()[0]) ? "round the sphere, as a GAN's latents lie" : "in a straight line, as for a VAE");
   }
 
   sum() {

@@ -137,6 +137,7 @@ def tell(results: Results) -> Story:
         f"the best diagonal "
         f"posterior, which is what a VAE's encoder can say, one draw is {mean(DIAGONAL, 'gap_1'):.2f} nats short (closed form: "
         f"{truth - mean(DIAGONAL, 'exact_elbo'):.2f}), 5,000 draws {mean(DIAGONAL, 'gap_5000'):.3f}.",
+        _width(mean(WIDE, "gap_1"), mean(WIDE, "gap_5000"), mean(DIAGONAL, "gap_5000")),
         f"Drawing latents from the prior, the sum over z that the derivation starts with, is {mean(PRIOR, 'gap_1'):,.0f} "
         f"nats short with one draw and "
         f"still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder is there to say where "
@@ -144,7 +145,8 @@ def tell(results: Results) -> Story:
         "p(z)/q(z|x), which the sum in the source leaves out, correct for having looked there.",
         f"On the trained VAE: ELBO {trained[1]:.1f} nats, IWAE-5000 {trained[5000]:.1f}, {gained[5000]:.1f} nats more, half "
         f"of them by k = {half}. "
-        f"In bits a value: {mean(VAE, 'bits_per_dim'):.3f} (dequantised; {TRAINED_IMAGES} held-out images). Every value is a "
+        f"In bits a value: {mean(VAE, 'bits_per_dim'):.3f} (dequantised; at most {TRAINED_IMAGES} held-out images). Every "
+        f"value is a "
         f"lower bound; how far "
         "the last one is from the truth nobody knows here, which is why the toy is beside it.",
     ]
@@ -162,6 +164,13 @@ def tell(results: Results) -> Story:
                "gap_5000": "IWAE-5000 lacks", "bits_per_dim": "bits a value"}  # fmt: skip
     answer = {"truth": truth, "elbo": trained[1], "iwae_5000": trained[5000], "bits_per_dim": mean(VAE, "bits_per_dim")}
     return Story(sentences, columns, pictures, answer)
+
+
+def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:
+    words = f"A posterior twice too wide is {lacks:.1f} nats short with one draw and {lacks_last:.2f} with 5,000"
+    if lacks_last < diagonal_last:
+        return f"{words}, less than the diagonal one: for the ELBO too narrow is better, for many draws too wide."
+    return f"{words}, more than the diagonal one."
 
 
 def _mean_curve(results: Results, label: str) -> dict[int, float]:

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from vaegan.data import VALIDATION
 from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.page import Chapter, page
 from vaegan.report.parts import again, command, section, table
@@ -12,6 +13,7 @@ from vaegan.report.run_report import write_page
 from vaegan.studies.study import Picture, Result, Results, Story, Study
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
+FEW = 200  # validation images
 CHAPTERS = [
     Chapter("findings", "Findings"),
     Chapter("figures", "Figures"),
@@ -58,8 +60,12 @@ def _figure(folder: Path, picture: Picture) -> Markup:
 
 def _numbers(results: Results, columns: dict[str, str]) -> list[Content]:
     measured = {name: head for name, head in columns.items() if any(results.values(label, name) for label in results.labels)}
-    rows: list[list[Content]] = [[label, *(_cell(results, label, name) for name in measured)] for label in results.labels]
-    shown: list[Content] = [table(["arm", *measured.values()], rows, "scores")]
+    if len(measured) > len(results.labels):  # a wide table is hard to read on a page: arms across, numbers down
+        rows = [[head, *(_cell(results, label, name) for label in results.labels)] for name, head in measured.items()]
+        shown: list[Content] = [table(["", *results.labels], rows)]
+    else:
+        rows = [[label, *(_cell(results, label, name) for name in measured)] for label in results.labels]
+        shown = [table(["arm", *measured.values()], rows)]
     if any(len(results.of(label)) > 1 for label in results.labels):
         shown.append(tag("p", "Mean ± standard deviation over seeds.", class_="note"))
     return shown
@@ -88,6 +94,7 @@ def _source(results: Results) -> str:
 
 def _method(results: Results, facts: dict[str, Any]) -> str:
     base, dataset = results.setting.base, results.setting.dataset
+    heldout = len(dataset.indices(VALIDATION))
     trained = [result for result in results.all if "seen" in result.last]
     arms = f"{len(results.labels)} arms, {facts['seeds']} seed{'s' if facts['seeds'] > 1 else ''} each"
     seen = f" Trained arms saw {_range(trained)} images each." if trained else ""
@@ -95,9 +102,16 @@ def _method(results: Results, facts: dict[str, Any]) -> str:
         f"{_source(results)}: {len(dataset):,} images at {dataset.config.size} pixels, {dataset.channels} channel(s). "
         f"{arms}, {facts['seconds'] / 60:.1f} minutes of training and measuring in all.{seen} Network: {base.network.kind}, "
         f"width {base.network.width} to {base.network.width_limit}, {base.network.latent_dim} latents unless an arm says "
-        f"otherwise; {base.device.precision}. Judged on validation images; the test side was not touched. Everything measured "
+        f"otherwise; {base.device.precision}. Judged on {_judges(heldout)}; the test side was not touched. Everything measured "
         "lies in study.json, every arm is an ordinary run under arms/."
     )
+
+
+def _judges(heldout: int) -> str:
+    if not heldout:
+        return "training images, for want of validation images: nothing here says how it does on others"
+    few = ", too few for the scores of samples to mean much" if heldout < FEW else ""
+    return f"at most 1,000 of {heldout:,} validation images{few}"
 
 
 def _range(results: list[Result]) -> str:

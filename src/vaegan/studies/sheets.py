@@ -12,9 +12,10 @@ STRIP = 16  # [pixels] above each picture for its name
 EDGE = 6
 
 
-def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None, scale: int = 1) -> Image.Image:
-    """Named pictures in rows on white, each with its name above."""
+def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None) -> Image.Image:
+    """Named pictures in rows on white, each with its name above; small ones are doubled."""
     columns = columns or min(4, len(pictures))
+    scale = 2 if columns * max(picture.width for picture in pictures.values()) <= 400 else 1
     scaled = {name: picture.convert("RGB").resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
               for name, picture in pictures.items()}  # fmt: skip
     names = list(scaled)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from vaegan.config import AEConfig, DataConfig, GANConfig, JointConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.data import ImageDataset
 from vaegan.data.sides import TRAIN, VALIDATION
+from vaegan.errors import RequestError
+from vaegan.model import Model
 from vaegan.randomness import Draws
 from vaegan.recipes.schedule import Clock
 from vaegan.training.stages import BUILDERS, StageInputs, finish_model, looking_model, to_model
@@ -92,6 +94,10 @@ def gan(**settings: Any) -> TrainConfig:
     return replace(SETTINGS, recipe="gan", gan=replace(SETTINGS.gan, **settings))
 
 
+def conditional(config: TrainConfig = SETTINGS) -> TrainConfig:
+    return replace(config, conditional=True, network=replace(config.network, classes=3))
+
+
 def bounded(config: TrainConfig, output: Any) -> TrainConfig:
     return replace(config, network=replace(config.network, output=output))
 
@@ -125,6 +131,14 @@ CASES = {
     "joint, non-saturating, out of a vae": Case(
         "joint", replace(SETTINGS, joint=replace(SETTINGS.joint, objective="non-saturating", penalty_kind="exact")), grown=True
     ),
+    "ae, conditional": Case("ae", conditional()),
+    "vae, conditional, importance weighted": Case("vae", conditional(vae(samples=2))),
+    "vae, conditional, residual": Case("vae", conditional(replace(SETTINGS, network=replace(SETTINGS.network, kind="residual")))),
+    "gan, conditional": Case("gan", conditional()),
+    "gan, conditional, exact": Case("gan", conditional(gan(penalty_kind="exact"))),
+    "gan, conditional, interpolated": Case("gan", conditional(gan(penalty_kind="interpolated"))),
+    "gan out of a vae, conditional": Case("gan", conditional(), grown=True, frozen=frozenset({"anchor"})),
+    "joint, conditional": Case("joint", conditional()),
     "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor"})),
 }
 
@@ -139,8 +153,13 @@ def build(case: Case, dataset: ImageDataset) -> tuple[Any, StageInputs]:
 
 
 def take_steps(recipe: Any, inputs: StageInputs, steps: range) -> list[dict[str, Tensor]]:
-    images = inputs.training_images(BATCH * 4)
-    return [recipe.step(images[step % 4 :: 4], Clock(step * BATCH, 20 * BATCH, BATCH)) for step in steps]
+    images, labels = inputs.training_images(BATCH * 4), inputs.training_labels(BATCH * 4)
+    return [
+        recipe.step(
+            images[step % 4 :: 4], Clock(step * BATCH, 20 * BATCH, BATCH), labels if labels is None else labels[step % 4 :: 4]
+        )
+        for step in steps
+    ]
 
 
 def tensors_of(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
@@ -172,8 +191,8 @@ def check_recipe(case: Case, size: int, channels: int) -> None:
 
 def _check_validation(recipe: Any, inputs: StageInputs) -> None:
     before = tensors_of(recipe.networks())
-    heldout = inputs.heldout()
-    first, again = recipe.validate(heldout), recipe.validate(heldout)
+    heldout, labels = inputs.heldout(), inputs.heldout_labels()
+    first, again = recipe.validate(heldout, labels), recipe.validate(heldout, labels)
     assert first == again
     assert all(value.isfinite() for value in first.values())
     after = tensors_of(recipe.networks())
@@ -187,10 +206,26 @@ def _check_model(recipe: Any, inputs: StageInputs, size: int, channels: int) -> 
     assert images.shape == (3, channels, size, size)
     assert images.abs().max() <= 1
     assert torch.equal(images, model.sample(5)[:3])
-    if model.has_encoder:
+    if model.config.labels:
+        _check_labels(model, images)
+    if model.has_encoder and not model.config.labels:
         assert model.reconstruct(images).shape == images.shape
     if model.has_observation_noise:
         assert not torch.equal(model.sample(3, observation_noise=True), images)
+
+
+def _check_labels(model: Model, images: Tensor) -> None:
+    """A label folded into the weights gives the images of that label."""
+    codes = torch.tensor([1, 1, 1])
+    bee, latents = model.told("bee"), torch.randn(3, 4)
+    assert bee.config.labels == ()
+    torch.testing.assert_close(bee.decode(latents), model.decode(latents, codes), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(bee.decode(latents), model.told("cow").decode(latents), atol=1e-6)
+    if model.has_encoder:
+        torch.testing.assert_close(bee.encode(images), model.encode(images, codes), atol=1e-5, rtol=1e-5)
+    for refused in (lambda: model.decode(latents), lambda: model.told("dog")):
+        with pytest.raises(RequestError, match="ant, bee, cow"):
+            refused()
 
 
 def _check_resume(case: Case, dataset: ImageDataset, recipe: Any, inputs: StageInputs) -> None:

@@ -304,10 +304,10 @@ class TestCheckInverse:
     """On a model whose images are its latents, written large."""
 
     def model(self, scale: float = 1.0) -> SimpleNamespace:
-        def decode(z: Tensor) -> Tensor:
+        def decode(z: Tensor, labels: Tensor | None = None) -> Tensor:
             return z.view(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
 
-        def encode(x: Tensor) -> Tensor:
+        def encode(x: Tensor, labels: Tensor | None = None) -> Tensor:
             return scale * x[:, 0, ::4, ::4].flatten(1)
 
         return SimpleNamespace(
@@ -315,7 +315,7 @@ class TestCheckInverse:
             latents=lambda count, seed: torch.randn(count, 4, generator=torch.Generator().manual_seed(seed)),
             decode=decode,
             encode=encode,
-            reconstruct=lambda x: decode(encode(x)),
+            reconstruct=lambda x, labels=None: decode(encode(x)),
         )
 
     def test_a_perfect_inverse(self) -> None:

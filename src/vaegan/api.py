@@ -70,6 +70,7 @@ def train(
     check_settings(config, engine.world_size)
     start = None if init is None else load(init, config.init_stage, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
+    config = _with_classes(config, dataset)
     if start is not None:
         check_fits(start, config, dataset)
     listener = _listener(engine, progress, say, cancel)
@@ -192,6 +193,14 @@ def _listener(
     """Everybody may be told to stop; only the first process tells."""
     told, said = (progress, say) if engine.is_first else (None, None)
     return Listener(told or (lambda _: None), said or (lambda _: None), cancel or (lambda: False))
+
+
+def _with_classes(config: TrainConfig, dataset: ImageDataset) -> TrainConfig:
+    """The settings with as many classes as the label has that the networks are told."""
+    if not config.is_conditional:
+        return config
+    name, _, words = dataset.categories(config.condition)
+    return replace(config, condition=name, network=replace(config.network, classes=len(words)))
 
 
 def _data_facts(dataset: ImageDataset) -> dict[str, Any]:

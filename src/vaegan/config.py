@@ -13,6 +13,8 @@ from vaegan.settings import from_dictionary, to_dictionary
 PRESETS = ("tiny", "base", "large")
 
 
+MOST_CLASSES = 1000
+"""Categories that a conditional model can be told apart by."""
 Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
@@ -74,6 +76,8 @@ class NetworkConfig:
     """Channels of the coarsest stages."""
     blocks: int = 1
     """Residual blocks a stage (residual only)."""
+    classes: int = 0
+    """Categories that the networks are told; --conditional sets it to those of the labels."""
     output: Literal["linear", "tanh", "sigmoid", "continuous-bernoulli"] = "linear"
     """Last operation of the decoder. linear saturates nowhere, so the Gaussian likelihood stays what it says; sigmoid is for
     --vae.objective cross-entropy and continuous-bernoulli for that of its name: they give the mean of that distribution."""
@@ -81,6 +85,8 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
         limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16}
+        if not 0 <= self.classes <= MOST_CLASSES:
+            raise RequestError(f"network.classes is {self.classes}; it must be between 0 and {MOST_CLASSES}.")
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 1 <= value <= limit:
@@ -369,6 +375,10 @@ class TrainConfig:
     """Of every random stream."""
     guards: GuardMode = "act"
     """What is done when training goes wrong: act mends it, warn only says so, off looks away. Every action is recorded."""
+    conditional: bool = False
+    """Tell the networks each image's label (sub-folder, IDX or .npz label), so that `sample --label` can ask for one."""
+    condition: str | None = None
+    """Which label, where the images have several; implies --conditional."""
     init_stage: Stage = "vae"
     """Which model of an --init run is the start: its VAE, or its GAN, whose decoder and encoder are then the start."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -380,6 +390,11 @@ class TrainConfig:
     joint: JointConfig = field(default_factory=JointConfig)
     budget: Budget = field(default_factory=Budget)
     device: DeviceConfig = field(default_factory=DeviceConfig)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the networks are told labels."""
+        return self.conditional or self.condition is not None
 
     @property
     def stages(self) -> tuple[str, ...]:

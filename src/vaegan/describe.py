@@ -1,6 +1,7 @@
 """Facts about a run and about networks: parameters, multiply-adds, how training went."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def guard_actions(journal: Path) -> list[str]:
 def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:
     """Parameters and multiply-adds an image of each network."""
     with torch.random.fork_rng(devices=[]):
+        config = replace(config, classes=0)  # a label's biases are next to nothing
         decoder, encoder, critic = (kind(config, size, channels) for kind in (Decoder, Encoder, Critic))
     latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, size, size)
     pairs: dict[str, tuple[nn.Module, Tensor]] = {

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -27,7 +27,7 @@ from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import keyed_seed
 from vaegan.settings import from_dictionary
 from vaegan.sharing import check_hub, copying_warning, upload
-from vaegan.types import Images, Latents
+from vaegan.types import Images, Labels, Latents
 
 FORMAT_VERSION = 1
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
@@ -56,6 +56,8 @@ class ModelConfig:
     """Of the latents: N(0, I), or uniform on [-1, 1]."""
     likelihood: Likelihood = "gaussian"
     """Family of p(x|z)."""
+    labels: tuple[str, ...] = ()
+    """What a conditional model can be told, in the order of the codes."""
     has_encoder: bool = True
     """A GAN trained from scratch has none."""
     library: str = "vaegan"
@@ -67,6 +69,8 @@ class ModelConfig:
         """Refuses what no data set of this library can have."""
         if not 16 <= self.size <= 256 or self.channels not in (1, 3):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
+        if len(self.labels) != self.network.classes:
+            raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
         if self.variance is not None and not 0 < self.variance < math.inf:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
@@ -128,44 +132,78 @@ class Model:
         return self.config.has_encoder
 
     @torch.inference_mode()
-    def posterior(self, images: Images) -> Gaussian:
+    def posterior(self, images: Images, labels: Labels | None = None) -> Gaussian:
         """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
 
         Raises:
-            RequestError: if the model has no encoder or the images have another shape.
+            RequestError: if the model has no encoder, the images have another shape, or a conditional model is not told `labels`,
+                one code for each image.
         """
         encoder = self._encoder()
         self._check(images)
+        self._check_told(labels)
         if len(images) == 0:
             empty = torch.zeros(0, self.latent_dim, device=self.device)
             return Gaussian(empty, empty)
-        parts = [encoder(block.to(self.device)) for block in images.split(4 * BLOCK)]
+        parts = [encoder(*block) for block in self._blocks(images, labels)]
         return Gaussian(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
 
     @torch.inference_mode()
-    def encode(self, images: Images) -> Latents:
+    def encode(self, images: Images, labels: Labels | None = None) -> Latents:
         """The latent of each image: the posterior mean, in the decoder's coordinates.
 
         Raises:
             RequestError: if the model has no encoder or the images have another shape.
         """
-        mean = self.posterior(images).mean
+        mean = self.posterior(images, labels).mean
         assert self.networks.whitening is not None
         return self.networks.whitening(mean)
 
     @torch.inference_mode()
-    def decode(self, latents: Latents) -> Images:
-        """The image of each latent: the mean of p(x|z), in [-1, 1]."""
+    def decode(self, latents: Latents, labels: Labels | None = None) -> Images:
+        """The image of each latent (of its label, for a conditional model): the mean of p(x|z), in [-1, 1]."""
+        self._check_told(labels)
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
         if len(latents) == 0:
             return torch.zeros(0, self.config.channels, self.config.size, self.config.size, device=self.device)
-        parts = [self.networks.decoder(block.to(self.device)) for block in latents.split(4 * BLOCK)]
+        parts = [self.networks.decoder(*block) for block in self._blocks(latents, labels)]
         return torch.cat(parts).clamp(-1, 1)
 
-    def reconstruct(self, images: Images) -> Images:
+    def reconstruct(self, images: Images, labels: Labels | None = None) -> Images:
         """Decoded encodings: what the model keeps of each image."""
-        return self.decode(self.encode(images))
+        return self.decode(self.encode(images, labels), labels)
+
+    def told(self, label: str) -> "Model":
+        """The unconditional model that takes every image for one of `label`: the label's biases are folded into the weights.
+
+        Raises:
+            RequestError: if the model does not know the label.
+        """
+        names = self.config.labels
+        if label not in names:
+            known = f"it knows {', '.join(names)}" if names else "it was trained without --conditional"
+            raise RequestError(f"This model knows no label {label!r}; {known}.")
+        config = replace(self.config, network=replace(self.config.network, classes=0), labels=())
+        with torch.device("meta"):
+            networks = Networks(config)
+        state = {name: tensor for name, tensor in self.networks.state_dict().items() if name in networks.state_dict()}
+        for part, network in (("decoder", self.networks.decoder), ("encoder", self.networks.encoder)):
+            if network is not None:
+                state |= {f"{part}.{name}": tensor for name, tensor in network.told(names.index(label)).items()}
+        networks.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
+        return Model(config, networks, self.device)
+
+    def _check_told(self, labels: Labels | None) -> None:
+        if self.config.labels and labels is None:
+            raise RequestError(
+                f"This model was trained with --conditional; say which with --label: {', '.join(self.config.labels)}."
+            )
+
+    def _blocks(self, batch: Tensor, labels: Labels | None) -> Iterator[tuple[Tensor, ...]]:
+        """Parts of a batch on the device, beside those of the labels of a conditional model."""
+        whole = (batch,) if not self.config.labels or labels is None else (batch, labels)
+        return zip(*([part.to(self.device) for part in tensor.split(4 * BLOCK)] for tensor in whole), strict=True)
 
     @torch.inference_mode()
     def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None) -> Latents:
@@ -218,9 +256,12 @@ class Model:
 
     @torch.inference_mode()
     def _sample_block(self, latents: Latents, seed: int, index: int, observation_noise: bool) -> Images:
+        # Without a choice a conditional model shows all its labels in turn, whatever the number of images.
+        classes = len(self.config.labels)
+        labels = (index * BLOCK + torch.arange(len(latents))) % classes if classes else None
         if not observation_noise:
-            return self.decode(latents).cpu()
-        raw = self.networks.decoder(latents.to(self.device), raw=True)
+            return self.decode(latents, labels).cpu()
+        raw = self.networks.decoder(*next(self._blocks(latents, labels)), raw=True)
         images, raw = self.networks.decoder.output(raw).clamp(-1, 1).cpu(), raw.cpu()
         generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
         variance = self.config.variance or 0.0

@@ -10,6 +10,9 @@ Images = Tensor
 Latents = Tensor
 """Float [batch, latent]."""
 
+Labels = Tensor
+"""int64 [batch]: the category of each image, as its code."""
+
 PerImage = Tensor
 """Float [batch]: one value an image, not yet reduced."""
 

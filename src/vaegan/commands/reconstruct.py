@@ -25,6 +25,8 @@ class Reconstruct:
     """ae, vae or gan; the last one trained by default."""
     fit: Literal["crop", "pad", "stretch"] | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: str | None = None
+    """What the images show, for a model trained with --conditional."""
     json: bool = False
     """Print JSON instead of words."""
 
@@ -43,6 +45,7 @@ def reconstruct(request: Reconstruct) -> None:
     if not request.images:
         raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
     model = api.load(request.run, request.stage)
+    model = model if request.label is None else model.told(request.label)
     channels = "1" if model.config.channels == 1 else "3"
     fit = request.fit or api.fit_of(request.run)
     originals = load_images(request.images, DataConfig(size=model.config.size, fit=fit, channels=channels))

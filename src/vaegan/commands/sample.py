@@ -30,6 +30,8 @@ class Sample:
     sampler: Literal["prior", "gmm"] | None = None
     """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images. The prior by default;
     a plain autoencoder has none, and takes the mixture."""
+    label: str | None = None
+    """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
     observation_noise: bool = False
     """Draw from p(x|z) of the VAE and not only its mean: honest, and grainy."""
     json: bool = False
@@ -54,8 +56,10 @@ def sample(request: Sample) -> None:
         raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
     check_picture(request.out) if one_picture else check_new_folder(request.out)
     model = api.load(request.run, request.stage)
+    notes_on_label = {} if request.label is None else {"label": request.label}
+    model = model if request.label is None else model.told(request.label)
     sampler = request.sampler or model.usual_sampler
-    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": sampler, "software": "vaegan"}
+    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": sampler, "software": "vaegan"} | notes_on_label
     blocks = map(to_uint8, model.sample_blocks(request.n, request.seed, sampler, request.observation_noise))
     if one_picture:
         save_png(grid(np.concatenate(list(blocks))), request.out, notes)

@@ -59,6 +59,10 @@ class Train:
     """Of every random stream."""
     guards: GuardMode = "act"
     """When training goes wrong: act mends it and says so, warn only says so, off looks away."""
+    conditional: bool = False
+    """Tell the networks each image's label (sub-folder, IDX or .npz label), so that `sample --label` can ask for one."""
+    condition: str | None = None
+    """Which label, where the images have several (faces: hat, glasses, ...); implies --conditional."""
     data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
     device: Annotated[DeviceConfig, arg(name="")] = field(default_factory=DeviceConfig)
     budget: Annotated[Budget, arg(name="")] = field(default_factory=Budget)

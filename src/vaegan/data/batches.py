@@ -22,7 +22,16 @@ class TrainingBatches:
     images give the same run from a folder and from a zip.
     """
 
-    def __init__(self, dataset: ImageDataset, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        codes: NDArray[np.int64] | None = None,
+    ) -> None:
         """Stores the choice.
 
         Args:
@@ -31,6 +40,7 @@ class TrainingBatches:
             seed: Key of every draw.
             rank: This process, 0 to world_size - 1.
             world_size: Number of processes.
+            codes: The label of every image of the dataset, for `labels_at`.
 
         Raises:
             RequestError: `batch_size` cannot be divided among the processes.
@@ -46,6 +56,7 @@ class TrainingBatches:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.codes = codes
         self._train = train[np.argsort(dataset.contents[train], kind="stable")]
         self._pixels = np.asarray(dataset.images)  # without the map's subclass, whose indexing is slower
         self._orders: dict[int, NDArray[np.int64]] = {}
@@ -65,6 +76,13 @@ class TrainingBatches:
         if self.dataset.config.binarize == "dynamic":
             pixels = binarized(pixels, random_bits(positions, self.seed, _BINARIZE))
         return to_tensor(pixels)
+
+    def labels_at(self, images_seen: int) -> Tensor | None:
+        """The label codes of the images of `at`, int64; None unless they were asked for."""
+        if self.codes is None:
+            return None
+        positions = np.arange(images_seen + self.rank, images_seen + self.batch_size, self.world_size, dtype=np.uint64)
+        return torch.from_numpy(self.codes[self.indices_at(positions)])
 
     def indices_at(self, positions: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Which images stand at these positions of the endless order, int64 as `positions`."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaegan.config import DataConfig
+from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data.building import Progress, build, check_trainable
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Skipped
@@ -65,6 +65,30 @@ class ImageDataset:
     def indices(self, side: int) -> NDArray[np.int64]:
         """Positions of a side's images, ascending, int64."""
         return np.flatnonzero(self.sides == side).astype(np.int64)
+
+    def categories(self, name: str | None) -> tuple[str, NDArray[np.int64], tuple[str, ...]]:
+        """The label to tell a conditional model: its name, the code of every image, and the words of the codes.
+
+        Args:
+            name: which label; None takes the only one that has categories.
+
+        Raises:
+            RequestError: if there is none, there are several, or the one named has no categories.
+        """
+        there = [known for known in self.labels if known in self.label_words]
+        if not there:
+            raise RequestError(
+                f"--conditional needs labels, and {self.source} has none: put the images into one folder a category."
+            )
+        if name is None and len(there) > 1:
+            raise RequestError(f"--conditional: {self.source} has several labels; choose with --condition: {', '.join(there)}.")
+        name = name or there[0]
+        if name not in there:
+            raise RequestError(f"--condition {name} is no label with categories of {self.source}; there are {', '.join(there)}.")
+        words = self.label_words[name]
+        if not 2 <= len(words) <= MOST_CLASSES:
+            raise RequestError(f"--condition {name} has {len(words)} categories; 2 to {MOST_CLASSES} can be told apart.")
+        return name, self.labels[name].astype(np.int64), words
 
     def load(self, indices: NDArray[np.int64] | Sequence[int]) -> Tensor:
         """The images at these positions, unmirrored, as float32 [n, channel, height, width] in [-1, 1], channels last.

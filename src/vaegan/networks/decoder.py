@@ -3,13 +3,14 @@
 import itertools
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, crop_to, initialise, start_residuals_as_identity
+from vaegan.networks.labels import chosen_bias, folded, with_bias
 from vaegan.networks.outputs import OUTPUTS
 from vaegan.networks.stages import plan_stages, stage_widths
-from vaegan.types import Images, Latents
+from vaegan.types import Images, Labels, Latents
 
 
 class Decoder(nn.Module):
@@ -24,15 +25,20 @@ class Decoder(nn.Module):
         self.start_channels, self.stages = build(config, stages.halvings, channels)
         self.start = nn.Linear(config.latent_dim, self.start_channels * stages.grid**2)
         self.output = OUTPUTS[config.output]()
+        self.label_bias = chosen_bias(config.classes, self.start.out_features)
         initialise(self)
         start_residuals_as_identity(self)
 
-    def forward(self, latents: Latents, raw: bool = False) -> Images:
+    def forward(self, latents: Latents, labels: Labels | None = None, raw: bool = False) -> Images:
         """[batch, latent] to float32 [batch, channel, size, size]; with `raw` before the last operation (logits, for a loss)."""
-        x = self.start(latents).unflatten(1, (self.start_channels, self.grid, self.grid))
+        x = with_bias(self.start(latents), self.label_bias, labels).unflatten(1, (self.start_channels, self.grid, self.grid))
         x = self.stages(x.contiguous(memory_format=torch.channels_last))
         x = crop_to(x.float(), self.size)
         return x if raw else self.output(x)
+
+    def told(self, label: int) -> dict[str, Tensor]:
+        """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""
+        return folded(self, "label_bias", "start.bias", label)
 
 
 def plain_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[int, nn.Sequential]:

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import initialise, start_residuals_as_identity
+from vaegan.networks.labels import chosen_bias, folded
 from vaegan.networks.trunk import build_trunk
-from vaegan.types import Images, Latents, PerImage
+from vaegan.types import Images, Labels, Latents, PerImage
 
 
 class Gaussian(NamedTuple):
@@ -30,9 +31,13 @@ class Encoder(nn.Module):
         # Small first posteriors: log-variances near 0 and means near 0, whatever the trunk's scale.
         nn.init.normal_(self.head.weight, std=0.3 * self.trunk.out_features**-0.5)
 
-    def forward(self, images: Images) -> Gaussian:
+    def forward(self, images: Images, labels: Labels | None = None) -> Gaussian:
         """Mean and log-variance, [batch, latent] each; in float32 also under autocast."""
-        return self.posterior(self.trunk(images))
+        return self.posterior(self.trunk(images, labels))
+
+    def told(self, label: int) -> dict[str, Tensor]:
+        """The tensors of the unconditional encoder that takes every image for one of `label`."""
+        return folded(self, "trunk.label_bias", f"trunk.{self.trunk.last_bias}", label)
 
     def posterior(self, features: list[Tensor]) -> Gaussian:
         """The same from the trunk's features."""
@@ -51,8 +56,16 @@ class Critic(nn.Module):
         initialise(self)
         start_residuals_as_identity(self)
         nn.init.normal_(self.head.weight, std=0.01)  # starts near indifference
+        self.projection = chosen_bias(config.classes, self.trunk.channels)
 
-    def forward(self, images: Images) -> PerImage:
-        """Logits [batch], in float32 also under autocast."""
-        logits: Tensor = self.head(self.trunk(images)[-1].flatten(1)).float()
-        return logits.squeeze(1)
+    def forward(self, images: Images, labels: Labels | None = None) -> PerImage:
+        """Logits [batch], in float32 also under autocast.
+
+        A label adds the product of its own direction with the features, averaged over the grid: the projection of Miyato & Koyama
+        2018, Eq. 3.
+        """
+        features = self.trunk(images, labels)[-1]
+        logits: Tensor = self.head(features.flatten(1)).float().squeeze(1)
+        if self.projection is None:
+            return logits
+        return logits + (self.projection(labels) * features.mean((2, 3)).float()).sum(1)

@@ -1,13 +1,15 @@
 """The downsampling half that encoder and critic share: images to features, finest first."""
 
 import itertools
+from typing import cast
 
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, pad_to
+from vaegan.networks.labels import chosen_bias, with_bias
 from vaegan.networks.stages import plan_stages, stage_widths
-from vaegan.types import Images
+from vaegan.types import Images, Labels
 
 
 class PlainTrunk(nn.Module):
@@ -23,6 +25,7 @@ class PlainTrunk(nn.Module):
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings)
         self.padded = stages.padded
+        self.channels = widths[-1]
         self.out_features = widths[-1] * stages.grid**2
         first = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1), activation())
         later = [
@@ -30,14 +33,18 @@ class PlainTrunk(nn.Module):
             for fine, coarse in itertools.pairwise(widths)
         ]
         self.stages = nn.ModuleList([first, *later])
+        self.last_bias = f"stages.{len(later)}.{len(later[-1] if later else first) - 2}.bias"
+        self.label_bias = chosen_bias(config.classes, widths[-1])
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, at 1/2, 1/4, ... of the padded side."""
         x = pad_to(images, self.padded)
         features: list[Tensor] = []
-        for stage in self.stages:
+        for stage in self.stages[:-1]:
             x = stage(x)
             features.append(x)
+        last = cast(nn.Sequential, self.stages[-1])
+        features.append(last[-1](with_bias(last[:-1](x), self.label_bias, labels)))
         return features
 
 
@@ -50,6 +57,7 @@ class ResidualTrunk(nn.Module):
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings + 1)
         self.padded = stages.padded
+        self.channels = widths[-1]
         self.out_features = widths[-1] * stages.grid**2
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.finest = nn.Sequential(*(Residual(widths[0]) for _ in range(config.blocks)))
@@ -58,15 +66,17 @@ class ResidualTrunk(nn.Module):
             for fine, coarse in itertools.pairwise(widths)
         )
         self.last = activation()
+        self.last_bias = f"stages.{len(self.stages) - 1}.{1 + config.blocks}.second.bias"
+        self.label_bias = chosen_bias(config.classes, widths[-1])
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, at 1/2, 1/4, ... of the padded side."""
         x = self.finest(self.stem(pad_to(images, self.padded)))
         features: list[Tensor] = []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        features[-1] = self.last(features[-1])
+        features[-1] = self.last(with_bias(features[-1], self.label_bias, labels))
         return features
 
 

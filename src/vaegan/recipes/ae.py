@@ -14,7 +14,7 @@ from vaegan.objectives import gaussian
 from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, set_learning_rate
-from vaegan.types import Images, Scalars
+from vaegan.types import Images, Labels, Scalars
 
 
 class AE:
@@ -31,13 +31,13 @@ class AE:
         self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
 
-    def step(self, images: Images, clock: Clock) -> Scalars:
+    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step on one batch."""
         config = self.config
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.optimizer, rate * self.levers.generator_rate)
 
-        reconstructions = self.decoder(self.encoder(images).mean)
+        reconstructions = self.decoder(self.encoder(images, labels).mean, labels)
         loss = gaussian.squared_error(images, reconstructions).mean()
 
         self.optimizer.zero_grad()
@@ -49,11 +49,11 @@ class AE:
         return {"loss": loss.detach(), "error": loss.detach() / images[0].numel(), "gradient": gradient}
 
     @torch.no_grad()
-    def validate(self, images: Images) -> Scalars:
+    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction, and the latent dimensions that vary."""
         encoder, decoder = self.average_encoder.network, self.average_decoder.network
-        latents = in_blocks(lambda block: encoder(block).mean, images)
-        error = gaussian.squared_error(images, in_blocks(decoder, latents))
+        latents = in_blocks(lambda *block: encoder(*block).mean, images, labels)
+        error = gaussian.squared_error(images, in_blocks(decoder, latents, labels))
         active: Tensor = (latents.var(0) > 0.01).sum()
         return {
             "heldout_loss": error.mean(),

@@ -11,7 +11,7 @@ from vaegan.objectives import penalties
 from vaegan.randomness import Draws
 from vaegan.recipes.engine import unwrapped
 from vaegan.recipes.schedule import Clock
-from vaegan.types import Images, PerImage
+from vaegan.types import Images, Labels, PerImage
 
 PenaltyKind = Literal["finite-difference", "exact", "interpolated"]
 
@@ -24,13 +24,23 @@ class Judged(NamedTuple):
     penalty: PerImage
 
 
-def judge(critic: Critic, real: Images, fake: Images, kind: PenaltyKind, step: float, draws: Draws, clock: Clock) -> Judged:
+def judge(
+    critic: Critic,
+    real: Images,
+    fake: Images,
+    labels: Labels | None,
+    kind: PenaltyKind,
+    step: float,
+    draws: Draws,
+    clock: Clock,
+) -> Judged:
     """The critic's logits of real and generated images and its penalty on a quarter of the batch.
 
     Args:
         critic: as prepared by the engine.
         real: what the critic is shown of real images.
-        fake: of generated ones, detached; at least a quarter as many.
+        fake: of generated ones, detached; as many, or several that follow each other for each real one.
+        labels: of the real images, shared by the generated ones in their place.
         kind: finite-difference and exact: |grad D|^2 on real and generated images (R1 and R2), 0 wanted;
             interpolated: (|grad D| - 1)^2 between them.
         step: of the finite difference.
@@ -40,19 +50,33 @@ def judge(critic: Critic, real: Images, fake: Images, kind: PenaltyKind, step: f
     quarter = max(1, len(real) // 4)
     sizes = [len(real), len(fake)]
     chosen_real, chosen_fake = real[:quarter], fake[:quarter]
+    of_fake = None if labels is None else labels.repeat_interleave(len(fake) // len(real))
+    of_chosen = None if labels is None or of_fake is None else torch.cat([labels[:quarter], of_fake[:quarter]])
     if kind == "finite-difference":
         noise = draws.normal("penalty", clock.seen, 2 * quarter, *real.shape[1:])
         moved = torch.cat([chosen_real, chosen_fake]) + step * noise
-        real_logits, fake_logits, moved_logits = critic(torch.cat([real, fake, moved])).split([*sizes, 2 * quarter])
+        logits = critic(torch.cat([real, fake, moved]), joined(labels, of_fake, of_chosen))
+        real_logits, fake_logits, moved_logits = logits.split([*sizes, 2 * quarter])
         start = torch.cat([real_logits[:quarter], fake_logits[:quarter]])
         return Judged(real_logits, fake_logits, penalties.finite_difference_penalty(start, moved_logits, step))
-    real_logits, fake_logits = critic(torch.cat([real, fake])).split(sizes)
+    real_logits, fake_logits = critic(torch.cat([real, fake]), joined(labels, of_fake)).split(sizes)
     if kind == "exact":
-        penalty = penalties.exact_penalty(unwrapped(critic), torch.cat([chosen_real, chosen_fake]))
+        penalty = penalties.exact_penalty(
+            lambda images: unwrapped(critic)(images, of_chosen), torch.cat([chosen_real, chosen_fake])
+        )
     else:
         share = draws.uniform("penalty", clock.seen, quarter)
-        penalty = penalties.interpolated_penalty(unwrapped(critic), chosen_real, chosen_fake, share)
+        of_mixed = None if labels is None else labels[:quarter]
+        penalty = penalties.interpolated_penalty(
+            lambda images: unwrapped(critic)(images, of_mixed), chosen_real, chosen_fake, share
+        )
     return Judged(real_logits, fake_logits, penalty)
+
+
+def joined(*parts: Labels | None) -> Labels | None:
+    """The labels of a concatenated batch; None where there are none."""
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 def draw_view(

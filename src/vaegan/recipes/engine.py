@@ -12,6 +12,7 @@ from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import Draws
+from vaegan.types import Labels
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,9 +52,11 @@ class Engine(Protocol):
         ...
 
 
-def in_blocks(function: Callable[[Tensor], Tensor], batch: Tensor, size: int = 64) -> Tensor:
-    """`function` applied to blocks of `batch`, so that many images need the memory of few."""
-    return torch.cat([function(block) for block in batch.split(size)])
+def in_blocks(function: Callable[..., Tensor], batch: Tensor, labels: Labels | None = None, size: int = 64) -> Tensor:
+    """`function` applied to blocks of `batch` (and of their labels), so that many images need the memory of few."""
+    if labels is None:
+        return torch.cat([function(block) for block in batch.split(size)])
+    return torch.cat([function(*pair) for pair in zip(batch.split(size), labels.split(size), strict=True)])
 
 
 def unwrapped(network: Network) -> Network:

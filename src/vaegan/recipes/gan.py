@@ -16,13 +16,13 @@ from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import View
 from vaegan.objectives import penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
-from vaegan.recipes.critic import clip_weights, draw_view, judge
+from vaegan.recipes.critic import clip_weights, draw_view, joined, judge
 from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.optimizers import build_optimizer
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
-from vaegan.types import Images, Latents, Scalars
+from vaegan.types import Images, Labels, Latents, Scalars
 
 
 class GAN:
@@ -42,6 +42,8 @@ class GAN:
         *,
         flips: bool,
         known: Images | None = None,
+        heldout_labels: Labels | None = None,
+        known_labels: Labels | None = None,
         low_precision: bool = False,
     ) -> None:
         """Sets up both players.
@@ -56,10 +58,13 @@ class GAN:
             engine: devices and processes.
             flips: whether mirrored images are as good as the originals.
             known: some training images, to see what the critic and the generator know by heart.
+            heldout_labels: of `heldout`, for a conditional model.
+            known_labels: of `known`, for a conditional model.
             low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
         """
         self.config, self.engine, self.anchor, self.heldout, self.flips = config, engine, anchor, heldout, flips
         self.known, self.levers = known, Levers()
+        self.heldout_labels, self.known_labels = heldout_labels, known_labels
         self.objective = OBJECTIVES[config.objective]
         self.penalty_step = config.penalty_step * (5 if low_precision else 1)
         self.generator, self.critic = engine.prepare(generator), engine.prepare(critic)
@@ -78,7 +83,7 @@ class GAN:
     def _optimizer(self, network: nn.Module, name: OptimizerName) -> torch.optim.Optimizer:
         return self.engine.optimizer(build_optimizer(name, network.parameters(), self.config))
 
-    def step(self, images: Images, clock: Clock) -> Scalars:
+    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step of both players on one batch."""
         config = self.config
         plays = not self._generator_is_held(clock) and (clock.step + 1) % config.critic_steps == 0
@@ -91,23 +96,23 @@ class GAN:
         latents = self._prior("latents", clock.seen, count, latent_dim)
         observed = None
         if self.anchor is not None and (anchored or refitted):
-            observed = self.anchor.observe(images[: half if refitted else quarter])
+            observed = self.anchor.observe(*_first(half if refitted else quarter, images, labels))
         inputs = latents if observed is None or not anchored else torch.cat([latents, observed.latents[:quarter]])
         with torch.set_grad_enabled(plays):
-            outputs = self.generator(inputs)
+            outputs = self.generator(inputs, None if labels is None else torch.cat([labels, labels[: len(inputs) - count]]))
         fakes = outputs[:count]
 
-        scalars, real_logits, view = self._train_critic(images, fakes.detach(), clock)
+        scalars, real_logits, view = self._train_critic(images, fakes.detach(), labels, clock)
         if plays:
-            scalars |= self._train_generator(images, outputs, observed, real_logits, view, clock)
+            scalars |= self._train_generator(images, labels, outputs, observed, real_logits, view, clock)
         if observed is not None and refitted:
-            scalars |= self._refit_encoder(images[:half], observed, fakes.detach(), latents, clock)
+            scalars |= self._refit_encoder(images[:half], labels, observed, fakes.detach(), latents, clock)
         return scalars
 
-    def _train_critic(self, images: Images, fakes: Images, clock: Clock) -> tuple[Scalars, Tensor, View]:
+    def _train_critic(self, images: Images, fakes: Images, labels: Labels | None, clock: Clock) -> tuple[Scalars, Tensor, View]:
         config, view = self.config, self._view(images, clock)
         real, fake, penalty = judge(
-            self.critic, view(images), view(fakes), config.penalty_kind, self.penalty_step, self.draws, clock
+            self.critic, view(images), view(fakes), labels, config.penalty_kind, self.penalty_step, self.draws, clock
         )
         scheduled = geometric(config.penalty, config.final_penalty, clock.progress)
         gamma = self.levers.penalty * max(scheduled, self.levers.least_penalty)
@@ -135,11 +140,18 @@ class GAN:
         return scalars, real.detach(), view
 
     def _train_generator(
-        self, images: Images, outputs: Images, observed: Observation | None, real_logits: Tensor, view: View, clock: Clock
+        self,
+        images: Images,
+        labels: Labels | None,
+        outputs: Images,
+        observed: Observation | None,
+        real_logits: Tensor,
+        view: View,
+        clock: Clock,
     ) -> Scalars:
         count = len(images)
         critic = unwrapped(self.critic).requires_grad_(False)
-        fake_logits = critic(view(outputs[:count]))
+        fake_logits = critic(view(outputs[:count]), labels)
         critic.requires_grad_(True)
         adversarial = self.objective.generator_loss(real_logits, fake_logits).mean()
         variety = watch.variety(outputs[:count].detach()) / watch.variety(images).clamp_min(1e-6)
@@ -160,18 +172,21 @@ class GAN:
         scalars["image_gradient"] = count * outputs.grad[:count].flatten(1).norm(dim=1).mean()
         return scalars | {"generator_gradient": gradient_norm(self.generator)}
 
-    def _refit_encoder(self, images: Images, observed: Observation, fakes: Images, latents: Latents, clock: Clock) -> Scalars:
+    def _refit_encoder(
+        self, images: Images, labels: Labels | None, observed: Observation, fakes: Images, latents: Latents, clock: Clock
+    ) -> Scalars:
         assert self.encoder is not None
         assert self.encoder_optimizer is not None
         assert self.anchor is not None
         assert self.average_encoder is not None
         generator = unwrapped(self.generator).requires_grad_(False)
-        config, posterior = self.config, self.encoder(torch.cat([fakes, images]))
+        config, of_images = self.config, None if labels is None else labels[: len(images)]
+        posterior = self.encoder(torch.cat([fakes, images]), joined(labels, of_images))
         means = self.anchor.whitening(posterior.mean)
         recovery = (means[: len(fakes)] - latents).square().mean(1)
         # The variances stay the VAE's, or `posterior` would say nothing about the GAN's images.
         kept = (posterior.log_var[len(fakes) :] - observed.log_vars).square().mean(1)
-        low_pass = self.anchor.distance(generator(means[len(fakes) :]), observed)
+        low_pass = self.anchor.distance(generator(means[len(fakes) :], of_images), observed)
         generator.requires_grad_(True)
         self.encoder_optimizer.zero_grad()
         self.engine.backward(recovery.mean() + 0.5 * low_pass.mean() + 0.1 * kept.mean())
@@ -180,24 +195,24 @@ class GAN:
         return {"recovery": recovery.detach().mean()}
 
     @torch.no_grad()
-    def validate(self, images: Images) -> Scalars:
+    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged generator against held-out images: pair accuracy, and how well it gives real images back."""
         critic, generator = unwrapped(self.critic), self.average_generator.network
         latents = self._fixed_latents(len(images))
-        fakes = in_blocks(generator, latents)
-        real_logits, fake_logits = in_blocks(critic, images), in_blocks(critic, fakes)
+        fakes = in_blocks(generator, latents, labels)
+        real_logits, fake_logits = in_blocks(critic, images, labels), in_blocks(critic, fakes, labels)
         scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(real_logits, fake_logits)}
         scalars["heldout_recall"] = watch.recall(images, fakes)
         if self.known is not None:
-            scalars["overfitting"] = watch.overfitting(in_blocks(critic, self.known), real_logits, fake_logits)
+            scalars["overfitting"] = watch.overfitting(in_blocks(critic, self.known, self.known_labels), real_logits, fake_logits)
             scalars["copying"] = watch.copying(fakes, self.known, images)
             scalars["nearness"] = watch.nearness(fakes, self.known, images)
         if self.anchor is not None and self.average_encoder is not None:
             encoder = self.average_encoder.network
             recovered, encoded = (
-                self.anchor.whitening(in_blocks(lambda block: encoder(block).mean, batch)) for batch in (fakes, images)
+                self.anchor.whitening(in_blocks(lambda *block: encoder(*block).mean, batch, labels)) for batch in (fakes, images)
             )
-            given_back = in_blocks(generator, encoded)
+            given_back = in_blocks(generator, encoded, labels)
             scalars["latent_recovery"] = 1 - (recovered - latents).square().sum() / latents.square().sum()
             scalars["heldout_low_pass_error"] = low_pass_error(given_back, images).mean()
         return scalars
@@ -268,8 +283,9 @@ class GAN:
     def _heldout_accuracy(self, clock: Clock) -> float:
         critic, generator = unwrapped(self.critic), unwrapped(self.generator)
         view = View(self._blur(clock), None)
-        fakes = in_blocks(generator, self._fixed_latents(len(self.heldout)))
-        real, fake = (in_blocks(lambda images: critic(view(images)), images) for images in (self.heldout, fakes))
+        labels = self.heldout_labels
+        fakes = in_blocks(generator, self._fixed_latents(len(self.heldout)), labels)
+        real, fake = (in_blocks(lambda block, *of: critic(view(block), *of), images, labels) for images in (self.heldout, fakes))
         # The mean over processes, so that rounding on one device cannot let only its own generator go.
         return float(self.engine.mean(relativistic.pair_accuracy(real, fake)))
 
@@ -289,3 +305,7 @@ class GAN:
         until = self.config.blur_until
         scheduled = self.config.blur * (1 - ramp(clock.progress, until)) if until > 0 else 0.0
         return max(scheduled, self.levers.blur)
+
+
+def _first(count: int, images: Images, labels: Labels | None) -> tuple[Images, Labels | None]:
+    return images[:count], None if labels is None else labels[:count]

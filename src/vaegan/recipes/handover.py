@@ -16,7 +16,7 @@ from vaegan.model import Model
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.recipes.engine import Network, in_blocks
-from vaegan.types import Images, Latents, PerImage
+from vaegan.types import Images, Labels, Latents, PerImage
 
 
 def grow_generator(decoder: Decoder, probe: Latents) -> Decoder:
@@ -47,9 +47,16 @@ def verify_same(decoder: Decoder, generator: Decoder, probe: Latents) -> None:
     if differing:
         raise TrainingError(f"The handover lost {len(differing)} of {len(given)} tensors, first {sorted(differing)[0]}.")
     # On the processor, where the same weights give the same bits.
-    first, second = (deepcopy(network).cpu()(probe.cpu()) for network in (decoder, generator))
+    first, second = (deepcopy(network).cpu()(probe.cpu(), any_labels(network, probe)) for network in (decoder, generator))
     if not torch.equal(first, second):
         raise TrainingError("The handover changed the decoder: generator(z) differs from decoder(z).")
+
+
+def any_labels(decoder: Decoder, latents: Latents) -> Labels | None:
+    """Labels to try a decoder with, each in turn; None for one that takes none."""
+    if decoder.label_bias is None:
+        return None
+    return torch.arange(len(latents)) % decoder.label_bias.num_embeddings
 
 
 def _equal(first: Tensor | None, second: Tensor | None) -> bool:
@@ -74,7 +81,8 @@ def whiten(generator: Decoder, posterior: Gaussian, probe: Latents) -> tuple[Dec
     whitening = Whitening.of(posterior.mean, posterior.log_var)
     moved = _moved(generator, whitening.root, whitening.mean)
     before, after, change = deepcopy(generator).cpu(), deepcopy(moved).cpu(), deepcopy(whitening).cpu()
-    if not torch.allclose(after(probe.cpu()), before(change.undo(probe.cpu())), atol=1e-3):
+    labels = any_labels(generator, probe)
+    if not torch.allclose(after(probe.cpu(), labels), before(change.undo(probe.cpu()), labels), atol=1e-3):
         raise TrainingError("Re-whitening changed the generator: generator(z') differs from decoder(L z' + m).")
     return moved, whitening
 
@@ -116,10 +124,13 @@ class Observation(NamedTuple):
     """Of the posteriors, in the encoder's own coordinates."""
     views: tuple[Tensor, ...]
     """What reconstructions are compared in."""
+    labels: Labels | None = None
+    """Of a conditional model."""
 
     def first(self, count: int) -> "Observation":
         """That of the first `count` images."""
-        return Observation(self.latents[:count], self.log_vars[:count], tuple(view[:count] for view in self.views))
+        labels = None if self.labels is None else self.labels[:count]
+        return Observation(self.latents[:count], self.log_vars[:count], tuple(view[:count] for view in self.views), labels)
 
 
 class Anchor(nn.Module):
@@ -138,21 +149,21 @@ class Anchor(nn.Module):
         self.register_buffer("variances", torch.ones(3))
 
     @torch.no_grad()
-    def calibrate(self, images: Images) -> None:
+    def calibrate(self, images: Images, labels: Labels | None = None) -> None:
         """Measures the variances of what is compared on some hundred training images, so that errors are relative."""
-        views = self._views(images, self.encoder.trunk(images))
+        views = self._views(images, self.encoder.trunk(images, labels))
         self.variances.copy_(torch.stack([view.var(0).mean().clamp_min(1e-6) for view in views]))
 
     @torch.no_grad()
-    def observe(self, images: Images) -> Observation:
+    def observe(self, images: Images, labels: Labels | None = None) -> Observation:
         """What the frozen encoder says of `images`, in one pass."""
-        features = self.encoder.trunk(images)
+        features = self.encoder.trunk(images, labels)
         posterior = self.encoder.posterior(features)
-        return Observation(self.whitening(posterior.mean), posterior.log_var, self._views(images, features))
+        return Observation(self.whitening(posterior.mean), posterior.log_var, self._views(images, features), labels)
 
     def distance(self, generated: Images, observed: Observation) -> PerImage:
         """Relative squared error of the low-passed image plus that of the features, averaged over their two stages."""
-        views = self._views(generated, self.encoder.trunk(generated))
+        views = self._views(generated, self.encoder.trunk(generated, observed.labels))
         low_pass, fine, coarse = (
             (view - target).square().flatten(1).mean(1) / variance
             for view, target, variance in zip(views, observed.views, self.variances, strict=True)
@@ -175,7 +186,7 @@ def low_pass_error(generated: Images, images: Images) -> PerImage:
 
 
 @torch.no_grad()
-def prior_gap(generator: Decoder, latents: Latents, images: Images) -> float:
+def prior_gap(generator: Decoder, latents: Latents, images: Images, labels: Labels | None = None) -> float:
     """How much further from real images samples of the prior are than decodings of encoded images.
 
     distance(G(N(0, I)), x) - distance(G(z ~ q), x), sliced Wasserstein at a quarter of the size; near 0 is good.
@@ -184,22 +195,24 @@ def prior_gap(generator: Decoder, latents: Latents, images: Images) -> float:
         generator: whose prior is N(0, I).
         latents: samples of the posteriors of `images` in the generator's coordinates.
         images: held-out real ones.
+        labels: of the images, for a conditional model.
     """
     prior = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
     small = low_passed(images)
-    decoded = (in_blocks(lambda block: low_passed(generator(block)), z) for z in (prior, latents))
+    decoded = (in_blocks(lambda *block: low_passed(generator(*block)), z, labels) for z in (prior, latents))
     distances = [sliced_wasserstein(low, small) for low in decoded]
     return distances[0] - distances[1]
 
 
 @torch.no_grad()
-def check_inverse(model: Model, vae_error: float, heldout: Images) -> dict[str, float]:
+def check_inverse(model: Model, vae_error: float, heldout: Images, labels: Labels | None = None) -> dict[str, float]:
     """Whether the encoder still inverts the generator after the GAN stage.
 
     Args:
         model: after the GAN stage.
         vae_error: low-pass error of the VAE's reconstructions of (at most 256 of) the same images.
         heldout: validation images.
+        labels: of the images, for a conditional model.
 
     Returns:
         latent_recovery: R^2 of mu(G(z)) against z ~ N(0, I).
@@ -207,8 +220,9 @@ def check_inverse(model: Model, vae_error: float, heldout: Images) -> dict[str, 
         own_source_nearest: share of reconstructions whose nearest held-out image, at a quarter of the size, is their source.
     """
     latents = model.latents(512, seed=1).to(model.device)
-    recovered = model.encode(model.decode(latents))
-    reconstructions = model.reconstruct(heldout)
+    of_samples = None if labels is None else labels.repeat(-(-len(latents) // len(labels)))[: len(latents)]
+    recovered = model.encode(model.decode(latents, of_samples), of_samples)
+    reconstructions = model.reconstruct(heldout, labels)
     error = low_pass_error(reconstructions[:256], heldout[:256]).mean()
     small, source = (low_passed(images).flatten(1) for images in (reconstructions, heldout))
     nearest = torch.cdist(small, source).argmin(1)

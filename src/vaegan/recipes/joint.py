@@ -19,7 +19,7 @@ from vaegan.recipes.critic import draw_view, judge
 from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
-from vaegan.types import Images, Latents, PerImage, Scalars
+from vaegan.types import Images, Labels, Latents, PerImage, Scalars
 
 
 class Joint:
@@ -61,29 +61,32 @@ class Joint:
         self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
         self.draws = engine.draws(self.name)
 
-    def step(self, images: Images, clock: Clock) -> Scalars:
+    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step of all three on one batch."""
         config, count = self.config, len(images)
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.vae_optimizer, rate * self.levers.generator_rate)
         set_learning_rate(self.critic_optimizer, rate * self.levers.critic_rate)
 
-        posterior = self.encoder(images)
+        posterior = self.encoder(images, labels)
         noise = self.draws.normal("posterior", clock.seen, *posterior.mean.shape)
         latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise
         prior = self.draws.normal("latents", clock.seen, *posterior.mean.shape)
         # Reconstructions are decoded twice: once joined to the encoder, for the feature error, and once cut off from it, so that
         # the adversarial gradient never reaches the encoder (Larsen et al. 2016, Algorithm 1).
-        reconstructions, cut_off, samples = self.decoder(torch.cat([latents, latents.detach(), prior])).split(count)
+        reconstructions, cut_off, samples = self.decoder(
+            torch.cat([latents, latents.detach(), prior]), None if labels is None else labels.repeat(3)
+        ).split(count)
         fakes = torch.stack([cut_off, samples], 1).flatten(0, 1)  # in turn, so that any part of them holds both kinds
 
         view = draw_view(self.draws, clock, images, config.augmentation * clock.progress, self.flips)
         twice = draw_view(self.draws, clock, images, config.augmentation * clock.progress, self.flips, copies=2)
-        scalars, real_logits = self._train_critic(view(images), twice(fakes.detach()), clock)
+        scalars, real_logits = self._train_critic(view(images), twice(fakes.detach()), labels, clock)
 
         critic = unwrapped(self.critic).requires_grad_(False)  # neither loss below may change it
-        feature_error, features = self._feature_error(critic, images, reconstructions)
-        adversarial = self.objective.generator_loss(real_logits.repeat_interleave(2), critic(twice(fakes)))
+        feature_error, features = self._feature_error(critic, images, reconstructions, labels)
+        of_fakes = None if labels is None else labels.repeat_interleave(2)
+        adversarial = self.objective.generator_loss(real_logits.repeat_interleave(2), critic(twice(fakes), of_fakes))
         critic.requires_grad_(True)
         kl = gaussian.kl_to_standard_normal(*posterior).sum(1)
         kl_weight = config.kl_weight * ramp(clock.progress, config.kl_warmup)
@@ -102,11 +105,11 @@ class Joint:
             "gradient": gradient_norm(self.encoder, self.decoder),
         }
 
-    def _train_critic(self, real: Images, fakes: Images, clock: Clock) -> tuple[Scalars, PerImage]:
+    def _train_critic(self, real: Images, fakes: Images, labels: Labels | None, clock: Clock) -> tuple[Scalars, PerImage]:
         """One step of the critic on real images and twice as many generated ones; its logits of the real ones."""
         config = self.config
         gamma = geometric(config.penalty, config.final_penalty, clock.progress)
-        judged = judge(self.critic, real, fakes, config.penalty_kind, self.penalty_step, self.draws, clock)
+        judged = judge(self.critic, real, fakes, labels, config.penalty_kind, self.penalty_step, self.draws, clock)
         pairs = judged.real.repeat_interleave(2), judged.fake
         loss = 2 * self.objective.critic_loss(*pairs).mean() + gamma * judged.penalty.mean()
         if not self.objective.has_level:
@@ -119,31 +122,36 @@ class Joint:
         scalars = {"critic_loss": loss.detach(), "pair_accuracy": accuracy, "slope": judged.penalty.detach().mean()}
         return scalars, judged.real.detach()
 
-    def _feature_error(self, critic: Critic, images: Images, reconstructions: Images) -> tuple[PerImage, int]:
+    def _feature_error(
+        self, critic: Critic, images: Images, reconstructions: Images, labels: Labels | None
+    ) -> tuple[PerImage, int]:
         """1/2 |D_l(x) - D_l(x~)|^2 (Larsen et al. 2016, Eq. 7 and 8) over their variance; and how many features there are."""
         with torch.no_grad():
-            wanted = self._features(critic, images)
+            wanted = self._features(critic, images, labels)
             centred = wanted - self.engine.mean(wanted.mean(0))
             variance = self.engine.mean(centred.square().mean()).clamp_min(1e-8)
-        return 0.5 * gaussian.squared_error(wanted, self._features(critic, reconstructions)) / variance, wanted[0].numel()
+        error = gaussian.squared_error(wanted, self._features(critic, reconstructions, labels))
+        return 0.5 * error / variance, wanted[0].numel()
 
-    def _features(self, critic: Critic, images: Images) -> Tensor:
-        features = critic.trunk(images)
+    def _features(self, critic: Critic, images: Images, labels: Labels | None) -> Tensor:
+        features = critic.trunk(images, labels)
         return features[min(self.config.feature_stage, len(features) - 1)].float()
 
     @torch.no_grad()
-    def validate(self, images: Images) -> Scalars:
+    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged networks on held-out images: reconstruction error, KL, pair accuracy, distance of the samples."""
         encoder, decoder, critic = self.average_encoder.network, self.average_decoder.network, unwrapped(self.critic)
-        mean, log_var = in_blocks(lambda block: torch.cat(encoder(block), 1), images).chunk(2, 1)
-        samples = in_blocks(decoder, self._fixed_latents(mean))
+        mean, log_var = in_blocks(lambda *block: torch.cat(encoder(*block), 1), images, labels).chunk(2, 1)
+        samples = in_blocks(decoder, self._fixed_latents(mean), labels)
         kl = gaussian.kl_to_standard_normal(mean, log_var)
         active: Tensor = (mean.var(0) > 0.01).sum()
         return {
-            "heldout_error": (in_blocks(decoder, mean) - images).square().mean(),
+            "heldout_error": (in_blocks(decoder, mean, labels) - images).square().mean(),
             "heldout_kl": kl.sum(1).mean(),
             "active_units": active.float(),
-            "heldout_pair_accuracy": relativistic.pair_accuracy(in_blocks(critic, images), in_blocks(critic, samples)),
+            "heldout_pair_accuracy": relativistic.pair_accuracy(
+                in_blocks(critic, images, labels), in_blocks(critic, samples, labels)
+            ),
             "heldout_distance": torch.tensor(sliced_wasserstein(samples, images)),
         }
 

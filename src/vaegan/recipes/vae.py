@@ -13,7 +13,7 @@ from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_
 from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, cyclical, ramp, set_learning_rate
-from vaegan.types import Images, Latents, PerImage, Scalars
+from vaegan.types import Images, Labels, Latents, PerImage, Scalars
 
 
 class Compared(NamedTuple):
@@ -45,16 +45,16 @@ class VAE:
         self.draws = engine.draws(self.name)
         self.variance = torch.ones((), device=self.draws.device)
 
-    def step(self, images: Images, clock: Clock) -> Scalars:
+    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step on one batch."""
         config = self.config
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.optimizer, rate * self.levers.generator_rate)
 
-        posterior = self.encoder(images)
+        posterior = self.encoder(images, labels)
         noise = self.draws.normal("posterior", clock.seen, len(images), config.samples, posterior.mean.shape[1])
         kl_weight = config.kl_weight * self.levers.kl_weight * self._kl_share(clock.progress)
-        found = self._compare(images, posterior, noise, self.decoder, kl_weight, self.engine.mean)
+        found = self._compare(images, labels, posterior, noise, self.decoder, kl_weight, self.engine.mean)
         loss = found.loss.mean()
 
         self.optimizer.zero_grad()
@@ -76,6 +76,7 @@ class VAE:
     def _compare(
         self,
         images: Images,
+        labels: Labels | None,
         posterior: Gaussian,
         noise: Tensor,
         decoder: Callable[..., Tensor],
@@ -86,6 +87,7 @@ class VAE:
 
         Args:
             images: what was encoded.
+            labels: of the images, for a conditional model.
             posterior: of `images`.
             noise: standard normal, [batch, samples, latent].
             decoder: latents to raw output.
@@ -95,7 +97,7 @@ class VAE:
         config, values, samples = self.config, images[0].numel(), noise.shape[1]
         deviation = torch.exp(posterior.log_var / 2)
         draws = [posterior.mean + deviation * noise[:, k] for k in range(samples)]  # the reparameterisation trick
-        raw = decoder(torch.cat(draws), raw=True)
+        raw = decoder(torch.cat(draws), labels if labels is None else labels.repeat(samples), raw=True)
         error = self.reconstruction.error(torch.cat([images] * samples) if samples > 1 else images, raw)
         variance = variance_of(self.reconstruction.likelihood, mean(error.detach().mean() / values))
         weighed = config.reconstruction_weight * self.reconstruction.loss(error, values, variance)
@@ -118,19 +120,19 @@ class VAE:
         return ramp(progress, max(config.kl_warmup, self.levers.kl_warmup))
 
     @torch.no_grad()
-    def validate(self, images: Images) -> Scalars:
+    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction from the mean, ELBO, KL, active units."""
         encoder, decoder, config = self.average_encoder.network, self.average_decoder.network, self.config
-        posterior = Gaussian(*in_blocks(lambda block: torch.cat(encoder(block), 1), images).chunk(2, 1))
+        posterior = Gaussian(*in_blocks(lambda *block: torch.cat(encoder(*block), 1), images, labels).chunk(2, 1))
         shape = (len(images), config.samples, posterior.mean.shape[1])
         noise = torch.randn(shape, generator=self.draws.generator("validation", 0), device=images.device)
 
-        def decode(latents: Latents, raw: bool) -> Tensor:
-            return in_blocks(lambda block: decoder(block, raw), latents)
+        def decode(latents: Latents, labels: Labels | None, raw: bool) -> Tensor:
+            return in_blocks(lambda *block: decoder(*block, raw=raw), latents, labels)
 
         # The same objective as in training, with the held-out images' own calibrated variance.
-        found = self._compare(images, posterior, noise, decode, config.kl_weight, lambda value: value)
-        at_mean = (images - decode(posterior.mean, False)).square().mean()
+        found = self._compare(images, labels, posterior, noise, decode, config.kl_weight, lambda value: value)
+        at_mean = (images - decode(posterior.mean, labels, False)).square().mean()
         active: Tensor = (posterior.mean.var(0) > 0.01).sum()  # Burda et al. 2016, Section 4.2
         elbo = log_density(self.reconstruction.likelihood, images, found.raw, self.variance) - found.kl
         return {

@@ -26,6 +26,10 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
         )
         for field in fields(NetworkConfig)
     }
+    words = dataset.categories(config.condition)[2] if config.is_conditional else ()
+    if model.config.labels != words:
+        has = f"knows the labels {', '.join(model.config.labels)}" if model.config.labels else "knows no labels"
+        raise RequestError(f"--init and --conditional do not fit: the start {has}, this run {', '.join(words) or 'none'}.")
     for name, (has, wants) in pairs.items():
         if has != wants:
             raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
@@ -119,6 +123,8 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
         RequestError: naming the settings.
     """
     check_output_range(config)
+    if config.network.classes and not config.is_conditional:
+        raise RequestError("--network.classes is set by --conditional from the labels of the images; leave it out.")
     if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":
         raise RequestError(
             "--gan.prior uniform does not fit --recipe vae-gan: the VAE's decoder knows normal latents. Use --gan.prior normal "

@@ -11,7 +11,7 @@ from vaegan.training.engine import Engine
 from vaegan.training.guards import Action
 from vaegan.training.journal import Journal
 from vaegan.training.watching import Watched, Watching
-from vaegan.types import Images, Scalars
+from vaegan.types import Images, Labels, Scalars
 
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
@@ -32,11 +32,11 @@ class TrainedByLoop(Watched, Protocol):
         """Whether the speed measured now says nothing about the speed to come."""
         ...
 
-    def step(self, images: Images, clock: Clock) -> Scalars:
+    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step."""
         ...
 
-    def validate(self, images: Images) -> Scalars:
+    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """Numbers on held-out images."""
         ...
 
@@ -130,6 +130,7 @@ def run_stage(
     hooks: Hooks,
     limits: Limits,
     seen: int,
+    heldout_labels: Labels | None = None,
 ) -> tuple[int, bool]:
     """Trains until the planned number of images or until told to stop.
 
@@ -143,6 +144,7 @@ def run_stage(
         hooks: called along the way.
         limits: when it is over.
         seen: images seen so far; more than 0 when resumed.
+        heldout_labels: of `heldout`, for a conditional model.
 
     Returns:
         Images seen, and whether the stage is finished.
@@ -169,7 +171,8 @@ def run_stage(
         watch.start()
         with engine.autocast():
             clock = Clock(seen, schedule[1], batch_size, schedule[0])
-            scalars = recipe.step(batches.at(seen).to(engine.device), clock)
+            labels = batches.labels_at(seen)
+            scalars = recipe.step(batches.at(seen).to(engine.device), clock, None if labels is None else labels.to(engine.device))
         seen += batch_size
         watch.stop(batch_size, recipe.warming_up)
         journal.add(scalars)
@@ -189,7 +192,7 @@ def run_stage(
             actions.append(watching.window(seen, clock.progress))
         if total is not None and _crossed(seen, batch_size, total, VALIDATIONS):
             with engine.autocast():
-                values = {name: float(value) for name, value in recipe.validate(heldout).items()}
+                values = {name: float(value) for name, value in recipe.validate(heldout, heldout_labels).items()}
             journal.line(recipe.name, seen, now - began, values)
             means = means | values
             actions.append(watching.checked(seen, clock.progress, values))

@@ -102,6 +102,7 @@ class Session:
             seed=self.record.config.seed,
             rank=self.engine.rank,
             world_size=self.engine.world_size,
+            codes=inputs.codes,
         )
         journal = Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen)
         hooks = Hooks(
@@ -113,9 +114,8 @@ class Session:
             acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
         )
         began, seen_before = time.perf_counter(), seen
-        seen, finished = run_stage(
-            recipe, batches, inputs.heldout(), self.engine, journal, watching, hooks, self._limits(stage), seen
-        )
+        limits, labels = self._limits(stage), inputs.heldout_labels()
+        seen, finished = run_stage(recipe, batches, inputs.heldout(), self.engine, journal, watching, hooks, limits, seen, labels)
         if not finished:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
@@ -127,11 +127,11 @@ class Session:
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
         model = finish_model(to_model(recipe, inputs), inputs)
-        heldout = inputs.heldout(512)
-        facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout).items()}
+        heldout, labels = inputs.heldout(512), inputs.heldout_labels(512)
+        facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout, labels).items()}
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
-            facts["inverse"] = check_inverse(model, vae_error, heldout)
+            facts["inverse"] = check_inverse(model, vae_error, heldout, labels)
         self.engine.first_does(lambda: self._save_model(stage, model, facts))
         self.engine.first_does(lambda: self._draw_card(stage, model))
         self._note(stage, self._facts(stage) | facts | {"finished": True})
@@ -204,7 +204,7 @@ class Session:
             save_png(grid(to_uint8(samples)), folder / f"{seen:09d}.png", notes)
             if model.has_encoder:
                 images = inputs.heldout(SHOT_PAIRS)
-                pairs = torch.cat([images.cpu(), model.reconstruct(images).cpu()])
+                pairs = torch.cat([images.cpu(), model.reconstruct(images, inputs.heldout_labels(SHOT_PAIRS)).cpu()])
                 strip = grid(to_uint8(pairs), columns=len(images))
                 save_png(strip, folder / f"{seen:09d}-reconstructions.png", notes)
 

@@ -41,7 +41,7 @@ from vaegan.training.guards import (
     Vanishing,
     free_latents,
 )
-from vaegan.types import Images
+from vaegan.types import Images, Labels
 
 Recipe = AE | VAE | GAN | Joint
 
@@ -74,10 +74,33 @@ class StageInputs:
         """Fixed training images on the CPU."""
         return self.dataset.load(self._chosen(TRAIN, count))
 
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """The label of every image of the dataset; None unless the networks are told."""
+        return self.dataset.categories(self.config.condition)[1] if self.config.is_conditional else None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the codes stand for."""
+        return self.dataset.categories(self.config.condition)[2] if self.config.is_conditional else ()
+
+    def heldout_labels(self, count: int = HELDOUT) -> Labels | None:
+        """The labels of `heldout`."""
+        side = VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN
+        return self._labels(self._chosen(side, count))
+
+    def training_labels(self, count: int) -> Labels | None:
+        """The labels of `training_images` and, on the device, of `known`."""
+        return self._labels(self._chosen(TRAIN, count))
+
+    def _labels(self, chosen: NDArray[np.int64]) -> Labels | None:
+        return None if self.codes is None else torch.from_numpy(self.codes[chosen]).to(self.engine.device)
+
     def posterior(self, model: Model) -> Gaussian:
         """The posteriors of (at most 10,000) training images, read in blocks."""
         chosen = self._chosen(TRAIN, ENCODED)
-        blocks = [model.posterior(self.dataset.load(chosen[at : at + 256])) for at in range(0, len(chosen), 256)]
+        parts = [chosen[at : at + 256] for at in range(0, len(chosen), 256)]
+        blocks = [model.posterior(self.dataset.load(part), self._labels(part)) for part in parts]
         return Gaussian(torch.cat([block.mean for block in blocks]), torch.cat([block.log_var for block in blocks]))
 
     def _chosen(self, side: int, count: int) -> NDArray[np.int64]:
@@ -137,6 +160,8 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         engine,
         flips=dataset.flips,
         known=inputs.known(),
+        heldout_labels=inputs.heldout_labels(),
+        known_labels=inputs.training_labels(HELDOUT),
         low_precision=engine.precision == "bfloat16",
     )
 
@@ -174,14 +199,15 @@ def _hand_over(
     if steps.critic == "encoder":
         handover.grow_critic(networks.encoder, critic)
     anchor = handover.Anchor(networks.encoder, whitening)
-    anchor.calibrate(inputs.training_images(512).to(previous.device))
+    anchor.calibrate(inputs.training_images(512).to(previous.device), inputs.training_labels(512))
 
-    heldout = inputs.heldout(512)
-    posterior = previous.posterior(heldout)
+    heldout, labels = inputs.heldout(512), inputs.heldout_labels(512)
+    posterior = previous.posterior(heldout, labels)
     noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
     sampled = whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
-    log["prior_gap"] = handover.prior_gap(generator, sampled, heldout)
-    log["vae_low_pass_error"] = float(handover.low_pass_error(previous.reconstruct(heldout[:HELDOUT]), heldout[:HELDOUT]).mean())
+    log["prior_gap"] = handover.prior_gap(generator, sampled, heldout, labels)
+    first, of_first = heldout[:HELDOUT], None if labels is None else labels[:HELDOUT]
+    log["vae_low_pass_error"] = float(handover.low_pass_error(previous.reconstruct(first, of_first), first).mean())
     encoder = handover.trainable_copy(networks.encoder)
     return generator, encoder, anchor
 
@@ -217,6 +243,7 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         variance=trained.variance,
         prior=trained.prior,
         likelihood=trained.likelihood,
+        labels=inputs.words,
         has_encoder=trained.encoder is not None,
     )
     with torch.device("meta"):
@@ -234,7 +261,7 @@ def looking_model(recipe: Recipe, inputs: StageInputs) -> Model:
     """The Model to draw pictures with while training: an autoencoder samples from one Gaussian over held-out encodings."""
     model = to_model(recipe, inputs)
     if not model.has_prior:
-        set_mixture(model.networks, fit_mixture(model.encode(inputs.heldout()), components=1))
+        set_mixture(model.networks, fit_mixture(model.encode(inputs.heldout(), inputs.heldout_labels()), components=1))
     return model
 
 

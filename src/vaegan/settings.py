@@ -51,10 +51,6 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise RequestError(f"{where}: {name} must be a group of settings.")
         return from_dictionary(cast(type[Any], hint), value, where, name + ".")
-    if get_origin(hint) is tuple:  # tuple[str, ...]: a list in JSON and TOML
-        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-            raise RequestError(f"{where}: {name} must be a list of words.")
-        return tuple(cast(list[str], value))
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise RequestError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, get_args(hint)))}.")

@@ -64,23 +64,19 @@ def tell(results: Results) -> Story:
     pca = mean(AE, "pca_error")
     sentences = [
         f"Two numbers an image. Held-out error: autoencoder {mean(AE, 'error'):.4f}, VAE {mean(VAE, 'error'):.4f}, two "
-        f"principal components {pca:.4f}: the "
-        f"autoencoder is {abs(1 - mean(AE, 'error') / pca):.0%} {'below' if mean(AE, 'error') < pca else 'above'} them. Its "
-        f"latents have a free hand and spread to a "
-        f"deviation of {mean(AE, 'spread'):.1f}; the VAE "
-        f"pays {mean(VAE, 'kl'):.1f} nats to keep its at {mean(VAE, 'spread'):.2f}.",
-        f"Holes: of {SAMPLES} latents drawn from N(0, I), {mean(AE, 'near_prior'):.0%} decode to something near the data "
-        f"with the autoencoder, "
-        f"{mean(VAE, 'near_prior'):.0%} with the VAE, {mean(GAN, 'near_prior'):.0%} with the GAN. (Near: as near to a "
-        f"training image as 95 % of held-out images are.) Drawn from a Gaussian "
-        f"fitted to its encodings the autoencoder reaches {mean(AE, 'near_fitted'):.0%}, the VAE "
+        f"principal components {pca:.4f}: the autoencoder is {abs(1 - mean(AE, 'error') / pca):.0%} "
+        f"{'below' if mean(AE, 'error') < pca else 'above'} them. Its latents have a free hand and spread to a deviation of "
+        f"{mean(AE, 'spread'):.1f}; the VAE pays {mean(VAE, 'kl'):.1f} nats to keep its at {mean(VAE, 'spread'):.2f}.",
+        f"Holes: of {SAMPLES} latents drawn from N(0, I), {mean(AE, 'near_prior'):.0%} decode to something near the data with "
+        f"the autoencoder, {mean(VAE, 'near_prior'):.0%} with the VAE, {mean(GAN, 'near_prior'):.0%} with the GAN. (Near: as "
+        "near to a training image as 95 % of held-out images are.) Drawn from a Gaussian fitted to its encodings the "
+        f"autoencoder reaches {mean(AE, 'near_fitted'):.0%}, the VAE "
         f"{mean(VAE, 'near_fitted'):.0%}. " + _holes(results),
-        f"Continuity: along a line between two latents the largest of 32 steps changes the image "
-        f"{mean(AE, 'unevenness'):.1f} times as much as the mean step "
-        f"(autoencoder), {mean(VAE, 'unevenness'):.1f} (VAE), {mean(GAN, 'unevenness'):.1f} (GAN); 1 would be perfectly even.",
+        f"Continuity: along a line between two latents the largest of 32 steps changes the image {mean(AE, 'unevenness'):.1f} "
+        f"times as much as the mean step (autoencoder), {mean(VAE, 'unevenness'):.1f} (VAE), {mean(GAN, 'unevenness'):.1f} "
+        "(GAN); 1 would be perfectly even.",
         f"Classes: the five nearest encodings name the class of {mean(AE, 'accuracy'):.0%} (autoencoder) and "
-        f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, "
-        f"though nobody told either of the {len(words)} classes.",
+        f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, though nobody told either of the {len(words)} classes.",
     ]
     pictures: list[Picture] = []
     for label in (AE, VAE):

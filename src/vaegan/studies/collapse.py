@@ -109,8 +109,7 @@ def tell(results: Results) -> Story:
         story.sentences.append(
             f"{name.capitalize()} of {of} modes, {mean(labels[0], 'steps'):,.0f} steps of the critic: all modes are found by "
             f"{', '.join(whole) or 'nobody'}. Fewest: {short[fewest]} ({mean(fewest, 'modes'):.0f}). Most samples within "
-            f"three deviations of a mode: "
-            f"{short[best]} ({mean(best, 'good'):.0%}; real samples: 99 %)."
+            f"three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99 %)."
         )
         story.sentences.append(_held_back(results, labels, short))
         found, spreads = ({short[label]: of_label(label, "modes") for label in labels} for of_label in (mean, results.spread))
@@ -141,8 +140,7 @@ def _held_back(results: Results, labels: list[str], short: dict[str, str]) -> st
     )
     return (
         f"R1 + R2 change the number of modes by {gain:+.1f} on average (more modes with: {', '.join(more) or 'none'}); "
-        f"between the "
-        f"bare objectives it differs by up to {between:.0f}. {verdict}"
+        f"between the bare objectives it differs by up to {between:.0f}. {verdict}"
     )
 
 
@@ -155,10 +153,9 @@ def _tell_stacks(results: Results, story: Story) -> None:
     found = "; ".join(f"{label.removeprefix(STACK)} {mean(label, 'modes'):.0f}" for label in labels if label != real)
     story.sentences.append(
         f"Stacked images: three random images as the colours of one make {mean(real, 'of'):,.0f} modes, told by a classifier "
-        f"that is right on "
-        f"{mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found}; in as many real ones "
-        f"{mean(real, 'modes'):.0f}. A classifier names "
-        "noise too, so a bad model can score high: look at the samples, and at the divergence from equal shares."
+        f"that is right on {mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found}; in as many real "
+        f"ones {mean(real, 'modes'):.0f}. A classifier names noise too, so a bad model can score high: look at the samples, "
+        "and at the divergence from equal shares."
     )
     trained = {label.removeprefix(STACK): results.arm_folder(label) for label in labels if label != real}
     save_last_samples(trained, results.folder / "stacked.png", columns=2)

@@ -60,8 +60,7 @@ def tell(results: Results) -> Story:
         + ("The penalty matters more than the loss (Lucic et al. 2018)." if max(map(abs, penalty.values())) > between else
            "At this budget the loss matters more than the penalty, against Lucic et al. (2018), who trained to the end."),
         "The Wasserstein objectives take five steps of the critic for one of the generator, so at equal images theirs has "
-        "taken a fifth of the "
-        "steps: equal images is not equal steps, and it is the comparison that a user's clock makes.",
+        "taken a fifth of the steps: equal images is not equal steps, and it is the comparison that a user's clock makes.",
     ]  # fmt: skip
     if seeds == 1:
         sentences.append("One seed: neighbours in this order may change places.")

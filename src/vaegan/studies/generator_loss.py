@@ -62,13 +62,10 @@ def tell(results: Results) -> Story:
     behind = mean(SATURATING, "distance") > 1.05 * mean(NON_SATURATING, "distance")
     sentences = [
         f"The critic is trained first and never held back; at the end it orders {right[SATURATING]:.0%} of pairs rightly "
-        f"against the saturating "
-        f"generator and {right[NON_SATURATING]:.0%} against the other. The median gradient of the generator is "
-        f"{mean(SATURATING, 'gradient'):.2g} "
-        f"saturating and {mean(NON_SATURATING, 'gradient'):.2g} non-saturating: {ratio:,.1f} times as much. In closed form "
-        f"the slope in the critic's "
-        "logit is sigmoid(D(G)), nothing where the critic is sure of a fake, against sigmoid(-D(G)), which is full just "
-        "there. (One sentence of the "
+        f"against the saturating generator and {right[NON_SATURATING]:.0%} against the other. The median gradient of the "
+        f"generator is {mean(SATURATING, 'gradient'):.2g} saturating and {mean(NON_SATURATING, 'gradient'):.2g} "
+        f"non-saturating: {ratio:,.1f} times as much. In closed form the slope in the critic's logit is sigmoid(D(G)), "
+        "nothing where the critic is sure of a fake, against sigmoid(-D(G)), which is full just there. (One sentence of the "
         "source has it the wrong way round.)",
         f"Distance of samples at the end: {distances}; real images {mean(SATURATING, 'real_distance'):.0f}. "
         + ("Where the gradient vanishes, so does the learning." if behind else

@@ -43,19 +43,15 @@ def tell(results: Results) -> Story:
     used, offered = results.mean(largest, "active_units"), max(sizes)
     nearest = min(sizes, key=lambda size: curve["distance"][size])
     sentences = [
-        f"Recommended: {chosen} latents. It is the smallest size whose held-out bound on log p(x) lacks at most {NEAR:.0%} "
-        f"of the "
-        f"gain from {min(sizes)} latents to the best size ({max(sizes, key=lambda size: curve['elbo'][size])}). At {chosen} "
-        f"the error is "
-        f"{results.mean(label, 'error'):.4f} a value, the rate {results.mean(label, 'kl'):.1f} nats, and "
-        f"{results.mean(label, 'active_units'):.0f} units are active.",
+        f"Recommended: {chosen} latents. It is the smallest size whose held-out bound on log p(x) lacks at most {NEAR:.0%} of "
+        f"the gain from {min(sizes)} latents to the best size ({max(sizes, key=lambda size: curve['elbo'][size])}). At "
+        f"{chosen} the error is {results.mean(label, 'error'):.4f} a value, the rate {results.mean(label, 'kl'):.1f} nats, "
+        f"and {results.mean(label, 'active_units'):.0f} units are active.",
         f"Offered {offered} latents, the model used {used:.0f} (variance of the posterior mean over 0.01): the KL term "
-        f"switches off "
-        f"what does not pay, so a size that is too large costs time more than quality. Error there: "
+        "switches off what does not pay, so a size that is too large costs time more than quality. Error there: "
         f"{results.mean(largest, 'error'):.4f}.",
         f"Samples come nearest to held-out images at {nearest} latents (sliced Wasserstein {curve['distance'][nearest]:.1f}, "
-        f"real images "
-        f"{results.mean(label, 'real_distance'):.1f})"
+        f"real images {results.mean(label, 'real_distance'):.1f})"
         + (
             ": more latents reconstruct better and sample no better, because the prior has to fill them all."
             if nearest < chosen

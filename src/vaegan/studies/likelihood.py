@@ -132,23 +132,19 @@ def tell(results: Results) -> Story:
     mean = results.mean
     sentences = [
         f"A toy with {TOY.latents} latents and {TOY.values} values, where log p(x) is known: {truth:.2f} nats on average. "
-        f"With the exact posterior "
-        f"one draw gives it ({mean(EXACT, 'elbo'):.2f}): the gap of the ELBO is KL(q || posterior) and nothing else. With "
-        f"the best diagonal "
-        f"posterior, which is what a VAE's encoder can say, one draw is {mean(DIAGONAL, 'gap_1'):.2f} nats short (closed form: "
-        f"{truth - mean(DIAGONAL, 'exact_elbo'):.2f}), 5,000 draws {mean(DIAGONAL, 'gap_5000'):.3f}.",
+        f"With the exact posterior one draw gives it ({mean(EXACT, 'elbo'):.2f}): the gap of the ELBO is KL(q || posterior) "
+        "and nothing else. With the best diagonal posterior, which is what a VAE's encoder can say, one draw is "
+        f"{mean(DIAGONAL, 'gap_1'):.2f} nats short (closed form: {truth - mean(DIAGONAL, 'exact_elbo'):.2f}), 5,000 draws "
+        f"{mean(DIAGONAL, 'gap_5000'):.3f}.",
         _width(mean(WIDE, "gap_1"), mean(WIDE, "gap_5000"), mean(DIAGONAL, "gap_5000")),
-        f"Drawing latents from the prior, the sum over z that the derivation starts with, is {mean(PRIOR, 'gap_1'):,.0f} "
-        f"nats short with one draw and "
-        f"still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder is there to say where "
-        f"to look, and the weights "
-        "p(z)/q(z|x), which the sum in the source leaves out, correct for having looked there.",
+        f"Drawing latents from the prior, the sum over z that the derivation starts with, is {mean(PRIOR, 'gap_1'):,.0f} nats "
+        f"short with one draw and still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder "
+        "is there to say where to look, and the weights p(z)/q(z|x), which the sum in the source leaves out, correct for "
+        "having looked there.",
         f"On the trained VAE: ELBO {trained[1]:.1f} nats, IWAE-5000 {trained[5000]:.1f}, {gained[5000]:.1f} nats more, half "
-        f"of them by k = {half}. "
-        f"In bits a value: {mean(VAE, 'bits_per_dim'):.3f} (dequantised; at most {TRAINED_IMAGES} held-out images). Every "
-        f"value is a "
-        f"lower bound; how far "
-        "the last one is from the truth nobody knows here, which is why the toy is beside it.",
+        f"of them by k = {half}. In bits a value: {mean(VAE, 'bits_per_dim'):.3f} (dequantised; at most {TRAINED_IMAGES} "
+        "held-out images). Every value is a lower bound; how far the last one is from the truth nobody knows here, which is "
+        "why the toy is beside it.",
     ]
     save_lines(results.folder / "toy.svg", gaps, "Toy: nats that the bound lacks", Axis("k, draws of the latent", log=True),
                Axis("log p(x) - bound [nats]", log=True, low=1e-3), marks=True)  # fmt: skip

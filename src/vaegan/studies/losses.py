@@ -96,11 +96,9 @@ def tell(results: Results) -> Story:
             else ""
         )
         + f"Averaging the error over the {round(mean(MEAN, 'squared_error') / mean(MEAN, 'error')):,} values of an image "
-        f"beside a summed KL is an "
-        f"effective beta of {mean(MEAN, 'beta'):,.0f}, against {mean(SUM, 'beta'):g} for the sum and "
-        f"{mean(CALIBRATED, 'beta'):.3f} for the "
-        f"calibrated loss. It explains {mean(MEAN, 'share_of_variance'):.0%} of the images' variance, the sum "
-        f"{mean(SUM, 'share_of_variance'):.0%}, the "
+        f"beside a summed KL is an effective beta of {mean(MEAN, 'beta'):,.0f}, against {mean(SUM, 'beta'):g} for the sum and "
+        f"{mean(CALIBRATED, 'beta'):.3f} for the calibrated loss. It explains {mean(MEAN, 'share_of_variance'):.0%} of the "
+        f"images' variance, the sum {mean(SUM, 'share_of_variance'):.0%}, the "
         f'calibrated loss {mean(CALIBRATED, "share_of_variance"):.0%}. The source calls the averaged version "in range"; '
         + (
             "it is the one that collapses."
@@ -109,11 +107,9 @@ def tell(results: Results) -> Story:
         ),
         _fall(watched["fallen_at"], losses),
         f"Without KL the rate is {mean(NO_KL, 'kl'):,.0f} nats (with it {mean(SUM, 'kl'):.0f}) and the held-out error "
-        f"{mean(NO_KL, 'error'):.4f} "
-        f"(with it {mean(SUM, 'error'):.4f}), but samples of the prior are at distance {mean(NO_KL, 'distance'):.0f} instead "
-        f"of "
-        f"{mean(SUM, 'distance'):.0f} (real images: {mean(SUM, 'real_distance'):.0f}): nobody told the encoder where the "
-        f"prior is.",
+        f"{mean(NO_KL, 'error'):.4f} (with it {mean(SUM, 'error'):.4f}), but samples of the prior are at distance "
+        f"{mean(NO_KL, 'distance'):.0f} instead of {mean(SUM, 'distance'):.0f} (real images: "
+        f"{mean(SUM, 'real_distance'):.0f}): nobody told the encoder where the prior is.",
         f"Does KL regularise? Held-out error over training error: {mean(SUM, 'gap'):+.1%} with KL, {mean(NO_KL, 'gap'):+.1%} "
         f"without. " + _regularises(mean(SUM, "gap"), mean(NO_KL, "gap")),
         f"Samples come nearest to real images with: {best} ({mean(best, 'distance'):.0f}).",
@@ -140,9 +136,9 @@ def _fall(fallen: int | None, losses: list[float]) -> str:
         stands = losses[-1] / losses[0]
         return f"{words}After {len(losses)} steps of {BATCH} it stands at {stands:.3f} of that: the source's fall is not seen."
     return (
-        f"{words}It falls below 0.01 of that at step {fallen} of batch {BATCH}; the source saw its loss near 0 after about 40. "
-        f"At step 40 it is {losses[40] / losses[0]:.4f} of the start. The samples stay noise: nothing ever told the decoder "
-        "what an image is."
+        f"{words}It falls below 0.01 of that at step {fallen} of batch {BATCH}; the source saw its loss near 0 after about "
+        f"40. At step 40 it is {losses[40] / losses[0]:.4f} of the start. The samples stay noise: nothing ever told the "
+        "decoder what an image is."
     )
 
 

@@ -99,11 +99,11 @@ def _method(results: Results, facts: dict[str, Any]) -> str:
     arms = f"{len(results.labels)} arms, {facts['seeds']} seed{'s' if facts['seeds'] > 1 else ''} each"
     seen = f" Trained arms saw {_range(trained)} images each." if trained else ""
     return (
-        f"{_source(results)}: {len(dataset):,} images at {dataset.config.size} pixels, {dataset.channels} channel(s). "
-        f"{arms}, {facts['seconds'] / 60:.1f} minutes of training and measuring in all.{seen} Network: {base.network.kind}, "
-        f"width {base.network.width} to {base.network.width_limit}, {base.network.latent_dim} latents unless an arm says "
-        f"otherwise; {base.device.precision}. Judged on {_judges(heldout)}; the test side was not touched. Everything measured "
-        "lies in study.json, every arm is an ordinary run under arms/."
+        f"{_source(results)}: {len(dataset):,} images at {dataset.config.size} pixels, {dataset.channels} channel(s). {arms}, "
+        f"{facts['seconds'] / 60:.1f} minutes of training and measuring in all.{seen} Network: {base.network.kind}, width "
+        f"{base.network.width} to {base.network.width_limit}, {base.network.latent_dim} latents unless an arm says otherwise; "
+        f"{base.device.precision}. Judged on {_judges(heldout)}; the test side was not touched. Everything measured lies in "
+        "study.json, every arm is an ordinary run under arms/."
     )
 
 

@@ -349,8 +349,8 @@ def _check_arms(arms: Sequence[Arm], plan: Plan) -> None:
             api.check_request(arm.config, None, LEAST_IMAGES)
             if plan.images * arm.images < LEAST_IMAGES:
                 raise RequestError(
-                    f"Each of {len(arms)} arms and {plan.seeds} seed(s) would see {plan.images * arm.images:.0f} images; "
-                    f"give more --minutes or --images: at least {LEAST_IMAGES} each."
+                    f"Each of {len(arms)} arms and {plan.seeds} seed(s) would see {plan.images * arm.images:.0f} images; give "
+                    f"more --minutes or --images: at least {LEAST_IMAGES} each."
                 )
 
 

@@ -51,28 +51,23 @@ def tell(results: Results) -> Story:
     bare, whole = mean(VAE, "jpeg_bare"), mean(VAE, "jpeg_bytes")
     gain = bare / mean(VAE, "latent_bytes")
     jpeg = (
-        f"; JPEG of equal error takes {whole:.0f}: {bare:.0f} for the image and {whole - bare:.0f} for header and tables "
-        f"that every such file repeats: without them {gain:.1f} times the latents' bytes"
+        f"; JPEG of equal error takes {whole:.0f}: {bare:.0f} for the image and {whole - bare:.0f} for header and tables that "
+        f"every such file repeats: without them {gain:.1f} times the latents' bytes"
     )
     sentences = [
         f"Sharpness (1 is real): VAE {mean(VAE, 'sharpness'):.2f}, {GROWN} {mean(GROWN, 'sharpness'):.2f}, {SCRATCH} "
         f"{mean(SCRATCH, 'sharpness'):.2f}; nearest to real images: {sharpest}."
         + (" The VAE averages what it cannot tell apart, hence its blur." if mean(VAE, "sharpness") < 0.8 else ""),
         f"Diversity: the variance of samples over that of real images is {mean(VAE, 'variety'):.2f}, "
-        f"{mean(GROWN, 'variety'):.2f}, "
-        f"{mean(SCRATCH, 'variety'):.2f}; recall {mean(VAE, 'recall'):.2f}, {mean(GROWN, 'recall'):.2f}, "
-        f"{mean(SCRATCH, 'recall'):.2f}; coverage "
-        f"{mean(VAE, 'coverage'):.2f}, {mean(GROWN, 'coverage'):.2f}, {mean(SCRATCH, 'coverage'):.2f}, in the same order. "
-        f"Most of the real images are "
+        f"{mean(GROWN, 'variety'):.2f}, {mean(SCRATCH, 'variety'):.2f}; recall {mean(VAE, 'recall'):.2f}, "
+        f"{mean(GROWN, 'recall'):.2f}, {mean(SCRATCH, 'recall'):.2f}; coverage {mean(VAE, 'coverage'):.2f}, "
+        f"{mean(GROWN, 'coverage'):.2f}, {mean(SCRATCH, 'coverage'):.2f}, in the same order. Most of the real images are "
         f"within reach of: {most}.",
         f"Likelihood: the VAE has one, at most {mean(VAE, 'bits'):.2f} bits a value (IWAE-500, at most 16 held-out images). A "
-        f"GAN's density is implicit: it can be "
-        "sampled and not evaluated, so that cell stays empty for good.",
+        "GAN's density is implicit: it can be sampled and not evaluated, so that cell stays empty for good.",
         f"Compression: {mean(VAE, 'latent_bytes'):.0f} bytes an image as 8-bit latents of the VAE give "
-        f"{mean(VAE, 'psnr'):.1f} dB{jpeg}. (The decoder, "
-        "which both sides must have, is not counted.) The GAN from scratch has no encoder and cannot compress; the one that "
-        "grew out of the VAE "
-        f"keeps one, at {mean(GROWN, 'psnr'):.1f} dB.",
+        f"{mean(VAE, 'psnr'):.1f} dB{jpeg}. (The decoder, which both sides must have, is not counted.) The GAN from scratch "
+        f"has no encoder and cannot compress; the one that grew out of the VAE keeps one, at {mean(GROWN, 'psnr'):.1f} dB.",
     ]
     runs = {label: results.arm_folder(label) for label in results.labels}
     save_last_samples(runs, results.folder / "samples.png", columns=3)

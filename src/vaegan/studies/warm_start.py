@@ -56,12 +56,11 @@ def tell(results: Results) -> Story:
     within = [label for label in steps if abs(clear[label]) <= 2 * noise]
     sentences = [
         f"At equal total time, {seeds} seed(s): a VAE and then a GAN with all steps of the handover, against a GAN from "
-        f"scratch that "
+        "scratch that "
         f"was also given the VAE's time as {mean(SCRATCH, 'seen') - mean(ALL, 'seen'):,.0f} more images. " + " ".join(words),
         "Each step left out once, judged by the distance of samples, where a difference counts if it is more than twice the "
         f"spread over seeds ({noise:.1f}). Worse without: {'; '.join(pays) or 'none'}. Better without: "
-        f"{'; '.join(costs) or 'none'}. "
-        f"No clear difference: {', '.join(within) or 'none'}.",
+        f"{'; '.join(costs) or 'none'}. No clear difference: {', '.join(within) or 'none'}.",
     ]
     if seeds < 3:
         sentences.append("With fewer than three seeds the spread is not known well enough: read this as a first look.")

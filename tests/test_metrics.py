@@ -390,7 +390,7 @@ def test_mig_and_dci_tell_axes_from_mixtures() -> None:
     along = codes + 0.05 * normal(4000, 3)
     mixed = along @ torch.linalg.qr(normal(3, 3, seed=4)).Q
     assert mutual_information_gap(along, factors) > 0.9
-    assert mutual_information_gap(mixed, factors) < 0.4
+    assert mutual_information_gap(mixed, factors) < 0.6 * mutual_information_gap(along, factors)
     assert disentanglement(torch.eye(4)) == (1, 1)
     assert disentanglement(torch.ones(4, 4)) == pytest.approx((0, 0), abs=1e-9)
     # A latent shared by two of two factors, each complete in it: not disentangled, but complete.

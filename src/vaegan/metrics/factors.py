@@ -1,5 +1,6 @@
 """With known factors: MIG, DCI, how well attributes are read, and how much of their mix samples show. Latents against labels."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -62,7 +63,7 @@ def disentanglement(importance: Tensor) -> Disentanglement:
         count = shares.shape[1]
         shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-300)
         entropy = -torch.where(shares > 0, shares * shares.clamp_min(1e-300).log(), 0.0).sum(1)
-        return 1 - entropy / torch.tensor(float(max(2, count))).log()
+        return 1 - entropy / math.log(max(2, count))
 
     rows, columns = evenness(importance), evenness(importance.T)
     weights_rows, weights_columns = importance.sum(1) / total, importance.sum(0) / total

@@ -94,7 +94,7 @@ with RunFolder(run).alone(), atomic_path(run / "vae/checkpoint.pt"), atomic_fold
         (["train", "faces", "--nodes", "2"], "torchrun or SLURM"),
         (["train", "faces", "--nodes", "2", "--dry-run"], "torchrun or SLURM"),
         (["train", "faces", "--out", "file/run"], "is a file"),
-        (["preview", "faces", "--out", "full"], "ends in .png"),
+        (["preview", "faces", "--out", "full"], "must end in .png"),
         (["preview", "faces", "--out", "folder.png"], "folder.png is a folder"),
         (["preview", "faces", "--out", "file/sheet.png"], "is a file"),
         (["reconstruct", "run", "image.png", "--out", "file/sheet.png"], "is a file"),

@@ -1,6 +1,7 @@
 """The frame of the studies: arms side by side on one budget, resumed, interrupted, refused; the figures and pages they leave."""
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) 
     assert "The &lt;toy&gt; says 41." in page
     assert "data:image/svg+xml;base64," in page
     assert "41 ± 1.41" in page
-    assert "http:" not in page
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
     # Progress grows to the whole and never beyond.
     done = [facts[1] for facts in told]
     assert done == sorted(done)

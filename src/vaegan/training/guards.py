@@ -32,8 +32,8 @@ class Thresholds:
     least_variety: float = 0.1
     """Of that of real images, after a quarter of the stage and no longer rising: small networks were seen at 0.3."""
     recall: float = 0.25
-    """Of the best so far. Healthy runs lose half of it while a VAE's smooth samples become sharp ones: 0.60 to 0.32 on 84,000 anime
-    faces, 0.30 to 0.14 on 3,000 drawn ones."""
+    """Of the best so far. Healthy runs lose half of it while a VAE's smooth samples become sharp: 0.60 to 0.32 in 84,000 anime
+    faces, 0.30 to 0.14 in 3,000 drawn ones."""
     useful_recall: float = 0.2
     """Below it recall is a count of a few images, and its fall is chance."""
     copying: float = 0.65

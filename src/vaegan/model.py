@@ -1,5 +1,6 @@
 """Model: encode, decode, sample, save and load. Inference only; knows no training."""
 
+import itertools
 import json
 import math
 import shutil
@@ -110,6 +111,8 @@ class Model:
         self.networks.eval().requires_grad_(False)
         self.folder: Path | None = None
         """Where the model was read from."""
+        self.told_label: str | None = None
+        """The label that `told` folded into the weights."""
 
     @property
     def latent_dim(self) -> int:
@@ -155,9 +158,14 @@ class Model:
         Raises:
             RequestError: if the model has no encoder or the images have another shape.
         """
-        mean = self.posterior(images, labels).mean
+        return self.whitened(self.posterior(images, labels).mean)
+
+    @torch.inference_mode()
+    def whitened(self, latents: Latents) -> Latents:
+        """Latents of the encoder's own coordinates, like draws from the posterior, in those of the decoder."""
+        self.require_encoder()
         assert self.networks.whitening is not None
-        return self.networks.whitening(mean)
+        return self.networks.whitening(latents.to(self.device))
 
     @torch.inference_mode()
     def decode(self, latents: Latents, labels: Labels | None = None) -> Images:
@@ -169,6 +177,12 @@ class Model:
             return torch.zeros(0, self.config.channels, self.config.size, self.config.size, device=self.device)
         parts = [self.networks.decoder(*block) for block in self._blocks(latents, labels)]
         return torch.cat(parts).clamp(-1, 1)
+
+    @torch.inference_mode()
+    def raw(self, latents: Latents, labels: Labels | None = None) -> Tensor:
+        """What `objectives.likelihood.log_density` needs of each latent: the decoder's numbers before its last operation."""
+        self._check_told(labels)
+        return torch.cat([self.networks.decoder(*block, raw=True) for block in self._blocks(latents, labels)])
 
     def reconstruct(self, images: Images, labels: Labels | None = None) -> Images:
         """Decoded encodings: what the model keeps of each image."""
@@ -192,13 +206,29 @@ class Model:
             if network is not None:
                 state |= {f"{part}.{name}": tensor for name, tensor in network.told(names.index(label)).items()}
         networks.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
-        return Model(config, networks, self.device)
+        model = Model(config, networks, self.device)
+        model.folder, model.told_label = self.folder, label
+        return model
 
-    def _check_told(self, labels: Labels | None) -> None:
+    def unconditional(self, label: str | None, option: str = "--label") -> "Model":
+        """This model, or of a conditional one the unconditional model of `label`.
+
+        Args:
+            label: None for a model that was not trained with --conditional.
+            option: what gives the label, for the message.
+
+        Raises:
+            RequestError: if a conditional model is told nothing, or the model does not know the label.
+        """
+        if label is not None:
+            return self.told(label)
+        self._check_told(None, option)
+        return self
+
+    def _check_told(self, labels: Labels | None, option: str = "--label") -> None:
         if self.config.labels and labels is None:
-            raise RequestError(
-                f"This model was trained with --conditional; say which with --label: {', '.join(self.config.labels)}."
-            )
+            known = ", ".join(self.config.labels)
+            raise RequestError(f"This model was trained with --conditional; say which with {option}: {known}.")
 
     def _blocks(self, batch: Tensor, labels: Labels | None) -> Iterator[tuple[Tensor, ...]]:
         """Parts of a batch on the device, beside those of the labels of a conditional model."""
@@ -225,7 +255,14 @@ class Model:
         return torch.cat(blocks)[:count] if blocks else torch.zeros(0, self.latent_dim)
 
     @torch.inference_mode()
-    def sample(self, count: int, seed: int = 0, sampler: Sampler | None = None, observation_noise: bool = False) -> Images:
+    def sample(
+        self,
+        count: int,
+        seed: int = 0,
+        sampler: Sampler | None = None,
+        observation_noise: bool = False,
+        labels: Labels | None = None,
+    ) -> Images:
         """New images.
 
         Args:
@@ -234,13 +271,19 @@ class Model:
             sampler: prior draws latents from the prior; gmm from a mixture fitted to the encoded training images; the usual one
                 of the model when None.
             observation_noise: draw from p(x|z) and not only its mean.
+            labels: one code for each image, for a conditional model; all its labels in turn when None.
         """
-        blocks = self.sample_blocks(count, seed, sampler, observation_noise)
+        blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
         return torch.cat([empty, *blocks])
 
     def sample_blocks(
-        self, count: int, seed: int = 0, sampler: Sampler | None = None, observation_noise: bool = False
+        self,
+        count: int,
+        seed: int = 0,
+        sampler: Sampler | None = None,
+        observation_noise: bool = False,
+        labels: Labels | None = None,
     ) -> Iterator[Images]:
         """The images of `sample` in blocks of 64, for more of them than fit into memory."""
         if observation_noise and not self.has_observation_noise:
@@ -249,19 +292,23 @@ class Model:
             )
         whole = -(-count // BLOCK) * BLOCK
         blocks = self.latents(whole, seed, sampler).split(BLOCK) if count else ()
+        if not self.config.labels:
+            labels = None
+        elif labels is None:
+            labels = torch.arange(whole) % len(self.config.labels)
+        else:
+            labels = torch.cat([labels.cpu(), torch.zeros(whole - count, dtype=torch.long)])
+        parts = itertools.repeat(None) if labels is None else labels.split(BLOCK)
         return (
-            self._sample_block(latents, seed, index, observation_noise)[: count - index * BLOCK]
-            for index, latents in enumerate(blocks)
+            self._sample_block(latents, part, seed, index, observation_noise)[: count - index * BLOCK]
+            for index, (latents, part) in enumerate(zip(blocks, parts, strict=False))
         )
 
     @torch.inference_mode()
-    def _sample_block(self, latents: Latents, seed: int, index: int, observation_noise: bool) -> Images:
-        # Without a choice a conditional model shows all its labels in turn, whatever the number of images.
-        classes = len(self.config.labels)
-        labels = (index * BLOCK + torch.arange(len(latents))) % classes if classes else None
+    def _sample_block(self, latents: Latents, labels: Labels | None, seed: int, index: int, observation_noise: bool) -> Images:
         if not observation_noise:
             return self.decode(latents, labels).cpu()
-        raw = self.networks.decoder(*next(self._blocks(latents, labels)), raw=True)
+        raw = self.raw(latents, labels)
         images, raw = self.networks.decoder.output(raw).clamp(-1, 1).cpu(), raw.cpu()
         generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
         variance = self.config.variance or 0.0

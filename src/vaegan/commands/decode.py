@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage, check_count, check_folder, check_picture, report
+from vaegan.commands.shared import Label, Stage, check_count, check_folder, check_picture, load_model, report
 from vaegan.errors import RequestError
 
 MOST_IN_A_GRID = 10_000
@@ -27,6 +27,7 @@ class Decode:
     """A .png: one picture with all of them; anything else: a folder with one PNG each."""
     stage: Stage | None = None
     """ae, vae or gan; the last one trained by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -37,13 +38,12 @@ def decode(request: Decode) -> None:
     from vaegan.latent.tables import read_latents
     from vaegan.latent.text import parse_latent
     from vaegan.pictures import grid, save_png, to_picture
-    from vaegan.training import saved
 
     if (request.latents is None) == (request.text is None):
         raise RequestError('Give a file of latents, or one latent as text: --text "0.3,-1.2,...".')
     one_picture = request.out.suffix.lower() == ".png"
     (check_picture if one_picture else check_folder)(request.out)
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     if request.latents is not None:
         latents = read_latents(request.latents, model.latent_dim)
     else:

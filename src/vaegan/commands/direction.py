@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, report
+from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Direction:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    told: str | None = None
+    """For a model trained with --conditional: the label that it is told; only images that show it are used of the run's own."""
     json: bool = False
     """Print JSON instead of words."""
 
@@ -68,7 +70,7 @@ def direction(request: Direction) -> None:
     _check_sources(request)
     console = Console(quiet=request.json)
     folder = saved.model_folder(request.run, request.stage)
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.told, "--told")
     if request.list:
         _list(load_directions(folder, model), request.json)
         return
@@ -143,13 +145,12 @@ def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Gr
     label, _, word = (request.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
     # The test side judges models; nothing is learned from it.
-    learned = [indices[dataset.sides[indices] != TEST] for indices in (found.positive, found.negative)]
+    shown = np.isin(np.arange(len(dataset)), saved.showing(request.run, dataset, model.told_label)) & (dataset.sides != TEST)
+    learned = [indices[shown[indices]] for indices in (found.positive, found.negative)]
     return Group(dataset, learned[0]), Group(dataset, learned[1])
 
 
 def _principal(request: Direction, model: "Model", console: "Console") -> "tuple[list[Found], Latents]":
-    import numpy as np
-
     from vaegan.data import open_images
     from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
     from vaegan.latent.learning import learn_principal
@@ -160,7 +161,8 @@ def _principal(request: Direction, model: "Model", console: "Console") -> "tuple
         config = images_config(model, request.run, request.fit)
         own = request.data is None
         dataset = saved.run_images(request.run, console.preparing) if own else open_images([str(request.data)], config)
-        latents = encode_images(model, dataset, evenly(np.arange(len(dataset)), MOST_IMAGES), console.preparing)
+        used = saved.showing(request.run, dataset, model.told_label)
+        latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)
     elif request.data is not None:
         model.require_encoder("leave --data out: the directions are then found on its own samples")
         raise AssertionError

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, check_picture, images_config, report
+from vaegan.commands.shared import Fit, Label, Stage, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 MOST_ROWS, COLUMNS = 100, 8
@@ -28,6 +28,7 @@ class Duplicates:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -41,12 +42,11 @@ def duplicates(request: Duplicates) -> None:
     from vaegan.latent.duplicates import find_duplicates
     from vaegan.latent.groups import encode_images
     from vaegan.pictures import rows, save_png
-    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     if not 0 <= request.tolerance <= 255:
         raise RequestError(f"--tolerance {request.tolerance:g} is not possible; give 0 to 255.")
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console = Console(quiet=request.json)
     dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)

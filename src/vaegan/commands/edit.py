@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from vaegan.commands.shared import Fit, Stage, check_folder, check_picture, images_config, report
+from vaegan.commands.shared import Fit, Label, Stage, check_folder, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Edit:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -52,7 +53,7 @@ def edit(request: Edit) -> None:
     one_picture = request.out.suffix.lower() == ".png"
     (check_picture(request.out, *request.images) if one_picture else check_folder(request.out))
     asked = [_parse(text, request.strength) for text in request.direction]
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     kept = load_directions(saved.model_folder(request.run, request.stage), model)
     if not asked:

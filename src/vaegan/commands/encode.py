@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, images_config, report
+from vaegan.commands.shared import Fit, Label, Stage, images_config, load_model, report
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Encode:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -37,10 +38,9 @@ def encode(request: Encode) -> None:
     from vaegan.latent.groups import encode_images
     from vaegan.latent.principal import projection
     from vaegan.latent.tables import LatentTable, check_table_path, write_table
-    from vaegan.training import saved
 
     check_table_path(request.out)
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console = Console(quiet=request.json)
     dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)

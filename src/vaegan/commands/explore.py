@@ -7,6 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from vaegan.commands.shared import Label
 from vaegan.errors import RequestError
 
 PORT = 8484
@@ -22,6 +23,7 @@ class Explore:
     """Other images for the map than the run's own: as for train."""
     port: int = PORT
     """Port of the page; the next free one if it is taken."""
+    label: Label = None
     open: bool = True
     """Open the page in the browser; --no-open only prints its address."""
     json: bool = False
@@ -38,7 +40,7 @@ def explore(request: Explore) -> None:
 
     if not 1 <= request.port <= 65535:
         raise RequestError(f"--port {request.port} is no port; give 1 to 65535.")
-    explorer = Explorer(request.run, request.data)
+    explorer = Explorer(request.run, request.data, label=request.label)
     listening = open_port(request.port)
     address, port = listening.getsockname()[:2]
     url = f"http://{address}:{port}/"

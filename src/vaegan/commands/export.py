@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from vaegan.commands.shared import Stage, report
+from vaegan.commands.shared import Label, Stage, load_model, report
 from vaegan.files import check_new_folder
 
 
@@ -37,6 +37,7 @@ class Export:
     """ae, vae or gan; the last one trained by default."""
     out: Path | None = None
     """A new or empty folder (export by default); for html a file (the run's name by default)."""
+    label: Label = None
     html: OmitArgPrefixes[HtmlOptions] = field(default_factory=HtmlOptions)
     json: bool = False
     """Print JSON instead of words."""
@@ -56,9 +57,8 @@ def export(request: Export) -> None:
         check_packages()
 
     from vaegan.sharing import copying_warning
-    from vaegan.training.saved import load
 
-    model = load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     made = (export_onnx if request.to == "onnx" else export_programs)(model, out)
     files = [asdict(file) | {"path": str(file.path)} for file in made]
     warnings = [sentence for sentence in (copying_warning(model.folder, model.config.stage),) if sentence]
@@ -83,6 +83,7 @@ def _export_html(request: Export) -> None:
         request.run,
         out,
         stage=request.stage,
+        label=request.label,
         half=not options.float32,
         cdn=options.cdn,
         runtime=options.runtime,

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import MOST_FRAMES, Fit, Stage, check_count, check_suffix, images_config, report, save_walk
+from vaegan.commands.shared import (
+    MOST_FRAMES,
+    Fit,
+    Label,
+    Stage,
+    check_count,
+    check_suffix,
+    images_config,
+    load_model,
+    report,
+    save_walk,
+)
 from vaegan.errors import RequestError
 
 
@@ -32,6 +43,7 @@ class Interpolate:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -41,7 +53,6 @@ def interpolate(request: Interpolate) -> None:
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.walks import default_path, interpolate, seed_latents
-    from vaegan.training import saved
 
     check_suffix(request.out, (".png", ".gif", ".webp", ".mp4"))
     check_count("--steps", request.steps, MOST_FRAMES, least=2)
@@ -52,7 +63,7 @@ def interpolate(request: Interpolate) -> None:
         raise RequestError(
             f"A way has two ends, and {len(request.seeds or request.images)} were given; for a way through several: vaegan morph."
         )
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     if request.seeds:
         ends, names = seed_latents(model, request.seeds), [f"seed {seed}" for seed in request.seeds]
     else:

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import MOST_FRAMES, Fit, Stage, check_count, check_suffix, images_config, report, save_walk
+from vaegan.commands.shared import (
+    MOST_FRAMES,
+    Fit,
+    Label,
+    Stage,
+    check_count,
+    check_suffix,
+    images_config,
+    load_model,
+    report,
+    save_walk,
+)
 from vaegan.errors import RequestError
 
 
@@ -32,6 +43,7 @@ class Morph:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -41,14 +53,13 @@ def morph(request: Morph) -> None:
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.walks import default_path, loop, seed_latents
-    from vaegan.training import saved
 
     check_suffix(request.out, (".png", ".gif", ".webp", ".mp4"))
     check_count("--steps", request.steps, MOST_FRAMES)
     check_count("--milliseconds", request.milliseconds, 10_000, least=20)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give images, or seeds: --seeds 3 7 12.")
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     dataset = None
     if request.images:
         model.require_encoder("loop through seeds: --seeds 3 7 12")

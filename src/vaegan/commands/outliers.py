@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, report
+from vaegan.commands.shared import Fit, Label, Stage, check_count, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 
@@ -30,6 +30,7 @@ class Outliers:
     """ae, vae or gan; vae by default where the run has one, because a GAN has no likelihood."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -48,7 +49,7 @@ def outliers(request: Outliers) -> None:
     check_count("-n", request.n, 1000)
     if not 0 < request.level < 1:
         raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
-    model = saved.load(request.run, request.stage or saved.stage_with_likelihood(request.run))
+    model = load_model(request.run, request.stage or saved.stage_with_likelihood(request.run), request.label)
     model.require_encoder()
     console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)
     dataset = open_images(request.images, config, console.preparing)
@@ -56,7 +57,7 @@ def outliers(request: Outliers) -> None:
         ordinary = open_images([request.reference], config, console.preparing)
         reference = (ordinary, np.arange(len(ordinary)))
     else:
-        reference = saved.heldout_images(request.run, console.preparing)
+        reference = saved.heldout_images(request.run, console.preparing, request.label)
     found = explain(model, dataset, np.arange(len(dataset)), console.preparing)
     scores, usual = strangeness(found, explain(model, *reference, console.preparing))
     shares = share_above(scores, usual)

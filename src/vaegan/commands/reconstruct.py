@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage, check_picture, report
+from vaegan.commands.shared import Label, Stage, check_picture, load_model, report
 from vaegan.config import DataConfig
 from vaegan.errors import RequestError
 
@@ -25,8 +25,7 @@ class Reconstruct:
     """ae, vae or gan; the last one trained by default."""
     fit: Literal["crop", "pad", "stretch"] | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
-    label: str | None = None
-    """What the images show, for a model trained with --conditional."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -44,8 +43,7 @@ def reconstruct(request: Reconstruct) -> None:
         raise RequestError(f"--out {request.out} is one of the images; give another name.")
     if not request.images:
         raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
-    model = api.load(request.run, request.stage)
-    model = model if request.label is None else model.told(request.label)
+    model = load_model(request.run, request.stage, request.label)
     channels = "1" if model.config.channels == 1 else "3"
     fit = request.fit or api.fit_of(request.run)
     originals = load_images(request.images, DataConfig(size=model.config.size, fit=fit, channels=channels))

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from vaegan.config import Stage, TrainConfig, load_config_file, load_preset
 from vaegan.errors import RequestError
@@ -15,18 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Fit",
+    "Label",
     "Stage",
     "check_count",
     "check_folder",
     "check_picture",
     "check_suffix",
     "images_config",
+    "load_model",
     "preset_settings",
     "report",
     "save_walk",
 ]
 
 Fit = Literal["crop", "pad", "stretch"]
+Label = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
 MOST_FRAMES = 2_000
 FRAME_SIDE = 256
 """Small images are enlarged so far in animations [pixels]."""
@@ -51,6 +56,13 @@ def _value_of(option: str, rest: list[str]) -> str | None:
         if word.startswith(option + "="):
             return word.partition("=")[2]
     return None
+
+
+def load_model(run: Path, stage: str | None, label: str | None, option: str = "--label") -> "Model":
+    """The model of a run; a conditional one is told the label, and from there on it is like any other."""
+    from vaegan.training.saved import load
+
+    return load(run, stage).unconditional(label, option)
 
 
 def images_config(model: "Model", run: Path, fit: Fit | None) -> "DataConfig":

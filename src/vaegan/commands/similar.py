@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, report
+from vaegan.commands.shared import Fit, Label, Stage, check_count, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 MOST_ROWS, MOST_NEIGHBOURS = 64, 500
@@ -30,6 +30,7 @@ class Similar:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -43,11 +44,10 @@ def similar(request: Similar) -> None:
     from vaegan.latent.groups import encode_images
     from vaegan.latent.nearest import nearest
     from vaegan.pictures import grid, save_png
-    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     check_count("-n", request.n, MOST_NEIGHBOURS)
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)
     asked = open_images(request.images, config, console.preparing)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, report
+from vaegan.commands.shared import Fit, Label, Stage, check_count, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 MOST_ROWS, MOST_VARIATIONS = 64, 1_000
@@ -32,6 +32,7 @@ class Vary:
     """ae, vae or gan; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
+    label: Label = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -44,13 +45,12 @@ def vary(request: Vary) -> None:
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.variations import vary_latents
     from vaegan.pictures import grid, save_png
-    from vaegan.training import saved
 
     check_picture(request.out, *request.images)
     check_count("-n", request.n, MOST_VARIATIONS)
     if not 0 <= request.strength <= 100:
         raise RequestError(f"--strength {request.strength:g} is not possible; give 0 to 100.")
-    model = saved.load(request.run, request.stage)
+    model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     config = images_config(model, request.run, request.fit)
     dataset = open_images(request.images, config, Console(quiet=request.json).preparing)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,17 @@ class ImageDataset:
         if self.config.binarize == "dynamic":
             pixels = binarized(pixels, self.contents[chosen])
         return to_tensor(pixels)
+
+    def part(self, indices: NDArray[np.int64]) -> "ImageDataset":
+        """Only the images at these positions, copied into memory."""
+        return replace(
+            self,
+            images=np.take(np.asarray(self.images), indices, axis=0),
+            sides=self.sides[indices],
+            contents=self.contents[indices],
+            labels={name: values[indices] for name, values in self.labels.items()},
+            names=[self.names[index] for index in indices],
+        )
 
     def write_skipped(self, path: Path) -> None:
         """Writes `skipped` as a table of names and reasons, atomically."""

@@ -18,6 +18,7 @@ from vaegan.evaluation.labelled import Labels
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References, of_side, references
 from vaegan.evaluation.samples import FEW, MOST_IN_PAIRS, Pictures, Yardstick, compare
+from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.evaluation.verdict import verdict
 from vaegan.files import write_json
 from vaegan.metrics.features import RANDOM_FEATURES
@@ -81,7 +82,8 @@ def evaluate(
     models = load_stages(folder, record, stage)
     channels = next(iter(models.values())).config.channels
     chosen, source, fingerprint = _real_images(record, data, channels, told)
-    result = _measure(models, chosen, network, count, full, seed, told)
+    telling = Telling(record.config.condition, next(iter(models.values())).config.labels)
+    result = _measure(models, chosen, telling, network, count, full, seed, told)
     document = {
         "format_version": FORMAT_VERSION,
         "run": str(folder.path),
@@ -153,6 +155,7 @@ def _own_data(record: RunRecord, told: ProgressCallback, required: bool) -> Imag
 def _measure(
     models: dict[str, Model],
     chosen: References,
+    telling: Telling,
     network: FeatureNetwork | None,
     count: int,
     full: bool,
@@ -183,7 +186,8 @@ def _measure(
             train_features = chosen.train.first(count).features(network.identity, network)
             compare_features(network, real_features, train_features, floor, seed)
     step("real neighbours")
-    encoder = next((model for model in models.values() if model.has_encoder), None)
+    # A conditional encoder is told what an image shows, so that its places leave out what a label says: no space to compare in.
+    encoder = next((model for model in models.values() if model.has_encoder and not model.config.labels), None)
     copies = None if chosen.train is None else CopyCheck(chosen, encoder, full, count)
     if copies is None:
         left_out |= dict.fromkeys(("copying", "copying_encoder", "neighbour_distance"), "the training images are not at hand")
@@ -196,27 +200,33 @@ def _measure(
     stages: dict[str, Findings] = {}
     per_dimension: list[float] | None = None
     neighbours: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
-    heldout = yard.real.images
+    heldout, heldout_labels = yard.real.images, telling.of(chosen.heldout.first(count))
+    unlabelled = telling.lacks(chosen.heldout)
+    sample_labels = telling.samples(chosen, count, seed)
     for name, model in models.items():
         found = stages[name] = Findings()
         step(f"samples of the {name.upper()}")
-        samples = model.sample(count, seed=seed)
+        samples = model.sample(count, seed=seed, labels=sample_labels)
         spectra[name] = compare(yard, Pictures.of(samples), found)
         if real_features is not None and network is not None:
             compare_features(network, real_features, network(samples), found, seed)
         step(f"neighbours of the {name.upper()}")
         if copies is not None:
             neighbours = copies.check(samples, found, seed)
+            if sample_labels is not None:
+                neighbours["label"] = sample_labels[neighbours["samples"]].tolist()
         step(f"attributes of the {name.upper()}")
         if labels is not None:
             labels.mix(samples, found, seed)
             if model.has_encoder:
-                labels.latent(model, found)
+                labels.latent(model, telling, found)
         step(f"reconstructions of the {name.upper()}")
-        if model.has_encoder:
-            reconstructions(model, heldout, found, seed)
-        if name == "vae":
-            per_dimension = likelihood(model, heldout, found, seed, full, lambda what, done, total: None)
+        if model.has_encoder and not unlabelled:
+            reconstructions(model, heldout, heldout_labels, found, seed)
+        if name == "vae" and not unlabelled:
+            per_dimension = likelihood(model, heldout, heldout_labels, found, seed, full, lambda what, done, total: None)
+    if unlabelled:
+        left_out |= dict.fromkeys(("reconstruction_error", "psnr", "ssim", "elbo", "iwae", "kl"), UNTOLD)
     told("measuring", steps, steps)
     for found in (floor, *stages.values()):
         left_out |= found.left_out

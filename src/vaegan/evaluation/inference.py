@@ -11,17 +11,17 @@ from vaegan.model import Model
 from vaegan.objectives.latent import importance_weighted_bound, log_ratio
 from vaegan.objectives.likelihood import log_density
 from vaegan.randomness import keyed_seed
-from vaegan.types import Images, ProgressCallback
+from vaegan.types import Images, Labels, ProgressCallback
 
 FEW_RECONSTRUCTIONS, FEW_POSTERIORS = 2, 20
 SMALLEST_FOR_SSIM = 11  # [pixels] its window
 
 
-def reconstructions(model: Model, images: Images, found: Findings, seed: int) -> None:
-    """Errors of encoding and decoding held-out images."""
+def reconstructions(model: Model, images: Images, labels: Labels | None, found: Findings, seed: int) -> None:
+    """Errors of encoding and decoding held-out images, beside the `labels` that a conditional model is told."""
     if found.lacks(("reconstruction_error", "psnr", "ssim"), FEW_RECONSTRUCTIONS, len(images)):
         return
-    back = model.reconstruct(images).cpu()
+    back = model.reconstruct(images, labels).cpu()
     error = mean_squared_error(images, back)
     found.add("reconstruction_error", *mean_with_interval(error, seed), len(images))
     found.add("psnr", *mean_with_interval(peak_signal_to_noise(error), seed), len(images))
@@ -29,7 +29,13 @@ def reconstructions(model: Model, images: Images, found: Findings, seed: int) ->
 
 
 def likelihood(
-    model: Model, images: Images, found: Findings, seed: int, full: bool, progress: ProgressCallback
+    model: Model,
+    images: Images,
+    labels: Labels | None,
+    found: Findings,
+    seed: int,
+    full: bool,
+    progress: ProgressCallback,
 ) -> list[float] | None:
     """ELBO, IWAE bound, bits, KL and the posterior's use of the latent; returns the KL a dimension.
 
@@ -38,7 +44,7 @@ def likelihood(
     names = ("elbo", "iwae", "bits_per_dimension", "kl", "active_units", "aggregate_gap")
     if found.lacks(names, FEW_POSTERIORS, len(images)):
         return None
-    posterior = model.posterior(images)
+    posterior = model.posterior(images, labels)
     mean, log_var = posterior.mean.cpu(), posterior.log_var.cpu()
     per_dimension = kl_per_dimension(mean, log_var)
     kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
@@ -51,7 +57,7 @@ def likelihood(
             found.left_out[name] = "the model has no p(x|z)"
         return [round(float(value), 5) for value in per_dimension]
     count, draws = (min(1000, len(images)), 500) if full else (min(100, len(images)), 50)
-    weights = log_weights(model, images[:count], draws, seed, progress)
+    weights = log_weights(model, images[:count], draws, seed, progress, None if labels is None else labels[:count])
     bound = importance_weighted_bound(weights.double())
     found.add("elbo", *mean_with_interval(weights.double().mean(0), seed), count)
     found.add("iwae", *mean_with_interval(bound, seed), count)
@@ -64,26 +70,22 @@ def likelihood(
 
 
 @torch.inference_mode()
-def log_weights(model: Model, images: Images, draws: int, seed: int, progress: ProgressCallback) -> Tensor:
+def log_weights(
+    model: Model, images: Images, draws: int, seed: int, progress: ProgressCallback, labels: Labels | None = None
+) -> Tensor:
     """Log p(x|z) + log p(z) - log q(z|x) of `draws` latents of each image's posterior, [draws, image]."""
     generator = Generator().manual_seed(keyed_seed(seed, "likelihood"))
     if model.config.likelihood != "bernoulli":
         images = (images + (2 * torch.rand(images.shape, generator=generator) - 1) / 255).clamp(-1, 1)
-    posterior = model.posterior(images)
+    posterior = model.posterior(images, labels)
     mean, log_var = posterior.mean.cpu(), posterior.log_var.cpu()
     variance = torch.tensor(model.config.variance or 1.0)
     rows: list[Tensor] = []
     for draw in range(draws):
         noise = torch.randn(mean.shape, generator=generator)
         latents = mean + torch.exp(log_var / 2) * noise
-        raw = torch.cat([_raw(model, block) for block in latents.split(128)])
+        raw = model.raw(model.whitened(latents), labels).cpu()
         density = log_density(model.config.likelihood, images, raw, variance)
         rows.append(density + log_ratio(latents, mean, log_var, noise))
         progress("likelihood", draw + 1, draws)
     return torch.stack(rows)
-
-
-def _raw(model: Model, latents: Tensor) -> Tensor:
-    whitening = model.networks.whitening
-    assert whitening is not None
-    return model.networks.decoder(whitening(latents.to(model.device)), raw=True).cpu()

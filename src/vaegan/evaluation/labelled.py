@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References
+from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.factors import disentanglement, in_bins, lasso, mutual_information_gap, shared_mix
 from vaegan.metrics.features import RANDOM_FEATURES, LayoutFeatures, Standardise, random_features, small_images
@@ -116,16 +117,17 @@ class Labels:
         value = sum(shares) / len(shares)
         found.add("mode_coverage", value, interval(value, replicates / len(shares)), len(images), FEATURES)
 
-    def latent(self, model: Model, found: Findings) -> None:
+    def latent(self, model: Model, telling: Telling, found: Findings) -> None:
         """MIG, DCI and the accuracy of reading attributes, from the latents of labelled images."""
         names = ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "attribute_accuracy")
         if found.lacks(names, FEW_TRAIN, len(self.train), "labelled training images") or found.lacks(
             names, FEW_HELDOUT, len(self.heldout)
         ):
             return
-        known, unknown = (
-            torch.cat([model.encode(block.images()).cpu() for block in part.blocks()]) for part in (self.train, self.heldout)
-        )
+        if telling.lacks(self.train) or telling.lacks(self.heldout):
+            found.left_out |= dict.fromkeys(names, UNTOLD)
+            return
+        known, unknown = (telling.encode(model, part) for part in (self.train, self.heldout))
         codes = {factor.name: in_bins(factor.train_values) if factor.continuous else factor.train for factor in self.factors}
         found.add("mig", mutual_information_gap(known, codes), None, len(known))
         standardise = Standardise(known)

@@ -30,7 +30,7 @@ from vaegan.explorer.protocol import Kind, Request
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
 from vaegan.training.run import RunFolder
-from vaegan.training.saved import fit_of, load
+from vaegan.training.saved import fit_of, load, showing
 from vaegan.types import ProgressCallback
 
 MAX_UPLOAD_BYTES = 32 * 2**20
@@ -67,23 +67,25 @@ class Stages:
         return model.decode(latents)
 
 
-def load_stages(run: Path, stage: str | None = None) -> Stages:
+def load_stages(run: Path, stage: str | None = None, label: str | None = None) -> Stages:
     """The models of a run that share one latent space; a GAN without an encoder shares with nobody.
 
     Args:
         run: a run or a saved model.
         stage: this one alone.
+        label: what conditional models are told.
 
     Raises:
         ModelError: if there is none.
+        RequestError: if a conditional model is told no label, or one it does not know.
     """
-    main = load(run, stage)
+    main = load(run, stage).unconditional(label)
     models = {main.config.stage: main}
     if stage is not None:
         return Stages(models)
     vae = RunFolder(run).model("vae") / "config.json"
     if main.config.stage == "gan" and main.has_encoder and vae.is_file():
-        older = Model.from_pretrained(vae.parent)
+        older = Model.from_pretrained(vae.parent).unconditional(label)
         same = (older.latent_dim, older.config.size, older.config.channels) == (
             *(main.latent_dim, main.config.size),
             main.config.channels,
@@ -96,19 +98,21 @@ def load_stages(run: Path, stage: str | None = None) -> Stages:
 class Explorer:
     """One run, opened; answers are pure functions of what was encoded so far."""
 
-    def __init__(self, run: Path, data: str | None = None, stage: str | None = None) -> None:
+    def __init__(self, run: Path, data: str | None = None, stage: str | None = None, label: str | None = None) -> None:
         """Loads the models; the data come later, by `open_data`.
 
         Args:
             run: a run or a saved model.
             data: other images than the run's own.
             stage: this stage alone.
+            label: what a conditional model is told; the map then shows the images of this label.
 
         Raises:
             ModelError: if there is no model.
+            RequestError: if a conditional model is told no label, or one it does not know.
         """
         self.run = run
-        self.stages = load_stages(run, stage)
+        self.stages = load_stages(run, stage, label)
         self.fit: Fit = fit_of(run)
         self.source = data or _source_of(run)
         self.dataset: ImageDataset | None = None
@@ -158,6 +162,9 @@ class Explorer:
             return
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
+            shown = showing(self.run, dataset, self.model.told_label)
+            if len(shown) < len(dataset):
+                dataset = dataset.part(shown)
             encodings = encode_dataset(self.model, dataset, progress=self._report, cancelled=self._stopped.is_set)
         except VaeganError as error:
             self._alone(str(error))
@@ -194,7 +201,7 @@ class Explorer:
         labels = [] if self.dataset is None else list(self.dataset.labels)
         words = {} if self.dataset is None else self.dataset.label_words
         return {
-            "name": self.run.resolve().name,
+            "name": self.run.resolve().name + (f", {self.model.told_label}" if self.model.told_label else ""),
             "size": config.size,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,

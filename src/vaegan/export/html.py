@@ -57,6 +57,7 @@ def export_html(
     path: Path,
     *,
     stage: str | None = None,
+    label: str | None = None,
     half: bool = True,
     cdn: bool = False,
     runtime: Path | None = None,
@@ -69,6 +70,7 @@ def export_html(
         run: a run or a saved model.
         path: ends in .html.
         stage: only this one; by default all stages that share the latents, or with `cdn` the last one alone.
+        label: what a conditional model is told.
         half: weights as float16; what they change must stay 60 dB under the pictures.
         cdn: leave the runtime out; the page fetches it by exact version and compares checksums.
         runtime: folder or tarball of the npm package onnxruntime-web.
@@ -82,7 +84,7 @@ def export_html(
     check_place(path)
     check_packages()
     files = None if cdn else find_runtime(runtime)
-    explorer = Explorer(run, stage=stage)
+    explorer = Explorer(run, stage=stage, label=label)
     explorer.on_progress = progress
     explorer.open_data(required=with_images)
     if with_images and explorer.dataset is None:

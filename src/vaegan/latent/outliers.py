@@ -35,12 +35,11 @@ def surprise(model: Model, images: Images) -> PerImage:
         RequestError: if the model has no encoder or the images have another shape.
     """
     posterior = model.posterior(images)
-    assert model.networks.whitening is not None
-    images, latents = images.to(model.device), model.networks.whitening(posterior.mean)
+    images, latents = images.to(model.device), model.whitened(posterior.mean)
     if model.config.stage != "vae":
         return (squared_error(images, model.decode(latents)) / images[0].numel()).cpu()
     variance = torch.tensor(model.config.variance or 1.0, device=model.device)
-    fit = log_density(model.config.likelihood, images, model.networks.decoder(latents), variance)
+    fit = log_density(model.config.likelihood, images, model.raw(latents), variance)
     return (kl_to_standard_normal(posterior.mean, posterior.log_var).sum(1) - fit).cpu()
 
 

@@ -52,6 +52,14 @@ def model_fingerprint(model: Model) -> str:
     return digest.hexdigest()
 
 
+def file_of(folder: str | Path, model: Model) -> Path:
+    """Where a model's directions are kept; a conditional model that was told a label has a file for each label."""
+    if model.told_label is None:
+        return Path(folder) / FILE
+    digest = hashlib.blake2b(model.told_label.encode(), digest_size=8).hexdigest()
+    return Path(folder) / f"{Path(FILE).stem}-{digest}{Path(FILE).suffix}"
+
+
 def save_direction(folder: str | Path, model: Model, *directions: Direction) -> None:
     """Adds directions to those in `folder`, replacing any of the same name. Directions of other weights are dropped.
 
@@ -74,7 +82,7 @@ def save_direction(folder: str | Path, model: Model, *directions: Direction) -> 
     facts = json.dumps({name: one.facts for name, one in everything.items()})
     metadata = {"format": "pt", "library": "vaegan", "model": model_fingerprint(model), "facts": facts}
     data = save(tensors, metadata=metadata)
-    write_atomically(Path(folder) / FILE, lambda file: file.write(data))
+    write_atomically(file_of(folder, model), lambda file: file.write(data))
 
 
 def load_directions(folder: str | Path, model: Model, others: str = "refuse") -> dict[str, Direction]:
@@ -89,7 +97,7 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
         ModelError: if the file is damaged, too large, of another shape, or made for other weights (the model
             was trained further).
     """
-    path = Path(folder) / FILE
+    path = file_of(folder, model)
     if not path.is_file():
         return {}
     if path.stat().st_size > MOST_BYTES:

@@ -75,10 +75,12 @@ def heldout_side(dataset: ImageDataset) -> int:
     return VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN
 
 
-def reconstructions(models: list[Model], dataset: ImageDataset, counts: Counts) -> Sheet:
+def reconstructions(models: list[Model], dataset: ImageDataset, condition: str | None, counts: Counts) -> Sheet:
     """Held-out images in the first row, what each model keeps of them below."""
-    originals = dataset.load(chosen(dataset, heldout_side(dataset), counts.pairs))
-    rows = [originals, *(model.reconstruct(originals).cpu() for model in models)]
+    which = chosen(dataset, heldout_side(dataset), counts.pairs)
+    originals = dataset.load(which)
+    labels = torch.from_numpy(dataset.categories(condition)[1][which]) if models[0].config.labels else None
+    rows = [originals, *(model.reconstruct(originals, labels).cpu() for model in models)]
     return sheet(to_uint8(torch.cat(rows)), len(originals))
 
 
@@ -89,9 +91,10 @@ def chosen(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
 
 
 def interpolations(model: Model, seed: int) -> Sheet:
-    """Each row leads from one sample to another."""
-    latents = model.latents(2 * MORPHS, seed)
-    rows = [interpolate(model, latents[2 * row], latents[2 * row + 1], STEPS) for row in range(MORPHS)]
+    """Each row leads from one sample to another; of a conditional model each row has another label."""
+    latents, labels = model.latents(2 * MORPHS, seed), model.config.labels
+    told = [model.told(labels[row % len(labels)]) if labels else model for row in range(MORPHS)]
+    rows = [interpolate(told[row], latents[2 * row], latents[2 * row + 1], STEPS) for row in range(MORPHS)]
     return sheet(to_uint8(torch.cat(rows)), STEPS)
 
 
@@ -109,5 +112,8 @@ def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | N
     if max(positions) >= len(dataset) or min(positions) < 0 or not 0 <= min(which) <= max(which) < 1_000_000:
         return None
     latents = model.latents(max(which) + 1, evaluation.seed)[which]
-    generated: Pixels = to_uint8(model.decode(latents))
+    codes = evaluation.neighbours.get("label", [])[:limit]
+    if model.config.labels and (len(codes) != len(which) or not set(codes) <= set(range(len(model.config.labels)))):
+        return None
+    generated: Pixels = to_uint8(model.decode(latents, torch.tensor(codes).long() if model.config.labels else None))
     return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(which))

@@ -151,7 +151,7 @@ def reconstructions(run: GatheredRun, counts: pictures.Counts) -> Markup:
             "reconstructions", title, gap(run.gaps.get("images", "Left out as asked: it would show images of the data."))
         )
     models = [run.models[stage] for stage in able]
-    drawn = pictures.reconstructions(models, run.dataset, counts)
+    drawn = pictures.reconstructions(models, run.dataset, run.record.config.condition, counts)
     names = [STAGE_TITLES[stage] for stage in able]
     side = (
         "never trained on (validation)" if pictures.heldout_side(run.dataset) != 0 else "of the training set: none were held out"

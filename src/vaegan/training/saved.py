@@ -71,15 +71,39 @@ def run_images(run: str | Path, progress: ProgressCallback | None = None) -> Ima
     return open_dataset(record.source, record.config.data, progress=progress)
 
 
-def heldout_images(run: str | Path, progress: ProgressCallback | None = None) -> tuple[ImageDataset, NDArray[np.int64]]:
+def showing(run: str | Path, dataset: ImageDataset, label: str | None) -> NDArray[np.int64]:
+    """Positions of the images that show what a conditional model was told; of all where nothing was told or they do not say.
+
+    Args:
+        run: its record names the label that its networks were told.
+        dataset: images with or without that label.
+        label: its word.
+    """
+    everything = np.arange(len(dataset), dtype=np.int64)
+    folder = RunFolder(Path(run))
+    name = folder.read().config.condition if label is not None and folder.record_path.is_file() else None
+    words = dataset.label_words.get(name or "", ())
+    if name is None or label not in words:
+        return everything
+    return everything[dataset.labels[name] == words.index(label)]
+
+
+def heldout_images(
+    run: str | Path, progress: ProgressCallback | None = None, label: str | None = None
+) -> tuple[ImageDataset, NDArray[np.int64]]:
     """The images that a run was trained on, and the positions of those on the validation side, which it never learned from.
+
+    Args:
+        run: its folder.
+        progress: called while images are prepared.
+        label: only those that show what a conditional model was told.
 
     Raises:
         ModelError: as `run_images`.
         DataError: as `run_images`, or if there are no held-out images.
     """
     dataset = run_images(run, progress)
-    indices = dataset.indices(VALIDATION)
+    indices = np.intersect1d(dataset.indices(VALIDATION), showing(run, dataset, label))
     if not len(indices):
         raise DataError(f"{run} held no images out to compare with.")
     return dataset, indices

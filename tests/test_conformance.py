@@ -14,7 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaegan.config import AEConfig, DataConfig, GANConfig, JointConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import (
+    SOURCES,
+    AEConfig,
+    DataConfig,
+    GANConfig,
+    JointConfig,
+    NetworkConfig,
+    TrainConfig,
+    VAEConfig,
+    load_preset,
+)
 from vaegan.data import ImageDataset
 from vaegan.data.sides import TRAIN, VALIDATION
 from vaegan.errors import RequestError
@@ -102,6 +112,22 @@ def bounded(config: TrainConfig, output: Any) -> TrainConfig:
     return replace(config, network=replace(config.network, output=output))
 
 
+def of_kind(kind: Any, config: TrainConfig = SETTINGS, **settings: Any) -> TrainConfig:
+    return replace(config, network=replace(config.network, kind=kind, **settings))
+
+
+def small_source(name: str) -> Case:
+    """A source's preset with few channels and images a step; the generator moves at every one."""
+    config = load_preset(name)
+    network = replace(config.network, latent_dim=4, width=4, width_limit=8, decoder_width=min(8, config.network.decoder_width))
+    stages = {
+        "ae": replace(config.ae, batch_size=BATCH),
+        "vae": replace(config.vae, batch_size=BATCH),
+        "gan": replace(config.gan, batch_size=BATCH, critic_steps=1),
+    }
+    return Case(config.stages[0], replace(config, network=network, **stages))
+
+
 CASES = {
     "ae": Case("ae"),
     "vae": Case("vae"),
@@ -140,7 +166,20 @@ CASES = {
     "gan out of a vae, conditional": Case("gan", conditional(), grown=True, frozen=frozenset({"anchor"})),
     "joint, conditional": Case("joint", conditional()),
     "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor"})),
-}
+    "ae, classic, normalised": Case("ae", of_kind("classic", norm="batch")),
+    "vae, classic, normalised, conditional": Case("vae", conditional(of_kind("classic", norm="batch"))),
+    "vae, mlp, conditional, two layers": Case("vae", conditional(of_kind("mlp", layers=2))),
+    "gan, classic, normalised": Case("gan", of_kind("classic", norm="batch")),
+    "gan, classic, normalised, conditional, exact": Case(
+        "gan", conditional(of_kind("classic", gan(penalty_kind="exact"), norm="batch"))
+    ),
+    "gan, classic, normalised, interpolated, warmed up": Case(
+        "gan", of_kind("classic", gan(penalty_kind="interpolated", critic_warmup=2), norm="batch")
+    ),
+    "gan out of a vae, classic": Case("gan", of_kind("classic"), grown=True, frozen=frozenset({"anchor"})),
+    "gan out of a vae, mlp": Case("gan", of_kind("mlp"), grown=True, frozen=frozenset({"anchor"})),
+    "joint, mlp": Case("joint", of_kind("mlp")),
+} | {f"source, {name}": small_source(name) for name in SOURCES}
 
 
 def build(case: Case, dataset: ImageDataset) -> tuple[Any, StageInputs]:
@@ -262,6 +301,11 @@ def test_recipe_keeps_its_promises(name: str, size: int, channels: int) -> None:
 def test_check_recipe_sees_a_network_that_should_not_have_changed() -> None:
     with pytest.raises(AssertionError):
         check_recipe(replace(CASES["vae"], frozen=frozenset({"encoder"})), 16, 3)
+
+
+def test_normalised_networks_do_not_grow_out_of_a_vae() -> None:
+    with pytest.raises(RequestError, match=r"--network\.norm batch does not fit --init"):
+        build(Case("gan", of_kind("classic", gan(), norm="batch"), grown=True), made_up_dataset(16, 3))
 
 
 def small_gan(**settings: Any) -> tuple[Any, Callable[[int], dict[str, Tensor]]]:

@@ -11,7 +11,16 @@ from vaegan.errors import RequestError
 from vaegan.settings import from_dictionary, to_dictionary
 
 PRESETS = ("tiny", "base", "large")
-
+SOURCES = (
+    "comic-face-vae",
+    "comic-face-gan",
+    "mnist-vae",
+    "mnist-vae-mlp",
+    "celeba-vae-transposed",
+    "celeba-vae-nearest",
+    "dcgan",
+)
+"""Presets that are the sources' own configurations, to compare with."""
 
 MOST_CLASSES = 1000
 """Categories that a conditional model can be told apart by."""
@@ -62,12 +71,16 @@ class DataConfig:
             raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
 
 
+Weights = Literal["he", "uniform", "normal"]
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """Shape of the three networks. Encoder, critic and decoder mirror each other."""
 
-    kind: Literal["plain", "residual"] = "plain"
-    """plain: strided convolutions, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience."""
+    kind: Literal["plain", "residual", "classic", "mlp"] = "plain"
+    """plain: strided convolutions, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience; classic and mlp:
+    the convolutional and the fully connected networks of the sources, to compare with."""
     latent_dim: int = 64
     """Numbers that describe one image. 64 explains as much of 64x64 faces as a small network can use."""
     width: int = 32
@@ -76,6 +89,20 @@ class NetworkConfig:
     """Channels of the coarsest stages."""
     blocks: int = 1
     """Residual blocks a stage (residual only)."""
+    layers: int = 4
+    """Convolutions of the encoder and of the decoder (classic), or hidden layers of `width` numbers (mlp)."""
+    decoder_width: int = 0
+    """Channels of the decoder's finest stage where they are not the encoder's (classic only); 0: the same."""
+    norm: Literal["none", "batch"] = "none"
+    """Batch normalisation (classic only), as some sources have it. It ties an image to the others of its batch: no handover, no
+    joint model, one process only."""
+    upsampling: Literal["transposed", "nearest"] = "transposed"
+    """How a classic decoder doubles the side: transposed convolution, or nearest neighbours and a convolution."""
+    activation: Literal["leaky", "relu"] = "leaky"
+    """Of encoder and critic (classic and mlp; their decoders have relu). leaky passes a fifth of what is below 0."""
+    weights: Weights = "he"
+    """How weights are drawn before training. he: to the scale that networks without normalisation need; uniform: torch's own
+    choice; normal: N(0, 0.02), DCGAN's."""
     classes: int = 0
     """Categories that the networks are told; --conditional sets it to those of the labels."""
     output: Literal["linear", "tanh", "sigmoid", "continuous-bernoulli"] = "linear"
@@ -84,13 +111,21 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
-        limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16}
+        limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16, "layers": 8}
         if not 0 <= self.classes <= MOST_CLASSES:
             raise RequestError(f"network.classes is {self.classes}; it must be between 0 and {MOST_CLASSES}.")
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 1 <= value <= limit:
                 raise RequestError(f"network.{name} is {value}; it must be between 1 and {limit}.")
+        if not 0 <= self.decoder_width <= limits["width"]:
+            raise RequestError(f"network.decoder_width is {self.decoder_width}; it must be between 0 and {limits['width']}.")
+        choices = {"norm": ("none", "classic"), "upsampling": ("transposed", "classic"), "decoder_width": (0, "classic")}
+        for name, (usual, kinds) in (choices | {"activation": ("leaky", "classic and mlp")}).items():
+            value = getattr(self, name)
+            if value != usual and self.kind not in kinds:
+                option = f"--network.{name.replace('_', '-')}"
+                raise RequestError(f"{option} {value} does not fit --network.kind {self.kind}: it is for {kinds}.")
 
 
 def _check_ranges(
@@ -408,9 +443,12 @@ def load_preset(name: str) -> TrainConfig:
     Raises:
         RequestError: if there is none of that name.
     """
-    if name not in PRESETS:
-        raise RequestError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
-    text = resources.files("vaegan").joinpath("presets", f"{name}.toml").read_text("utf-8")
+    if name not in (*PRESETS, *SOURCES):
+        raise RequestError(
+            f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}, or a source's: {', '.join(SOURCES)}."
+        )
+    folder = ("presets",) if name in PRESETS else ("presets", "sources")
+    text = resources.files("vaegan").joinpath(*folder, f"{name}.toml").read_text("utf-8")
     return from_dictionary(TrainConfig, _settings_part(tomllib.loads(text)), f"preset {name}")
 
 

@@ -452,7 +452,8 @@ def _read_config(path: Path) -> ModelConfig:
 
 
 def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
-    wanted = {name: [*tensor.shape, "F32"] for name, tensor in networks.state_dict().items()}
+    # Counts (how many batches a normalisation has seen) are whole numbers, everything else is float32.
+    wanted = {name: [*part.shape, "F32" if part.is_floating_point() else "I64"] for name, part in networks.state_dict().items()}
     with _as_model_errors(path), safe_open(path, framework="pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         found = {name: [*part.get_shape(), part.get_dtype()] for name, part in slices.items()}

@@ -5,6 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaegan.config import NetworkConfig, Weights
 from vaegan.types import Images
 
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN (Radford et al. 2016)
@@ -15,11 +16,22 @@ def activation() -> nn.Module:
     return nn.LeakyReLU(SLOPE)
 
 
-def initialise(module: nn.Module) -> None:
-    """He initialisation for the leaky ReLU (He et al. 2015, Eq. 14): without normalisation the scale must be right.
+def encoder_activation(config: NetworkConfig) -> nn.Module:
+    """That of the sources' encoders and critics, which they choose; their decoders have a ReLU."""
+    return nn.ReLU() if config.activation == "relu" else activation()
 
+
+def initialise(module: nn.Module, weights: Weights = "he") -> None:
+    """Draws the weights before training, as `NetworkConfig.weights` says.
+
+    He initialisation for the leaky ReLU (He et al. 2015, Eq. 14): without normalisation the scale must be right.
     A transposed convolution of kernel 4 and stride 2 adds 4 of its 16 taps into each output pixel.
     """
+    if weights == "uniform":
+        return  # as torch has drawn them
+    if weights == "normal":
+        _initialise_as_dcgan(module)
+        return
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             if isinstance(layer, nn.ConvTranspose2d):
@@ -30,6 +42,17 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=math.sqrt(2 / (1 + SLOPE**2) / fan_in))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _initialise_as_dcgan(module: nn.Module) -> None:
+    """N(0, 0.02) for weights (Radford et al. 2016, Section 4), and N(1, 0.02) for the scales of normalisation."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, mean=1.0, std=0.02)
 
 
 def pad_to(images: Images, size: int) -> Images:

@@ -7,26 +7,29 @@ from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, crop_to, initialise, start_residuals_as_identity
+from vaegan.networks.classic import classic_stages
 from vaegan.networks.labels import chosen_bias, folded, with_bias
+from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
 from vaegan.networks.stages import plan_stages, stage_widths
 from vaegan.types import Images, Labels, Latents
 
 
 class Decoder(nn.Module):
-    """Latents to images: a linear layer onto the coarsest grid, then upsampling stages."""
+    """Latents to images: a linear layer `start` onto the coarsest grid, then the stages of one family.
+
+    Every family begins with `start`, so that latent coordinates can be changed, and labels folded in, in one place.
+    """
 
     def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
         """Args: config: the networks' settings; size: of the square images [pixels]; channels: 1 or 3."""
         super().__init__()
-        stages = plan_stages(size)
-        self.size, self.grid = size, stages.grid
-        build = plain_stages if config.kind == "plain" else residual_stages
-        self.start_channels, self.stages = build(config, stages.halvings, channels)
-        self.start = nn.Linear(config.latent_dim, self.start_channels * stages.grid**2)
+        self.size, self.latent_dim = size, config.latent_dim
+        self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)
+        self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid**2)
         self.output = OUTPUTS[config.output]()
         self.label_bias = chosen_bias(config.classes, self.start.out_features)
-        initialise(self)
+        initialise(self, config.weights)
         start_residuals_as_identity(self)
 
     def forward(self, latents: Latents, labels: Labels | None = None, raw: bool = False) -> Images:
@@ -41,22 +44,31 @@ class Decoder(nn.Module):
         return folded(self, "label_bias", "start.bias", label)
 
 
-def plain_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[int, nn.Sequential]:
-    """Transposed convolutions up to half the size, then one sub-pixel convolution (Shi et al. 2016)."""
-    widths = stage_widths(config, halvings)[::-1]
+def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
+    """Transposed convolutions up to half the size, then one sub-pixel convolution (Shi et al. 2016).
+
+    Returns:
+        Channels and side of the coarsest map, and the layers from there to the image; so do the other families.
+    """
+    plan = plan_stages(size)
+    widths = stage_widths(config, plan.halvings)[::-1]
     layers: list[nn.Module] = [activation()]
     for coarse, fine in itertools.pairwise(widths):
         layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1), activation()]
     layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
-    return widths[0], nn.Sequential(*layers)
+    return widths[0], plan.grid, nn.Sequential(*layers)
 
 
-def residual_stages(config: NetworkConfig, halvings: int, channels: int) -> tuple[int, nn.Sequential]:
+def residual_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
     """Residual blocks on every grid, with bilinear upsampling between them."""
-    widths = stage_widths(config, halvings + 1)[::-1]
+    plan = plan_stages(size)
+    widths = stage_widths(config, plan.halvings + 1)[::-1]
     layers: list[nn.Module] = [Residual(widths[0]) for _ in range(config.blocks)]
     for coarse, fine in itertools.pairwise(widths):
         layers += [nn.Conv2d(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
         layers += [Residual(fine) for _ in range(config.blocks)]
     layers += [activation(), nn.Conv2d(widths[-1], channels, 3, padding=1)]
-    return widths[0], nn.Sequential(*layers)
+    return widths[0], plan.grid, nn.Sequential(*layers)
+
+
+STAGES = {"plain": plain_stages, "residual": residual_stages, "classic": classic_stages, "mlp": mlp_stages}

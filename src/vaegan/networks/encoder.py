@@ -26,8 +26,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.trunk = build_trunk(config, size, channels)
         self.head = nn.Linear(self.trunk.out_features, 2 * config.latent_dim)
-        initialise(self)
+        initialise(self, config.weights)
         start_residuals_as_identity(self)
+        if config.weights != "he":
+            return
         # Small first posteriors: log-variances near 0 and means near 0, whatever the trunk's scale.
         nn.init.normal_(self.head.weight, std=0.3 * self.trunk.out_features**-0.5)
 
@@ -53,9 +55,10 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk = build_trunk(config, size, channels)
         self.head = nn.Linear(self.trunk.out_features, 1)
-        initialise(self)
+        initialise(self, config.weights)
         start_residuals_as_identity(self)
-        nn.init.normal_(self.head.weight, std=0.01)  # starts near indifference
+        if config.weights == "he":
+            nn.init.normal_(self.head.weight, std=0.01)  # starts near indifference
         self.projection = chosen_bias(config.classes, self.trunk.channels)
 
     def forward(self, images: Images, labels: Labels | None = None) -> PerImage:

@@ -27,6 +27,6 @@ def plan_stages(size: int) -> Stages:
     return Stages(size=size, padded=grid * 2**halvings, halvings=halvings, grid=grid)
 
 
-def stage_widths(config: NetworkConfig, count: int) -> list[int]:
-    """Channels of `count` stages from the finest to the coarsest."""
-    return [min(config.width * 2**stage, config.width_limit) for stage in range(count)]
+def stage_widths(config: NetworkConfig, count: int, finest: int | None = None) -> list[int]:
+    """Channels of `count` stages from the finest to the coarsest; the finest has `config.width` unless told otherwise."""
+    return [min((finest or config.width) * 2**stage, config.width_limit) for stage in range(count)]

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, pad_to
+from vaegan.networks.classic import ClassicTrunk
 from vaegan.networks.labels import chosen_bias, with_bias
+from vaegan.networks.mlp import MLPTrunk
 from vaegan.networks.stages import plan_stages, stage_widths
 from vaegan.types import Images, Labels
 
@@ -80,9 +82,9 @@ class ResidualTrunk(nn.Module):
         return features
 
 
-Trunk = PlainTrunk | ResidualTrunk
+Trunk = PlainTrunk | ResidualTrunk | ClassicTrunk | MLPTrunk
 
-TRUNKS = {"plain": PlainTrunk, "residual": ResidualTrunk}
+TRUNKS: dict[str, type[Trunk]] = {"plain": PlainTrunk, "residual": ResidualTrunk, "classic": ClassicTrunk, "mlp": MLPTrunk}
 
 
 def build_trunk(config: NetworkConfig, size: int, channels: int) -> Trunk:

@@ -1,4 +1,4 @@
-"""What GAN and joint model do with their critic: one call on everything it has to judge, its penalty, and clipping."""
+"""What GAN and joint model do with their critic: what it has to judge, its penalty, and clipping."""
 
 from typing import Literal, NamedTuple
 
@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vaegan.networks import Critic
+from vaegan.networks.normalisation import normalises_batches, running_statistics
 from vaegan.networks.views import Augmentation, View
 from vaegan.objectives import penalties
 from vaegan.randomness import Draws
@@ -21,7 +22,8 @@ class Judged(NamedTuple):
 
     real: PerImage
     fake: PerImage
-    penalty: PerImage
+    penalty: PerImage | None
+    """None where none was asked for."""
 
 
 def judge(
@@ -29,12 +31,16 @@ def judge(
     real: Images,
     fake: Images,
     labels: Labels | None,
-    kind: PenaltyKind,
+    kind: PenaltyKind | None,
     step: float,
     draws: Draws,
     clock: Clock,
 ) -> Judged:
     """The critic's logits of real and generated images and its penalty on a quarter of the batch.
+
+    Everything is judged in one call, except by a critic with batch normalisation: it gets real and generated images apart, as
+    its statistics are those of a batch (Radford et al. 2016), and its slope is taken at the statistics gathered so far, since
+    otherwise one image's logit would depend on another's pixels.
 
     Args:
         critic: as prepared by the engine.
@@ -42,7 +48,7 @@ def judge(
         fake: of generated ones, detached; as many, or several that follow each other for each real one.
         labels: of the real images, shared by the generated ones in their place.
         kind: finite-difference and exact: |grad D|^2 on real and generated images (R1 and R2), 0 wanted;
-            interpolated: (|grad D| - 1)^2 between them.
+            interpolated: (|grad D| - 1)^2 between them; None: no penalty.
         step: of the finite difference.
         draws: the stage's random streams.
         clock: when.
@@ -52,25 +58,37 @@ def judge(
     chosen_real, chosen_fake = real[:quarter], fake[:quarter]
     of_fake = None if labels is None else labels.repeat_interleave(len(fake) // len(real))
     of_chosen = None if labels is None or of_fake is None else torch.cat([labels[:quarter], of_fake[:quarter]])
-    if kind == "finite-difference":
-        noise = draws.normal("penalty", clock.seen, 2 * quarter, *real.shape[1:])
-        moved = torch.cat([chosen_real, chosen_fake]) + step * noise
+    chosen, apart = torch.cat([chosen_real, chosen_fake]), normalises_batches(unwrapped(critic))
+    if kind == "finite-difference" and not apart:
+        moved = _moved(chosen, step, draws, clock)
         logits = critic(torch.cat([real, fake, moved]), joined(labels, of_fake, of_chosen))
         real_logits, fake_logits, moved_logits = logits.split([*sizes, 2 * quarter])
         start = torch.cat([real_logits[:quarter], fake_logits[:quarter]])
         return Judged(real_logits, fake_logits, penalties.finite_difference_penalty(start, moved_logits, step))
-    real_logits, fake_logits = critic(torch.cat([real, fake]), joined(labels, of_fake)).split(sizes)
-    if kind == "exact":
-        penalty = penalties.exact_penalty(
-            lambda images: unwrapped(critic)(images, of_chosen), torch.cat([chosen_real, chosen_fake])
-        )
+    if apart:
+        real_logits, fake_logits = critic(real, labels), critic(fake, of_fake)
     else:
-        share = draws.uniform("penalty", clock.seen, quarter)
-        of_mixed = None if labels is None else labels[:quarter]
-        penalty = penalties.interpolated_penalty(
-            lambda images: unwrapped(critic)(images, of_mixed), chosen_real, chosen_fake, share
-        )
+        real_logits, fake_logits = critic(torch.cat([real, fake]), joined(labels, of_fake)).split(sizes)
+    if kind is None:
+        return Judged(real_logits, fake_logits, None)
+    with running_statistics(unwrapped(critic)):
+        if kind == "finite-difference":
+            both = critic(torch.cat([chosen, _moved(chosen, step, draws, clock)]), joined(of_chosen, of_chosen))
+            start, moved_logits = both.chunk(2)
+            penalty = penalties.finite_difference_penalty(start, moved_logits, step)
+        elif kind == "exact":
+            penalty = penalties.exact_penalty(lambda images: unwrapped(critic)(images, of_chosen), chosen)
+        else:
+            share = draws.uniform("penalty", clock.seen, quarter)
+            of_mixed = None if labels is None else labels[:quarter]
+            penalty = penalties.interpolated_penalty(
+                lambda images: unwrapped(critic)(images, of_mixed), chosen_real, chosen_fake, share
+            )
     return Judged(real_logits, fake_logits, penalty)
+
+
+def _moved(images: Images, step: float, draws: Draws, clock: Clock) -> Images:
+    return images + step * draws.normal("penalty", clock.seen, *images.shape)
 
 
 def joined(*parts: Labels | None) -> Labels | None:

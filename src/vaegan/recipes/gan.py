@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vaegan.config import GANConfig, OptimizerName
 from vaegan.metrics import watch
 from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.networks.normalisation import running_statistics
 from vaegan.networks.views import View
 from vaegan.objectives import penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -88,7 +89,7 @@ class GAN:
         config = self.config
         plays = not self._generator_is_held(clock) and (clock.step + 1) % config.critic_steps == 0
         self._set_learning_rates(clock)
-        count, latent_dim = len(images), unwrapped(self.generator).start.in_features
+        count, latent_dim = len(images), unwrapped(self.generator).latent_dim
         half, quarter = max(1, count // 2), max(1, count // 4)
         anchored = self.anchor is not None and config.anchor > 0 and plays
         refitted = self.encoder is not None and clock.step % config.refit_every == 0
@@ -111,13 +112,13 @@ class GAN:
 
     def _train_critic(self, images: Images, fakes: Images, labels: Labels | None, clock: Clock) -> tuple[Scalars, Tensor, View]:
         config, view = self.config, self._view(images, clock)
-        real, fake, penalty = judge(
-            self.critic, view(images), view(fakes), labels, config.penalty_kind, self.penalty_step, self.draws, clock
-        )
         scheduled = geometric(config.penalty, config.final_penalty, clock.progress)
         gamma = self.levers.penalty * max(scheduled, self.levers.least_penalty)
+        kind = config.penalty_kind if gamma > 0 else None
+        real, fake, penalty = judge(self.critic, view(images), view(fakes), labels, kind, self.penalty_step, self.draws, clock)
         loss = self.objective.critic_loss(real, fake).mean()
-        loss = loss + gamma * penalty.mean()  # gamma/2 (R1 + R2): the mean runs over reals and fakes together
+        if penalty is not None:
+            loss = loss + gamma * penalty.mean()  # gamma/2 (R1 + R2): the mean runs over reals and fakes together
         if not self.objective.has_level:
             logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
             loss = loss + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
@@ -134,9 +135,10 @@ class GAN:
         scalars = {
             "critic_loss": loss.detach(),
             "pair_accuracy": accuracy,
-            "slope_error" if config.penalty_kind == "interpolated" else "slope": penalty.detach().mean(),
             "critic_gradient": gradient_norm(self.critic),
         }
+        if penalty is not None:
+            scalars["slope_error" if kind == "interpolated" else "slope"] = penalty.detach().mean()
         return scalars, real.detach(), view
 
     def _train_generator(
@@ -197,6 +199,10 @@ class GAN:
     @torch.no_grad()
     def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged generator against held-out images: pair accuracy, and how well it gives real images back."""
+        with running_statistics(unwrapped(self.critic)):
+            return self._validate(images, labels)
+
+    def _validate(self, images: Images, labels: Labels | None) -> Scalars:
         critic, generator = unwrapped(self.critic), self.average_generator.network
         latents = self._fixed_latents(len(images))
         fakes = in_blocks(generator, latents, labels)
@@ -284,13 +290,16 @@ class GAN:
         critic, generator = unwrapped(self.critic), unwrapped(self.generator)
         view = View(self._blur(clock), None)
         labels = self.heldout_labels
-        fakes = in_blocks(generator, self._fixed_latents(len(self.heldout)), labels)
-        real, fake = (in_blocks(lambda block, *of: critic(view(block), *of), images, labels) for images in (self.heldout, fakes))
+        with running_statistics(critic, generator):
+            fakes = in_blocks(generator, self._fixed_latents(len(self.heldout)), labels)
+            real, fake = (
+                in_blocks(lambda block, *of: critic(view(block), *of), images, labels) for images in (self.heldout, fakes)
+            )
         # The mean over processes, so that rounding on one device cannot let only its own generator go.
         return float(self.engine.mean(relativistic.pair_accuracy(real, fake)))
 
     def _fixed_latents(self, count: int) -> Latents:
-        generator, shape = self.draws.generator("validation", 0), (count, unwrapped(self.generator).start.in_features)
+        generator, shape = self.draws.generator("validation", 0), (count, unwrapped(self.generator).latent_dim)
         draw = torch.randn if self.config.prior == "normal" else torch.rand
         drawn = draw(shape, generator=generator, device=self.draws.device)
         return drawn if self.config.prior == "normal" else 2 * drawn - 1

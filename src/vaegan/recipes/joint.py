@@ -111,6 +111,7 @@ class Joint:
         gamma = geometric(config.penalty, config.final_penalty, clock.progress)
         judged = judge(self.critic, real, fakes, labels, config.penalty_kind, self.penalty_step, self.draws, clock)
         pairs = judged.real.repeat_interleave(2), judged.fake
+        assert judged.penalty is not None
         loss = 2 * self.objective.critic_loss(*pairs).mean() + gamma * judged.penalty.mean()
         if not self.objective.has_level:
             logit_sum = self.engine.mean((judged.real.mean() + judged.fake.mean()).detach())

@@ -17,6 +17,7 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
     Raises:
         RequestError: naming the setting that differs.
     """
+    _check_handover_of_normalised(config, config.stages[0])
     pairs = {
         "--size": (model.config.size, dataset.config.size),
         "channels": (model.config.channels, dataset.channels),
@@ -42,6 +43,29 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
         raise RequestError(
             f"--recipe {config.recipe} cannot start from the --init run's AE, whose latents have no prior. Give a run with a VAE."
         )
+
+
+def _check_handover_of_normalised(config: TrainConfig, grown: str) -> None:
+    """Refuses a GAN or joint model on batch-normalised networks that would mix encoded and drawn latents in one batch."""
+    if config.network.norm == "batch" and (grown == "joint" or (grown == "gan" and config.handover.generator == "decoder")):
+        where = "--recipe joint" if grown == "joint" else "--recipe vae-gan" if len(config.stages) == 2 else "--init"
+        raise RequestError(
+            f"--network.norm batch does not fit {where}: latents drawn and encoded share a batch there, whose statistics are "
+            "neither's. Use --network.norm none, or --recipe vae or gan on its own."
+        )
+
+
+def _check_normalisation(config: TrainConfig, world_size: int) -> None:
+    if config.network.norm != "batch":
+        return
+    processes = max(world_size, config.device.devices * config.device.nodes)
+    if processes > 1:
+        raise RequestError(
+            f"--network.norm batch does not fit --devices {processes}: each process would normalise by its own part of the "
+            "batch. Use --devices 1, or --network.norm none."
+        )
+    if len(config.stages) == 2 or config.stages[0] == "joint":
+        _check_handover_of_normalised(config, config.stages[-1])
 
 
 OUTPUT_OF = {"cross-entropy": "sigmoid", "continuous-bernoulli": "continuous-bernoulli"}
@@ -123,6 +147,7 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
         RequestError: naming the settings.
     """
     check_output_range(config)
+    _check_normalisation(config, world_size)
     if config.network.classes and not config.is_conditional:
         raise RequestError("--network.classes is set by --conditional from the labels of the images; leave it out.")
     if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":

@@ -1,0 +1,45 @@
+"""Fully connected networks, such as the 784-400-20 of the MNIST tutorials: every pixel is a number on its own."""
+
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+
+from vaegan.config import NetworkConfig
+from vaegan.networks.blocks import encoder_activation
+from vaegan.networks.labels import chosen_bias, with_bias
+from vaegan.types import Images, Labels
+
+
+class MLPTrunk(nn.Module):
+    """Hidden layers of `width` numbers, as feature maps of a single place, so that everything built for maps can use them."""
+
+    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
+        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour."""
+        super().__init__()
+        self.channels = self.out_features = config.width
+        widths = [channels * size**2] + [config.width] * config.layers
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Linear(before, after), encoder_activation(config)) for before, after in pairwise(widths)
+        )
+        self.last_bias = f"stages.{config.layers - 1}.0.bias"
+        self.label_bias = chosen_bias(config.classes, config.width)
+
+    def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
+        """Features of every layer, [batch, width, 1, 1]."""
+        x, features = images.flatten(1), list[Tensor]()
+        for stage in self.stages[:-1]:
+            x = stage(x)
+            features.append(x)
+        last = cast(nn.Sequential, self.stages[-1])
+        features.append(last[-1](with_bias(last[:-1](x), self.label_bias, labels)))
+        return [feature[:, :, None, None] for feature in features]
+
+
+def mlp_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
+    """The way back from `width` numbers at one place: the remaining hidden layers, and one number for every pixel."""
+    layers: list[nn.Module] = [nn.Flatten(), nn.ReLU()]
+    for _ in range(config.layers - 1):
+        layers += [nn.Linear(config.width, config.width), nn.ReLU()]
+    layers += [nn.Linear(config.width, channels * size**2), nn.Unflatten(1, (channels, size, size))]
+    return config.width, 1, nn.Sequential(*layers)

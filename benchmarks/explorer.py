@@ -81,6 +81,9 @@ def _started(run: Path, environment: dict[str, str], visit: Any) -> dict[str, An
         while (described := json.load(urllib.request.urlopen(url + "model.json")))["data"]["state"] == "waiting":
             time.sleep(0.05)
         facts: dict[str, Any] = {"serving_s": round(serving, 2), "map_ready_s": round(time.perf_counter() - begun, 2)}
+        while (described := json.load(urllib.request.urlopen(url + "model.json")))["data"]["growing"]:
+            time.sleep(0.05)
+        facts["map_complete_s"] = round(time.perf_counter() - begun, 2)
         facts["images"] = described["data"]["count"]
         facts |= visit(url)
         server.terminate()

@@ -146,14 +146,14 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert "sharper than the VAE's" in looks
     assert "slightly noisy" in looks
     assert "grid" not in looks
-    assert "12 % less varied than the data" in variety
+    assert "12% less varied than the data" in variety
     assert "no sign of copying" in copying
     bad = numbers(sharpness=0.3, texture_2=9.0, texture_4=1.0, variety=1.0, coverage=0.6, duplicates=30.0, copying=0.9)
     looks, variety, copying = verdict({"gan": bad}, floor)
     assert "very blurred" in looks
     assert "visible grid" in looks
     assert "as varied" in variety
-    assert "38 % of the real images have no sample near" in variety
+    assert "38% of the real images have no sample near" in variety
     assert "30 times" in variety
     assert copying.startswith("They copy")
     far = numbers(sharpness=1.0, variety=1.0, coverage=0.1, copying=0.9)

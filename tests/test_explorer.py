@@ -21,6 +21,7 @@ from vaegan.errors import RequestError
 from vaegan.explorer import protocol, server, state
 from vaegan.explorer.coordinates import label_directions, principal_directions, raw_dimensions
 from vaegan.explorer.encoding import Encodings, encode_dataset
+from vaegan.explorer.protocol import Kind, Request
 from vaegan.explorer.state import Explorer
 from vaegan.model import Model, ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
@@ -92,6 +93,47 @@ def asked(client: TestClient, *frames: bytes) -> list[tuple[tuple[int, ...], byt
 
 def latents(count: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((count, LATENT)).astype("<f4")
+
+
+def test_the_first_images_are_shown_while_the_others_are_encoded(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on the map stays where it is, under the same number, and a second opening shows the same map."""
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
+    monkeypatch.setattr("vaegan.explorer.encoding.AT_A_TIME", 16)
+    for place in ("encoding", "state"):
+        monkeypatch.setattr(f"vaegan.explorer.{place}.EARLY", 64)
+    opened, early = Explorer(run), {}
+
+    def look(what: str, done: int, total: int) -> None:
+        if what == "Encoding" and opened.data_state == "ready" and not early:
+            assert opened.encodings is not None
+            description = opened.describe()
+            axes = {one["name"]: one["move"] for one in description["directions"] if one["group"] == "principal"}
+            chosen = struct.pack("<3I", 0, 5, 63)
+            pictures = opened.answer(Request(1, Kind.IMAGES, 0, 3, chosen))
+            early.update(description, axes=axes, pictures=pictures, latents=opened.encodings.latents, done=done)
+            early["labels"] = opened.labels("hair_style")
+            early["colours"] = opened.mean_colours()
+
+    opened.on_progress = look
+    opened.open_data(required=True)
+    for explorer in (opened, Explorer(run)):
+        explorer.open_data(required=True)
+        assert explorer.encodings is not None
+        assert explorer.dataset is not None
+        after = explorer.describe()
+        assert (early["done"], early["data"]["count"], early["data"]["growing"]) == (64, 64, True)
+        assert (after["data"]["count"], after["data"]["growing"]) == (150, False)
+        assert after["origin"] == early["origin"]
+        assert early["axes"] == {one["name"]: one["move"] for one in after["directions"] if one["group"] == "principal"}
+        assert np.array_equal(explorer.encodings.latents[:64], early["latents"])
+        assert explorer.answer(Request(1, Kind.IMAGES, 0, 3, struct.pack("<3I", 0, 5, 63))) == early["pictures"]
+        assert explorer.labels("hair_style").startswith(early["labels"])
+        assert explorer.mean_colours().startswith(early["colours"])
+        assert sorted(explorer.order) == list(range(150))
+        wanted = explorer.model.encode(explorer.dataset.load(explorer.order[[2, 140]])).numpy()
+        np.testing.assert_allclose(explorer.encodings.latents[[2, 140]], wanted, atol=1e-5)
 
 
 class TestSocket:

@@ -120,24 +120,24 @@ class TestSignals:
         signal = guards.CriticWins(LIMITS)
         found = feed(signal, {"pair_accuracy": 0.98}, {"pair_accuracy": 0.96, "generator_loss": 1.0})
         assert found == [None, None]
-        assert feed(signal, {"pair_accuracy": 0.98, "generator_loss": 1.0}) == ["the critic wins 98 % of pairs"]
+        assert feed(signal, {"pair_accuracy": 0.98, "generator_loss": 1.0}) == ["the critic wins 98% of pairs"]
 
     def test_critic_lost_needs_two_windows_after_the_blur(self) -> None:
         low = {"pair_accuracy": 0.52, "generator_loss": 1.0}
         signal = guards.CriticLost(LIMITS)
         assert feed(signal, low, low, progress=0.1) == [None, None]
         found = feed(signal, low, low | {"pair_accuracy": 0.6}, low, low)
-        assert found == [None, None, None, "the critic is right in only 52 % of pairs"]
+        assert found == [None, None, None, "the critic is right in only 52% of pairs"]
 
     def test_vanishing_compares_with_the_first_two_windows(self) -> None:
         found = feed(guards.Vanishing(LIMITS), *({"image_gradient": value} for value in (1.0, 3.0, 0.07, 0.05)))
         assert found[:3] == [None, None, None]
-        assert found[3] == "the generator's gradient at its images fell to 2.5 % of what it was"
+        assert found[3] == "the generator's gradient at its images fell to 2.5% of what it was"
 
     def test_overfitting(self) -> None:
         fine, wrong = check(guards.Overfitting(LIMITS), {"overfitting": 0.5}, {"overfitting": 0.7})
         assert fine is None
-        assert "70 % generated" in str(wrong)
+        assert "70% generated" in str(wrong)
 
     def test_collapse_sees_a_fall_but_not_a_slow_start(self) -> None:
         found = feed(guards.Collapse(LIMITS), *({"variety": value} for value in (0.3, 0.8, 1.4, 0.6, 0.51, 0.49)))
@@ -146,13 +146,13 @@ class TestSignals:
         stuck, rising = ({"variety": 0.05}, {"variety": 0.05}), ({"variety": 0.03}, {"variety": 0.05})
         assert feed(guards.Collapse(LIMITS), *stuck, progress=0.2) == [None, None]
         assert feed(guards.Collapse(LIMITS), *rising, progress=0.3) == [None, None]
-        assert "only 5 %" in str(feed(guards.Collapse(LIMITS), *stuck, progress=0.3)[1])
+        assert "only 5%" in str(feed(guards.Collapse(LIMITS), *stuck, progress=0.3)[1])
 
     def test_collapse_sees_recall_fall_from_where_it_counts(self) -> None:
         recalls = [{"heldout_recall": value} for value in (0.1, 0.02, 0.3, 0.14, 0.07)]
         found = check(guards.Collapse(LIMITS), *recalls)
         assert [words is not None for words in found] == [False, False, False, False, True]
-        assert found[4] == "samples reach 7 % of held-out images, and reached 30 %"
+        assert found[4] == "samples reach 7% of held-out images, and reached 30%"
 
     def test_copying_asks_whether_samples_are_near_at_all(self) -> None:
         far, chance, near, often = (
@@ -196,7 +196,7 @@ class TestGuards:
     def test_an_action_is_told_in_words(self) -> None:
         action = Guards("act", all_signals()).look(self.winning(0), Levers())
         assert action is not None
-        assert action.words == "the critic wins 99 % of pairs: penalty doubled, augmentation raised, blur back"
+        assert action.words == "the critic wins 99% of pairs: penalty doubled, augmentation raised, blur back"
         assert (action.levers.penalty, action.levers.blur, action.roll_back) == (2, 1.0, False)
 
     def test_warn_changes_nothing_and_does_not_repeat_itself_for_ever(self) -> None:

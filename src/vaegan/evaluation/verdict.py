@@ -38,7 +38,7 @@ def looks(judged: Numbers, before: Numbers | None) -> str:
     told = _value(judged, "two_sample_accuracy")
     sentence = "The samples are " + _listed(parts)
     if told is not None:
-        sentence += f"; a simple classifier tells them from real images {100 * told:.0f} % of the time (50 % is guessing)"
+        sentence += f"; a simple classifier tells them from real images {told:.0%} of the time (50% is guessing)"
     return sentence + "."
 
 
@@ -61,12 +61,12 @@ def variety(judged: Numbers, floor: Numbers) -> str:
     if abs(relative - 1) <= 0.05:
         first = "They are as varied as the data"
     else:
-        first = f"They are {100 * abs(1 - relative):.0f} % {'less' if relative < 1 else 'more'} varied than the data"
+        first = f"They are {abs(1 - relative):.0%} {'less' if relative < 1 else 'more'} varied than the data"
     missing = 1 - coverage / (best or 1.0)
     if missing <= 0.05:
         second = "nearly every kind of real image has a sample near"
     else:
-        second = f"{100 * missing:.0f} % of the real images have no sample near"
+        second = f"{missing:.0%} of the real images have no sample near"
     third = ""
     if duplicates is not None and duplicates > max(5.0, 2 * (_value(floor, "duplicates") or 1.0)):
         third = f", and they repeat themselves: look-alikes are {duplicates:.0f} times as frequent as among real images"
@@ -85,11 +85,11 @@ def copying(judged: Numbers) -> str:
     if coverage is not None and coverage < 0.5:
         return "Whether they are copies cannot be said yet: the samples are too far from all real images."
     if low > 0.65:
-        nearer = f"{100 * value:.0f} % of them are nearer to the training images than to as many unseen ones"
-        return f"They copy: {nearer} (50 % is right)."
+        nearer = f"{value:.0%} of them are nearer to the training images than to as many unseen ones"
+        return f"They copy: {nearer} (50% is right)."
     if low > 0.5:
-        return f"There is a weak sign of copying ({100 * value:.0f} %, where 50 % is right): look at the nearest neighbours."
-    return f"There is no sign of copying training images ({100 * value:.0f} %, where 50 % is right)."
+        return f"There is a weak sign of copying ({value:.0%}, where 50% is right): look at the nearest neighbours."
+    return f"There is no sign of copying training images ({value:.0%}, where 50% is right)."
 
 
 def _value(numbers: Numbers, name: str) -> float | None:

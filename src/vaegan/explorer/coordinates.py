@@ -34,11 +34,6 @@ class Direction:
     """[latent], the strongest direction at right angles to an attribute: the map's other axis."""
 
 
-def origin_of(encodings: Encodings | None, latent_dim: int) -> NDArray[np.float32]:
-    """The middle of the map: the mean latent, or the prior's where nothing was encoded."""
-    return np.zeros(latent_dim, np.float32) if encodings is None else encodings.latents.mean(0)
-
-
 def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Direction]:
     """Directions without labels, strongest first; one unit is one standard deviation of the latents.
 

@@ -20,6 +20,8 @@ from vaegan.types import Latents, ProgressCallback
 
 AT_A_TIME = 256
 GRAM_LATENTS = 10
+EARLY = 8 * AT_A_TIME
+"""Images that are encoded and shown before the others [images]: a random part, from which the map's axes are made for good."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ def encode_dataset(
     cache_dir: Path | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    early: Callable[[Encodings], None] | None = None,
 ) -> Encodings | None:
     """The latents of all images; None when cancelled.
 
@@ -50,6 +53,7 @@ def encode_dataset(
         cache_dir: where they are kept; beside the prepared images when None.
         progress: called with (what, done, total).
         cancelled: asked between blocks.
+        early: called once with what is known after the first `EARLY` of `early_first`, if there are more than these.
     """
     path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset)}.npz"
     kept = _read(path, len(dataset), model.latent_dim)
@@ -59,21 +63,35 @@ def encode_dataset(
     kl = torch.zeros(model.latent_dim)
     whitening = model.networks.whitening
     assert whitening is not None
+    order, gram = early_first(len(dataset)), None
     for start in range(0, len(dataset), AT_A_TIME):
         if cancelled():
             return None
-        stop = min(start + AT_A_TIME, len(dataset))
-        posterior = model.posterior(dataset.load(range(start, stop)))
+        chosen = order[start : start + AT_A_TIME]
+        done = start + len(chosen)
+        posterior = model.posterior(dataset.load(chosen))
         with torch.inference_mode():
-            latents[start:stop] = whitening(posterior.mean).cpu().numpy()
+            latents[chosen] = whitening(posterior.mean).cpu().numpy()
             kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
+        if done == min(EARLY, len(dataset)):
+            first = latents[order[:done]]
+            gram = quick_gram(model, torch.from_numpy(first)) if is_whitened(model) else None
+            if early is not None and done < len(dataset):
+                early(Encodings(first, (kl / done).numpy(), gram))
         if progress:
-            progress("Encoding", stop, len(dataset))
-    gram = quick_gram(model, torch.from_numpy(latents)) if is_whitened(model) else None
+            progress("Encoding", done, len(dataset))
     found = Encodings(latents, (kl / len(dataset)).numpy(), gram)
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **_arrays(found)))
     return found
+
+
+def early_first(count: int) -> NDArray[np.int64]:
+    """All positions of so many images: first `EARLY` random ones, then the others, both ascending."""
+    if count <= EARLY:
+        return np.arange(count, dtype=np.int64)
+    first = np.sort(np.random.default_rng(0).choice(count, EARLY, replace=False))
+    return np.concatenate([first, np.setdiff1d(np.arange(count), first)]).astype(np.int64)
 
 
 def quick_gram(model: Model, latents: Latents) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +20,11 @@ from vaegan.errors import ModelError, RequestError, VaeganError
 from vaegan.explorer.coordinates import (
     Direction,
     label_directions,
-    origin_of,
     principal_directions,
     raw_dimensions,
     saved_directions,
 )
-from vaegan.explorer.encoding import Encodings, encode_dataset, quick_gram
+from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset, quick_gram
 from vaegan.explorer.maps import TsneMap
 from vaegan.explorer.protocol import Kind, Request
 from vaegan.latent.stored import load_directions
@@ -117,12 +117,19 @@ class Explorer:
         self.source = data or _source_of(run)
         self.dataset: ImageDataset | None = None
         self.encodings: Encodings | None = None
+        """Of the images on the map, in the order of `order`."""
+        self.order = np.zeros(0, np.int64)
+        """Position in the data set of each image on the map; images are only ever added at its end."""
+        self.growing = False
         self.tsne = TsneMap()
         self.on_progress: ProgressCallback | None = None
         self.progress = ("Opening the images", 0, 0)
         self.why_no_data = ""
         self.data_state: DataState = "waiting"
         self._directions = raw_dimensions(self.model, None)
+        self._principal: list[Direction] = []
+        self._origin = np.zeros(self.model.latent_dim, np.float32)
+        """The middle of the map: the prior's, until images were encoded."""
         self._saved = list(load_directions(self.model.folder, self.model, "drop").values()) if self.model.folder else []
         self._stopped = threading.Event()
 
@@ -165,21 +172,37 @@ class Explorer:
             shown = showing(self.run, dataset, self.model.told_label)
             if len(shown) < len(dataset):
                 dataset = dataset.part(shown)
-            encodings = encode_dataset(self.model, dataset, progress=self._report, cancelled=self._stopped.is_set)
+            encodings = encode_dataset(
+                self.model,
+                dataset,
+                progress=self._report,
+                cancelled=self._stopped.is_set,
+                early=partial(self._show, dataset, growing=True),
+            )
         except VaeganError as error:
             self._alone(str(error))
             if required:
                 raise
             return
-        if encodings is None:
-            return
-        principal = principal_directions(encodings.latents, encodings.gram)
-        attributes = label_directions(encodings, dataset.labels, dataset.label_words)
+        if encodings is not None:
+            ordered = encodings.latents[early_first(len(dataset))]
+            self._show(dataset, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
+
+    def _show(self, dataset: ImageDataset, encodings: Encodings, growing: bool) -> None:
+        """Puts the first images on the map, or all of them; the axes and the middle stay what the first ones made them."""
+        if not self._principal:
+            first = encodings.latents[:EARLY]
+            self._principal, self._origin = principal_directions(first, encodings.gram), first.mean(0)
+        order = early_first(len(dataset))[: len(encodings.latents)]
+        labels = {name: values[order] for name, values in dataset.labels.items()}
         saved = saved_directions(self._saved, encodings.latents)
         names = {one.name for one in saved}
-        attributes = [*saved, *(one for one in attributes if one.name not in names)]
-        self._directions = [*principal, *attributes, *raw_dimensions(self.model, encodings)]
-        self.dataset, self.encodings, self.data_state = dataset, encodings, "ready"
+        learned = label_directions(encodings, labels, dataset.label_words)
+        attributes = [*saved, *(one for one in learned if one.name not in names)]
+        self._directions = [*self._principal, *attributes, *raw_dimensions(self.model, encodings)]
+        # The order first: whoever knows of an image can have it.
+        self.dataset, self.order, self.encodings = dataset, order, encodings
+        self.growing, self.data_state = growing, "ready"
 
     def _alone(self, why: str) -> None:
         """Makes do without images: directions from draws of the prior."""
@@ -211,10 +234,11 @@ class Explorer:
             "fit": self.fit,
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,
-            "origin": as_base64(origin_of(self.encodings, self.model.latent_dim)),
+            "origin": as_base64(self._origin),
             "directions": [_as_json(direction) for direction in self._directions],
             "data": {
                 "state": self.data_state,
+                "growing": self.growing,
                 "why": self.why_no_data,
                 "source": "" if self.source is None else Path(self.source).name,
                 "progress": {"what": what, "done": done, "total": total},
@@ -250,7 +274,8 @@ class Explorer:
     def _images(self, request: Request) -> bytes:
         if self.dataset is None:
             raise RequestError("There are no images.")
-        return np.take(np.asarray(self.dataset.images), request.indices(len(self.dataset)), axis=0).tobytes()
+        chosen = self.order[request.indices(len(self.order))]
+        return np.take(np.asarray(self.dataset.images), chosen, axis=0).tobytes()
 
     def _nearest(self, request: Request) -> bytes:
         encoded, latent = self._encoded().latents, request.latents(self.model.latent_dim)[0]
@@ -274,7 +299,7 @@ class Explorer:
         """
         if self.dataset is None or name not in self.dataset.labels:
             raise RequestError(f"The images have no label {name!r}.")
-        return self.dataset.labels[name].astype("<f4").tobytes()
+        return self.dataset.labels[name][self.order].astype("<f4").tobytes()
 
     def mean_colours(self) -> bytes:
         """The mean colour of the middle of every image, uint8 [images, 3].
@@ -284,10 +309,10 @@ class Explorer:
         """
         if self.dataset is None:
             raise RequestError("There are no images.")
-        images, edge = self.dataset.images, self.model.config.size // 6
+        images, order, edge = self.dataset.images, self.order, self.model.config.size // 6
         middle = images[:, edge : images.shape[1] - edge : 2, edge : images.shape[2] - edge : 2]
-        parts = [middle[start : start + 4096].mean((1, 2)) for start in range(0, len(images), 4096)]
-        return np.broadcast_to(np.concatenate(parts), (len(images), 3)).astype(np.uint8).tobytes()
+        parts = [middle[order[start : start + 4096]].mean((1, 2)) for start in range(0, len(order), 4096)]
+        return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
         """An uploaded image file as its latent (float32) and as the pixels that the encoder saw.

@@ -155,10 +155,10 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     sheet = np.zeros((-(-len(chosen) // columns) * config.size, columns * config.size, config.channels), np.uint8)
     for place, index in enumerate(chosen):
         top, left = place // columns * config.size, place % columns * config.size
-        sheet[top : top + config.size, left : left + config.size] = explorer.dataset.images[index]
+        sheet[top : top + config.size, left : left + config.size] = explorer.dataset.images[explorer.order[index]]
     content = io.BytesIO()
     to_picture(sheet).save(content, "JPEG", quality=SHEET_QUALITY, subsampling=0)
-    labels = {name: as_base64(values[chosen]) for name, values in explorer.dataset.labels.items()}
+    labels = {name: as_base64(values[explorer.order[chosen]]) for name, values in explorer.dataset.labels.items()}
     told = {"latents": as_base64(explorer.encodings.latents[chosen]), "labels": labels, "columns": columns, "type": "image/jpeg"}
     return told, content.getvalue(), len(chosen)
 

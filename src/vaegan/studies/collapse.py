@@ -109,7 +109,7 @@ def tell(results: Results) -> Story:
         story.sentences.append(
             f"{name.capitalize()} of {of} modes, {mean(labels[0], 'steps'):,.0f} steps of the critic: all modes are found by "
             f"{', '.join(whole) or 'nobody'}. Fewest: {short[fewest]} ({mean(fewest, 'modes'):.0f}). Most samples within "
-            f"three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99 %)."
+            f"three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99%)."
         )
         story.sentences.append(_held_back(results, labels, short))
         found, spreads = ({short[label]: of_label(label, "modes") for label in labels} for of_label in (mean, results.spread))

@@ -158,7 +158,7 @@ class Vanishing(Plain):
             return None
         if value >= self.limits.vanished * early:
             return None
-        return f"the generator's gradient at its images fell to {100 * value / early:.1f} % of what it was"
+        return f"the generator's gradient at its images fell to {value / early:.1%} of what it was"
 
 
 class Overfitting(Plain):
@@ -409,4 +409,4 @@ class Guards:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{share:.0%}"

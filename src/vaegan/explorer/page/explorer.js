@@ -113,11 +113,21 @@ export class Explorer {
       if ((await this.guarded(() => model.refresh())) === null) return;
       if (model.description.data.state === "waiting") this.plane.explain();
     }
-    if (this.sliders.known === model.description.directions.length) return;
-    if (!this.held && !store.past.length) await this.guarded(() => this.begin());
+    if (this.sliders.known !== model.description.directions.length) {
+      if (!this.held && !store.past.length) await this.guarded(() => this.begin());
+      this.sliders.describe();
+      await this.guarded(() => Promise.all([this.plane.describe(), this.now.update()]));
+      document.dispatchEvent(new Event("mapready"));
+    }
+    if (!model.description.data.growing) return;
+    while (model.description.data.growing) {
+      this.plane.explain();
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      if ((await this.guarded(() => model.refresh())) === null) return;
+    }
     this.sliders.describe();
-    await this.guarded(() => Promise.all([this.plane.describe(), this.now.update()]));
-    document.dispatchEvent(new Event("mapready"));
+    await this.guarded(() => this.plane.grow());
+    document.dispatchEvent(new Event("mapcomplete"));
   }
 
   stageButtons() {

@@ -171,7 +171,7 @@ export class Plane {
         return;
       }
       if (tsne.state === "ready") break;
-      this.progress = `t-SNE is being made: ${Math.round((100 * (tsne.done ?? 0)) / (tsne.total ?? 1))} %`;
+      this.progress = `t-SNE is being made: ${Math.round((100 * (tsne.done ?? 0)) / (tsne.total ?? 1))}%`;
       this.explain();
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
@@ -196,6 +196,23 @@ export class Plane {
       else this.colours = null;
     }
     this.legend();
+  }
+
+  /** All images are encoded: their dots join the first ones, and what is there stays where it is. */
+  async grow() {
+    const { model } = this.app;
+    this.coloured = null;
+    this.explain();
+    if (this.seeds || this.isTsne || !this.axes) return;
+    const wanted = this.drawn;
+    const hidden = [...this.hidden];
+    const places = await model.project(this.axes.origin, ...this.axes.reads);
+    await this.colour();
+    if (wanted !== this.drawn) return;
+    hidden.forEach((code) => this.hidden.add(code));
+    this.points = new Points(places);
+    this.legend();
+    this.view.redraw();
   }
 
   async readings(direction) {
@@ -250,8 +267,8 @@ export class Plane {
     else if (this.seeds) text = "";
     else if (this.progress) text = this.progress;
     else if (this.isTsne) text = `A click blends the latents of the ${BLENDED} nearest images: t-SNE has no way back.`;
-    else if (data.state === "waiting") {
-      const share = data.progress.total ? ` ${Math.round((100 * data.progress.done) / data.progress.total)} %` : "";
+    else if (data.state === "waiting" || data.growing) {
+      const share = data.progress.total ? ` ${Math.round((100 * data.progress.done) / data.progress.total)}%` : "";
       text = `${data.progress.what} …${share}`;
     } else if (data.state === "absent" && !data.quiet) text = data.why;
     this.note.textContent = text;

@@ -410,6 +410,9 @@ class TrainConfig:
     """Of every random stream."""
     guards: GuardMode = "act"
     """What is done when training goes wrong: act mends it, warn only says so, off looks away. Every action is recorded."""
+    patience: float = 0.0
+    """A stage ends when so many passes over the training images brought no better model. 0 trains as long as was asked for:
+    the learning rate falls to the end, and the last model is mostly the best. The best one is kept either way."""
     conditional: bool = False
     """Tell the networks each image's label (sub-folder, IDX or .npz label), so that `sample --label` can ask for one."""
     condition: str | None = None

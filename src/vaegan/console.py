@@ -36,6 +36,7 @@ WORDS = {
     "beta": "effective beta {:.3f}",
     "pair_accuracy": "critic right {:.0%}",
     "generator_loss": "generator loss {:.2f}",
+    "heldout_kernel_distance": "held-out score {:.3f}",
     "latent_recovery": "encoder finds latents {:.0%}",
 }
 

@@ -48,6 +48,17 @@ SCALARS: dict[str, tuple[str, str]] = {
         "Nearness, watched",
         "Distance of samples to the training images over that of unseen images. Far under 1 they are copies.",
     ),
+    "kernel_distance": (
+        "Kernel distance of samples",
+        "How far samples are from unseen images in random features: the number by which the best model is known. Lower is "
+        "better; near 0 chance may make it negative.",
+    ),
+    "sharpness": (
+        "Sharpness of samples",
+        "Energy of the finest detail, samples over unseen images. 1 is right; lower is blurred.",
+    ),
+    "texture_2": ("Texture at 2 pixels", "Power at a period of 2 pixels, samples over unseen images. Far above 1 it is a grid."),
+    "texture_4": ("Texture at 4 pixels", "The same at a period of 4 pixels."),
     "low_pass_error": ("Error of blurred reconstructions", "Squared error after both images are made four times smaller."),
 }
 

@@ -60,6 +60,8 @@ class Train:
     """Of every random stream."""
     guards: GuardMode = "act"
     """When training goes wrong: act mends it and says so, warn only says so, off looks away."""
+    patience: float = 0.0
+    """End a stage when so many passes over the training images brought no better model; 0: train as long as asked for."""
     conditional: bool = False
     """Tell the networks each image's label (sub-folder, IDX or .npz label), so that `sample --label` can ask for one."""
     condition: str | None = None

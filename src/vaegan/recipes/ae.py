@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaegan.config import AEConfig
 from vaegan.networks import Decoder, Encoder
 from vaegan.objectives import gaussian
-from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, set_learning_rate
 from vaegan.types import Images, Labels, Scalars
@@ -60,6 +60,11 @@ class AE:
             "heldout_error": error.mean() / images[0].numel(),
             "active_units": active.float(),
         }
+
+    @property
+    def deciding(self) -> Deciding:
+        """Models are compared by the error of held-out reconstructions."""
+        return Deciding("heldout_error", fewest=10)
 
     @property
     def warming_up(self) -> bool:

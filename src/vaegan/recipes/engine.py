@@ -28,6 +28,16 @@ class Trained(NamedTuple):
     prior: Prior = "normal"
 
 
+class Deciding(NamedTuple):
+    """How the models of a stage are compared: by a scalar of `validate`, of which less is better."""
+
+    scalar: str
+    fewest: int
+    """Held-out images below which it says more about them than about the model."""
+    since: float = 0.0
+    """Share of the stage's schedules from which models are compared."""
+
+
 class Engine(Protocol):
     """Devices and processes, hidden behind five calls."""
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from vaegan.config import GANConfig, OptimizerName
 from vaegan.metrics import watch
+from vaegan.metrics.cheap import FEWEST, SampleScore
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.normalisation import running_statistics
 from vaegan.networks.views import View
 from vaegan.objectives import penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.recipes.critic import clip_weights, draw_view, joined, judge
-from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.optimizers import build_optimizer
@@ -77,6 +78,7 @@ class GAN:
             self.encoder = engine.prepare(encoder)
             self.encoder_optimizer = self._optimizer(self.encoder, "adam")
             self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
+        self.score = SampleScore()
         self.draws = engine.draws(self.name)
         # Images seen when the generator was let go; negative while the critic warms up.
         self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
@@ -209,6 +211,7 @@ class GAN:
         real_logits, fake_logits = in_blocks(critic, images, labels), in_blocks(critic, fakes, labels)
         scalars = {"heldout_pair_accuracy": relativistic.pair_accuracy(real_logits, fake_logits)}
         scalars["heldout_recall"] = watch.recall(images, fakes)
+        scalars |= self.score(images, fakes)
         if self.known is not None:
             scalars["overfitting"] = watch.overfitting(in_blocks(critic, self.known, self.known_labels), real_logits, fake_logits)
             scalars["copying"] = watch.copying(fakes, self.known, images)
@@ -222,6 +225,14 @@ class GAN:
             scalars["latent_recovery"] = 1 - (recovered - latents).square().sum() / latents.square().sum()
             scalars["heldout_low_pass_error"] = low_pass_error(given_back, images).mean()
         return scalars
+
+    @property
+    def deciding(self) -> Deciding:
+        """Models are compared by their samples, in the second half and without blur.
+
+        A GAN that grew out of a VAE begins with the VAE's images; whatever a distance thinks of those, they must not win.
+        """
+        return Deciding("heldout_kernel_distance", FEWEST, max(0.5, self.config.blur_until))
 
     @property
     def warming_up(self) -> bool:

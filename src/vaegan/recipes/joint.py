@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config import JointConfig
-from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.metrics.cheap import FEWEST, SampleScore
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian, penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.recipes.critic import draw_view, judge
-from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, PerImage, Scalars
@@ -59,6 +59,7 @@ class Joint:
         self.critic_optimizer = engine.optimizer(torch.optim.Adam(self.critic.parameters(), rate, betas=betas, fused=True))
         self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
+        self.score = SampleScore()
         self.draws = engine.draws(self.name)
 
     def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
@@ -140,7 +141,7 @@ class Joint:
 
     @torch.no_grad()
     def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
-        """The averaged networks on held-out images: reconstruction error, KL, pair accuracy, distance of the samples."""
+        """The averaged networks on held-out images: reconstruction error, KL, pair accuracy, score of the samples."""
         encoder, decoder, critic = self.average_encoder.network, self.average_decoder.network, unwrapped(self.critic)
         mean, log_var = in_blocks(lambda *block: torch.cat(encoder(*block), 1), images, labels).chunk(2, 1)
         samples = in_blocks(decoder, self._fixed_latents(mean), labels)
@@ -153,11 +154,15 @@ class Joint:
             "heldout_pair_accuracy": relativistic.pair_accuracy(
                 in_blocks(critic, images, labels), in_blocks(critic, samples, labels)
             ),
-            "heldout_distance": torch.tensor(sliced_wasserstein(samples, images)),
-        }
+        } | self.score(images, samples)
 
     def _fixed_latents(self, like: Latents) -> Latents:
         return torch.randn(like.shape, generator=self.draws.generator("validation", 0), device=self.draws.device)
+
+    @property
+    def deciding(self) -> Deciding:
+        """Models are compared by their samples, in the second half: before it the critic has not said its part."""
+        return Deciding("heldout_kernel_distance", FEWEST, 0.5)
 
     @property
     def warming_up(self) -> bool:

@@ -10,7 +10,7 @@ from vaegan.config import VAEConfig
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian, latent
 from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
-from vaegan.recipes.engine import Engine, Trained, gradient_norm, in_blocks, unwrapped
+from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock, cosine, cyclical, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, PerImage, Scalars
@@ -130,8 +130,9 @@ class VAE:
         def decode(latents: Latents, labels: Labels | None, raw: bool) -> Tensor:
             return in_blocks(lambda *block: decoder(*block, raw=raw), latents, labels)
 
-        # The same objective as in training, with the held-out images' own calibrated variance.
-        found = self._compare(images, labels, posterior, noise, decode, config.kl_weight, lambda value: value)
+        # The same objective as in training after its warm-up, with the held-out images' own calibrated variance.
+        kl_weight = config.kl_weight * self.levers.kl_weight
+        found = self._compare(images, labels, posterior, noise, decode, kl_weight, lambda value: value)
         at_mean = (images - decode(posterior.mean, labels, False)).square().mean()
         active: Tensor = (posterior.mean.var(0) > 0.01).sum()  # Burda et al. 2016, Section 4.2
         elbo = log_density(self.reconstruction.likelihood, images, found.raw, self.variance) - found.kl
@@ -142,6 +143,11 @@ class VAE:
             "heldout_kl": found.kl.mean(),
             "active_units": active.float(),
         }
+
+    @property
+    def deciding(self) -> Deciding:
+        """Models are compared by the held-out objective, at the KL divergence's full weight."""
+        return Deciding("heldout_loss", fewest=10)
 
     @property
     def warming_up(self) -> bool:

@@ -3,6 +3,7 @@
 import io
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,6 +40,29 @@ class Resumable(Protocol):
         ...
 
 
+class Stateful(Protocol):
+    """What accompanies a training and is saved with it."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        ...
+
+    def set_state(self, state: dict[str, Any] | None) -> None:
+        """Takes back what `state` gave; None is of a checkpoint that knows nothing of it."""
+        ...
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested state on the processor that shares no memory with the original."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [copied(part) for part in value]
+    return value
+
+
 def state_of(recipe: Resumable) -> dict[str, Any]:
     """Everything that `recipe` has learned and gathered, sharing its memory."""
     return {
@@ -57,12 +81,13 @@ def put_back(recipe: Resumable, state: dict[str, Any]) -> None:
     recipe.set_tensors(state["tensors"])
 
 
-def save_checkpoint(path: Path, recipe: Resumable, seen: int, watching: dict[str, Any] | None = None) -> None:
-    """Writes the state of `recipe` after `seen` images, atomically, and that of the guards that watch it.
+def save_checkpoint(path: Path, recipe: Resumable, seen: int, companions: Mapping[str, Stateful]) -> None:
+    """Writes the state of `recipe` after `seen` images, atomically, and under their names that of its companions.
 
     Random numbers and the data's order are functions of the seed and of `seen`, so nothing else is needed.
     """
-    state = {"format_version": FORMAT_VERSION, "seen": seen, "watching": watching} | state_of(recipe)
+    beside = {name: companion.state() for name, companion in companions.items()}
+    state = {"format_version": FORMAT_VERSION, "seen": seen} | beside | state_of(recipe)
     # In memory first: torch reports a full disk as an error of its own, without saying so.
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -88,8 +113,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def restore(recipe: Resumable, state: dict[str, Any], path: Path) -> int:
-    """Puts a checkpoint's state into a freshly built recipe; returns the images seen.
+def restore(recipe: Resumable, state: dict[str, Any], path: Path, companions: Mapping[str, Stateful]) -> int:
+    """Puts a checkpoint's state into a freshly built recipe and its companions; returns the images seen.
 
     Raises:
         ModelError: if names or shapes differ.
@@ -97,6 +122,8 @@ def restore(recipe: Resumable, state: dict[str, Any], path: Path) -> int:
     try:
         put_back(recipe, state)
         seen = int(state["seen"])
+        for name, companion in companions.items():
+            companion.set_state(state.get(name))
     except DAMAGED as error:
         # Torch's first line names the class only; what differs stands in the second.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]

@@ -1,5 +1,6 @@
 """What cannot work is refused here, in one line, before anything is made; and what will go wrong is said."""
 
+import math
 from dataclasses import fields
 
 import torch
@@ -148,6 +149,8 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
     """
     check_output_range(config)
     _check_normalisation(config, world_size)
+    if not 0 <= config.patience < math.inf:
+        raise RequestError(f"--patience {config.patience:g} is no number of passes; give 0 or more.")
     if config.network.classes and not config.is_conditional:
         raise RequestError("--network.classes is set by --conditional from the labels of the images; leave it out.")
     if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vaegan.data import TrainingBatches
 from vaegan.recipes.schedule import Clock
+from vaegan.training.best import Best
 from vaegan.training.engine import Engine
 from vaegan.training.guards import Action
 from vaegan.training.journal import Journal
@@ -15,8 +16,17 @@ from vaegan.types import Images, Labels, Scalars
 
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
-VALIDATIONS = 10  # a stage
+VALIDATIONS = 10  # a stage, the last one at its end; more of them where patience is counted in passes
 AGREE_STEPS = 10  # steps between two times that several processes agree on stopping and saving
+
+
+class End(NamedTuple):
+    """How far a training came."""
+
+    seen: int
+    """[images]"""
+    reason: str | None
+    """Why the stage is over, in words; None when it was interrupted."""
 
 
 class TrainedByLoop(Watched, Protocol):
@@ -118,6 +128,8 @@ class Limits:
     schedule_start: int = 0
     schedule_end: int | None = None
     checkpoint_seconds: float = 60.0
+    validate_every: int | None = None
+    """Images between validations at most; None is a tenth of the stage."""
 
 
 def run_stage(
@@ -127,12 +139,13 @@ def run_stage(
     engine: Engine,
     journal: Journal,
     watching: Watching,
+    best: Best,
     hooks: Hooks,
     limits: Limits,
     seen: int,
     heldout_labels: Labels | None = None,
-) -> tuple[int, bool]:
-    """Trains until the planned number of images or until told to stop.
+) -> End:
+    """Trains until the planned number of images, until patience runs out, or until told to stop.
 
     Args:
         recipe: what to train.
@@ -141,29 +154,32 @@ def run_stage(
         engine: devices and processes.
         journal: takes the scalars.
         watching: looks at the scalars and steps in.
+        best: compares the validations.
         hooks: called along the way.
         limits: when it is over.
         seen: images seen so far; more than 0 when resumed.
         heldout_labels: of `heldout`, for a conditional model.
 
     Returns:
-        Images seen, and whether the stage is finished.
+        Images seen, and why the stage is over.
     """
     batch_size, total, watch, seen_before = batches.batch_size, limits.images, Stopwatch(), seen
     schedule = (limits.schedule_start, limits.schedule_end)
     began = last_save = last_told = time.perf_counter()
     means: dict[str, float] = {}
+    checked: dict[str, float] = {}
+    stopped = False
     shots = _shot_points(seen, total)
     shot_seconds = _timed(lambda: hooks.shot(seen))
     watching.begin(seen)
 
-    while total is None or seen < total:
+    while (total is None or seen < total) and not (stopped or best.is_stale):
         # Several processes agree on stopping and saving, which costs an exchange, only every few steps.
         together = engine.world_size == 1 or seen // batch_size % AGREE_STEPS == 0
         if together and engine.any(hooks.stop()):
             _flush(journal, recipe.name, seen, began)
             hooks.save(seen)
-            return seen, False
+            return End(seen, None)
         if together and engine.any(time.perf_counter() - last_save > limits.checkpoint_seconds) and seen > seen_before:
             if _worth_keeping(journal, watching, recipe.name, seen):
                 hooks.save(seen)
@@ -190,33 +206,46 @@ def run_stage(
         if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
             means = journal.flush(recipe.name, seen, now - began, strict=not watching.acts) or means
             actions.append(watching.window(seen, clock.progress))
-        if total is not None and _crossed(seen, batch_size, total, VALIDATIONS):
+        if total is not None and _crossed(seen, batch_size, total, _validations(total, limits)):
             with engine.autocast():
                 values = {name: float(value) for name, value in recipe.validate(heldout, heldout_labels).items()}
-            journal.line(recipe.name, seen, now - began, values)
-            means = means | values
-            actions.append(watching.checked(seen, clock.progress, values))
+            # The first process's numbers are everybody's: rounding must not make them keep different models.
+            checked = engine.share(values)
+            journal.line(recipe.name, seen, now - began, checked)
+            action = watching.checked(seen, clock.progress, checked)
+            best.validated(seen, clock.progress, checked, watching.is_good or (action is None and seen == total))
+            actions.append(action)
         for action in filter(None, actions):
             journal.note(recipe.name, seen, now - began, {"guard": action.guard, "action": action.action, "words": action.words})
             hooks.acted(seen, action)
             if action.roll_back:
                 journal.forget()
+                best.forget()
         if shots and seen >= shots[0]:
             if _worth_keeping(journal, watching, recipe.name, seen):
                 hooks.shot(seen)
             shots = [point for point in shots if point > seen]
         if now - last_told > 0.25 or seen == total:
             last_told = now
-            hooks.progress(_progress(recipe.name, seen, total, watch, means))
-        if any(action is not None and action.stop for action in actions):
-            break
+            hooks.progress(_progress(recipe.name, seen, total, watch, means | checked))
+        stopped = any(action is not None and action.stop for action in actions)
     hooks.save(seen)
-    return seen, True
+    return End(seen, _reason(seen, total, best))
 
 
 def whole_batches(images: float, batch_size: int) -> int:
     """At least one batch, and a whole number of them [images]."""
     return max(1, round(images / batch_size)) * batch_size
+
+
+def _validations(total: int, limits: Limits) -> int:
+    return VALIDATIONS if limits.validate_every is None else max(VALIDATIONS, -(-total // limits.validate_every))
+
+
+def _reason(seen: int, total: int | None, best: Best) -> str:
+    if seen == total:
+        return f"the {seen:,} images asked for are seen"
+    return f"patience ran out after {seen:,} images" if best.is_stale else f"a guard stopped it after {seen:,} images"
 
 
 def _progress(stage: str, seen: int, total: int | None, watch: Stopwatch, means: dict[str, float]) -> Progress:

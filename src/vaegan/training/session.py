@@ -1,7 +1,7 @@
 """A session: carries out a run's plan stage by stage, from wherever the run stands, and leaves models and pictures."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vaegan.data import ImageDataset, TrainingBatches, to_uint8
+from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.glossary import scalar_title
 from vaegan.model import CARD_PICTURE, Model
 from vaegan.pictures import grid, save_animation, save_curves, save_png
 from vaegan.recipes.handover import check_inverse
+from vaegan.training.best import Best
 from vaegan.training.card import model_card, read_card
-from vaegan.training.checkpoint import read_checkpoint, restore, save_checkpoint
+from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
 from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
 from vaegan.training.loop import Hooks, Limits, Progress, run_stage
@@ -90,7 +91,11 @@ class Session:
         facts: dict[str, Any] = {}
         recipe = BUILDERS[stage](inputs, facts)
         watching = Watching(guards_of(stage, inputs), recipe, self.engine)
-        seen = self._restore(stage, recipe, watching)
+        patience = round(self.record.config.patience * len(self.dataset.indices(TRAIN)))
+        extended_at = int(self._facts(stage).get("images", 0))
+        best = Best(recipe, len(self.dataset.indices(VALIDATION)), patience, extended_at)
+        companions = {"watching": watching, "best": best}
+        seen = self._restore(stage, recipe, companions)
         facts = facts | self._facts(stage)
         self._note(stage, facts)
         for sentence in _sentences(facts):
@@ -108,22 +113,30 @@ class Session:
         hooks = Hooks(
             progress=self.listener.progress,
             shot=lambda seen: self.engine.first_does(lambda: self._shoot(stage, recipe, inputs, seen)),
-            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, watching, seen)),
+            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, companions, seen)),
             planned=lambda images, seen, speed: self._plan(stage, images, seen, speed),
             stop=self.listener.stop,
             acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
         )
         began, seen_before = time.perf_counter(), seen
         limits, labels = self._limits(stage), inputs.heldout_labels()
-        seen, finished = run_stage(recipe, batches, inputs.heldout(), self.engine, journal, watching, hooks, limits, seen, labels)
-        if not finished:
+        end = run_stage(recipe, batches, inputs.heldout(), self.engine, journal, watching, best, hooks, limits, seen, labels)
+        if end.reason is None:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
-                f"Stopped after {seen:,} images of stage {stage}; everything is saved. "
+                f"Stopped after {end.seen:,} images of stage {stage}; everything is saved. "
                 f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"
             )
-        speed = (seen - seen_before) / (time.perf_counter() - began)
-        return self._finish(stage, recipe, inputs, facts | {"images": seen, "mean_speed": round(speed, 1)})
+        speed = (end.seen - seen_before) / (time.perf_counter() - began)
+        facts |= {
+            "images": end.seen,
+            "mean_speed": round(speed, 1),
+            "ended": end.reason,
+            "kept": best.settle(),
+            "best": best.facts(),
+        }
+        self.listener.say(f"{stage.upper()} stage over: {facts['ended']}. Kept {facts['kept']}.")
+        return self._finish(stage, recipe, inputs, facts)
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
         model = finish_model(to_model(recipe, inputs), inputs)
@@ -165,19 +178,17 @@ class Session:
     def _spent(self) -> float:
         return self._spent_before + time.perf_counter() - self._began
 
-    def _restore(self, stage: str, recipe: Recipe, watching: Watching) -> int:
+    def _restore(self, stage: str, recipe: Recipe, companions: Mapping[str, Stateful]) -> int:
         path, seen = self.folder.checkpoint(stage), 0
         if path.is_file():
-            state = read_checkpoint(path)
-            seen = restore(recipe, state, path)
-            watching.set_state(state.get("watching"))
+            seen = restore(recipe, read_checkpoint(path), path, companions)
         if self.engine.any(seen != self.engine.share(seen)):
             raise RequestError(f"The processes see different files in {self.folder.path}; it must lie on a shared disk.")
         return seen
 
-    def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, watching: Watching, seen: int) -> None:
+    def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, companions: Mapping[str, Stateful], seen: int) -> None:
         """A checkpoint to go on from, and a model to look at what has been learned so far."""
-        save_checkpoint(self.folder.checkpoint(stage), recipe, seen, watching.state())
+        save_checkpoint(self.folder.checkpoint(stage), recipe, seen, companions)
         self._save_model(stage, to_model(recipe, inputs), {"images": seen})
         self._update(spent_seconds=self._spent())
 
@@ -193,7 +204,8 @@ class Session:
             share = 1.0 if last else record.config.budget.vae_share_of_time
             seconds = max(1.0, whole * share - self._spent())
         plan = record.plan_of(stage)
-        return Limits(plan.images, seconds, plan.schedule_start, plan.schedule_end, self.checkpoint_seconds)
+        validate_every = len(self.dataset.indices(TRAIN)) if record.config.patience else None  # once a pass
+        return Limits(plan.images, seconds, plan.schedule_start, plan.schedule_end, self.checkpoint_seconds, validate_every)
 
     def _shoot(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
         model = looking_model(recipe, inputs)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaegan.errors import TrainingError
 from vaegan.recipes.levers import Levers
-from vaegan.training.checkpoint import Resumable, put_back, state_of
+from vaegan.training.checkpoint import Resumable, copied, put_back, state_of
 from vaegan.training.engine import Engine
 from vaegan.training.guards import Action, Guards, Look, NotFinite, faded
 from vaegan.types import Scalars
@@ -34,6 +34,7 @@ class Watching:
         self._good: dict[str, Any] | None = None
         self._good_at = 0
         self._quiet = True
+        self.is_good = True
 
     @property
     def acts(self) -> bool:
@@ -66,7 +67,8 @@ class Watching:
     def checked(self, seen: int, progress: float, values: dict[str, float]) -> Action | None:
         """Looks at a validation, acts, and keeps the state when nothing has been wrong since the last one."""
         action = self._look(Look(seen, progress, {}, values))
-        if self.acts and action is None and self._quiet:
+        self.is_good = action is None and self._quiet
+        if self.acts and self.is_good:
             self._keep(seen)
         self._quiet = action is None
         return action
@@ -118,14 +120,3 @@ class Watching:
         self._sums = {name: total.to(self._engine.device) for name, total in state["sums"].items()}
         self._counts, self._good = dict(state["counts"]), state["good"]
         self._good_at, self._quiet = state["good_at"], state["quiet"]
-
-
-def copied(value: Any) -> Any:
-    """A copy of nested state on the processor that shares no memory with the original."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {name: copied(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [copied(part) for part in value]
-    return value

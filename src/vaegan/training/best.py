@@ -1,0 +1,150 @@
+"""The best averaged model of a stage: which validation it had, when waiting for a better one ends, and what is kept."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from torch import nn
+
+from vaegan.glossary import scalar_title
+from vaegan.recipes.engine import Deciding, Trained
+from vaegan.training.checkpoint import Resumable, copied
+
+
+class Compared(Resumable, Protocol):
+    """What comparing asks of a recipe beside its state."""
+
+    @property
+    def deciding(self) -> Deciding:
+        """How its models are compared."""
+        ...
+
+    def averaged(self) -> Trained:
+        """The networks to keep."""
+        ...
+
+
+class Point(NamedTuple):
+    """A validation."""
+
+    seen: int
+    """[images]"""
+    value: float
+
+
+class Best:
+    """Compares the validations of a stage and holds a copy of the best averaged model.
+
+    The copy is part of the checkpoint and not a file of its own, so that the two can never be of different times.
+    """
+
+    def __init__(self, recipe: Compared, images: int, patience: int = 0, extended_at: int = 0) -> None:
+        """Prepares for a stage.
+
+        Args:
+            recipe: whose models are compared.
+            images: held out, to compare by.
+            patience: images without improvement after which the stage ends; 0 waits for its end.
+            extended_at: images after which the stage had ended before it was extended: waiting starts again there.
+        """
+        self._recipe, self._deciding = recipe, recipe.deciding
+        self._images, self._patience, self._extended_at = images, patience, extended_at
+        self.best: Point | None = None
+        self.last: Point | None = None
+        self._kept: dict[str, Any] | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether enough images are held out for a comparison to be more than chance."""
+        return self._images >= self._deciding.fewest
+
+    @property
+    def name(self) -> str:
+        """Of the number that decides, in words."""
+        return f"held-out {scalar_title(self._deciding.scalar.removeprefix('heldout_')).lower()}"
+
+    def validated(self, seen: int, progress: float, values: Mapping[str, float], sound: bool) -> None:
+        """Takes a validation, and a copy of the averaged model if it is the best so far.
+
+        Args:
+            seen: images.
+            progress: share of the stage's schedules that is done.
+            values: of the validation, the same in all processes.
+            sound: whether the guards found nothing wrong; a copy of the training images scores well.
+        """
+        value = values.get(self._deciding.scalar, math.nan)
+        if not self.compares or not math.isfinite(value):
+            return
+        self.last = Point(seen, value)
+        if sound and progress >= self._deciding.since and (self.best is None or value < self.best.value):
+            self.best, self._kept = self.last, self._copy()
+
+    def forget(self) -> None:
+        """Starts the comparison anew: after a roll-back another thing may be aimed at, and the time that is gone had failed."""
+        self.best, self.last, self._kept = None, None, None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether patience has run out. It changes with validations only, so that a resumed run ends at the same image."""
+        if not self._patience or self.best is None or self.last is None:
+            return False
+        return self.last.seen - max(self.best.seen, self._extended_at) >= self._patience
+
+    def settle(self) -> str:
+        """Gives the recipe's averaged networks the weights of the best model; which one that is, in words."""
+        deciding = self._deciding
+        if not self.compares:
+            few = f"{self._images} held-out images are" if self._images else "without held-out images there is"
+            much = (
+                f"too few to compare models by, which takes {deciding.fewest}" if self._images else "nothing to compare models by"
+            )
+            return f"the last model: {few} {much}"
+        if self.best is None or self.last is None:
+            return "the last model: none was compared with it"
+        assert self._kept is not None
+        _networks(self._recipe).load_state_dict(self._kept["networks"])
+        self._recipe.set_tensors(self._kept["tensors"])
+        if self.best.seen == self.last.seen:
+            return f"the last model, the best one: {self.name} {self.best.value:.4g}"
+        return (
+            f"the model of {self.best.seen:,} images: {self.name} {self.best.value:.4g}; the last one had {self.last.value:.4g}"
+        )
+
+    def facts(self) -> dict[str, float]:
+        """For programs: the images seen by the best model, its number, and that of the last one."""
+        if self.best is None or self.last is None:
+            return {}
+        return {"images": self.best.seen, self._deciding.scalar: self.best.value, "of_last_model": self.last.value}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs to go on the same."""
+        return {"best": self.best and tuple(self.best), "last": self.last and tuple(self.last), "kept": self._kept}
+
+    def set_state(self, state: dict[str, Any] | None) -> None:
+        """Takes back what `state` gave; None, from a checkpoint older than this, begins the comparison here.
+
+        Raises:
+            ValueError: if the kept model is of another shape.
+        """
+        if state is None:
+            return
+        self.best, self.last = (None if state[name] is None else _point(*state[name]) for name in ("best", "last"))
+        self._kept = state["kept"]
+        if self._kept is not None and _shapes(self._kept) != _shapes(self._copy()):
+            raise ValueError("the best model so far is of another shape")
+
+    def _copy(self) -> dict[str, Any]:
+        return copied({"networks": dict(_networks(self._recipe).state_dict()), "tensors": self._recipe.tensors()})
+
+
+def _networks(recipe: Compared) -> nn.ModuleDict:
+    trained = recipe.averaged()
+    return nn.ModuleDict({"decoder": trained.decoder} | ({} if trained.encoder is None else {"encoder": trained.encoder}))
+
+
+def _point(seen: Any, value: Any) -> Point:
+    return Point(int(seen), float(value))
+
+
+def _shapes(kept: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{group}/{name}": tuple(tensor.shape) for group, part in kept.items() for name, tensor in part.items()}

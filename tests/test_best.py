@@ -1,0 +1,378 @@
+"""The best model is kept, patience ends a stage, and both survive interruptions and roll-backs: with scripted scores."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import vaegan
+from vaegan.config import AEConfig, DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig
+from vaegan.metrics.cheap import FEWEST, SampleScore, cheap_score, real_statistics
+from vaegan.recipes.ae import AE
+from vaegan.recipes.engine import Deciding, Trained
+from vaegan.recipes.levers import Levers
+from vaegan.training.best import Best
+from vaegan.training.guards import LADDERS, Copying, Guards, NotFinite, Thresholds
+from vaegan.training.journal import Journal
+from vaegan.training.loop import End, Hooks, Limits, run_stage
+from vaegan.training.watching import Watching
+
+BATCH = 4
+
+
+class OneProcess:
+    """The engine, without Fabric."""
+
+    rank, world_size, is_first, device = 0, 1, True, torch.device("cpu")
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def share(self, value: Any) -> Any:
+        return value
+
+    def mean(self, value: Tensor) -> Tensor:
+        return value
+
+    def autocast(self) -> Any:
+        return nullcontext()
+
+
+class Batches:
+    """Images that nobody looks at."""
+
+    batch_size = BATCH
+
+    def at(self, seen: int) -> Tensor:
+        return torch.zeros(BATCH, 1, 1, 1)
+
+    def labels_at(self, seen: int) -> None:
+        return None
+
+
+class Counter:
+    """A recipe whose averaged decoder holds the images it has seen, and whose scores are a script."""
+
+    name, warming_up = "ae", False
+
+    def __init__(self, script: Callable[[int], float], since: float = 0.0, broken_at: int = -1) -> None:
+        self.script, self.levers, self.broken_at = script, Levers(), broken_at
+        self.decoder, self.deciding = nn.Linear(1, 1, bias=False), Deciding("heldout_error", 10, since)
+        self.extra: dict[str, float] = {}
+        nn.init.zeros_(self.decoder.weight)
+
+    def step(self, images: Tensor, clock: Any, labels: Any = None) -> dict[str, Tensor]:
+        nn.init.constant_(self.decoder.weight, clock.seen + BATCH)
+        return {"loss": torch.tensor(math.nan if clock.seen == self.broken_at else 1.0)}
+
+    def validate(self, images: Tensor, labels: Any = None) -> dict[str, Tensor]:
+        scalars = {"heldout_error": self.script(int(self.decoder.weight))} | self.extra
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in scalars.items()}
+
+    def averaged(self) -> Trained:
+        return Trained(self.decoder, None, None, None)  # pyright: ignore[reportArgumentType]
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"decoder": self.decoder}
+
+    def optimizers(self) -> dict[str, Any]:
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"levers": self.levers.tensor()}
+
+    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
+        self.levers = Levers.of(tensors["levers"])
+
+
+def run(
+    recipe: Counter, tmp_path: Path, total: int = 400, guards: Any = None, patience: int = 0, images: int = 50
+) -> tuple[Best, End]:
+    """One stage in the loop, with as many images held out as `images`."""
+    engine: Any = OneProcess()
+    best = Best(recipe, images, patience)  # pyright: ignore[reportArgumentType]
+    watching = Watching(guards or Guards("off", ()), recipe, engine)  # pyright: ignore[reportArgumentType]
+
+    def nothing(*arguments: Any) -> None:
+        pass
+
+    hooks = Hooks(nothing, nothing, nothing, nothing, lambda: False, nothing)
+    limits = Limits(total, None, 0, total, validate_every=40 if patience else None)
+    batches: Any = Batches()
+    heldout = torch.zeros(1, 1, 1, 1)
+    end = run_stage(recipe, batches, heldout, engine, Journal(tmp_path / "j", engine), watching, best, hooks, limits, 0)  # pyright: ignore
+    return best, end
+
+
+def valley(at: int) -> Callable[[int], float]:
+    """Scores that fall until `at` images and rise from there."""
+    return lambda seen: 1 + abs(seen - at)
+
+
+class TestLoop:
+    @pytest.mark.parametrize(("lowest", "kept"), [(160, 160), (0, 40), (400, 400), (10_000, 400)])
+    def test_the_weights_of_the_best_validation_are_kept(self, tmp_path: Path, lowest: int, kept: int) -> None:
+        recipe = Counter(valley(lowest))
+        best, end = run(recipe, tmp_path)
+        assert end == End(400, "the 400 images asked for are seen")
+        assert int(recipe.decoder.weight) == 400
+        words = best.settle()
+        assert int(recipe.decoder.weight) == kept
+        assert best.facts() == {"images": kept, "heldout_error": valley(lowest)(kept), "of_last_model": valley(lowest)(400)}
+        assert words.startswith("the last model, the best one" if kept == 400 else f"the model of {kept} images: held-out rec")
+
+    def test_what_comes_before_its_time_never_wins(self, tmp_path: Path) -> None:
+        recipe = Counter(lambda seen: seen, since=0.5)  # the start would be the best by far
+        best, _ = run(recipe, tmp_path)
+        assert best.facts()["images"] == 240  # the first validation whose step began after half of the schedule
+
+    def test_of_equals_the_first_is_kept_and_numbers_that_are_none_are_not(self, tmp_path: Path) -> None:
+        best, _ = run(Counter(lambda seen: 2.0 if seen > 100 else math.nan), tmp_path)
+        assert best.facts()["images"] == 120
+
+    @pytest.mark.parametrize(
+        ("images", "words"), [(9, "9 held-out images are too few"), (0, "without held-out images there is noth")]
+    )
+    def test_too_few_images_decide_nothing(self, tmp_path: Path, images: int, words: str) -> None:
+        recipe = Counter(valley(160))
+        best, end = run(recipe, tmp_path, patience=40, images=images)
+        assert end.seen == 400
+        assert best.settle().startswith(f"the last model: {words}")
+        assert int(recipe.decoder.weight) == 400
+
+    def test_patience_ends_the_stage_so_many_images_after_the_best(self, tmp_path: Path) -> None:
+        best, end = run(Counter(valley(160)), tmp_path, total=4000, patience=120)
+        assert end == End(280, "patience ran out after 280 images")
+        assert best.facts() == {"images": 160, "heldout_error": 1, "of_last_model": 121}
+
+    def test_patience_waits_for_what_may_be_compared(self, tmp_path: Path) -> None:
+        best, end = run(Counter(lambda seen: seen, since=0.5), tmp_path, total=800, patience=80)
+        assert best.facts()["images"] == 440
+        assert end.seen == 520
+
+    def test_a_roll_back_begins_the_comparison_anew(self, tmp_path: Path) -> None:
+        recipe = Counter(valley(160), broken_at=316)
+        guards = Guards("act", (NotFinite(Thresholds()),))
+        best, _ = run(recipe, tmp_path, total=800, guards=guards)  # windows end at 200, 400, 600, 800; validations each 80
+        assert guards.roll_backs == 1
+        # At 400 the weights gone back to are validated, which nobody has judged yet; of those after it 480 is the lowest.
+        assert best.facts()["images"] == 480
+        assert best.settle().startswith("the model of 480 images")
+        assert int(recipe.decoder.weight) == 480
+
+    def test_a_model_that_the_guards_object_to_is_not_kept(self, tmp_path: Path) -> None:
+        class Copyist(Counter):
+            def validate(self, images: Tensor, labels: Any = None) -> dict[str, Tensor]:
+                self.extra = {"nearness": 0.1 if 100 < int(self.decoder.weight) <= 200 else 1.0}
+                return super().validate(images)
+
+        recipe = Copyist(valley(160))
+        best, _ = run(recipe, tmp_path, guards=Guards("warn", (Copying(Thresholds()),), LADDERS))
+        assert best.facts()["images"] == 80
+
+
+class TestState:
+    def test_state_brings_everything_back(self) -> None:
+        recipe, other = Counter(valley(8)), Counter(valley(8))
+        best, again = Best(recipe, 50, patience=8), Best(other, 50, patience=8)  # pyright: ignore[reportArgumentType]
+        for seen in (4, 8, 12):
+            nn.init.constant_(recipe.decoder.weight, seen)
+            best.validated(seen, 0.5, {"heldout_error": valley(8)(seen)}, True)
+        again.set_state(best.state())
+        assert not again.is_stale
+        for one in (best, again):
+            one.validated(16, 0.5, {"heldout_error": 9.0}, True)
+            assert one.is_stale
+            assert one.settle() == "the model of 8 images: held-out reconstruction error 1; the last one had 9"
+        assert int(other.decoder.weight) == int(recipe.decoder.weight) == 8
+
+    def test_a_model_of_another_shape_is_refused(self) -> None:
+        best = Best(Counter(valley(8)), 50)  # pyright: ignore[reportArgumentType]
+        best.validated(4, 0.5, {"heldout_error": 1.0}, True)
+        state = best.state()
+        state["kept"]["networks"]["decoder.weight"] = torch.zeros(2, 2)
+        with pytest.raises(ValueError, match="another shape"):
+            best.set_state(state)
+
+
+SMALL = TrainConfig(
+    recipe="ae",
+    data=DataConfig(size=16),
+    network=NetworkConfig(latent_dim=4, width=4, width_limit=8),
+    ae=AEConfig(batch_size=8),
+    device=DeviceConfig(precision="float32"),
+)
+IMAGES = 480
+
+
+@contextmanager
+def scripted(script: Callable[[int], float]) -> Generator[dict[int, dict[str, Tensor]]]:
+    """Autoencoders score as `script` says of the images they have seen; yields the averaged decoders at each validation."""
+    step, validate, decoders = AE.step, AE.validate, {}
+
+    def counted(recipe: Any, images: Tensor, clock: Any, labels: Any = None) -> Any:
+        recipe.at = clock.seen + len(images)
+        return step(recipe, images, clock, labels)
+
+    def told(recipe: Any, images: Tensor, labels: Any = None) -> Any:
+        at = getattr(recipe, "at", None)
+        decoders.setdefault(at, {name: one.clone() for name, one in recipe.average_decoder.network.state_dict().items()})
+        return validate(recipe, images, labels) | ({} if at is None else {"heldout_error": torch.tensor(script(at))})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AE, "step", counted)
+        patch.setattr(AE, "validate", told)
+        yield decoders
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def decoder_of(run: Path) -> dict[str, Tensor]:
+    tensors = load_file(run / "ae/model/model.safetensors")
+    return {name.removeprefix("decoder."): tensor for name, tensor in tensors.items() if name.startswith("decoder.")}
+
+
+def facts_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "run.json").read_text())["facts"]["ae"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("best") / "run"
+    with pytest.MonkeyPatch.context() as patch, scripted(valley(192)) as decoders:
+        patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        said: list[str] = []
+        vaegan.train("faces:400", SMALL, images=IMAGES, out=path, say=said.append)
+    kept = decoder_of(path)
+    assert kept.keys() == decoders[192].keys()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in decoders[192].items())
+    assert not all(torch.equal(kept[name], tensor) for name, tensor in decoders[480].items())
+    ended, words = (
+        "the 480 images asked for are seen",
+        "the model of 192 images: held-out reconstruction error 1; the last one had 289",
+    )
+    assert said[-1] == f"AE stage over: {ended}. Kept {words}."
+    facts = facts_of(path)
+    assert (facts["ended"], facts["kept"]) == (ended, words)
+    assert facts["best"] == {"images": 192, "heldout_error": 1.0, "of_last_model": 289.0}
+    return path
+
+
+class TestRuns:
+    @pytest.mark.parametrize("crash", [False, True], ids=["saved", "killed"])
+    @pytest.mark.parametrize("at", [120, 200, 440, 480])
+    def test_an_interrupted_run_keeps_the_same_model(self, whole: Path, tmp_path: Path, at: int, crash: bool) -> None:
+        """Before the best validation, between it and the next checkpoint, after both, and at the end."""
+
+        class Crash(Exception):
+            pass
+
+        def told(progress: Any) -> None:
+            if crash and progress.seen >= at:
+                raise Crash
+
+        reached, out = 0, tmp_path / "run"
+
+        def stop() -> bool:
+            nonlocal reached
+            reached += 8
+            return not crash and reached > at
+
+        with scripted(valley(192)), pytest.raises((vaegan.InterruptedTraining, Crash)) if crash or at < 480 else nullcontext():
+            vaegan.train("faces:400", SMALL, images=IMAGES, out=out, progress=told, cancel=stop)
+        if crash or at < 480:
+            with scripted(valley(192)):
+                vaegan.resume(out)
+        for name in ("model.safetensors", "config.json"):
+            assert (out / "ae/model" / name).read_bytes() == (whole / "ae/model" / name).read_bytes()
+        assert facts_of(out)["kept"] == facts_of(whole)["kept"]
+
+    def test_patience_ends_a_stage_and_an_extension_goes_on_with_the_same_best(self, tmp_path: Path) -> None:
+        with scripted(valley(480)) as decoders:
+            run = vaegan.train("faces:400", replace(SMALL, patience=1.0), images=8000, out=tmp_path / "run").path
+        train = len(vaegan.open_dataset("faces:400", SMALL.data).indices(0))
+        facts, interval = facts_of(run), 8000 / math.ceil(8000 / train)
+        assert interval <= train  # a validation in every pass
+        assert facts["ended"] == f"patience ran out after {facts['images']:,} images"
+        assert abs(facts["best"]["images"] - 480) <= interval / 2 + 8
+        assert train <= facts["images"] - facts["best"]["images"] < 2 * train
+        with scripted(lambda seen: 10_000.0):
+            vaegan.resume(run, minutes=0.002)
+        later = facts_of(run)
+        assert later["images"] > facts["images"]
+        assert later["best"]["images"] == facts["best"]["images"]
+        kept = decoder_of(run)
+        assert all(torch.equal(kept[name], tensor) for name, tensor in decoders[facts["best"]["images"]].items())
+
+    @pytest.mark.parametrize("patience", [-1.0, math.nan, math.inf])
+    def test_patience_must_be_a_number_of_passes(self, tmp_path: Path, patience: float) -> None:
+        with pytest.raises(vaegan.RequestError, match="--patience"):
+            vaegan.train("faces:96", replace(SMALL, patience=patience), images=80, out=tmp_path / "run")
+
+    @pytest.mark.slow
+    def test_two_processes_keep_the_model_that_one_keeps(self, tmp_path: Path) -> None:
+        options = [
+            *(
+                "--recipe",
+                "ae",
+                "--size",
+                "16",
+                "--network.width",
+                "4",
+                "--network.width-limit",
+                "8",
+                "--network.latent-dim",
+                "4",
+            ),
+            *("--ae.batch-size", "8", "--ae.learning-rate", "0.02", "--precision", "float32", "--accelerator", "cpu"),
+            *("--images", "320", "--json"),
+        ]
+        for name, extra in (("one", []), ("two", ["--devices", "2"])):
+            command = [sys.executable, "-m", "vaegan", "train", "faces:400", *options, *extra, "--out", name]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, done.stderr
+        one, two = (facts_of(tmp_path / name)["best"] for name in ("one", "two"))
+        assert two == pytest.approx(one, rel=1e-2)
+
+
+class TestScore:
+    def pictures(self, count: int, seed: int) -> Tensor:
+        rough = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        return torch.nn.functional.interpolate(rough, size=(16, 16), mode="bilinear").clamp(-1, 1)
+
+    def test_is_that_of_the_metric_whatever_the_networks_run_in(self) -> None:
+        real, samples, score = self.pictures(FEWEST, 0), self.pictures(FEWEST, 1), SampleScore()
+        wanted = cheap_score(real_statistics(real), samples)
+        for low in (False, True, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                found = score(real, samples)
+            assert {name.removeprefix("heldout_"): float(value) for name, value in found.items()} == pytest.approx(wanted)
+
+    def test_follows_other_images_and_keeps_silent_with_too_few(self) -> None:
+        samples, score = self.pictures(FEWEST, 1), SampleScore()
+        values = [float(score(self.pictures(FEWEST, seed), samples)["heldout_kernel_distance"]) for seed in (0, 2)]
+        assert values[0] != values[1]
+        assert score(self.pictures(FEWEST - 1, 0), samples) == {}
+        assert score(torch.zeros(FEWEST, 3, 16, 16), samples)["heldout_sharpness"].isfinite()
+
+
+def test_a_gan_is_not_compared_while_its_images_are_blurred() -> None:
+    from vaegan.recipes.gan import GAN
+
+    for blur_until, since in ((0.2, 0.5), (0.8, 0.8)):
+        recipe = GAN.__new__(GAN)
+        recipe.config = GANConfig(blur_until=blur_until)
+        assert recipe.deciding == Deciding("heldout_kernel_distance", FEWEST, since)

@@ -33,6 +33,11 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
         for plan in record.plan
         if plan.name in STAGE_TITLES
     ]
+    ended = [
+        (f"{STAGE_TITLES[stage]} ended", f"{of_stage['ended']}; kept {of_stage['kept']}")
+        for stage, of_stage in ((plan.name, run.facts(plan.name)) for plan in record.plan if plan.name in STAGE_TITLES)
+        if isinstance(of_stage.get("ended"), str) and isinstance(of_stage.get("kept"), str)
+    ]
     skipped = int(data.get("skipped", 0))
     return tag(
         "header",
@@ -45,6 +50,7 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
                 ("Data", tag("span", _name_of(source) if with_images else source, title=source)),
                 ("Left out", f"{skipped:,} files, see skipped.csv" if skipped else None),
                 *seen,
+                *ended,
                 ("Training time", _duration(record.spent_seconds)),
                 ("Latent", f"{record.config.network.latent_dim} numbers"),
                 ("Seed", str(record.config.seed)),

@@ -149,4 +149,6 @@ def _configuration(record: RunRecord, config: ModelConfig, facts: Mapping[str, A
     rows = [f"| {group}.{name} | {value} |" for group, values in groups.items() for name, value in values.items()]
     table = "\n".join(["| setting | value |", "|---|---|", *rows])
     how = f"{seen:,} images seen by this stage; recipe {record.config.recipe}, seed {record.config.seed}."
+    if isinstance(facts.get("kept"), str):
+        how += f" Kept {facts['kept']}."
     return f"## Configuration\n\n{how}\n\n{table}"

@@ -171,3 +171,9 @@ def test_learns_to_reconstruct() -> None:
     joint = build(JointConfig(learning_rate=3e-3, final_learning_rate=3e-3))
     errors = [float(joint.step(images(), Clock(step * BATCH, 40 * BATCH, BATCH))["feature_error"]) for step in range(40)]
     assert sum(errors[-5:]) < 0.7 * sum(errors[:5])
+
+
+def test_models_are_compared_by_a_number_of_the_validation() -> None:
+    joint, many = build(), images().repeat(13, 1, 1, 1)
+    assert len(many) >= joint.deciding.fewest
+    assert joint.deciding.scalar in joint.validate(many)

@@ -14,14 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vaegan.config import GANConfig, NetworkConfig, VAEConfig
+from vaegan.config import AEConfig, GANConfig, NetworkConfig, VAEConfig
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View, gaussian_blur
 from vaegan.networks.whitening import Whitening
 from vaegan.randomness import Draws, keyed_seed
+from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import unwrapped
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.handover import Anchor
+from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
 
@@ -571,3 +573,19 @@ class TestTwoProcesses:
         if isinstance(one, VAE):
             assert [float(part.variance) for part in halves] == pytest.approx([float(one.variance)] * 2, rel=1e-5)
         assert math.isfinite(float(one.networks()[name].state_dict().popitem()[1].sum()))
+
+
+@pytest.mark.parametrize("kind", ["ae", "vae", "gan"])
+def test_models_are_compared_by_a_number_of_the_validation(kind: str) -> None:
+    torch.manual_seed(0)
+    parts = Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
+    recipe = {"ae": lambda: AE(AEConfig(), *parts, PlainEngine()), "vae": build_vae, "gan": build_gan}[kind]()
+    assert recipe.deciding.scalar in recipe.validate(smooth_images(recipe.deciding.fewest))
+
+
+def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
+    vae, images = build_vae(), smooth_images(12)
+    whole = vae.validate(images)
+    vae.levers = Levers(kl_weight=0.25)
+    lighter = vae.validate(images)
+    assert float(whole["heldout_loss"] - lighter["heldout_loss"]) == pytest.approx(0.75 * float(whole["heldout_kl"]), rel=1e-4)

@@ -1,12 +1,10 @@
 """Cheap numbers for watching a training: variety, recall, memory of the critic, copying. Pure functions on small batches."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.metrics.features import small_images
 from vaegan.types import Images, PerImage
-
-LOOK = 16  # side at which images are compared [pixels]: what they show, not their texture
 
 
 def variety(images: Images) -> Tensor:
@@ -14,7 +12,7 @@ def variety(images: Images) -> Tensor:
 
     Half the mean squared distance of a pair. A generator that makes one image has 0; to be compared with that of real images.
     """
-    return _look(images).var(0).sum()
+    return small_images(images).var(0).sum()
 
 
 def recall(real: Images, generated: Images, neighbours: int = 5) -> Tensor:
@@ -23,7 +21,7 @@ def recall(real: Images, generated: Images, neighbours: int = 5) -> Tensor:
     A real image does if it is nearer to some generated image than that image's `neighbours`-th nearest generated one.
     Low when modes are missing. In pixels a blurred image is near many, so only a fall of this number says something.
     """
-    a, b = _look(real), _look(generated)
+    a, b = small_images(real), small_images(generated)
     radius = torch.cdist(b, b).kthvalue(min(neighbours + 1, len(b)), 1).values
     return (torch.cdist(a, b) < radius).any(1).float().mean()
 
@@ -43,7 +41,7 @@ def copying(generated: Images, train: Images, heldout: Images) -> Tensor:
 
     After Meehan et al. 2020. Where there are more training than held-out images, the mean over disjoint parts of the former.
     """
-    fake, known, unknown = _look(generated), _look(train), _look(heldout)
+    fake, known, unknown = small_images(generated), small_images(train), small_images(heldout)
     count = min(len(known), len(unknown))
     to_unknown = torch.cdist(fake, unknown[:count]).amin(1)
     parts = known[: len(known) // count * count].split(count)
@@ -55,9 +53,5 @@ def nearness(generated: Images, train: Images, heldout: Images) -> Tensor:
 
     Copies are much nearer. Images unlike all real ones are farther, and then `copying` says nothing: one outlier decides it.
     """
-    fake, known, unknown = _look(generated), _look(train), _look(heldout)
+    fake, known, unknown = small_images(generated), small_images(train), small_images(heldout)
     return torch.cdist(fake, known).amin(1).median() / torch.cdist(unknown, known).amin(1).median().clamp_min(1e-6)
-
-
-def _look(images: Images) -> Tensor:
-    return F.adaptive_avg_pool2d(images.float(), min(LOOK, images.shape[-1])).flatten(1)

@@ -26,6 +26,8 @@ from vaegan.recipes.optimizers import build_optimizer
 from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, Scalars
 
+INVERTED = 64  # held-out images and samples that a validation gives to the encoder
+
 
 class GAN:
     """Trains a generator against a critic and, every few steps, the encoder that inverts the generator."""
@@ -218,6 +220,8 @@ class GAN:
             scalars["nearness"] = watch.nearness(fakes, self.known, images)
         if self.anchor is not None and self.average_encoder is not None:
             encoder = self.average_encoder.network
+            # Means over thousands of numbers, and no one decides by them: the first images are enough.
+            (images, labels), fakes, latents = _first(INVERTED, images, labels), fakes[:INVERTED], latents[:INVERTED]
             recovered, encoded = (
                 self.anchor.whitening(in_blocks(lambda *block: encoder(*block).mean, batch, labels)) for batch in (fakes, images)
             )

@@ -303,6 +303,13 @@ def test_check_recipe_sees_a_network_that_should_not_have_changed() -> None:
         check_recipe(replace(CASES["vae"], frozen=frozenset({"encoder"})), 16, 3)
 
 
+def test_looking_at_heldout_pairs_gathers_no_statistics() -> None:
+    recipe, _ = build(CASES["gan, classic, normalised"], made_up_dataset(16, 3))
+    before = tensors_of(recipe.networks())
+    recipe._heldout_accuracy(Clock(80, 160, BATCH))
+    assert all(torch.equal(value, before[key]) for key, value in tensors_of(recipe.networks()).items())
+
+
 def test_normalised_networks_do_not_grow_out_of_a_vae() -> None:
     with pytest.raises(RequestError, match=r"--network\.norm batch does not fit --init"):
         build(Case("gan", of_kind("classic", gan(), norm="batch"), grown=True), made_up_dataset(16, 3))

@@ -68,6 +68,9 @@ class TestPresets:
         assert config.data.flip == "off"
         assert config.guards == "warn"
 
+    def test_comic_faces_are_trained_with_the_patience_of_the_source(self) -> None:
+        assert load_preset("comic-face-vae").patience == 10
+
     def test_an_average_of_one_image_is_the_network_itself(self) -> None:
         one, other = nn.Linear(3, 3), nn.Linear(3, 3)
         average = Average(one, 1)

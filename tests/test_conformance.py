@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engines import OneProcess
 from vaegan.config import (
     SOURCES,
     AEConfig,
@@ -29,7 +30,6 @@ from vaegan.data import ImageDataset
 from vaegan.data.sides import TRAIN, VALIDATION
 from vaegan.errors import RequestError
 from vaegan.model import Model
-from vaegan.randomness import Draws
 from vaegan.recipes.schedule import Clock
 from vaegan.training.stages import BUILDERS, StageInputs, finish_model, looking_model, to_model
 
@@ -43,32 +43,11 @@ SETTINGS = TrainConfig(
 )
 
 
-class OneProcess:
-    """The engine, without Fabric."""
-
-    rank, world_size, precision, is_first = 0, 1, "float32", True
-    device = torch.device("cpu")
-
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+class ChannelsLast(OneProcess):
+    """As the real engine prepares networks."""
 
     def prepare(self, network: Any) -> Any:
         return network.to(memory_format=torch.channels_last)
-
-    prepare_frozen = prepare
-
-    def optimizer(self, optimizer: Any) -> Any:
-        return optimizer
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
-    def mean(self, value: Tensor) -> Tensor:
-        assert not value.requires_grad
-        return value
-
-    def draws(self, stage: str) -> Draws:
-        return Draws(self.seed, stage)
 
 
 def made_up_dataset(size: int, channels: int, count: int = 48) -> ImageDataset:
@@ -185,9 +164,9 @@ CASES = {
 def build(case: Case, dataset: ImageDataset) -> tuple[Any, StageInputs]:
     previous = None
     if case.grown:
-        inputs = StageInputs(case.config, dataset, OneProcess(), None)  # pyright: ignore
+        inputs = StageInputs(case.config, dataset, ChannelsLast(), None)  # pyright: ignore
         previous = finish_model(to_model(BUILDERS["vae"](inputs, {}), inputs), inputs)
-    inputs = StageInputs(case.config, dataset, OneProcess(), previous)  # pyright: ignore
+    inputs = StageInputs(case.config, dataset, ChannelsLast(), previous)  # pyright: ignore
     return BUILDERS[case.stage](inputs, {}), inputs
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines import OneProcess
 from vaegan.config import JointConfig, NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.randomness import Draws
@@ -19,24 +20,6 @@ BATCH, SIZE, LATENT = 8, 16, 4
 NOTHING = 1e-30  # a learning rate too small to move a weight
 STILL = JointConfig(learning_rate=NOTHING, final_learning_rate=NOTHING, kl_warmup=0, augmentation=0)
 CLOCK = Clock(10 * BATCH, 40 * BATCH, BATCH)
-
-
-class OneProcess:
-    def prepare(self, network: Any) -> Any:
-        return network
-
-    def optimizer(self, optimizer: Any) -> Any:
-        return optimizer
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
-    def mean(self, value: Tensor) -> Tensor:
-        assert not value.requires_grad
-        return value
-
-    def draws(self, stage: str) -> Draws:
-        return Draws(0, stage)
 
 
 def images() -> Tensor:

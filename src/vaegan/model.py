@@ -32,6 +32,7 @@ from vaegan.types import Images, Labels, Latents
 
 FORMAT_VERSION = 1
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
+AT_ONCE = 4 * BLOCK  # images or latents that pass a network together
 MAXIMUM_CONFIG_BYTES = 1_000_000
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
 
@@ -233,7 +234,7 @@ class Model:
     def _blocks(self, batch: Tensor, labels: Labels | None) -> Iterator[tuple[Tensor, ...]]:
         """Parts of a batch on the device, beside those of the labels of a conditional model."""
         whole = (batch,) if not self.config.labels or labels is None else (batch, labels)
-        return zip(*([part.to(self.device) for part in tensor.split(4 * BLOCK)] for tensor in whole), strict=True)
+        return zip(*([part.to(self.device) for part in tensor.split(AT_ONCE)] for tensor in whole), strict=True)
 
     @torch.inference_mode()
     def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None) -> Latents:

@@ -126,7 +126,7 @@ export class Explorer {
       if ((await this.guarded(() => model.refresh())) === null) return;
     }
     this.sliders.describe();
-    await this.guarded(() => this.plane.grow());
+    await this.guarded(() => Promise.all([this.plane.grow(), this.now.update()]));
     document.dispatchEvent(new Event("mapcomplete"));
   }
 

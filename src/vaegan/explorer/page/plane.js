@@ -34,6 +34,7 @@ export class Plane {
       () => this.view.redraw(),
     );
     this.hidden = new Set();
+    this.stoodIn = {};
     this.near = null;
     for (const [id, act] of [["zoom-in", () => this.view.zoom(1.4)], ["zoom-out", () => this.view.zoom(1 / 1.4)], ["zoom-fit", () => this.fit()]]) {
       document.getElementById(id).onclick = act;
@@ -80,12 +81,23 @@ export class Plane {
     fill("colour", [["", [...own, "plain"]], ["Labels", description.data.labels.map((label) => label.name)], ["Principal directions", principal]]);
     const all = new Set(description.directions.map((one) => one.name));
     const first = description.directions.filter((one) => one.group !== "attribute").map((one) => one.name);
-    if (!all.has(this.settings.x) && this.settings.x !== TSNE) this.settings.x = first[0];
-    if (!all.has(this.settings.y) && this.settings.y !== RESIDUAL) this.settings.y = first[1];
+    this.settle("x", (name) => all.has(name) || name === TSNE, first[0]);
+    this.settle("y", (name) => all.has(name) || name === RESIDUAL, first[1]);
     const known = [OWN, "plain", ...description.data.labels.map((label) => label.name), ...principal];
-    if (!known.includes(this.settings.colour)) this.settings.colour = bestLabel(description.data.labels) ?? own[0] ?? "plain";
+    this.settle("colour", (name) => known.includes(name), bestLabel(description.data.labels) ?? own[0] ?? "plain");
     this.drawn = null;
     await this.update();
+  }
+
+  /** Puts something else in the place of a setting that the model does not have; what stands in while the images are opened goes again. */
+  settle(name, known, other) {
+    const { settings } = this;
+    const stood = this.stoodIn[name];
+    if (stood && settings[name] === stood.other) settings[name] = stood.asked;
+    delete this.stoodIn[name];
+    if (known(settings[name])) return;
+    if (this.app.model.description.data.state === "waiting") this.stoodIn[name] = { asked: settings[name], other };
+    settings[name] = other;
   }
 
   /** Brings the plane in line with the settings. */

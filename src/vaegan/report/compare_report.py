@@ -174,9 +174,9 @@ def score_sections(groups: list[Group]) -> list[Markup | None]:
 def _noise(groups: list[Group]) -> str:
     several = any(len(group.runs) > 1 for group in groups)
     basis = (
-        "Some settings were run with several seeds: a difference counts when it exceeds the 95 % interval from their spread."
+        "Some settings were run with several seeds: a difference counts when it exceeds the 95% interval from their spread."
         if several
-        else "Every setting was run with one seed: a difference counts when it exceeds the 95 % intervals of the evaluation. "
+        else "Every setting was run with one seed: a difference counts when it exceeds the 95% intervals of the evaluation. "
         "What another seed would have changed is not in them; give several seeds to know."
     )
     return f"{basis} One in twenty counts by chance."

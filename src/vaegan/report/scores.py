@@ -93,7 +93,7 @@ def _protocol(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.n:,} samples of each stage against {evaluation.reference_count:,} real images of {against}. "
         "“Real against real” is the same number for real images in place of samples: nothing can be expected to beat it. "
-        "Below each value its 95 % interval."
+        "Below each value its 95% interval."
     )
 
 

@@ -69,7 +69,7 @@ def tell(results: Results) -> Story:
         f"{mean(AE, 'spread'):.1f}; the VAE pays {mean(VAE, 'kl'):.1f} nats to keep its at {mean(VAE, 'spread'):.2f}.",
         f"Holes: of {SAMPLES} latents drawn from N(0, I), {mean(AE, 'near_prior'):.0%} decode to something near the data with "
         f"the autoencoder, {mean(VAE, 'near_prior'):.0%} with the VAE, {mean(GAN, 'near_prior'):.0%} with the GAN. (Near: as "
-        "near to a training image as 95 % of held-out images are.) Drawn from a Gaussian fitted to its encodings the "
+        "near to a training image as 95% of held-out images are.) Drawn from a Gaussian fitted to its encodings the "
         f"autoencoder reaches {mean(AE, 'near_fitted'):.0%}, the VAE "
         f"{mean(VAE, 'near_fitted'):.0%}. " + _holes(results),
         f"Continuity: along a line between two latents the largest of 32 steps changes the image {mean(AE, 'unevenness'):.1f} "

@@ -109,7 +109,7 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
         f"Against {int(reference['count']):,} real images of the {reference['side']} side. The last columns: the same number for "
         "real images in place of samples, which nothing is expected to beat; n; the features it was measured in."
     )
-    head = "| | value | 95 % interval | real against real | n | features |\n|---|---|---|---|---|---|"
+    head = "| | value | 95% interval | real against real | n | features |\n|---|---|---|---|---|---|"
     table = "\n".join([head, *rows])
     return "\n\n".join(part for part in ("## How good it is", verdict, note, table) if part)
 

@@ -276,7 +276,7 @@ SLOW_GENERATOR = Remedy(
 )
 PAUSE_CRITIC = Remedy(
     "critic paused",
-    "the critic is not trained on batches where it wins 90 % of pairs",
+    "the critic is not trained on batches where it wins 90% of pairs",
     lambda levers: replace(levers, critic_limit=0.9),
 )
 AUGMENT = Remedy("augmentation +0.05", "augmentation raised", _augmented)

@@ -1,5 +1,6 @@
 """The engine of training without Fabric: one process on the CPU, as plain as can be."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -33,8 +34,14 @@ class OneProcess:
         assert not value.requires_grad
         return value
 
+    def any(self, flag: bool) -> bool:
+        return flag
+
     def share(self, value: Any) -> Any:
         return value
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def draws(self, stage: str) -> Draws:
         return Draws(self.seed, stage, "cpu", self.rank, self.world_size)

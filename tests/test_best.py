@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import vaegan
+from engines import OneProcess
 from vaegan.config import AEConfig, DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig
 from vaegan.metrics.cheap import FEWEST, SampleScore, cheap_score, real_statistics
 from vaegan.recipes.ae import AE
@@ -28,24 +29,6 @@ from vaegan.training.loop import End, Hooks, Limits, run_stage
 from vaegan.training.watching import Watching
 
 BATCH = 4
-
-
-class OneProcess:
-    """The engine, without Fabric."""
-
-    rank, world_size, is_first, device = 0, 1, True, torch.device("cpu")
-
-    def any(self, flag: bool) -> bool:
-        return flag
-
-    def share(self, value: Any) -> Any:
-        return value
-
-    def mean(self, value: Tensor) -> Tensor:
-        return value
-
-    def autocast(self) -> Any:
-        return nullcontext()
 
 
 class Batches:

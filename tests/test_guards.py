@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import vaegan
+from engines import OneProcess
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.networks import Critic, Decoder, Encoder
-from vaegan.randomness import Draws
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Clock
@@ -32,31 +32,6 @@ from vaegan.training.watching import Watching
 LATENT, SIZE, BATCH = 4, 16, 16
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
 LIMITS = Thresholds()
-
-
-class OneProcess:
-    """The engine, without Fabric."""
-
-    rank, world_size = 0, 1
-    device = torch.device("cpu")
-
-    def prepare(self, network: Any) -> Any:
-        return network
-
-    def optimizer(self, optimizer: Any) -> Any:
-        return optimizer
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
-    def mean(self, value: Tensor) -> Tensor:
-        return value
-
-    def share(self, value: Any) -> Any:
-        return value
-
-    def draws(self, stage: str) -> Draws:
-        return Draws(0, stage)
 
 
 def images_of(count: int, seed: int = 0) -> Tensor:
@@ -317,15 +292,28 @@ class TestCaused:
             assert "averages over the 768 values" in actions[0].words
             assert kl > 0.5
 
-    def test_the_critic_is_not_trained_where_its_limit_is_passed(self) -> None:
-        gan = build_gan(learning_rate=1e-2)
+    @pytest.mark.parametrize(
+        "settings",
+        [{}, {"beta1": 0.5}, {"critic_optimizer": "sgd", "momentum": 0.9}, {"critic_optimizer": "rmsprop"}],
+        ids=["adam", "adam with momentum", "sgd", "rmsprop"],
+    )
+    def test_the_critic_is_not_trained_where_its_limit_is_passed(self, settings: dict[str, Any]) -> None:
+        gan = build_gan(learning_rate=1e-2, **settings)
+        gan.step(images_of(BATCH), Clock(0, 100, BATCH))  # fills what the optimiser remembers
+
+        def learned() -> dict[str, Any]:
+            return flat({"weights": dict(gan.critic.state_dict()), "optimiser": gan.critic_optimizer.state_dict()["state"]})
+
+        before = {name: value.clone() for name, value in learned().items()}
         gan.levers = Levers(critic_limit=-1.0)
-        before = [parameter.clone() for parameter in gan.critic.parameters()]
-        gan.step(images_of(BATCH), Clock(0, 100, BATCH))
-        assert all(torch.equal(a, b) for a, b in zip(before, gan.critic.parameters(), strict=True))
-        gan.levers = Levers(critic_limit=1.0)
-        gan.step(images_of(BATCH), Clock(BATCH, 100, BATCH))
-        assert not all(torch.equal(a, b) for a, b in zip(before, gan.critic.parameters(), strict=True))
+        scalars = gan.step(images_of(BATCH), Clock(BATCH, 100, BATCH))
+        assert all(torch.equal(before[name], value) for name, value in learned().items())
+        assert float(scalars["critic_gradient"]) > 0  # a pause must not look as if gradients had vanished
+        for limit in (1.0, 0.999):  # the levers' default, and one that this batch does not pass
+            gan.levers = Levers(critic_limit=limit)
+            gan.step(images_of(BATCH), Clock(2 * BATCH, 100, BATCH))
+            assert not any(torch.equal(before[name], value) for name, value in learned().items())
+            before = {name: value.clone() for name, value in learned().items()}
 
     def test_rolling_back_restores_networks_optimisers_and_averages(self) -> None:
         gan = build_gan()

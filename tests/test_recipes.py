@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from engines import OneProcess
 from vaegan.config import AEConfig, GANConfig, NetworkConfig, VAEConfig
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View, gaussian_blur
@@ -36,29 +37,6 @@ STILL = GANConfig(
 """Nothing moves and nothing fades, so that gradients can be computed again afterwards."""
 
 
-class PlainEngine:
-    """One process on the CPU, as plain as can be."""
-
-    def __init__(self, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.seed, self.rank, self.world_size = seed, rank, world_size
-
-    def prepare(self, network: Any) -> Any:
-        return network
-
-    def optimizer(self, optimizer: Optimizer) -> Optimizer:
-        return optimizer
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
-    def mean(self, value: Tensor) -> Tensor:
-        assert not value.requires_grad
-        return value
-
-    def draws(self, stage: str) -> Draws:
-        return Draws(self.seed, stage, "cpu", self.rank, self.world_size)
-
-
 def smooth_images(count: int = BATCH, seed: int = 0) -> Tensor:
     coarse = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return F.interpolate(coarse, SIZE, mode="bilinear")
@@ -67,7 +45,7 @@ def smooth_images(count: int = BATCH, seed: int = 0) -> Tensor:
 def build_vae(config: VAEConfig | None = None, engine: Any = None, weights: int = 0) -> VAE:
     torch.manual_seed(weights)
     parts = Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
-    return VAE(config or VAEConfig(batch_size=BATCH), *parts, engine or PlainEngine())
+    return VAE(config or VAEConfig(batch_size=BATCH), *parts, engine or OneProcess())
 
 
 def build_gan(config: GANConfig | None = None, engine: Any = None, weights: int = 0, grown: bool = True, **rest: Any) -> GAN:
@@ -82,7 +60,7 @@ def build_gan(config: GANConfig | None = None, engine: Any = None, weights: int 
     options = {"flips": True} | rest
     return GAN(
         config or GANConfig(), generator, critic, encoder if grown else None, anchor, smooth_images(32, seed=8),
-        engine or PlainEngine(), **options,
+        engine or OneProcess(), **options,
     )  # fmt: skip
 
 
@@ -458,7 +436,7 @@ class TestResuming:
         assert first.averaged().variance == second.averaged().variance
 
     def test_repeats_with_the_same_seed_and_not_with_another(self) -> None:
-        one, same_seed, other = (build_vae(engine=PlainEngine(seed)) for seed in (0, 0, 1))
+        one, same_seed, other = (build_vae(engine=OneProcess(seed)) for seed in (0, 0, 1))
         for recipe in (one, same_seed, other):
             run(recipe, 2)
         assert same(copies(one.decoder), same_seed.decoder)
@@ -505,7 +483,7 @@ class Meeting:
         return mean
 
 
-class HalfEngine(PlainEngine):
+class HalfEngine(OneProcess):
     """One of two processes; averages gradients before every optimiser's step, as DDP would have."""
 
     def __init__(self, meeting: Meeting, rank: int) -> None:
@@ -525,6 +503,18 @@ class HalfEngine(PlainEngine):
         return optimizer
 
 
+def step_together(halves: list[Any], meeting: Meeting, images: Tensor, clock: Clock) -> list[dict[str, Tensor]]:
+    def half(rank: int) -> dict[str, Tensor]:
+        try:
+            return halves[rank].step(images[rank::2], clock)
+        except BaseException:
+            meeting.barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(half, range(2)))
+
+
 class TestTwoProcesses:
     """Each takes every other image of a batch; their averaged gradients are those of one process on all of it."""
 
@@ -539,20 +529,12 @@ class TestTwoProcesses:
     )
     def test_equal_one(self, build: Callable[[Any], VAE | GAN]) -> None:
         images, clock = smooth_images(), Clock(4 * BATCH, 40 * BATCH, BATCH)
-        one = build(PlainEngine())
+        one = build(OneProcess())
         meeting = Meeting()
         halves = [build(HalfEngine(meeting, rank)) for rank in range(2)]
 
-        def half(rank: int) -> None:
-            try:
-                halves[rank].step(images[rank::2], clock)
-            except BaseException:
-                meeting.barrier.abort()
-                raise
-
         one.step(images, clock)
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(half, range(2)))
+        step_together(halves, meeting, images, clock)
         compared = 0
         for name, network in one.networks().items():
             if name.startswith("average_") or name == "anchor":
@@ -574,12 +556,27 @@ class TestTwoProcesses:
             assert [float(part.variance) for part in halves] == pytest.approx([float(one.variance)] * 2, rel=1e-5)
         assert math.isfinite(float(one.networks()[name].state_dict().popitem()[1].sum()))
 
+    @pytest.mark.parametrize("learns", [True, False])
+    def test_agree_on_whether_the_critic_learns(self, learns: bool) -> None:
+        config, meeting = GANConfig(critic_warmup=0, critic_optimizer="sgd"), Meeting()
+        halves = [build_gan(config, HalfEngine(meeting, rank)) for rank in range(2)]
+        judged = [build_gan(config, HalfEngine(meeting, rank)) for rank in range(2)]
+        images, clock = smooth_images(), Clock(0, 100, BATCH)
+        first, second = (float(each["pair_accuracy"]) for each in step_together(judged, meeting, images, clock))
+        limit = (first + second) / 2 + (1 if learns else -1) * abs(first - second) / 4
+        assert (first > limit) != (second > limit)  # each on its own would do another thing
+        for half in halves:
+            half.levers = Levers(critic_limit=limit)
+        before = copies(halves[0].critic)
+        step_together(halves, meeting, images, clock)
+        assert [same(before, half.critic) for half in halves] == [not learns] * 2
+
 
 @pytest.mark.parametrize("kind", ["ae", "vae", "gan"])
 def test_models_are_compared_by_a_number_of_the_validation(kind: str) -> None:
     torch.manual_seed(0)
     parts = Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
-    recipe = {"ae": lambda: AE(AEConfig(), *parts, PlainEngine()), "vae": build_vae, "gan": build_gan}[kind]()
+    recipe = {"ae": lambda: AE(AEConfig(), *parts, OneProcess()), "vae": build_vae, "gan": build_gan}[kind]()
     assert recipe.deciding.scalar in recipe.validate(smooth_images(recipe.deciding.fewest))
 
 

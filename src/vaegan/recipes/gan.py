@@ -129,11 +129,11 @@ class GAN:
 
         accuracy = relativistic.pair_accuracy(real.detach(), fake.detach())
         self.critic_optimizer.zero_grad()
-        if self.levers.critic_limit < 1:
-            # Without momentum a gradient of 0 makes no step: decided without waiting for the device.
-            loss = loss * (self.engine.mean(accuracy) <= self.levers.critic_limit)
-        self.engine.backward(loss)
-        self.critic_optimizer.step()
+        self.engine.backward(loss)  # also where no step is taken: the norm of the gradient is watched
+        # A step on a gradient of 0 would still go where momentum points and shrink Adam's second moment, so none is taken. To
+        # decide that waits for the device, which only a critic with a limit has to; over processes the mean is one for all.
+        if self.levers.critic_limit >= 1 or bool(self.engine.mean(accuracy) <= self.levers.critic_limit):
+            self.critic_optimizer.step()
         if config.clip > 0:
             clip_weights(unwrapped(self.critic), config.clip)
         scalars = {

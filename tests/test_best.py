@@ -23,7 +23,7 @@ from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import Deciding, Trained
 from vaegan.recipes.levers import Levers
 from vaegan.training.best import Best
-from vaegan.training.guards import LADDERS, Copying, Guards, NotFinite, Thresholds
+from vaegan.training.guards import LADDERS, STOP, Copying, Guards, NotFinite, Thresholds
 from vaegan.training.journal import Journal
 from vaegan.training.loop import End, Hooks, Limits, run_stage
 from vaegan.training.watching import Watching
@@ -79,12 +79,19 @@ class Counter:
 
 
 def run(
-    recipe: Counter, tmp_path: Path, total: int = 400, guards: Any = None, patience: int = 0, images: int = 50
+    recipe: Counter,
+    tmp_path: Path,
+    total: int = 400,
+    guards: Any = None,
+    patience: int = 0,
+    images: int = 50,
+    watching: Watching | None = None,
+    seen: int = 0,
 ) -> tuple[Best, End]:
     """One stage in the loop, with as many images held out as `images`."""
     engine: Any = OneProcess()
     best = Best(recipe, images, patience)  # pyright: ignore[reportArgumentType]
-    watching = Watching(guards or Guards("off", ()), recipe, engine)  # pyright: ignore[reportArgumentType]
+    watching = watching or Watching(guards or Guards("off", ()), recipe, engine)  # pyright: ignore[reportArgumentType]
 
     def nothing(*arguments: Any) -> None:
         pass
@@ -93,7 +100,7 @@ def run(
     limits = Limits(total, None, 0, total, validate_every=40 if patience else None)
     batches: Any = Batches()
     heldout = torch.zeros(1, 1, 1, 1)
-    end = run_stage(recipe, batches, heldout, engine, Journal(tmp_path / "j", engine), watching, best, hooks, limits, 0)  # pyright: ignore
+    end = run_stage(recipe, batches, heldout, engine, Journal(tmp_path / "j", engine), watching, best, hooks, limits, seen)  # pyright: ignore
     return best, end
 
 
@@ -162,6 +169,22 @@ class TestLoop:
         recipe = Copyist(valley(160))
         best, _ = run(recipe, tmp_path, guards=Guards("warn", (Copying(Thresholds()),), LADDERS))
         assert best.facts()["images"] == 80
+
+    def test_a_guards_stop_outlives_a_kill_and_ends_with_an_extension(self, tmp_path: Path) -> None:
+        recipe, engine = Counter(valley(160)), OneProcess()
+        recipe.extra = {"nearness": 0.1}
+
+        def watched(extended_at: int = 0) -> Watching:
+            guards = Guards("act", (Copying(Thresholds()),), {"copying": (STOP,)})
+            return Watching(guards, recipe, engine, extended_at)  # pyright: ignore[reportArgumentType]
+
+        first, resumed, extended = watched(), watched(), watched(40)
+        ended = End(40, "a guard stopped it after 40 images")
+        assert run(recipe, tmp_path, watching=first)[1] == ended
+        for later in (resumed, extended):
+            later.set_state(first.state())
+        assert run(recipe, tmp_path, watching=resumed, seen=40)[1] == ended
+        assert run(recipe, tmp_path, watching=extended, seen=40)[1].seen == 400
 
 
 class TestState:

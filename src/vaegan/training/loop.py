@@ -168,12 +168,11 @@ def run_stage(
     began = last_save = last_told = time.perf_counter()
     means: dict[str, float] = {}
     checked: dict[str, float] = {}
-    stopped = False
     shots = _shot_points(seen, total)
     shot_seconds = _timed(lambda: hooks.shot(seen))
     watching.begin(seen)
 
-    while (total is None or seen < total) and not (stopped or best.is_stale):
+    while (total is None or seen < total) and not (watching.has_stopped or best.is_stale):
         # Several processes agree on stopping and saving, which costs an exchange, only every few steps.
         together = engine.world_size == 1 or seen // batch_size % AGREE_STEPS == 0
         if together and engine.any(hooks.stop()):
@@ -228,7 +227,6 @@ def run_stage(
         if now - last_told > 0.25 or seen == total:
             last_told = now
             hooks.progress(_progress(recipe.name, seen, total, watch, means | checked))
-        stopped = any(action is not None and action.stop for action in actions)
     hooks.save(seen)
     return End(seen, _reason(seen, total, best))
 

@@ -90,9 +90,9 @@ class Session:
         inputs = StageInputs(self.record.config, self.dataset, self.engine, previous)
         facts: dict[str, Any] = {}
         recipe = BUILDERS[stage](inputs, facts)
-        watching = Watching(guards_of(stage, inputs), recipe, self.engine)
-        patience = round(self.record.config.patience * len(self.dataset.indices(TRAIN)))
         extended_at = int(self._facts(stage).get("images", 0))
+        watching = Watching(guards_of(stage, inputs), recipe, self.engine, extended_at)
+        patience = round(self.record.config.patience * len(self.dataset.indices(TRAIN)))
         best = Best(recipe, len(self.dataset.indices(VALIDATION)), patience, extended_at)
         companions = {"watching": watching, "best": best}
         seen = self._restore(stage, recipe, companions)
@@ -127,10 +127,10 @@ class Session:
                 f"Stopped after {end.seen:,} images of stage {stage}; everything is saved. "
                 f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"
             )
-        speed = (end.seen - seen_before) / (time.perf_counter() - began)
+        if end.seen > seen_before:  # else all of it was trained by a session that was killed before it could say so
+            facts["mean_speed"] = round((end.seen - seen_before) / (time.perf_counter() - began), 1)
         facts |= {
             "images": end.seen,
-            "mean_speed": round(speed, 1),
             "ended": end.reason,
             "kept": best.settle(),
             "best": best.facts(),

@@ -26,9 +26,17 @@ class Watching:
     see what an uninterrupted one would have seen.
     """
 
-    def __init__(self, guards: Guards, recipe: Watched, engine: Engine) -> None:
-        """Args: guards: what is looked at; recipe: whose levers are moved and whose state is kept; engine: processes."""
+    def __init__(self, guards: Guards, recipe: Watched, engine: Engine, extended_at: int = 0) -> None:
+        """Prepares for a stage.
+
+        Args:
+            guards: what is looked at.
+            recipe: whose levers are moved and whose state is kept.
+            engine: processes.
+            extended_at: images after which the stage had ended before it was extended: what stopped it then does not any more.
+        """
         self.guards, self._recipe, self._engine = guards, recipe, engine
+        self._extended_at, self._stopped_at = extended_at, 0
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._good: dict[str, Any] | None = None
@@ -40,6 +48,11 @@ class Watching:
     def acts(self) -> bool:
         """Whether what goes wrong is mended, and need not end the training."""
         return self.guards.mode == "act"
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether a guard has ended the stage; saved, so that a run killed before the stage was closed does not train on."""
+        return self._stopped_at > self._extended_at
 
     def begin(self, seen: int) -> None:
         """Keeps the state that a fresh stage starts from."""
@@ -81,6 +94,8 @@ class Watching:
                 self._recipe.levers = faded(self._recipe.levers)
             return None
         self._quiet = False
+        if action.stop:
+            self._stopped_at = look.seen
         if action.roll_back or action.stop:
             self._roll_back(action, look.seen)
         self._recipe.levers = action.levers
@@ -110,6 +125,7 @@ class Watching:
             "good": self._good,
             "good_at": self._good_at,
             "quiet": self._quiet,
+            "stopped_at": self._stopped_at,
         }
 
     def set_state(self, state: dict[str, Any] | None) -> None:
@@ -120,3 +136,4 @@ class Watching:
         self._sums = {name: total.to(self._engine.device) for name, total in state["sums"].items()}
         self._counts, self._good = dict(state["counts"]), state["good"]
         self._good_at, self._quiet = state["good_at"], state["quiet"]
+        self._stopped_at = int(state.get("stopped_at", 0))  # older checkpoints do not say

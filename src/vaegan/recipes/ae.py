@@ -6,30 +6,28 @@ Nothing orders its latents, so there is no prior to sample from: holes between e
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.config import AEConfig
 from vaegan.networks import Decoder, Encoder
 from vaegan.objectives import gaussian
-from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
-from vaegan.recipes.levers import Levers
-from vaegan.recipes.schedule import Average, Clock, cosine, set_learning_rate
+from vaegan.recipes.autoencoding import Autoencoding
+from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks
+from vaegan.recipes.schedule import Clock, cosine, set_learning_rate
 from vaegan.types import Images, Labels, Scalars
 
 
-class AE:
+class AE(Autoencoding):
     """Trains an encoder, of which only the mean is used, and a decoder."""
 
     name: Literal["ae"] = "ae"
 
     def __init__(self, config: AEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
-        self.config, self.engine, self.levers = config, engine, Levers()
-        self.encoder, self.decoder = engine.prepare(encoder), engine.prepare(decoder)
-        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.optimizer = engine.optimizer(torch.optim.Adam(parameters, config.learning_rate, betas=(0.9, 0.99), fused=True))
-        self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
-        self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
+        super().__init__(encoder, decoder, config.average_cap, engine)
+        self.config = config
+        adam = torch.optim.Adam(self.parameters, config.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = engine.optimizer(adam)
 
     def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step on one batch."""
@@ -43,17 +41,14 @@ class AE:
         self.optimizer.zero_grad()
         self.engine.backward(loss)
         self.optimizer.step()
-        self.average_encoder.update(unwrapped(self.encoder), clock)
-        self.average_decoder.update(unwrapped(self.decoder), clock)
-        gradient = gradient_norm(self.encoder, self.decoder)
-        return {"loss": loss.detach(), "error": loss.detach() / images[0].numel(), "gradient": gradient}
+        self.follow(clock)
+        return {"loss": loss.detach(), "error": loss.detach() / images[0].numel(), "gradient": self.gradient()}
 
     @torch.no_grad()
     def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction, and the latent dimensions that vary."""
-        encoder, decoder = self.average_encoder.network, self.average_decoder.network
-        latents = in_blocks(lambda *block: encoder(*block).mean, images, labels)
-        error = gaussian.squared_error(images, in_blocks(decoder, latents, labels))
+        latents = self.averaged_posterior(images, labels).mean
+        error = gaussian.squared_error(images, in_blocks(self.average_decoder.network, latents, labels))
         active: Tensor = (latents.var(0) > 0.01).sum()
         return {
             "heldout_loss": error.mean(),
@@ -66,32 +61,10 @@ class AE:
         """Models are compared by the error of held-out reconstructions."""
         return Deciding("heldout_error", fewest=10)
 
-    @property
-    def warming_up(self) -> bool:
-        """Whether steps are still of another kind, and cost, than those to come: never."""
-        return False
-
     def averaged(self) -> Trained:
         """The networks to keep; there is no p(x|z) around their output."""
         return Trained(self.average_decoder.network, self.average_encoder.network, None, None)
 
-    def networks(self) -> dict[str, nn.Module]:
-        """Everything with weights."""
-        return {
-            "encoder": unwrapped(self.encoder),
-            "decoder": unwrapped(self.decoder),
-            "average_encoder": self.average_encoder.network,
-            "average_decoder": self.average_decoder.network,
-        }
-
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""
         return {"adam": self.optimizer}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """State beside the networks."""
-        return {"levers": self.levers.tensor()}
-
-    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `tensors` gave."""
-        self.levers = Levers.of(tensors.get("levers"))

@@ -15,14 +15,14 @@ from vaegan.metrics.cheap import FEWEST, SampleScore
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian, penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
+from vaegan.recipes.autoencoding import Autoencoding
 from vaegan.recipes.critic import draw_view, judge
-from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
-from vaegan.recipes.levers import Levers
-from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
+from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.schedule import Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, PerImage, Scalars
 
 
-class Joint:
+class Joint(Autoencoding):
     """Trains an encoder, a decoder that is also the generator, and a critic."""
 
     name: Literal["joint"] = "joint"
@@ -49,16 +49,14 @@ class Joint:
             flips: whether mirrored images are as good as the originals.
             low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
         """
-        self.config, self.engine, self.flips, self.levers = config, engine, flips, Levers()
+        super().__init__(encoder, decoder, config.average_cap, engine)
+        self.config, self.flips = config, flips
         self.objective = OBJECTIVES[config.objective]
         self.penalty_step = config.penalty_step * (5 if low_precision else 1)
-        self.encoder, self.decoder, self.critic = engine.prepare(encoder), engine.prepare(decoder), engine.prepare(critic)
+        self.critic = engine.prepare(critic)
         betas, rate = (0.0, config.beta2), config.learning_rate
-        of_vae = [*self.encoder.parameters(), *self.decoder.parameters()]
-        self.vae_optimizer = engine.optimizer(torch.optim.Adam(of_vae, rate, betas=betas, fused=True))
+        self.vae_optimizer = engine.optimizer(torch.optim.Adam(self.parameters, rate, betas=betas, fused=True))
         self.critic_optimizer = engine.optimizer(torch.optim.Adam(self.critic.parameters(), rate, betas=betas, fused=True))
-        self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
-        self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
         self.score = SampleScore()
         self.draws = engine.draws(self.name)
 
@@ -96,14 +94,13 @@ class Joint:
         self.vae_optimizer.zero_grad()
         self.engine.backward(loss)
         self.vae_optimizer.step()
-        self.average_encoder.update(unwrapped(self.encoder), clock)
-        self.average_decoder.update(unwrapped(self.decoder), clock)
+        self.follow(clock)
         return scalars | {
             "error": self.engine.mean((reconstructions.detach() - images).square().mean()),
             "kl": kl.detach().mean(),
             "feature_error": 2 / features * feature_error.detach().mean(),
             "generator_loss": adversarial.detach().mean(),
-            "gradient": gradient_norm(self.encoder, self.decoder),
+            "gradient": self.gradient(),
         }
 
     def _train_critic(self, real: Images, fakes: Images, labels: Labels | None, clock: Clock) -> tuple[Scalars, PerImage]:
@@ -142,8 +139,8 @@ class Joint:
     @torch.no_grad()
     def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged networks on held-out images: reconstruction error, KL, pair accuracy, score of the samples."""
-        encoder, decoder, critic = self.average_encoder.network, self.average_decoder.network, unwrapped(self.critic)
-        mean, log_var = in_blocks(lambda *block: torch.cat(encoder(*block), 1), images, labels).chunk(2, 1)
+        decoder, critic = self.average_decoder.network, unwrapped(self.critic)
+        mean, log_var = self.averaged_posterior(images, labels)
         samples = in_blocks(decoder, self._fixed_latents(mean), labels)
         kl = gaussian.kl_to_standard_normal(mean, log_var)
         active: Tensor = (mean.var(0) > 0.01).sum()
@@ -164,33 +161,14 @@ class Joint:
         """Models are compared by their samples, in the second half: before it the critic has not said its part."""
         return Deciding("heldout_kernel_distance", FEWEST, 0.5)
 
-    @property
-    def warming_up(self) -> bool:
-        """Whether steps are still of another kind, and cost, than those to come: never."""
-        return False
-
     def averaged(self) -> Trained:
         """The networks to keep; no p(x|z) on pixels stands behind them."""
         return Trained(self.average_decoder.network, self.average_encoder.network, None, None)
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights."""
-        return {
-            "encoder": unwrapped(self.encoder),
-            "decoder": unwrapped(self.decoder),
-            "critic": unwrapped(self.critic),
-            "average_encoder": self.average_encoder.network,
-            "average_decoder": self.average_decoder.network,
-        }
+        return super().networks() | {"critic": unwrapped(self.critic)}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""
         return {"vae": self.vae_optimizer, "critic": self.critic_optimizer}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """State beside the networks."""
-        return {"levers": self.levers.tensor()}
-
-    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `tensors` gave."""
-        self.levers = Levers.of(tensors.get("levers"))

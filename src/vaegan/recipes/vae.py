@@ -4,15 +4,15 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaegan.config import VAEConfig
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian, latent
 from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
-from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
-from vaegan.recipes.levers import Levers
-from vaegan.recipes.schedule import Average, Clock, cosine, cyclical, ramp, set_learning_rate
+from vaegan.recipes.autoencoding import Autoencoding
+from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.schedule import Clock, cosine, cyclical, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, PerImage, Scalars
 
 
@@ -27,21 +27,19 @@ class Compared(NamedTuple):
     """Of p(x|z), as this batch has it."""
 
 
-class VAE:
+class VAE(Autoencoding):
     """Trains an encoder and a decoder."""
 
     name: Literal["vae"] = "vae"
 
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
-        self.config, self.engine, self.levers = config, engine, Levers()
+        super().__init__(encoder, decoder, config.average_cap, engine)
+        self.config = config
         self.reconstruction = RECONSTRUCTIONS[config.objective]
-        self.encoder, self.decoder = engine.prepare(encoder), engine.prepare(decoder)
-        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         # beta2 0.99: with a few thousand steps in all, 0.999 remembers the start for too long.
-        self.optimizer = engine.optimizer(torch.optim.Adam(parameters, config.learning_rate, betas=(0.9, 0.99), fused=True))
-        self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
-        self.average_decoder = Average(unwrapped(self.decoder), config.average_cap)
+        adam = torch.optim.Adam(self.parameters, config.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.optimizer = engine.optimizer(adam)
         self.draws = engine.draws(self.name)
         self.variance = torch.ones((), device=self.draws.device)
 
@@ -60,14 +58,13 @@ class VAE:
         self.optimizer.zero_grad()
         self.engine.backward(loss)
         self.optimizer.step()
-        self.average_encoder.update(unwrapped(self.encoder), clock)
-        self.average_decoder.update(unwrapped(self.decoder), clock)
+        self.follow(clock)
         self.variance = torch.lerp(found.variance, self.variance, 0.98 if clock.seen else 0.0)
 
         decoded = unwrapped(self.decoder).output(found.raw.detach())
         error = self.engine.mean((decoded - images).square().mean())
         scalars = {"loss": loss.detach(), "error": error, "kl": found.kl.detach().mean()}
-        scalars["gradient"] = gradient_norm(self.encoder, self.decoder)
+        scalars["gradient"] = self.gradient()
         if self.reconstruction.beta is not None and config.reconstruction_weight > 0:
             beta = self.reconstruction.beta(images[0].numel(), found.variance)
             scalars["beta"] = kl_weight / config.reconstruction_weight * beta
@@ -122,8 +119,7 @@ class VAE:
     @torch.no_grad()
     def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction from the mean, ELBO, KL, active units."""
-        encoder, decoder, config = self.average_encoder.network, self.average_decoder.network, self.config
-        posterior = Gaussian(*in_blocks(lambda *block: torch.cat(encoder(*block), 1), images, labels).chunk(2, 1))
+        decoder, config, posterior = self.average_decoder.network, self.config, self.averaged_posterior(images, labels)
         shape = (len(images), config.samples, posterior.mean.shape[1])
         noise = torch.randn(shape, generator=self.draws.generator("validation", 0), device=images.device)
 
@@ -149,25 +145,11 @@ class VAE:
         """Models are compared by the held-out objective, at the KL divergence's full weight."""
         return Deciding("heldout_loss", fewest=10)
 
-    @property
-    def warming_up(self) -> bool:
-        """Whether steps are still of another kind, and cost, than those to come: never."""
-        return False
-
     def averaged(self) -> Trained:
         """The networks to keep."""
         likelihood = self.reconstruction.likelihood
         variance = float(self.variance) if likelihood in ("gaussian", "laplace") else None
         return Trained(self.average_decoder.network, self.average_encoder.network, None, variance, likelihood)
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Everything with weights."""
-        return {
-            "encoder": unwrapped(self.encoder),
-            "decoder": unwrapped(self.decoder),
-            "average_encoder": self.average_encoder.network,
-            "average_decoder": self.average_decoder.network,
-        }
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""
@@ -175,9 +157,9 @@ class VAE:
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the networks."""
-        return {"variance": self.variance, "levers": self.levers.tensor()}
+        return super().tensors() | {"variance": self.variance}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
+        super().set_tensors(tensors)
         self.variance = tensors["variance"].to(self.draws.device)
-        self.levers = Levers.of(tensors.get("levers"))

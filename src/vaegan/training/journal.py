@@ -1,21 +1,20 @@
-"""metrics.jsonl: one line a measurement; scalars are collected on the device and read once a flush."""
+"""metrics.jsonl: one line a measurement, and the steps' scalars as their means since the last flush."""
 
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vaegan.errors import TrainingError
 from vaegan.files import write_atomically
 from vaegan.training.engine import Engine
+from vaegan.training.means import Means
 from vaegan.training.run import disk_errors
 from vaegan.types import Scalars
 
 
 class Journal:
-    """Sums scalars over steps and writes their means."""
+    """Averages scalars over steps and writes them."""
 
     def __init__(self, path: Path, engine: Engine, seen: int = 0) -> None:
         """Opens the journal of a stage, forgetting lines of steps that a resumed run will take again.
@@ -25,9 +24,7 @@ class Journal:
             engine: averages over processes.
             seen: images already seen when the stage goes on.
         """
-        self.path, self._engine, self.write = path, engine, engine.is_first
-        self._sums: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self.path, self._means, self.write = path, Means(engine), engine.is_first
         if self.write and path.exists():
             kept = [line for line in read_journal(path) if line["seen"] <= seen]
             with disk_errors(path.parent):
@@ -36,10 +33,7 @@ class Journal:
 
     def add(self, scalars: Scalars) -> None:
         """Adds one step's scalars without waiting for the device."""
-        for name, value in scalars.items():
-            before = self._sums.get(name)
-            self._sums[name] = value if before is None else before + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+        self._means.add(scalars)
 
     def flush(self, stage: str, seen: int, seconds: float, strict: bool = True) -> dict[str, float]:
         """Writes and returns the means since the last flush.
@@ -47,11 +41,9 @@ class Journal:
         Raises:
             TrainingError: if one of them is not a number, unless not `strict`.
         """
-        if not self._sums:
+        means = self._means.take()
+        if not means:
             return {}
-        own = torch.stack([total.float() / self._counts[name] for name, total in self._sums.items()])
-        means = dict(zip(self._sums, self._engine.mean(own).tolist(), strict=True))
-        self._sums, self._counts = {}, {}
         self.line(stage, seen, seconds, means)
         if strict:
             _check_finite(means, stage, seen)
@@ -59,15 +51,12 @@ class Journal:
 
     def forget(self) -> None:
         """Drops what was added since the last flush: the steps were rolled back."""
-        self._sums, self._counts = {}, {}
+        self._means.forget()
 
     @property
     def is_sound(self) -> bool:
         """Whether all scalars since the last flush are numbers."""
-        if not self._sums:
-            return True
-        sums = self._engine.mean(torch.stack([total.float() for total in self._sums.values()]))
-        return all(map(math.isfinite, sums.tolist()))
+        return all(map(math.isfinite, self._means.read().values()))
 
     def note(self, stage: str, seen: int, seconds: float, words: dict[str, str]) -> None:
         """Appends what was said or done."""
@@ -79,9 +68,7 @@ class Journal:
         Raises:
             TrainingError: if a scalar is not a number.
         """
-        if self._sums:
-            sums = self._engine.mean(torch.stack([total.float() for total in self._sums.values()]))
-            _check_finite(dict(zip(self._sums, sums.tolist(), strict=True)), stage, seen)
+        _check_finite(self._means.read(), stage, seen)
 
     def line(self, stage: str, seen: int, seconds: float, values: dict[str, float]) -> None:
         """Appends one measurement."""

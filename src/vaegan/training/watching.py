@@ -2,14 +2,12 @@
 
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
 from vaegan.errors import TrainingError
 from vaegan.recipes.levers import Levers
 from vaegan.training.checkpoint import Resumable, copied, put_back, state_of
 from vaegan.training.engine import Engine
 from vaegan.training.guards import Action, Guards, Look, NotFinite, faded
+from vaegan.training.means import Means
 from vaegan.types import Scalars
 
 
@@ -37,8 +35,7 @@ class Watching:
         """
         self.guards, self._recipe, self._engine = guards, recipe, engine
         self._extended_at, self._stopped_at = extended_at, 0
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._means = Means(engine)
         self._good: dict[str, Any] | None = None
         self._good_at = 0
         self._quiet = True
@@ -61,20 +58,14 @@ class Watching:
 
     def add(self, scalars: Scalars) -> None:
         """Adds one step's scalars without waiting for the device."""
-        if self.guards.mode == "off":
-            return
-        for name, value in scalars.items():
-            before = self._sums.get(name)
-            self._sums[name] = value.float() if before is None else before + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+        if self.guards.mode != "off":
+            self._means.add(scalars)
 
     def window(self, seen: int, progress: float) -> Action | None:
         """Looks at the means of the steps since the last window, and acts."""
-        if not self._sums:
+        means = self._means.take()
+        if not means:
             return None
-        own = torch.stack([total / self._counts[name] for name, total in self._sums.items()])
-        means = dict(zip(self._sums, self._engine.mean(own).tolist(), strict=True))
-        self._sums, self._counts = {}, {}
         return self._look(Look(seen, progress, means))
 
     def checked(self, seen: int, progress: float, values: dict[str, float]) -> Action | None:
@@ -111,7 +102,7 @@ class Watching:
             )
         if action.roll_back or not nothing_good:
             put_back(self._recipe, self._good)
-            self._sums, self._counts = {}, {}
+            self._means.forget()
 
     def _keep(self, seen: int) -> None:
         self._good, self._good_at = copied(state_of(self._recipe)), seen
@@ -120,8 +111,8 @@ class Watching:
         """Everything that a resumed run needs to go on the same."""
         return {
             "guards": self.guards.state(),
-            "sums": self._sums,
-            "counts": self._counts,
+            "sums": self._means.sums,
+            "counts": self._means.counts,
             "good": self._good,
             "good_at": self._good_at,
             "quiet": self._quiet,
@@ -133,7 +124,6 @@ class Watching:
         if state is None or self.guards.mode == "off":
             return
         self.guards.set_state(state["guards"])
-        self._sums = {name: total.to(self._engine.device) for name, total in state["sums"].items()}
-        self._counts, self._good = dict(state["counts"]), state["good"]
-        self._good_at, self._quiet = state["good_at"], state["quiet"]
+        self._means.set(state["sums"], state["counts"])
+        self._good, self._good_at, self._quiet = state["good"], state["good_at"], state["quiet"]
         self._stopped_at = int(state.get("stopped_at", 0))  # older checkpoints do not say

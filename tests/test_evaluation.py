@@ -3,12 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import Tensor
 
 from vaegan.cli import main
 from vaegan.evaluation import evaluate
 from vaegan.metrics.table import METRICS
+from vaegan.networks import Decoder
 
 OPTIONS = [
     *("--size", "16", "--network.width", "4", "--network.width-limit", "8", "--network.latent-dim", "4"),
@@ -62,6 +65,26 @@ def test_evaluation_has_the_promised_form_and_repeats_itself(trained: Path) -> N
     assert len(first["verdict"]) == 3
     # Against real images a barely trained model is far off, and real ones are not.
     assert first["stages"]["gan"]["kernel_distance"]["value"] > 10 * abs(first["floor"]["kernel_distance"]["value"])
+
+
+def test_numbers_do_not_depend_on_how_many_images_pass_a_network_together(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate(trained, n=64, stage="vae")["stages"]["vae"]
+    decode, passed = Decoder.forward, []
+
+    def counted(decoder: Decoder, latents: Tensor, *rest: Any, **more: Any) -> Tensor:
+        passed.append(len(latents))
+        return decode(decoder, latents, *rest, **more)
+
+    monkeypatch.setattr("vaegan.model.AT_ONCE", 7)
+    monkeypatch.setattr(Decoder, "forward", counted)
+    parts = evaluate(trained, n=64, stage="vae")["stages"]["vae"]
+    assert max(passed) == 7
+    assert whole.keys() == parts.keys()
+    for name, number in whole.items():
+        if number["interval"]:
+            assert number["interval"][0] <= parts[name]["value"] <= number["interval"][1], name
+        else:
+            assert parts[name]["value"] == pytest.approx(number["value"], rel=1e-3), name
 
 
 def test_few_heldout_images_leave_metrics_out_and_say_so(trained: Path) -> None:

@@ -23,9 +23,10 @@ from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import Deciding, Trained
 from vaegan.recipes.levers import Levers
 from vaegan.training.best import Best
-from vaegan.training.guards import LADDERS, STOP, Copying, Guards, NotFinite, Thresholds
+from vaegan.training.guards import LADDERS, STOP, Guards
 from vaegan.training.journal import Journal
 from vaegan.training.loop import End, Hooks, Limits, run_stage
+from vaegan.training.signals import Copying, NotFinite, Thresholds
 from vaegan.training.watching import Watching
 
 BATCH = 4

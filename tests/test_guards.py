@@ -25,8 +25,22 @@ from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
 from vaegan.training import guards
 from vaegan.training.checks import reason_of_collapse
-from vaegan.training.guards import Action, Guards, Look, Thresholds
+from vaegan.training.guards import Action, Guards
 from vaegan.training.journal import read_journal
+from vaegan.training.signals import (
+    Collapse,
+    Copying,
+    CriticLost,
+    CriticWins,
+    Exploding,
+    Look,
+    NotFinite,
+    Overfitting,
+    Posterior,
+    Signal,
+    Thresholds,
+    Vanishing,
+)
 from vaegan.training.watching import Watching
 
 LATENT, SIZE, BATCH = 4, 16, 16
@@ -46,12 +60,12 @@ def build_gan(known: Tensor | None = None, **settings: Any) -> GAN:
     return GAN(config, generator, critic, None, None, images_of(32, 8), OneProcess(), flips=False, known=known)
 
 
-def all_signals() -> tuple[guards.Signal, ...]:
+def all_signals() -> tuple[Signal, ...]:
     kinds = (
-        guards.NotFinite, guards.Exploding, guards.Collapse, guards.Copying, guards.CriticWins, guards.CriticLost,
-        guards.Vanishing, guards.Overfitting,
+        NotFinite, Exploding, Collapse, Copying, CriticWins, CriticLost,
+        Vanishing, Overfitting,
     )  # fmt: skip
-    return *(kind(LIMITS) for kind in kinds), guards.Posterior(LIMITS, LATENT, "because")
+    return *(kind(LIMITS) for kind in kinds), Posterior(LIMITS, LATENT, "because")
 
 
 def train(recipe: Any, watching: Watching, batches: Any, steps: int, window: int = 20) -> list[Action]:
@@ -69,63 +83,63 @@ def train(recipe: Any, watching: Watching, batches: Any, steps: int, window: int
     return [action for action in actions if action is not None]
 
 
-def feed(signal: guards.Signal, *windows: dict[str, float], progress: float = 0.5) -> list[str | None]:
+def feed(signal: Signal, *windows: dict[str, float], progress: float = 0.5) -> list[str | None]:
     return [signal.look(Look(800 * k, progress, window)) for k, window in enumerate(windows)]
 
 
-def check(signal: guards.Signal, *values: dict[str, float], progress: float = 0.5) -> list[str | None]:
+def check(signal: Signal, *values: dict[str, float], progress: float = 0.5) -> list[str | None]:
     return [signal.look(Look(800 * k, progress, {}, part)) for k, part in enumerate(values)]
 
 
 class TestSignals:
     def test_not_finite_names_the_number(self) -> None:
-        signal = guards.NotFinite(LIMITS)
+        signal = NotFinite(LIMITS)
         fine, wrong = feed(signal, {"loss": -3.0}, {"loss": 1.0, "critic_loss": math.nan})
         assert fine is None
         assert wrong == "the critic loss is not a number any more"
         assert check(signal, {"heldout_error": math.inf}) == ["the heldout error is not a number any more"]
 
     def test_exploding_compares_with_the_average_of_what_went_well(self) -> None:
-        found = feed(guards.Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.3, 18.2, 3.0)))
+        found = feed(Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.3, 18.2, 3.0)))
         assert [words is not None for words in found] == [False, False, False, True, True, False]
         assert found[3] == "the gradient is 10 times its average"  # 1 -> 1.3 -> 1.81
-        assert feed(guards.Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.0)))[3] is None
+        assert feed(Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.0)))[3] is None
 
     def test_critic_wins_only_when_the_generator_is_trained(self) -> None:
-        signal = guards.CriticWins(LIMITS)
+        signal = CriticWins(LIMITS)
         found = feed(signal, {"pair_accuracy": 0.98}, {"pair_accuracy": 0.96, "generator_loss": 1.0})
         assert found == [None, None]
         assert feed(signal, {"pair_accuracy": 0.98, "generator_loss": 1.0}) == ["the critic wins 98% of pairs"]
 
     def test_critic_lost_needs_two_windows_after_the_blur(self) -> None:
         low = {"pair_accuracy": 0.52, "generator_loss": 1.0}
-        signal = guards.CriticLost(LIMITS)
+        signal = CriticLost(LIMITS)
         assert feed(signal, low, low, progress=0.1) == [None, None]
         found = feed(signal, low, low | {"pair_accuracy": 0.6}, low, low)
         assert found == [None, None, None, "the critic is right in only 52% of pairs"]
 
     def test_vanishing_compares_with_the_first_two_windows(self) -> None:
-        found = feed(guards.Vanishing(LIMITS), *({"image_gradient": value} for value in (1.0, 3.0, 0.07, 0.05)))
+        found = feed(Vanishing(LIMITS), *({"image_gradient": value} for value in (1.0, 3.0, 0.07, 0.05)))
         assert found[:3] == [None, None, None]
         assert found[3] == "the generator's gradient at its images fell to 2.5% of what it was"
 
     def test_overfitting(self) -> None:
-        fine, wrong = check(guards.Overfitting(LIMITS), {"overfitting": 0.5}, {"overfitting": 0.7})
+        fine, wrong = check(Overfitting(LIMITS), {"overfitting": 0.5}, {"overfitting": 0.7})
         assert fine is None
         assert "70% generated" in str(wrong)
 
     def test_collapse_sees_a_fall_but_not_a_slow_start(self) -> None:
-        found = feed(guards.Collapse(LIMITS), *({"variety": value} for value in (0.3, 0.8, 1.4, 0.6, 0.51, 0.49)))
+        found = feed(Collapse(LIMITS), *({"variety": value} for value in (0.3, 0.8, 1.4, 0.6, 0.51, 0.49)))
         assert found[:5] == [None] * 5
         assert found[5] == "generated images differ 2.0 times less from each other than they did"
         stuck, rising = ({"variety": 0.05}, {"variety": 0.05}), ({"variety": 0.03}, {"variety": 0.05})
-        assert feed(guards.Collapse(LIMITS), *stuck, progress=0.2) == [None, None]
-        assert feed(guards.Collapse(LIMITS), *rising, progress=0.3) == [None, None]
-        assert "only 5%" in str(feed(guards.Collapse(LIMITS), *stuck, progress=0.3)[1])
+        assert feed(Collapse(LIMITS), *stuck, progress=0.2) == [None, None]
+        assert feed(Collapse(LIMITS), *rising, progress=0.3) == [None, None]
+        assert "only 5%" in str(feed(Collapse(LIMITS), *stuck, progress=0.3)[1])
 
     def test_collapse_sees_recall_fall_from_where_it_counts(self) -> None:
         recalls = [{"heldout_recall": value} for value in (0.1, 0.02, 0.3, 0.14, 0.07)]
-        found = check(guards.Collapse(LIMITS), *recalls)
+        found = check(Collapse(LIMITS), *recalls)
         assert [words is not None for words in found] == [False, False, False, False, True]
         assert found[4] == "samples reach 7% of held-out images, and reached 30%"
 
@@ -134,7 +148,7 @@ class TestSignals:
             {"copying": 0.75, "nearness": 1.1}, {"copying": 0.6, "nearness": 0.7}, {"copying": 0.5, "nearness": 0.3},
             {"copying": 0.7, "nearness": 0.7},
         )  # fmt: skip
-        assert [words is not None for words in check(guards.Copying(LIMITS), far, chance, near, often)] == [
+        assert [words is not None for words in check(Copying(LIMITS), far, chance, near, often)] == [
             False,
             False,
             True,
@@ -142,7 +156,7 @@ class TestSignals:
         ]
 
     def test_posterior_collapse_says_why(self) -> None:
-        signal = guards.Posterior(LIMITS, 40, "the error is averaged")
+        signal = Posterior(LIMITS, 40, "the error is averaged")
         found = feed(signal, {"kl": 0.5}, {"kl": 5.0}, {"kl": 0.2}, {"kl": 0.1})
         assert found[:3] == [None, None, None]
         assert found[3] == "the KL divergence is 0.10 nats, so the latents say nothing: the error is averaged"
@@ -233,7 +247,7 @@ class TestCaused:
 
     def test_a_critic_ten_times_as_fast_is_slowed_down(self) -> None:
         gan = build_gan(critic_rate=10.0, learning_rate=1e-3, final_learning_rate=1e-3)
-        signals = (guards.CriticWins(LIMITS),)
+        signals = (CriticWins(LIMITS),)
         actions = train(gan, self.watch(gan, signals=signals), lambda step: images_of(BATCH, step), 120)
         assert [action.action for action in actions[:2]] == ["penalty x2, augmentation +0.1, blur", "critic rate /2"]
         assert gan.levers == actions[-1].levers or gan.levers.blur < actions[-1].levers.blur
@@ -243,14 +257,14 @@ class TestCaused:
         gan = build_gan(generator_rate=1e-9)
         with torch.no_grad():
             gan.generator.start.weight.zero_()  # latents are ignored: one image
-        signals = (guards.Collapse(LIMITS),)  # the critic wins as well, and would be answered first
+        signals = (Collapse(LIMITS),)  # the critic wins as well, and would be answered first
         actions = train(gan, self.watch(gan, "warn", signals), lambda step: images_of(BATCH, step), 80)
         assert any(action.guard == "mode collapse" for action in actions)
 
     def test_a_critic_that_knows_a_few_images_by_heart_is_seen(self) -> None:
         known = images_of(BATCH, 5)
         gan = build_gan(known=known, learning_rate=2e-3, final_learning_rate=2e-3, penalty=0.0, final_penalty=0.0)
-        watching = self.watch(gan, signals=(guards.Overfitting(LIMITS),))
+        watching = self.watch(gan, signals=(Overfitting(LIMITS),))
         actions = train(gan, watching, lambda step: known, 160)
         assert {action.action for action in actions} == {"augmentation +0.05"}
         assert gan.levers.augmentation == pytest.approx(0.05 * len(actions))
@@ -260,12 +274,12 @@ class TestCaused:
         gan = build_gan(known=known)
         gan.average_generator.network = Parrot(known)  # pyright: ignore[reportAttributeAccessIssue]
         values = {name: float(value) for name, value in gan.validate(images_of(32, 9)).items()}
-        words = guards.Copying(LIMITS).look(Look(0, 0.5, {}, values))
+        words = Copying(LIMITS).look(Look(0, 0.5, {}, values))
         assert words is not None
         assert "copies" in words
         gan.known = images_of(60, 6)  # the same samples, but training images they are not
         values = {name: float(value) for name, value in gan.validate(images_of(32, 9)).items()}
-        assert guards.Copying(LIMITS).look(Look(0, 0.5, {}, values)) is None
+        assert Copying(LIMITS).look(Look(0, 0.5, {}, values)) is None
 
     @pytest.mark.parametrize("mode", ["off", "act"])
     def test_mean_reduced_error_collapses_and_a_lighter_kl_brings_the_latents_back(self, mode: Any) -> None:
@@ -281,7 +295,7 @@ class TestCaused:
         vae = VAE(config, Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3), OneProcess())
         reason, excess = reason_of_collapse(config, 3 * SIZE**2)
         ladders = guards.LADDERS | {"posterior collapse": (guards.free_latents(excess),)}
-        signals = (guards.Posterior(LIMITS, LATENT, reason),)
+        signals = (Posterior(LIMITS, LATENT, reason),)
         actions = train(vae, self.watch(vae, mode, signals, ladders), blends, 240)
         kl = float(vae.validate(blends(999))["heldout_kl"])
         if mode == "off":

@@ -25,21 +25,19 @@ from vaegan.recipes.joint import Joint
 from vaegan.recipes.vae import VAE
 from vaegan.training.checks import check_fits, describe_objective, reason_of_collapse
 from vaegan.training.engine import Engine
-from vaegan.training.guards import (
-    LADDERS,
+from vaegan.training.guards import LADDERS, Guards, free_latents
+from vaegan.training.signals import (
     Collapse,
     Copying,
     CriticLost,
     CriticWins,
     Exploding,
-    Guards,
     NotFinite,
     Overfitting,
     Posterior,
     Signal,
     Thresholds,
     Vanishing,
-    free_latents,
 )
 from vaegan.types import Images, Labels
 

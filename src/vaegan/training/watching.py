@@ -6,8 +6,9 @@ from vaegan.errors import TrainingError
 from vaegan.recipes.levers import Levers
 from vaegan.training.checkpoint import Resumable, copied, put_back, state_of
 from vaegan.training.engine import Engine
-from vaegan.training.guards import Action, Guards, Look, NotFinite, faded
+from vaegan.training.guards import Action, Guards, faded
 from vaegan.training.means import Means
+from vaegan.training.signals import Look, NotFinite
 from vaegan.types import Scalars
 
 

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from vaegan.cli import main
+from vaegan.commands.shared import check_picture
 from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import load_images, to_uint8
+from vaegan.errors import RequestError
 from vaegan.latent.stored import FILE, load_directions
 from vaegan.model import Model, ModelConfig, Networks
 
@@ -281,3 +283,13 @@ def test_a_model_without_its_run_does_not_know_its_images(run: str, capsys: pyte
     assert "not a run" in refused(capsys, "outliers", "run/vae/model", "light")
     assert told(capsys, "outliers", "run/vae/model", "light", "--reference", "dark")["images"] == 12
     assert "not a run" in refused(capsys, "direction", "run/vae/model", "--label", "smiling")
+
+
+@pytest.mark.parametrize("out", ["face.png", "./face.png", "sub/../face.png", "link.png"])
+def test_an_image_that_is_read_is_never_written_over(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    Path("link.png").symlink_to("face.png")
+    with pytest.raises(RequestError, match="none of the images"):
+        check_picture(Path(out), "other.png", tmp_path / "face.png")
+    check_picture(Path("new.png"), "other.png", tmp_path / "face.png")

@@ -96,7 +96,7 @@ def check_picture(out: Path, *inputs: str | Path) -> None:
         RequestError: naming what is wrong.
     """
     check_suffix(out, (".png",))
-    if str(out) in map(str, inputs):
+    if out.resolve() in [Path(one).resolve() for one in inputs]:
         raise RequestError(f"--out {out} must be none of the images.")
 
 

@@ -123,7 +123,7 @@ def test_an_interrupted_study_gives_what_an_uninterrupted_one_gives(config: Trai
         return asked > calls
 
     stub = Stub()
-    with pytest.raises(InterruptedTraining, match="vaegan study stub") as stopped:
+    with pytest.raises(InterruptedTraining, match="same settings: vaegan study stub") as stopped:
         run_study(stub.study, DATA, config, tmp_path / "parts", images=280, cancel=cancel)
     assert "Traceback" not in str(stopped.value)
     before = json.loads((tmp_path / "parts/study.json").read_text())

@@ -246,7 +246,8 @@ class Runner:
         self._write("interrupted")
         again = f"vaegan study {self.plan.study} {quote(self.plan.source)} --out {quote(str(self.folder))}"
         raise InterruptedTraining(
-            f"Stopped; {len(self.results)} of {len(self.jobs)} arms are finished and everything is saved. Go on with: {again}"
+            f"Stopped; {len(self.results)} of {len(self.jobs)} arms are finished and everything is saved. Go on with the same "
+            f"settings: {again}"
         )
 
     def _dataset(self, arm: TrainedArm) -> ImageDataset:

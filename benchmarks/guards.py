@@ -82,7 +82,9 @@ class Bench:
     def config(self, data: str, guards: str, settings: dict[str, Any], recipe: str) -> TrainConfig:
         """The common settings, and over them what is bad."""
         base = replace(COMMON, data=DataConfig(size=SIZES[family(data)]), guards=guards, recipe=recipe)
-        base = replace(base, budget=Budget(vae_share_of_images=self.vae_images / (self.vae_images + self.gan_images)))
+        base = replace(
+            base, budget=Budget(vae_share_of_images=self.vae_images / (self.vae_images + self.gan_images), vae_images=0)
+        )
         values = to_dictionary(base)
         for part, changes in settings.items():
             values[part] |= changes

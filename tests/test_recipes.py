@@ -205,12 +205,26 @@ class TestGANSteps:
 
     def test_generator_learning_rate_ramps_up_from_its_release(self) -> None:
         gan = build_gan(
-            replace(GANConfig(), critic_warmup=3, critic_warmup_accuracy=1, generator_ramp=0.1, final_learning_rate=3e-4)
+            replace(
+                GANConfig(),
+                critic_warmup=3,
+                critic_warmup_accuracy=1,
+                generator_ramp=0.1,
+                final_learning_rate=3e-4,
+                short_stage=0,
+            )
         )
         for step, share in ((3, 0), (8, 0.5), (13, 1), (40, 1)):
             run(gan, 1, start=step)
             assert gan.generator_optimizer.param_groups[0]["lr"] == pytest.approx(share * 3e-4)
             assert gan.critic_optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
+
+    def test_a_short_stage_starts_with_larger_steps_but_for_the_encoder(self) -> None:
+        gan = build_gan(GANConfig(critic_warmup=0, generator_ramp=0, refit_every=1, short_stage=2 * 40 * BATCH))
+        run(gan, 1, total=40)
+        assert gan.encoder_optimizer is not None
+        players = (gan.generator_optimizer, gan.critic_optimizer, gan.encoder_optimizer)
+        assert [player.param_groups[0]["lr"] for player in players] == pytest.approx([6e-4, 6e-4, 3e-4])
 
     @pytest.mark.parametrize("grown", [True, False])
     @pytest.mark.parametrize("kind", ["finite-difference", "exact"])

@@ -137,6 +137,9 @@ def test_impossible_networks_are_refused(name: str, value: int) -> None:
         (GANConfig, "augmentation", (-0.1, 1.1)),
         (GANConfig, "refit_every", (-1,)),
         (Budget, "vae_share_of_time", (0.0, 1.0, math.nan)),
+        (Budget, "most_vae_time", (0.0, 1.0, math.nan)),
+        (Budget, "vae_images", (-1,)),
+        (GANConfig, "short_stage", (-1,)),
     ],
 )
 def test_numbers_no_training_can_be_done_with_are_refused(group: type, name: str, values: tuple[float, ...]) -> None:
@@ -234,3 +237,16 @@ class TestConfigFile:
         for name, complaint in (("bytes.toml", "is not TOML"), (".", "Cannot read"), ("absent.toml", "Cannot read")):
             with pytest.raises(RequestError, match=complaint):
                 load_config_file(tmp_path / name, TrainConfig())
+
+
+@pytest.mark.parametrize(
+    ("images", "part"), [(1_000, 1_000 * 33 / 43), (31_000, 31_000 * 33 / 43), (40_000, 24_000), (168_000, 84_000)]
+)
+def test_a_short_run_gives_the_vae_most_of_its_images(images: int, part: float) -> None:
+    assert Budget().vae_part(images) == pytest.approx(part)
+    assert Budget(vae_images=0).vae_part(images) == images / 2
+
+
+@pytest.mark.parametrize(("seconds", "speed", "part"), [(100, 100, 60), (500, 100, 240), (1_000, 100, 270), (240, 2_000, 64.8)])
+def test_a_short_run_gives_the_vae_most_of_its_time(seconds: float, speed: float, part: float) -> None:
+    assert Budget().vae_seconds(seconds, speed) == pytest.approx(part)

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vaegan
-from vaegan.config import DataConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import Budget, DataConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
@@ -27,6 +27,7 @@ TINY = TrainConfig(
     vae=VAEConfig(batch_size=8),
     gan=GANConfig(batch_size=8, critic_warmup=4, augmentation=0.5),
     handover=HandoverConfig(whitening=True),
+    budget=Budget(vae_images=0),
 )
 IMAGES = 320  # 20 steps a stage
 OPTIONS = [

@@ -217,9 +217,9 @@ def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
     stages = config.stages
     if images is None:
         return tuple(StagePlan(stage, None) for stage in stages)
-    vae_share = config.budget.vae_share_of_images
-    shares = {stages[0]: 1.0} if len(stages) == 1 else {"vae": vae_share, "gan": 1 - vae_share}
-    planned = {stage: whole_batches(images * shares[stage], getattr(config, stage).batch_size) for stage in stages}
+    vae = config.budget.vae_part(images)
+    parts = {stages[0]: images} if len(stages) == 1 else {"vae": vae, "gan": images - vae}
+    planned = {stage: whole_batches(parts[stage], getattr(config, stage).batch_size) for stage in stages}
     return tuple(StagePlan(stage, count, schedule_end=count) for stage, count in planned.items())
 
 

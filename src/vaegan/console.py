@@ -175,8 +175,8 @@ class Console:
         for sentence in (*dataset.notes, *dataset.warnings):
             self.say(sentence)
         speed, budget = facts["images_per_second"], Budget()
-        vae = 240 * budget.vae_share_of_time * speed["vae"]
-        gan = 240 * (1 - budget.vae_share_of_time) * speed["gan"]
+        seconds = budget.vae_seconds(240, speed["vae"])
+        vae, gan = seconds * speed["vae"], (240 - seconds) * speed["gan"]
         self.say(
             f"On this machine 4 minutes of training with the preset tiny show the VAE about {vae:,.0f} images and the GAN about "
             f"{gan:,.0f}: every image {(vae + gan) / max(1, facts['sides']['train']):.1f} times."

@@ -23,7 +23,7 @@ from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_b
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.optimizers import build_optimizer
-from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
+from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate, short_stage_factor
 from vaegan.types import Images, Labels, Latents, Scalars
 
 INVERTED = 64  # held-out images and samples that a validation gives to the encoder
@@ -281,14 +281,16 @@ class GAN:
 
     def _set_learning_rates(self, clock: Clock) -> None:
         config, levers = self.config, self.levers
-        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
+        steady = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
+        start = config.learning_rate * short_stage_factor(clock, config.short_stage)
+        rate = cosine(start, config.final_learning_rate, clock.progress)
         set_learning_rate(self.critic_optimizer, rate * config.critic_rate * levers.critic_rate)
         since_release = clock.share_since(int(self.released_at))
         generator_rate = rate * config.generator_rate * levers.generator_rate
         generator_rate *= ramp(since_release, config.generator_ramp)
         set_learning_rate(self.generator_optimizer, generator_rate)
         if self.encoder_optimizer is not None:
-            set_learning_rate(self.encoder_optimizer, rate)
+            set_learning_rate(self.encoder_optimizer, steady)  # larger steps lose the latents: R^2 below 0
 
     def _generator_is_held(self, clock: Clock) -> bool:
         """Whether the critic still warms up: it must first order held-out pairs, or its gradient is noise."""

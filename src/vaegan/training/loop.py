@@ -119,6 +119,13 @@ class Stopwatch:
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
 
+class Stretch(NamedTuple):
+    """What a stage may take beyond its seconds: up to `images` of them, if `seconds` are enough."""
+
+    images: int
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Limits:
     """How long a stage may take: a number of images, or seconds that become one."""
@@ -130,6 +137,14 @@ class Limits:
     checkpoint_seconds: float = 60.0
     validate_every: int | None = None
     """Images between validations at most; None is a tenth of the stage."""
+    stretch: Stretch | None = None
+
+    def images_in(self, seconds_used: float, seen: int, speed: float) -> float:
+        """Images that the rest of the seconds is enough for, at `speed` [images/s], beyond those `seen`."""
+        images = speed * max(0.0, (self.seconds or 0) - seconds_used)
+        if self.stretch is None:
+            return images
+        return max(images, min(self.stretch.images - seen, speed * (self.stretch.seconds - seconds_used)))
 
 
 def run_stage(
@@ -197,8 +212,8 @@ def run_stage(
         now = time.perf_counter()
         if total is None and engine.any(watch.is_settled or now - began > 0.5 * (limits.seconds or 0)):
             speed = float(engine.share(watch.speed or (seen - seen_before) / (now - began)))
-            left = (limits.seconds or 0) - (now - began) - len(SHOT_SHARES) * shot_seconds
-            total = engine.share(seen + whole_batches(max(0.0, left) * speed, batch_size))
+            used = now - began + len(SHOT_SHARES) * shot_seconds
+            total = engine.share(seen + whole_batches(limits.images_in(used, seen, speed), batch_size))
             hooks.planned(total, seen, speed)
             schedule = schedule if schedule[1] is not None else (seen, total)
             shots = _shot_points(seen, total)

@@ -2,8 +2,8 @@
 
     python benchmarks/likelihood.py RUN [--images 2000] [--draws 500]
 
-Prints one JSON line: the bound in nats an image, its standard error over images, and the ELBO of the same draws. Binarised data is
-binarised once, keyed by its content, as in every evaluation.
+Prints one JSON line: the bound in nats an image, its standard error over images, and the ELBO of the same draws. Binarised data
+is binarised once, keyed by its content, as in every evaluation.
 """
 
 import argparse

@@ -197,7 +197,7 @@ class Model:
         """
         names = self.config.labels
         if label not in names:
-            known = f"it knows {', '.join(names)}" if names else "it was trained without --conditional"
+            known = f"it knows {', '.join(names)}" if names else "it was trained without --conditional: leave --label out"
             raise RequestError(f"This model knows no label {label!r}; {known}.")
         config = replace(self.config, network=replace(self.config.network, classes=0), labels=())
         with torch.device("meta"):

@@ -131,6 +131,22 @@ class TestLoop:
         best, _ = run(Counter(lambda seen: 2.0 if seen > 100 else math.nan), tmp_path)
         assert best.facts()["images"] == 120
 
+    def test_seconds_become_as_many_images_as_the_measured_speed_says(self, tmp_path: Path) -> None:
+        recipe, engine, planned = Counter(valley(0)), OneProcess(), list[int]()
+
+        def nothing(*arguments: Any) -> None:
+            pass
+
+        hooks = Hooks(
+            nothing, nothing, nothing, lambda images, seen, speed: planned.append(images), lambda: bool(planned), nothing
+        )
+        a_million_images = Limits(None, lambda speed: 1e6 / speed)
+        batches, heldout = Batches(), torch.zeros(1, 1, 1, 1)
+        watching = Watching(Guards("off", ()), recipe, engine)  # pyright: ignore
+        best = Best(recipe, 50, 0)  # pyright: ignore[reportArgumentType]
+        run_stage(recipe, batches, heldout, engine, Journal(tmp_path / "j", engine), watching, best, hooks, a_million_images, 0)  # pyright: ignore
+        assert planned == [pytest.approx(1e6, rel=0.01)]
+
     @pytest.mark.parametrize(
         ("images", "words"), [(9, "9 held-out images are too few"), (0, "without held-out images there is noth")]
     )

@@ -6,13 +6,12 @@ breaks gradient penalties, training on several processes, and the handover.
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import encoder_activation, pad_to
-from vaegan.networks.labels import chosen_bias, with_bias
+from vaegan.networks.labels import chosen_bias, staged_features
 from vaegan.networks.stages import stage_widths
 from vaegan.types import Images, Labels
 
@@ -59,14 +58,7 @@ class ClassicTrunk(nn.Module):
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, finest first."""
-        x = pad_to(images, self.padded)
-        features: list[Tensor] = []
-        for stage in self.stages[:-1]:
-            x = stage(x)
-            features.append(x)
-        last = cast(nn.Sequential, self.stages[-1])
-        features.append(last[-1](with_bias(last[:-1](x), self.label_bias, labels)))
-        return features
+        return staged_features(self.stages, pad_to(images, self.padded), self.label_bias, labels)
 
 
 def classic_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:

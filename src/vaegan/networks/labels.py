@@ -3,6 +3,8 @@
 A bias that a label chooses is what a linear layer makes of the label's one-hot code beside its other inputs (Sohn et al. 2015).
 """
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from vaegan.types import Labels
@@ -29,6 +31,16 @@ def with_bias(x: Tensor, bias: nn.Embedding | None, labels: Labels | None) -> Te
         return x
     chosen: Tensor = bias(labels).to(x.dtype)
     return x + chosen.view(*chosen.shape, *(1,) * (x.ndim - 2))
+
+
+def staged_features(stages: nn.ModuleList, x: Tensor, bias: nn.Embedding | None, labels: Labels | None) -> list[Tensor]:
+    """What every one of `stages` makes of `x`, first to last; each label's bias enters before the last activation."""
+    features: list[Tensor] = []
+    for stage in stages[:-1]:
+        x = stage(x)
+        features.append(x)
+    last = cast(nn.Sequential, stages[-1])
+    return [*features, last[-1](with_bias(last[:-1](x), bias, labels))]
 
 
 def folded(network: nn.Module, bias: str, into: str, label: int) -> dict[str, Tensor]:

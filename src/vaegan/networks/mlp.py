@@ -1,13 +1,12 @@
 """Fully connected networks, such as the 784-400-20 of the MNIST tutorials: every pixel is a number on its own."""
 
 from itertools import pairwise
-from typing import cast
 
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import encoder_activation
-from vaegan.networks.labels import chosen_bias, with_bias
+from vaegan.networks.labels import chosen_bias, staged_features
 from vaegan.types import Images, Labels
 
 
@@ -27,12 +26,7 @@ class MLPTrunk(nn.Module):
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every layer, [batch, width, 1, 1]."""
-        x, features = images.flatten(1), list[Tensor]()
-        for stage in self.stages[:-1]:
-            x = stage(x)
-            features.append(x)
-        last = cast(nn.Sequential, self.stages[-1])
-        features.append(last[-1](with_bias(last[:-1](x), self.label_bias, labels)))
+        features = staged_features(self.stages, images.flatten(1), self.label_bias, labels)
         return [feature[:, :, None, None] for feature in features]
 
 

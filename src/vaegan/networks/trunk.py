@@ -1,14 +1,13 @@
 """The downsampling half that encoder and critic share: images to features, finest first."""
 
 import itertools
-from typing import cast
 
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, pad_to
 from vaegan.networks.classic import ClassicTrunk
-from vaegan.networks.labels import chosen_bias, with_bias
+from vaegan.networks.labels import chosen_bias, staged_features, with_bias
 from vaegan.networks.mlp import MLPTrunk
 from vaegan.networks.stages import plan_stages, stage_widths
 from vaegan.types import Images, Labels
@@ -40,14 +39,7 @@ class PlainTrunk(nn.Module):
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, at 1/2, 1/4, ... of the padded side."""
-        x = pad_to(images, self.padded)
-        features: list[Tensor] = []
-        for stage in self.stages[:-1]:
-            x = stage(x)
-            features.append(x)
-        last = cast(nn.Sequential, self.stages[-1])
-        features.append(last[-1](with_bias(last[:-1](x), self.label_bias, labels)))
-        return features
+        return staged_features(self.stages, pad_to(images, self.padded), self.label_bias, labels)
 
 
 class ResidualTrunk(nn.Module):

@@ -1,5 +1,6 @@
 """The one training loop: batches in, steps taken, progress told, state kept. Knows no algorithm."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -119,32 +120,18 @@ class Stopwatch:
         return self.images / self.seconds if self.seconds > 0 else 0.0
 
 
-class Stretch(NamedTuple):
-    """What a stage may take beyond its seconds: up to `images` of them, if `seconds` are enough."""
-
-    images: int
-    seconds: float
-
-
 @dataclass(frozen=True)
 class Limits:
     """How long a stage may take: a number of images, or seconds that become one."""
 
     images: int | None
-    seconds: float | None
+    seconds: Callable[[float], float] | None
+    """What is left of the time for a stage that sees so many images a second."""
     schedule_start: int = 0
     schedule_end: int | None = None
     checkpoint_seconds: float = 60.0
     validate_every: int | None = None
     """Images between validations at most; None is a tenth of the stage."""
-    stretch: Stretch | None = None
-
-    def images_in(self, seconds_used: float, seen: int, speed: float) -> float:
-        """Images that the rest of the seconds is enough for, at `speed` [images/s], beyond those `seen`."""
-        images = speed * max(0.0, (self.seconds or 0) - seconds_used)
-        if self.stretch is None:
-            return images
-        return max(images, min(self.stretch.images - seen, speed * (self.stretch.seconds - seconds_used)))
 
 
 def run_stage(
@@ -210,10 +197,10 @@ def run_stage(
         actions: list[Action | None] = []
 
         now = time.perf_counter()
-        if total is None and engine.any(watch.is_settled or now - began > 0.5 * (limits.seconds or 0)):
+        if total is None and engine.any(watch.is_settled or now - began > 0.5 * _seconds(limits, math.inf)):
             speed = float(engine.share(watch.speed or (seen - seen_before) / (now - began)))
             used = now - began + len(SHOT_SHARES) * shot_seconds
-            total = engine.share(seen + whole_batches(limits.images_in(used, seen, speed), batch_size))
+            total = engine.share(seen + whole_batches(speed * (_seconds(limits, speed) - used), batch_size))
             hooks.planned(total, seen, speed)
             schedule = schedule if schedule[1] is not None else (seen, total)
             shots = _shot_points(seen, total)
@@ -244,6 +231,10 @@ def run_stage(
             hooks.progress(_progress(recipe.name, seen, total, watch, means | checked))
     hooks.save(seen)
     return End(seen, _reason(seen, total, best))
+
+
+def _seconds(limits: Limits, speed: float) -> float:
+    return 0.0 if limits.seconds is None else limits.seconds(speed)
 
 
 def whole_batches(images: float, batch_size: int) -> int:

@@ -21,7 +21,7 @@ from vaegan.training.card import model_card, read_card
 from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
 from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
-from vaegan.training.loop import Hooks, Limits, Progress, Stretch, run_stage
+from vaegan.training.loop import Hooks, Limits, Progress, run_stage
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, looking_model, to_model
 from vaegan.training.watching import Watching
@@ -197,17 +197,17 @@ class Session:
         self._note(stage, self._facts(stage) | {"measured_speed": round(speed, 1)})
 
     def _limits(self, stage: str) -> Limits:
-        record, seconds, stretch = self.record, None, None
-        if record.seconds_target is not None:
-            whole, budget = record.seconds_target, record.config.budget
-            last = stage == record.plan[-1].name
-            seconds = max(1.0, whole * (1.0 if last else budget.vae_share_of_time) - self._spent())
-            if not last:
-                stretch = Stretch(budget.vae_images, whole * budget.most_vae_time - self._spent())
+        record, whole = self.record, self.record.seconds_target
+        spent, last = self._spent(), stage == record.plan[-1].name
+
+        def seconds_left(speed: float) -> float:
+            assert whole is not None
+            return (whole if last else record.config.budget.vae_seconds(whole, speed)) - spent
+
         plan = record.plan_of(stage)
         validate_every = len(self.dataset.indices(TRAIN)) if record.config.patience else None  # once a pass
         schedule = plan.schedule_start, plan.schedule_end
-        return Limits(plan.images, seconds, *schedule, self.checkpoint_seconds, validate_every, stretch)
+        return Limits(plan.images, None if whole is None else seconds_left, *schedule, self.checkpoint_seconds, validate_every)
 
     def _shoot(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
         model = looking_model(recipe, inputs)

@@ -395,7 +395,7 @@ class Budget:
 
     A GAN that grows out of a VAE that has seen too little stays noise, however long its own share: in the same time and at the
     same learning rate drawn faces have a Frechet distance of 0.32 after 5,400 GAN images on a VAE of 12,000, and of 1.09 after
-    8,600 on one of 5,700. So a short run gives the VAE more, and a long one, whose VAE has learned what it can, gives the GAN more.
+    8,600 on one of 5,700. So a short run gives the VAE more; a long one, whose VAE has learned what it can, gives the GAN more.
     """
 
     vae_share_of_time: float = 0.27

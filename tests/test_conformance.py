@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from engines import OneProcess
 from vaegan.config import (
-    SOURCES,
     AEConfig,
     DataConfig,
     GANConfig,
@@ -24,8 +23,8 @@ from vaegan.config import (
     NetworkConfig,
     TrainConfig,
     VAEConfig,
-    load_preset,
 )
+from vaegan.config_files import SOURCES, load_preset
 from vaegan.data import ImageDataset
 from vaegan.data.sides import TRAIN, VALIDATION
 from vaegan.errors import RequestError

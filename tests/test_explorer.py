@@ -49,7 +49,7 @@ def small_model(stage: str, seed: int, channels: int = 3, has_encoder: bool = Tr
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a VAE, the GAN that follows it, and the drawn faces as its images."""
-    from vaegan.config import load_preset
+    from vaegan.config_files import load_preset
     from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
     path = tmp_path_factory.mktemp("runs") / "small"

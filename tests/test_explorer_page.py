@@ -36,7 +36,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     import torch
     import uvicorn
 
-    from vaegan.config import NetworkConfig, load_preset
+    from vaegan.config import NetworkConfig
+    from vaegan.config_files import load_preset
     from vaegan.explorer import server
     from vaegan.explorer.state import Explorer
     from vaegan.model import Model, ModelConfig, Networks

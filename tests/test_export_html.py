@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vaegan.config import NetworkConfig, load_preset
+from vaegan.config import NetworkConfig
+from vaegan.config_files import load_preset
 from vaegan.data import default_cache_dir
 from vaegan.errors import RequestError, VaeganError
 from vaegan.export import runtime

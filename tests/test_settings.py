@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.config import (
-    PRESETS,
     Budget,
     DataConfig,
     DeviceConfig,
@@ -21,9 +20,8 @@ from vaegan.config import (
     NetworkConfig,
     TrainConfig,
     VAEConfig,
-    load_config_file,
-    load_preset,
 )
+from vaegan.config_files import PRESETS, load_config_file, load_preset
 from vaegan.errors import RequestError
 from vaegan.settings import from_dictionary, to_dictionary
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vaegan.config import PRESETS, SOURCES, DeviceConfig, HandoverConfig, NetworkConfig, TrainConfig, load_preset
+from vaegan.config import DeviceConfig, HandoverConfig, NetworkConfig, TrainConfig
+from vaegan.config_files import PRESETS, SOURCES, load_preset
 from vaegan.errors import ModelError, RequestError
 from vaegan.export.graphs import graphs, traced
 from vaegan.export.onnx_files import onnx_bytes

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaegan.api import load, resume, train
-    from vaegan.config import TrainConfig, load_preset
+    from vaegan.config import TrainConfig
+    from vaegan.config_files import load_preset
     from vaegan.data import open_dataset
     from vaegan.errors import (
         DataError,
@@ -33,7 +34,7 @@ _HOMES = {
     "VaeganError": "errors",
     "evaluate": "evaluation",
     "load": "training.saved",
-    "load_preset": "config",
+    "load_preset": "config_files",
     "open_dataset": "data",
     "resume": "api",
     "train": "api",

@@ -6,7 +6,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from vaegan.config import TrainConfig, load_preset
+from vaegan.config import TrainConfig
+from vaegan.config_files import load_preset
 from vaegan.data import ImageDataset, check_source, open_dataset
 from vaegan.errors import RequestError, VaeganError
 from vaegan.processes import is_first_process, is_launched

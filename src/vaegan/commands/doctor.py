@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 
-from vaegan.config import load_preset
+from vaegan.config_files import load_preset
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import check_picture
-from vaegan.config import DataConfig, load_preset
+from vaegan.config import DataConfig
+from vaegan.config_files import load_preset
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from vaegan.config import Stage, TrainConfig, load_config_file, load_preset
+from vaegan.config import Stage, TrainConfig
+from vaegan.config_files import load_config_file, load_preset
 from vaegan.errors import RequestError
 from vaegan.files import check_file_place, check_new_folder
 

@@ -9,7 +9,8 @@ from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import preset_settings
 from vaegan.commands.stopping import interruptible, stoppable
-from vaegan.config import DataConfig, DeviceConfig, NetworkConfig, load_config_file, load_preset
+from vaegan.config import DataConfig, DeviceConfig, NetworkConfig
+from vaegan.config_files import load_config_file, load_preset
 from vaegan.errors import RequestError
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from vaegan.config import DataConfig, NetworkConfig, TrainConfig
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
 NETWORK = NetworkConfig(latent_dim=4, width=4, width_limit=8)

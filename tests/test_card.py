@@ -8,7 +8,8 @@ import torch
 from huggingface_hub import ModelCard
 
 from vaegan.config import NetworkConfig, TrainConfig
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.training.card import BEGIN, model_card, refresh_cards
 from vaegan.training.run import RunFolder, RunRecord, StagePlan
 

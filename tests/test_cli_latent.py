@@ -14,7 +14,8 @@ from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import load_images, to_uint8
 from vaegan.errors import RequestError
 from vaegan.latent.stored import FILE, load_directions
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 
 OPTIONS = [
     *("--size", "16", "--network.width", "4", "--network.width-limit", "8", "--network.latent-dim", "4"),

@@ -19,7 +19,8 @@ from vaegan.evaluation.telling import Telling
 from vaegan.explorer.state import Explorer
 from vaegan.latent.outliers import surprise
 from vaegan.latent.stored import Direction, load_directions, save_direction
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.objectives.likelihood import log_density
 from vaegan.training.saved import load, showing
 

@@ -23,7 +23,8 @@ from vaegan.explorer.coordinates import label_directions, principal_directions, 
 from vaegan.explorer.encoding import Encodings, encode_dataset
 from vaegan.explorer.protocol import Kind, Request
 from vaegan.explorer.state import Explorer
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 
 HOME = "http://127.0.0.1:8484"

@@ -40,7 +40,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     from vaegan.config_files import load_preset
     from vaegan.explorer import server
     from vaegan.explorer.state import Explorer
-    from vaegan.model import Model, ModelConfig, Networks
+    from vaegan.model import Model
+    from vaegan.model_files import ModelConfig, Networks
     from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "little")

@@ -19,7 +19,8 @@ from vaegan.config import NetworkConfig
 from vaegan.export.folder import export_onnx, export_programs
 from vaegan.export.graphs import Graph, graphs
 from vaegan.export.onnx_files import decoder_onnx_bytes
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 
 

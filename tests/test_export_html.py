@@ -23,7 +23,8 @@ from vaegan.errors import RequestError, VaeganError
 from vaegan.export import runtime
 from vaegan.export.bundle import bundled
 from vaegan.export.html import export_html
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 from vaegan.training.run import RunFolder, RunRecord, StagePlan
 

@@ -23,7 +23,8 @@ from vaegan.latent.groups import check_groups, encode_images, evenly, groups_of_
 from vaegan.latent.learning import Group, learn_direction, learn_principal
 from vaegan.latent.quality import identity_kept, moves_along, words_kept
 from vaegan.latent.stored import Direction
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 
 LATENT = 6
 

@@ -17,7 +17,8 @@ from vaegan.latent.duplicates import find_duplicates
 from vaegan.latent.outliers import Explained, explain, measure_of, share_above, strangeness, surprise
 from vaegan.latent.tables import LatentTable, check_table_path, read_latents, write_table
 from vaegan.latent.text import format_latent, parse_latent
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 
 LATENT, SIZE = 3, 16
 CONFIG = DataConfig(size=SIZE, channels="1")

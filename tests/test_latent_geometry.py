@@ -17,7 +17,8 @@ from vaegan.latent.nearest import nearest
 from vaegan.latent.principal import mean_gram, principal_directions
 from vaegan.latent.variations import vary, vary_latents
 from vaegan.latent.walks import default_path, interpolate, lerp, loop, seed_latents, slerp, walk
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 from vaegan.types import Latents
 

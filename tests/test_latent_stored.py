@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from vaegan.config import NetworkConfig
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import FILE, Direction, load_directions, model_fingerprint, save_direction
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 
 LATENT = 4
 

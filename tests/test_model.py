@@ -16,7 +16,8 @@ from torch import Tensor
 from vaegan.config import NetworkConfig
 from vaegan.errors import ModelError, RequestError
 from vaegan.mixture import fit_mixture
-from vaegan.model import FORMAT_VERSION, Model, ModelConfig, Networks, set_mixture
+from vaegan.model import Model
+from vaegan.model_files import FORMAT_VERSION, ModelConfig, Networks, set_mixture
 from vaegan.networks.whitening import Whitening
 
 LATENT, SIZE, VARIANCE = 4, 16, 0.01

@@ -19,7 +19,8 @@ import vaegan
 from vaegan import api, commands
 from vaegan.cli import main
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.training.journal import read_journal
 from vaegan.training.run import RunFolder
 

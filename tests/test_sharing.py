@@ -12,7 +12,7 @@ import torch
 
 from vaegan import Model, RequestError, VaeganError, extras
 from vaegan.config import NetworkConfig
-from vaegan.model import ModelConfig, Networks
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.sharing import copying_warning
 
 

@@ -17,7 +17,8 @@ from vaegan.config_files import PRESETS, SOURCES, load_preset
 from vaegan.errors import ModelError, RequestError
 from vaegan.export.graphs import graphs, traced
 from vaegan.export.onnx_files import onnx_bytes
-from vaegan.model import Model, ModelConfig, Networks
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.classic import plan_grids
 from vaegan.networks.normalisation import normalises_batches, running_statistics

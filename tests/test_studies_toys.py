@@ -54,7 +54,8 @@ def test_iwae_averages_over_whole_groups() -> None:
 
 def test_the_model_weights_are_those_of_its_own_densities() -> None:
     from vaegan.config import NetworkConfig
-    from vaegan.model import Model, ModelConfig, Networks
+    from vaegan.model import Model
+    from vaegan.model_files import ModelConfig, Networks
     from vaegan.studies.likelihood import model_log_weights
 
     config = ModelConfig(16, 1, "vae", NetworkConfig(width=4, width_limit=4, latent_dim=2), variance=0.3)

@@ -1,101 +1,30 @@
-"""Model: encode, decode, sample, save and load. Inference only; knows no training."""
+"""Model: encode, decode, sample. Inference only; knows no training."""
 
 import itertools
-import json
-import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from vaegan.config import NetworkConfig, Prior, Stage
-from vaegan.errors import ModelError, RequestError
-from vaegan.files import atomic_path, write_atomically, write_json
-from vaegan.mixture import COMPONENTS, Mixture
-from vaegan.networks import Decoder, Encoder, Gaussian
-from vaegan.networks.whitening import Whitening
+from vaegan.errors import RequestError
+from vaegan.mixture import Mixture
+from vaegan.model_files import CARD_PICTURE, ModelConfig, Networks, read_model, write_model
+from vaegan.networks import Encoder, Gaussian
 from vaegan.objectives import likelihood as likelihoods
-from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import keyed_seed
-from vaegan.settings import from_dictionary
 from vaegan.sharing import check_hub, copying_warning, upload
 from vaegan.types import Images, Labels, Latents
 
-FORMAT_VERSION = 1
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
 AT_ONCE = 4 * BLOCK  # images or latents that pass a network together
-MAXIMUM_CONFIG_BYTES = 1_000_000
-CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
 
 Sampler = Literal["prior", "gmm"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What must be known to build a model's networks; stored as config.json."""
-
-    size: int
-    """Side of the square images [pixels]."""
-    channels: int
-    """1 grey, 3 colour."""
-    stage: Stage
-    """Which training stage the weights come from."""
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    """Shape of the networks."""
-    variance: float | None = None
-    """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z), and the
-    Bernoulli likelihoods need none."""
-    prior: Prior = "normal"
-    """Of the latents: N(0, I), or uniform on [-1, 1]."""
-    likelihood: Likelihood = "gaussian"
-    """Family of p(x|z)."""
-    labels: tuple[str, ...] = ()
-    """What a conditional model can be told, in the order of the codes."""
-    has_encoder: bool = True
-    """A GAN trained from scratch has none."""
-    library: str = "vaegan"
-    """Marks the file as this library's."""
-    format_version: int = FORMAT_VERSION
-    """Of this file and the weights' names."""
-
-    def __post_init__(self) -> None:
-        """Refuses what no data set of this library can have."""
-        if not 16 <= self.size <= 256 or self.channels not in (1, 3):
-            raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
-        if len(self.labels) != self.network.classes:
-            raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
-        if self.variance is not None and not 0 < self.variance < math.inf:
-            raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
-
-
-class Networks(nn.Module):
-    """The tensors of a model, under the names they have in model.safetensors."""
-
-    mixture_weights: Tensor
-    mixture_means: Tensor
-    mixture_factors: Tensor
-
-    def __init__(self, config: ModelConfig) -> None:
-        """Args: config: shapes."""
-        super().__init__()
-        latent_dim = config.network.latent_dim
-        self.decoder = Decoder(config.network, config.size, config.channels)
-        self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
-        self.whitening = Whitening(latent_dim) if config.has_encoder else None
-        if config.has_encoder:
-            # All zero means: no mixture was fitted.
-            self.register_buffer("mixture_weights", torch.zeros(COMPONENTS))
-            self.register_buffer("mixture_means", torch.zeros(COMPONENTS, latent_dim))
-            self.register_buffer("mixture_factors", torch.zeros(COMPONENTS, latent_dim, latent_dim))
 
 
 class Model:
@@ -327,13 +256,7 @@ class Model:
             folder: created when missing.
             card: text of README.md; a short one when None.
         """
-        folder = Path(folder)
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self.networks.state_dict().items()}
-        with atomic_path(folder / "model.safetensors") as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
-        write_json(folder / "config.json", asdict(self.config))
-        text = card or f"# A {self.config.stage.upper()} of {self.config.size}x{self.config.size} images, made with vaegan\n"
-        write_atomically(folder / "README.md", lambda file: file.write(text.encode()))
+        write_model(Path(folder), self.config, self.networks, card)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: torch.device | str = "cpu") -> Self:
@@ -343,10 +266,7 @@ class Model:
             ModelError: if it is missing, damaged, or of a newer version.
         """
         folder = Path(folder)
-        config = _read_config(folder / "config.json")
-        with torch.device("meta"):
-            networks = Networks(config)
-        networks.load_state_dict(_read_tensors(folder / "model.safetensors", networks), assign=True)
+        config, networks = read_model(folder)
         model = cls(config, networks, device)
         model.folder = folder
         return model
@@ -415,50 +335,3 @@ class Model:
         wanted = (self.config.channels, self.config.size, self.config.size)
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
             raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")
-
-
-def set_mixture(networks: Networks, mixture: Mixture) -> None:
-    """Stores a fitted mixture; unused components keep weight 0."""
-    for stored, fitted in zip((networks.mixture_weights, networks.mixture_means, networks.mixture_factors), mixture, strict=True):
-        stored.zero_()
-        stored[: len(fitted)] = fitted
-
-
-@contextmanager
-def _as_model_errors(path: Path) -> Generator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ModelError(f"No model here: {path} is missing.") from error
-    except ModelError:
-        raise
-    except (OSError, ValueError, SafetensorError, RequestError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].removeprefix(f"{path}: ")
-        raise ModelError(f"{path} cannot be used: {reason}") from error
-
-
-def _read_config(path: Path) -> ModelConfig:
-    with _as_model_errors(path):
-        if path.stat().st_size > MAXIMUM_CONFIG_BYTES:
-            raise ModelError(f"{path} is too large to be a model's configuration.")
-        values = json.loads(path.read_text("utf-8"))
-        if not isinstance(values, dict) or values.get("library") != "vaegan":
-            raise ModelError(f"{path} is not the configuration of a vaegan model.")
-        if values.get("format_version") != FORMAT_VERSION:
-            raise ModelError(
-                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {FORMAT_VERSION}. "
-                "Install the version that wrote it."
-            )
-        return from_dictionary(ModelConfig, values, str(path))
-
-
-def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
-    # Counts (how many batches a normalisation has seen) are whole numbers, everything else is float32.
-    wanted = {name: [*part.shape, "F32" if part.is_floating_point() else "I64"] for name, part in networks.state_dict().items()}
-    with _as_model_errors(path), safe_open(path, framework="pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        found = {name: [*part.get_shape(), part.get_dtype()] for name, part in slices.items()}
-        if found != wanted:
-            odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-            raise ModelError(f"{path} does not fit its config.json: {odd[0]!r} (and {len(odd) - 1} more tensors) differ.")
-        return {name: file.get_tensor(name) for name in wanted}

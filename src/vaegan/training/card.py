@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.files import write_atomically
-from vaegan.model import Model, ModelConfig
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig
 from vaegan.training.card_text import Scores, card_sections, conditions, data_words, metric_title, scores_of
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 

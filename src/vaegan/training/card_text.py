@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from vaegan.metrics.table import METRICS
-from vaegan.model import ModelConfig
+from vaegan.model_files import ModelConfig
 from vaegan.training.run import RunRecord
 
 KINDS = {"ae": "A plain autoencoder", "vae": "A variational autoencoder", "gan": "A GAN", "joint": "A joint VAE/GAN"}

@@ -13,7 +13,8 @@ from PIL import Image
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.glossary import scalar_title
-from vaegan.model import CARD_PICTURE, Model
+from vaegan.model import Model
+from vaegan.model_files import CARD_PICTURE
 from vaegan.pictures import grid, save_animation, save_curves, save_png
 from vaegan.recipes.handover import check_inverse
 from vaegan.training.best import Best

@@ -13,7 +13,8 @@ from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.errors import RequestError
 from vaegan.mixture import fit_mixture
-from vaegan.model import Model, ModelConfig, Networks, set_mixture
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks, set_mixture
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.randomness import keyed_seed

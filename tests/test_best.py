@@ -26,8 +26,10 @@ from vaegan.training.best import Best
 from vaegan.training.guards import LADDERS, STOP, Guards
 from vaegan.training.journal import Journal
 from vaegan.training.loop import End, Hooks, Limits, run_stage
+from vaegan.training.observers import Observers
 from vaegan.training.signals import Copying, NotFinite, Thresholds
 from vaegan.training.watching import Watching
+from vaegan.types import Labelled
 
 BATCH = 4
 
@@ -100,8 +102,8 @@ def run(
     hooks = Hooks(nothing, nothing, nothing, nothing, lambda: False, nothing)
     limits = Limits(total, None, 0, total, validate_every=40 if patience else None)
     batches: Any = Batches()
-    heldout = torch.zeros(1, 1, 1, 1)
-    end = run_stage(recipe, batches, heldout, engine, Journal(tmp_path / "j", engine), watching, best, hooks, limits, seen)  # pyright: ignore
+    heldout, observers = Labelled(torch.zeros(1, 1, 1, 1)), Observers(Journal(tmp_path / "j", engine), watching, best)
+    end = run_stage(recipe, batches, heldout, engine, observers, hooks, limits, seen)  # pyright: ignore[reportArgumentType]
     return best, end
 
 
@@ -141,10 +143,11 @@ class TestLoop:
             nothing, nothing, nothing, lambda images, seen, speed: planned.append(images), lambda: bool(planned), nothing
         )
         a_million_images = Limits(None, lambda speed: 1e6 / speed)
-        batches, heldout = Batches(), torch.zeros(1, 1, 1, 1)
+        batches, heldout = Batches(), Labelled(torch.zeros(1, 1, 1, 1))
         watching = Watching(Guards("off", ()), recipe, engine)  # pyright: ignore
         best = Best(recipe, 50, 0)  # pyright: ignore[reportArgumentType]
-        run_stage(recipe, batches, heldout, engine, Journal(tmp_path / "j", engine), watching, best, hooks, a_million_images, 0)  # pyright: ignore
+        observers = Observers(Journal(tmp_path / "j", engine), watching, best)  # pyright: ignore[reportArgumentType]
+        run_stage(recipe, batches, heldout, engine, observers, hooks, a_million_images, 0)  # pyright: ignore
         assert planned == [pytest.approx(1e6, rel=0.01)]
 
     @pytest.mark.parametrize(

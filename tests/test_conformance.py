@@ -208,8 +208,8 @@ def check_recipe(case: Case, size: int, channels: int) -> None:
 
 def _check_validation(recipe: Any, inputs: StageInputs) -> None:
     before = tensors_of(recipe.networks())
-    heldout, labels = inputs.heldout(), inputs.heldout_labels()
-    first, again = recipe.validate(heldout, labels), recipe.validate(heldout, labels)
+    heldout = inputs.heldout()
+    first, again = recipe.validate(*heldout), recipe.validate(*heldout)
     assert first == again
     assert all(value.isfinite() for value in first.values())
     after = tensors_of(recipe.networks())

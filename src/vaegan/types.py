@@ -1,6 +1,7 @@
 """Names for the shapes that travel through the package."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -12,6 +13,15 @@ Latents = Tensor
 
 Labels = Tensor
 """int64 [batch]: the category of each image, as its code."""
+
+
+class Labelled(NamedTuple):
+    """Images and what the networks are told about them."""
+
+    images: Images
+    labels: Labels | None = None
+    """None unless the networks are told."""
+
 
 PerImage = Tensor
 """Float [batch]: one value an image, not yet reduced."""

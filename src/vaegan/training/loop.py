@@ -11,9 +11,9 @@ from vaegan.recipes.schedule import Clock
 from vaegan.training.best import Best
 from vaegan.training.engine import Engine
 from vaegan.training.guards import Action
-from vaegan.training.journal import Journal
-from vaegan.training.watching import Watched, Watching
-from vaegan.types import Images, Labels, Scalars
+from vaegan.training.observers import Observers
+from vaegan.training.watching import Watched
+from vaegan.types import Images, Labelled, Labels, Scalars
 
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
@@ -137,15 +137,12 @@ class Limits:
 def run_stage(
     recipe: TrainedByLoop,
     batches: TrainingBatches,
-    heldout: Images,
+    heldout: Labelled,
     engine: Engine,
-    journal: Journal,
-    watching: Watching,
-    best: Best,
+    observers: Observers,
     hooks: Hooks,
     limits: Limits,
     seen: int,
-    heldout_labels: Labels | None = None,
 ) -> End:
     """Trains until the planned number of images, until patience runs out, or until told to stop.
 
@@ -154,13 +151,10 @@ def run_stage(
         batches: where images come from.
         heldout: for validation.
         engine: devices and processes.
-        journal: takes the scalars.
-        watching: looks at the scalars and steps in.
-        best: compares the validations.
+        observers: take the scalars and the validations; the guards among them step in.
         hooks: called along the way.
         limits: when it is over.
         seen: images seen so far; more than 0 when resumed.
-        heldout_labels: of `heldout`, for a conditional model.
 
     Returns:
         Images seen, and why the stage is over.
@@ -172,17 +166,17 @@ def run_stage(
     checked: dict[str, float] = {}
     shots = _shot_points(seen, total)
     shot_seconds = _timed(lambda: hooks.shot(seen))
-    watching.begin(seen)
+    observers.watching.begin(seen)
 
-    while (total is None or seen < total) and not (watching.has_stopped or best.is_stale):
+    while (total is None or seen < total) and not observers.have_ended_it:
         # Several processes agree on stopping and saving, which costs an exchange, only every few steps.
         together = engine.world_size == 1 or seen // batch_size % AGREE_STEPS == 0
         if together and engine.any(hooks.stop()):
-            _flush(journal, recipe.name, seen, began)
+            observers.journal.flush(recipe.name, seen, time.perf_counter() - began)
             hooks.save(seen)
             return End(seen, None)
         if together and engine.any(time.perf_counter() - last_save > limits.checkpoint_seconds) and seen > seen_before:
-            if _worth_keeping(journal, watching, recipe.name, seen):
+            if observers.worth_keeping(recipe.name, seen):
                 hooks.save(seen)
             last_save = time.perf_counter()
         watch.start()
@@ -192,8 +186,7 @@ def run_stage(
             scalars = recipe.step(batches.at(seen).to(engine.device), clock, None if labels is None else labels.to(engine.device))
         seen += batch_size
         watch.stop(batch_size, recipe.warming_up)
-        journal.add(scalars)
-        watching.add(scalars)
+        observers.add(scalars)
         actions: list[Action | None] = []
 
         now = time.perf_counter()
@@ -205,32 +198,26 @@ def run_stage(
             schedule = schedule if schedule[1] is not None else (seen, total)
             shots = _shot_points(seen, total)
         if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
-            means = journal.flush(recipe.name, seen, now - began, strict=not watching.acts) or means
-            actions.append(watching.window(seen, clock.progress))
+            means = observers.journal.flush(recipe.name, seen, now - began, strict=not observers.watching.acts) or means
+            actions.append(observers.watching.window(seen, clock.progress))
         if total is not None and _crossed(seen, batch_size, total, _validations(total, limits)):
             with engine.autocast():
-                values = {name: float(value) for name, value in recipe.validate(heldout, heldout_labels).items()}
+                values = {name: float(value) for name, value in recipe.validate(*heldout).items()}
             # The first process's numbers are everybody's: rounding must not make them keep different models.
             checked = engine.share(values)
-            journal.line(recipe.name, seen, now - began, checked)
-            action = watching.checked(seen, clock.progress, checked)
-            best.validated(seen, clock.progress, checked, watching.is_good or (action is None and seen == total))
-            actions.append(action)
+            actions.append(observers.validated(recipe.name, clock, seen, now - began, checked, last=seen == total))
         for action in filter(None, actions):
-            journal.note(recipe.name, seen, now - began, {"guard": action.guard, "action": action.action, "words": action.words})
+            observers.acted(recipe.name, seen, now - began, action)
             hooks.acted(seen, action)
-            if action.roll_back:
-                journal.forget()
-                best.forget()
         if shots and seen >= shots[0]:
-            if _worth_keeping(journal, watching, recipe.name, seen):
+            if observers.worth_keeping(recipe.name, seen):
                 hooks.shot(seen)
             shots = [point for point in shots if point > seen]
         if now - last_told > 0.25 or seen == total:
             last_told = now
             hooks.progress(_progress(recipe.name, seen, total, watch, means | checked))
     hooks.save(seen)
-    return End(seen, _reason(seen, total, best))
+    return End(seen, _reason(seen, total, observers.best))
 
 
 def _seconds(limits: Limits, speed: float) -> float:
@@ -255,18 +242,6 @@ def _reason(seen: int, total: int | None, best: Best) -> str:
 def _progress(stage: str, seen: int, total: int | None, watch: Stopwatch, means: dict[str, float]) -> Progress:
     left = (total - seen) / watch.speed if total is not None and watch.speed else None
     return Progress(stage, seen, total, watch.speed, left, means)
-
-
-def _worth_keeping(journal: Journal, watching: Watching, stage: str, seen: int) -> bool:
-    """Whether what was learned since the last flush may be kept; where nobody mends it, it is an error if not."""
-    if not watching.acts:
-        journal.check(stage, seen)
-        return True
-    return journal.is_sound
-
-
-def _flush(journal: Journal, stage: str, seen: int, began: float) -> dict[str, float]:
-    return journal.flush(stage, seen, time.perf_counter() - began)
 
 
 def _shot_points(seen: int, total: int | None) -> list[int]:

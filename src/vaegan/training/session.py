@@ -23,6 +23,7 @@ from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_
 from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
 from vaegan.training.loop import Hooks, Limits, Progress, run_stage
+from vaegan.training.observers import Observers
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, looking_model, to_model
 from vaegan.training.watching import Watching
@@ -120,8 +121,8 @@ class Session:
             acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
         )
         began, seen_before = time.perf_counter(), seen
-        limits, labels = self._limits(stage), inputs.heldout_labels()
-        end = run_stage(recipe, batches, inputs.heldout(), self.engine, journal, watching, best, hooks, limits, seen, labels)
+        observers = Observers(journal, watching, best)
+        end = run_stage(recipe, batches, inputs.heldout(), self.engine, observers, hooks, self._limits(stage), seen)
         if end.reason is None:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
@@ -141,11 +142,11 @@ class Session:
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
         model = finish_model(to_model(recipe, inputs), inputs)
-        heldout, labels = inputs.heldout(512), inputs.heldout_labels(512)
-        facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout, labels).items()}
+        heldout = inputs.heldout(512)
+        facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
-            facts["inverse"] = check_inverse(model, vae_error, heldout, labels)
+            facts["inverse"] = check_inverse(model, vae_error, *heldout)
         self.engine.first_does(lambda: self._save_model(stage, model, facts))
         self.engine.first_does(lambda: self._draw_card(stage, model))
         self._note(stage, self._facts(stage) | facts | {"finished": True})
@@ -218,9 +219,9 @@ class Session:
         with disk_errors(folder):
             save_png(grid(to_uint8(samples)), folder / f"{seen:09d}.png", notes)
             if model.has_encoder:
-                images = inputs.heldout(SHOT_PAIRS)
-                pairs = torch.cat([images.cpu(), model.reconstruct(images, inputs.heldout_labels(SHOT_PAIRS)).cpu()])
-                strip = grid(to_uint8(pairs), columns=len(images))
+                heldout = inputs.heldout(SHOT_PAIRS)
+                pairs = torch.cat([heldout.images.cpu(), model.reconstruct(*heldout).cpu()])
+                strip = grid(to_uint8(pairs), columns=len(heldout.images))
                 save_png(strip, folder / f"{seen:09d}-reconstructions.png", notes)
 
     def _save_model(self, stage: str, model: Model, facts: dict[str, Any]) -> None:

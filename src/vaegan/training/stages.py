@@ -40,7 +40,7 @@ from vaegan.training.signals import (
     Thresholds,
     Vanishing,
 )
-from vaegan.types import Images, Labels
+from vaegan.types import Images, Labelled, Labels
 
 Recipe = AE | VAE | GAN | Joint
 
@@ -58,10 +58,10 @@ class StageInputs:
     previous: Model | None
     """The model this stage grows out of: the stage before, or `--init`."""
 
-    def heldout(self, count: int = HELDOUT) -> Images:
+    def heldout(self, count: int = HELDOUT) -> Labelled:
         """Fixed validation images on the device; training images when there are no validation images."""
-        side = VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN
-        return self.dataset.load(self._chosen(side, count)).to(self.engine.device)
+        chosen = self._chosen(VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN, count)
+        return Labelled(self.dataset.load(chosen).to(self.engine.device), self._labels(chosen))
 
     def known(self) -> Images | None:
         """Fixed training images on the device beside the held-out ones; None when nothing is held out."""
@@ -82,11 +82,6 @@ class StageInputs:
     def words(self) -> tuple[str, ...]:
         """What the codes stand for."""
         return self.dataset.categories(self.config.condition)[2] if self.config.is_conditional else ()
-
-    def heldout_labels(self, count: int = HELDOUT) -> Labels | None:
-        """The labels of `heldout`."""
-        side = VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN
-        return self._labels(self._chosen(side, count))
 
     def training_labels(self, count: int) -> Labels | None:
         """The labels of `training_images` and, on the device, of `known`."""
@@ -149,17 +144,18 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         generator, encoder, anchor = _hand_over(inputs, previous, generator, critic, facts)
         anchor = None if anchor is None else engine.prepare_frozen(anchor)
     facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
+    heldout = inputs.heldout()
     return GAN(
         config.gan,
         generator,
         critic,
         encoder,
         anchor,
-        inputs.heldout(),
+        heldout.images,
         engine,
         flips=dataset.flips,
         known=inputs.known(),
-        heldout_labels=inputs.heldout_labels(),
+        heldout_labels=heldout.labels,
         known_labels=inputs.training_labels(HELDOUT),
         low_precision=engine.precision == "bfloat16",
     )
@@ -200,7 +196,7 @@ def _hand_over(
     anchor = handover.Anchor(networks.encoder, whitening)
     anchor.calibrate(inputs.training_images(512).to(previous.device), inputs.training_labels(512))
 
-    heldout, labels = inputs.heldout(512), inputs.heldout_labels(512)
+    heldout, labels = inputs.heldout(512)
     posterior = previous.posterior(heldout, labels)
     noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
     sampled = whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
@@ -260,7 +256,7 @@ def looking_model(recipe: Recipe, inputs: StageInputs) -> Model:
     """The Model to draw pictures with while training: an autoencoder samples from one Gaussian over held-out encodings."""
     model = to_model(recipe, inputs)
     if not model.has_prior:
-        set_mixture(model.networks, fit_mixture(model.encode(inputs.heldout(), inputs.heldout_labels()), components=1))
+        set_mixture(model.networks, fit_mixture(model.encode(*inputs.heldout()), components=1))
     return model
 
 

@@ -198,7 +198,7 @@ def test_impossible_studies_are_refused_before_anything_is_made(config: TrainCon
 def test_minutes_become_the_same_images_for_every_arm(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaegan.studies.running.measure_speed", lambda network, size, channels: {"vae": 50.0})
+    monkeypatch.setattr("vaegan.studies.plan.measure_speed", lambda network, size, channels: {"vae": 50.0})
     stub = Stub()
     two = replace(stub.study, arms=lambda setting: stub.arms(setting)[1:3], minutes=0.1)
     run_study(two, DATA, config, tmp_path / "s")

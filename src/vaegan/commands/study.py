@@ -89,7 +89,6 @@ def study(request: StudyOptions) -> None:
             seeds=request.seeds,
             preparing=interruptible(console.preparing, stop),
             progress=console.preparing,
-            say=console.say,
             cancel=stop,
         )
     console.close()

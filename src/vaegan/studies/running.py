@@ -3,21 +3,18 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
-
-import torch
 
 from vaegan import api
 from vaegan.config import TrainConfig
 from vaegan.data import ImageDataset, open_dataset
-from vaegan.describe import GAN_COST, measure_speed
-from vaegan.errors import InterruptedTraining, ModelError, RequestError
+from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.files import write_json
-from vaegan.settings import from_dictionary, to_dictionary
 from vaegan.studies.page import write_report
+from vaegan.studies.plan import Asked, Plan, check_arms, check_same, cost, make_plan, with_precision
+from vaegan.studies.record import read_record, write_record
 from vaegan.studies.study import (
     Arm,
     ComputedArm,
@@ -32,14 +29,9 @@ from vaegan.studies.study import (
     Work,
     arm_folder,
 )
-from vaegan.training.engine import probe_precision
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
 from vaegan.types import ProgressCallback
-
-FORMAT_VERSION = 1
-TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring and drawing
-LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 
 
 @dataclass(frozen=True)
@@ -55,23 +47,6 @@ class StudyFolder:
         return self.path / "report.html"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The part of study.json that is settled before anything is trained, and kept when a study goes on."""
-
-    study: str
-    source: str
-    fingerprint: str
-    seeds: int
-    minutes: float | None
-    """As asked for; None when images were."""
-    images_asked: int | None
-    """As asked for, over all arms and seeds."""
-    images: float
-    """That an arm of share 1 sees with one seed."""
-    config: TrainConfig
-
-
 def run_study(
     study: Study,
     data: str | Path,
@@ -83,7 +58,6 @@ def run_study(
     seeds: int | None = None,
     preparing: ProgressCallback | None = None,
     progress: ProgressCallback | None = None,
-    say: Callable[[str], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> StudyFolder:
     """Carries out a study, or what is left of it: the same call on the same folder goes on where it stopped.
@@ -98,36 +72,34 @@ def run_study(
         seeds: of every arm; the study's own number when None.
         preparing: called while images are decoded.
         progress: called with (what, done, total) in images over the whole study.
-        say: called with sentences worth showing.
         cancel: asked all the time; True saves and raises InterruptedTraining.
 
     Raises:
         RequestError: if the study cannot be made of these images and settings, or `out` holds something else.
         InterruptedTraining: when cancelled, after saving.
     """
-    path, source = Path(out), _source(data)
+    path = Path(out)
     api.check_request(config, minutes, images)
-    if seeds is not None and not 1 <= seeds <= 1000:
-        raise RequestError(f"--seeds {seeds} is no number of repetitions; give 1 or more.")
+    asked = Asked(_source(data), minutes, images, seeds)
     config = replace(config, guards="off")  # a guard would mend what a study is there to show
-    before = _read(path)
+    before = read_record(path)
     if before is not None:
-        config = _same_or_refuse(before, study, source, config, minutes, images, seeds, path)
+        check_same(before[0], study, asked, config, path)
+        config = before[0].config
     tell, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
-    dataset = open_dataset(source, config.data, progress=preparing)
+    dataset = open_dataset(asked.source, config.data, progress=preparing)
     setting = Setting(dataset, config, path)
     arms = study.arms(setting)
     if before is None:
-        setting = replace(setting, base=_with_precision(config))
-        plan = _plan(study, source, setting, arms, minutes, images, seeds)
+        setting = replace(setting, base=with_precision(config))
+        plan, results = make_plan(study, asked, setting, arms), list[Result]()
         arms = study.arms(setting)
     else:
-        plan = before[0]
+        plan, results = before
         if plan.fingerprint != dataset.fingerprint:
-            raise RequestError(f"The images in {source} have changed since {path} began; give another --out.")
-    _check_arms(arms, plan)
-    runner = Runner(study, plan, setting, arms, [] if before is None else before[1], tell, say or (lambda text: None), stop)
-    return runner.run()
+            raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
+    check_arms(arms, plan)
+    return Runner(study, plan, setting, arms, results, tell, stop).run()
 
 
 class Runner:
@@ -141,12 +113,11 @@ class Runner:
         arms: Sequence[Arm],
         done: list[Result],
         progress: ProgressCallback,
-        say: Callable[[str], None],
         stop: Callable[[], bool],
     ) -> None:
-        """Args: study, plan, setting, arms: what; done: results there already; progress, say, stop: as for `run_study`."""
-        self.study, self.plan, self.setting, self.arms, self.results = study, plan, setting, arms, done
-        self.progress, self.say, self.stop = progress, say, stop
+        """Args: study, plan, setting, arms: what; done: results there already; progress, stop: as for `run_study`."""
+        self.study, self.plan, self.setting, self.results = study, plan, setting, done
+        self.progress, self.stop = progress, stop
         self.folder = setting.folder
         self.jobs = [(arm, seed) for seed in range(plan.seeds) for arm in arms]
         self._finished = 0.0
@@ -180,7 +151,7 @@ class Runner:
                 self._interrupt()
 
         tick(0.0)
-        images = round(self.plan.images * arm.images)
+        images = round(self.plan.images_of(arm))
         if isinstance(arm, ComputedArm):
             folder = self._path(arm.label, seed)
             folder.mkdir(parents=True, exist_ok=True)
@@ -257,7 +228,7 @@ class Runner:
         return arm_folder(self.folder, label, seed)
 
     def _weight(self, arm: Arm) -> float:
-        return max(1.0, self.plan.images * arm.images * _cost(arm))
+        return max(1.0, self.plan.images_of(arm) * cost(arm))
 
     def _facts(self) -> Numbers:
         keys = ("fingerprint", "seeds", "minutes", "images")
@@ -265,24 +236,7 @@ class Runner:
         return facts | {"seconds": round(sum(result.seconds for result in self.results), 1)}
 
     def _write(self, status: str, story: Story | None = None) -> None:
-        told = {} if story is None else {"answer": story.answer, "findings": story.sentences, "pictures": _names(story)}
-        content = {"format_version": FORMAT_VERSION, "status": status} | to_dictionary(self.plan)
-        content |= told | {"results": [asdict(result) for result in self.results]}
-        with disk_errors(self.folder):
-            write_json(self.folder / "study.json", _finite(content))
-
-
-def _names(story: Story) -> list[str]:
-    return [picture.name for picture in story.pictures]
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinities: they become null."""
-    if isinstance(value, dict):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+        write_record(self.folder, status, self.plan, self.results, story)
 
 
 def _source(data: str | Path) -> str:
@@ -300,110 +254,3 @@ def _seen_before(run: RunFolder, stage: str) -> int:
     plan = run.read().plan
     names = [entry.name for entry in plan]
     return sum(entry.images or 0 for entry in plan[: names.index(stage)])
-
-
-def _cost(arm: Arm) -> float:
-    """Time for an image relative to the VAE's."""
-    if isinstance(arm, ComputedArm):
-        return 1.0
-    stages = arm.config.stages
-    share = arm.config.budget.vae_share_of_images
-    shares = (1.0,) if len(stages) == 1 else (share, 1 - share)
-    costs = {"vae": 1.0, "ae": 1.0}
-    return sum(part * costs.get(stage, GAN_COST) for stage, part in zip(stages, shares, strict=True))
-
-
-def _with_precision(config: TrainConfig) -> TrainConfig:
-    """Precision is probed once for the whole study, so that all arms run in the same."""
-    if config.device.precision != "auto":
-        return config
-    device = torch.device("cuda" if config.device.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
-    return replace(config, device=replace(config.device, precision=probe_precision(device)[0]))
-
-
-def _plan(
-    study: Study,
-    source: str,
-    setting: Setting,
-    arms: Sequence[Arm],
-    minutes: float | None,
-    images: int | None,
-    seeds: int | None,
-) -> Plan:
-    """Turns the budget of the study into images of an arm: the same number for all, so that noise in speed favours nobody."""
-    repetitions = seeds or study.seeds
-    minutes = study.minutes if minutes is None and images is None else minutes
-    if images is not None:
-        unit = images / (repetitions * max(1e-9, sum(arm.images for arm in arms)))
-    else:
-        assert minutes is not None
-        speed = measure_speed(setting.base.network, setting.dataset.config.size, setting.dataset.channels)["vae"]
-        cost = repetitions * max(1e-9, sum(arm.images * _cost(arm) for arm in arms))
-        unit = 60 * minutes * TRAINING_SHARE * speed / cost
-    return Plan(study.name, source, setting.dataset.fingerprint, repetitions, minutes, images, unit, setting.base)
-
-
-def _check_arms(arms: Sequence[Arm], plan: Plan) -> None:
-    """Refuses what would fail later, after hours."""
-    for arm in arms:
-        if isinstance(arm, TrainedArm):
-            api.check_request(arm.config, None, LEAST_IMAGES)
-            if plan.images * arm.images < LEAST_IMAGES:
-                raise RequestError(
-                    f"Each of {len(arms)} arms and {plan.seeds} seed(s) would see {plan.images * arm.images:.0f} images; give "
-                    f"more --minutes or --images: at least {LEAST_IMAGES} each."
-                )
-
-
-def _read(folder: Path) -> tuple[Plan, list[Result]] | None:
-    """The plan and results of the study that lies in `folder`; None when nothing does.
-
-    Raises:
-        RequestError: if something else lies there.
-        ModelError: if study.json is damaged.
-    """
-    path = folder / "study.json"
-    if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise RequestError(f"{folder} already exists and is no study; give another --out.")
-        return None
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        if values.pop("format_version") != FORMAT_VERSION:
-            raise ModelError(f"{path} was written by another version of vaegan; give another --out.")
-        results = [Result(**one) for one in values["results"]]
-        plan = from_dictionary(Plan, {name: values[name] for name in Plan.__dataclass_fields__}, str(path))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path} cannot be used: {error}. Give another --out.") from error
-    return plan, results
-
-
-def _same_or_refuse(
-    before: tuple[Plan, list[Result]],
-    study: Study,
-    source: str,
-    config: TrainConfig,
-    minutes: float | None,
-    images: int | None,
-    seeds: int | None,
-    path: Path,
-) -> TrainConfig:
-    """The settings of the study to go on with.
-
-    Raises:
-        RequestError: if something else is asked for than what was begun in this folder.
-    """
-    plan = before[0]
-    asked = {"study": study.name, "DATA": source, "--seeds": seeds or plan.seeds}
-    begun = {"study": plan.study, "DATA": plan.source, "--seeds": plan.seeds}
-    if minutes is not None or images is not None:
-        asked |= {"--minutes": minutes, "--images": images}
-        begun |= {"--minutes": plan.minutes, "--images": plan.images_asked}
-    precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
-    differing = [name for name in asked if asked[name] != begun[name]]
-    if precise != plan.config:
-        differing.append("settings")
-    if differing:
-        known = " and ".join(f"{name} {begun[name]}" if name in begun else "other settings" for name in differing)
-        raise RequestError(f"{path} holds a study that was begun with {known}; ask for the same, or give another --out.")
-    return plan.config

@@ -1,0 +1,124 @@
+"""The plan of a study: how its budget becomes images of an arm, what is refused beforehand, and what may go on with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from vaegan import api
+from vaegan.config import TrainConfig
+from vaegan.describe import GAN_COST, measure_speed
+from vaegan.errors import RequestError
+from vaegan.studies.study import Arm, ComputedArm, Setting, Study, TrainedArm
+from vaegan.training.engine import probe_precision
+
+TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring and drawing
+LEAST_IMAGES = 64  # an arm that sees fewer says nothing
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How much of a study is asked for, and of which images. Raises RequestError for seeds that are no number of repetitions."""
+
+    source: str
+    minutes: float | None
+    """Of the whole study."""
+    images: int | None
+    """Seen in the whole study, instead of minutes."""
+    seeds: int | None
+    """Of every arm; the study's own number when None."""
+
+    def __post_init__(self) -> None:
+        """Refuses impossible numbers."""
+        if self.seeds is not None and not 1 <= self.seeds <= 1000:
+            raise RequestError(f"--seeds {self.seeds} is no number of repetitions; give 1 or more.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The part of study.json that is settled before anything is trained, and kept when a study goes on."""
+
+    study: str
+    source: str
+    fingerprint: str
+    seeds: int
+    minutes: float | None
+    """As asked for; None when images were."""
+    images_asked: int | None
+    """As asked for, over all arms and seeds."""
+    images: float
+    """That an arm of share 1 sees with one seed."""
+    config: TrainConfig
+
+    def images_of(self, arm: Arm) -> float:
+        """What an arm sees with one seed [images]."""
+        return self.images * arm.images
+
+
+def make_plan(study: Study, asked: Asked, setting: Setting, arms: Sequence[Arm]) -> Plan:
+    """Turns the budget of the study into images of an arm: the same number for all, so that noise in speed favours nobody."""
+    seeds = asked.seeds or study.seeds
+    minutes = study.minutes if asked.minutes is None and asked.images is None else asked.minutes
+    if asked.images is not None:
+        unit = asked.images / (seeds * max(1e-9, sum(arm.images for arm in arms)))
+    else:
+        assert minutes is not None
+        speed = measure_speed(setting.base.network, setting.dataset.config.size, setting.dataset.channels)["vae"]
+        unit = 60 * minutes * TRAINING_SHARE * speed / (seeds * max(1e-9, sum(arm.images * cost(arm) for arm in arms)))
+    return Plan(study.name, asked.source, setting.dataset.fingerprint, seeds, minutes, asked.images, unit, setting.base)
+
+
+def cost(arm: Arm) -> float:
+    """Time for an image relative to the VAE's."""
+    if isinstance(arm, ComputedArm):
+        return 1.0
+    stages = arm.config.stages
+    share = arm.config.budget.vae_share_of_images
+    shares = (1.0,) if len(stages) == 1 else (share, 1 - share)
+    costs = {"vae": 1.0, "ae": 1.0}
+    return sum(part * costs.get(stage, GAN_COST) for stage, part in zip(stages, shares, strict=True))
+
+
+def with_precision(config: TrainConfig) -> TrainConfig:
+    """Precision is probed once for the whole study, so that all arms run in the same."""
+    if config.device.precision != "auto":
+        return config
+    device = torch.device("cuda" if config.device.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+    return replace(config, device=replace(config.device, precision=probe_precision(device)[0]))
+
+
+def check_arms(arms: Sequence[Arm], plan: Plan) -> None:
+    """Refuses what would fail later, after hours.
+
+    Raises:
+        RequestError: if an arm's settings cannot be trained, or it would see too few images.
+    """
+    for arm in arms:
+        if isinstance(arm, TrainedArm):
+            api.check_request(arm.config, None, LEAST_IMAGES)
+            if plan.images_of(arm) < LEAST_IMAGES:
+                raise RequestError(
+                    f"Each of {len(arms)} arms and {plan.seeds} seed(s) would see {plan.images_of(arm):.0f} images; give "
+                    f"more --minutes or --images: at least {LEAST_IMAGES} each."
+                )
+
+
+def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, folder: Path) -> None:
+    """Refuses to go on with a plan when something else is asked for.
+
+    Raises:
+        RequestError: naming what the study in `folder` was begun with.
+    """
+    wanted = {"study": study.name, "DATA": asked.source, "--seeds": asked.seeds or plan.seeds}
+    begun = {"study": plan.study, "DATA": plan.source, "--seeds": plan.seeds}
+    if asked.minutes is not None or asked.images is not None:
+        wanted |= {"--minutes": asked.minutes, "--images": asked.images}
+        begun |= {"--minutes": plan.minutes, "--images": plan.images_asked}
+    precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
+    differing = [name for name in wanted if wanted[name] != begun[name]]
+    if precise != plan.config:
+        differing.append("settings")
+    if differing:
+        known = " and ".join(f"{name} {begun[name]}" if name in begun else "other settings" for name in differing)
+        raise RequestError(f"{folder} holds a study that was begun with {known}; ask for the same, or give another --out.")

@@ -1,0 +1,67 @@
+"""study.json: the plan of a study, how far it came, and what it found; written and read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vaegan.errors import ModelError, RequestError
+from vaegan.files import write_json
+from vaegan.settings import from_dictionary, to_dictionary
+from vaegan.studies.plan import Plan
+from vaegan.studies.study import Result, Story
+from vaegan.training.run import disk_errors
+
+FORMAT_VERSION = 1
+
+
+def write_record(folder: Path, status: str, plan: Plan, results: Sequence[Result], story: Story | None = None) -> None:
+    """Writes study.json into the folder of a study.
+
+    Args:
+        folder: of the study.
+        status: running, interrupted or finished.
+        plan: settled at the beginning.
+        results: of the arms that are finished.
+        story: what a finished study says.
+    """
+    content = {"format_version": FORMAT_VERSION, "status": status} | to_dictionary(plan)
+    if story is not None:
+        pictures = [picture.name for picture in story.pictures]
+        content |= {"answer": story.answer, "findings": story.sentences, "pictures": pictures}
+    content["results"] = [asdict(result) for result in results]
+    with disk_errors(folder):
+        write_json(folder / "study.json", _finite(content))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinities: they become null."""
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
+    """The plan and results of the study that lies in `folder`; None when nothing does.
+
+    Raises:
+        RequestError: if something else lies there.
+        ModelError: if study.json is damaged.
+    """
+    path = folder / "study.json"
+    if not path.is_file():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RequestError(f"{folder} already exists and is no study; give another --out.")
+        return None
+    try:
+        values = json.loads(path.read_text("utf-8"))
+        if values.pop("format_version") != FORMAT_VERSION:
+            raise ModelError(f"{path} was written by another version of vaegan; give another --out.")
+        results = [Result(**one) for one in values["results"]]
+        plan = from_dictionary(Plan, {name: values[name] for name in Plan.__dataclass_fields__}, str(path))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ModelError(f"{path} cannot be used: {error}. Give another --out.") from error
+    return plan, results

@@ -234,6 +234,11 @@ def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str
         (["train", "faces", "--dry-run", "--images", "0"], "positive"),
         (["train", "faces", "--dry-run", "--network.output", "sigmoid"], "sigmoid"),
         (["train", "faces", "--preset", "huge"], "no preset"),
+        (["train", "faces", "--conditional", "--network.classes", "7"], "leave it out"),
+        (["train", "faces", "--conditional", "--network.classes", "7", "--dry-run"], "leave it out"),
+        (["train", "faces", "--preset", "", "--dry-run"], "--preset is empty"),
+        (["train", "faces", "--config=", "--dry-run"], "--config is empty"),
+        (["train", "faces", "--preset", "--dry-run"], "--preset needs a value"),
         (["train", "faces", "--config", "missing.toml"], "missing.toml"),
         (["train", "faces", "--size", "8"], "16 to 256"),
         (["train", "faces", "--network.output", "sigmoid"], "sigmoid"),
@@ -300,7 +305,10 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     shutil.copytree(run, copy)
     weights = copy / "gan/model/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    assert "model.safetensors" in refused(capsys, 2, "sample", str(copy))
+    said = refused(capsys, 2, "sample", str(copy))
+    assert "model.safetensors" in said
+    assert "cut off" in said
+    assert "copy the model again" in said
     (copy / "run.json").write_text("{")
     refused(capsys, 2, "info", str(copy))
 
@@ -308,3 +316,71 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
 def test_a_place_that_cannot_be_written_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("file").write_text("in the way")
     refused(capsys, 2, "sample", str(run), "--out", "file/samples.png")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder where nobody can make a file")
+def test_a_folder_that_takes_no_files_is_named_as_the_user_did(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["export", "--to", "export", "--out", "/proc/x"], ["sample", "--out", "/proc/x.png"]):
+        said = refused(capsys, 2, arguments[0], str(run), *arguments[1:])
+        assert f"--out {arguments[-1]} cannot be written: /proc takes no files" in said
+
+
+def test_the_last_preset_given_is_the_one_whose_settings_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "faces", "--preset", "tiny", "--preset", "base", "--dry-run", "--json"])
+    assert json.loads(capsys.readouterr().out)["settings"]["network"]["kind"] == "residual"
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (["--size", "32"], "has --size 16 but this run has 32"),
+        (["--network.latent-dim", "5"], "has --network.latent-dim 4 but this run has 5"),
+        (["--channels", "1"], "has --channels 3 but this run has 1"),
+        (["--conditional", "--condition", "hat"], "this run is told some"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_decoding(
+    run: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dry: list[str],
+    changed: list[str],
+    words: str,
+) -> None:
+    monkeypatch.setattr("vaegan.api.open_dataset", None)  # nothing may be decoded
+    assert words in refused(capsys, 2, "train", "faces:96", *OPTIONS, *changed, "--init", str(run), *dry)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_start_without_encoder_leaves_no_run_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "faces:96", *OPTIONS, "--recipe", "gan", "--images", "32", "--out", "gan"])
+    for recipe in ("vae", "joint"):
+        start = ["--recipe", recipe, "--init", "gan", "--stage", "gan", "--out", "new"]
+        capsys.readouterr()
+        assert "has no encoder" in refused(capsys, 2, "train", "faces:96", *OPTIONS, *start)
+        assert not Path("new").exists()
+
+
+def test_the_explorer_refuses_data_that_do_not_exist_before_it_serves(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.explorer.server.serve", lambda *_: None)  # it would not end
+    assert "nope does not exist" in refused(capsys, 2, "explore", str(run), "--data", "nope", "--no-open")
+
+
+def test_images_smaller_than_asked_for_are_told_with_the_size_that_leaves_them(capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (70, 28, 28), dtype=np.uint8)
+    np.save("digits.npy", pixels)
+    enlarged = "All 70 images had fewer pixels than asked for, and were enlarged"
+    main(["preview", "digits.npy"])
+    assert f"{enlarged}; --size 28 trains them as they are." in capsys.readouterr().out
+    main(["preview", "digits.npy", "--size", "28"])
+    assert "enlarged" not in capsys.readouterr().out
+    for name, other in (("mixed", 40), ("small", 8)):
+        Path(name).mkdir()
+        for index, image in enumerate(pixels):
+            side = 8 if name == "small" else other if index else 28
+            Image.fromarray(image).resize((side, side)).save(f"{name}/{index}.png")
+        main(["preview", name])
+        assert f"{enlarged}." in capsys.readouterr().out

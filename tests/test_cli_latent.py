@@ -229,6 +229,8 @@ def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.Capture
         (["interpolate", "run"], "two images"),
         (["interpolate", "run", "light/1.png"], "two ends"),
         (["interpolate", "run", "light"], "two ends"),
+        (["interpolate", "run", "1", "2"], "seeds are given with --seeds: --seeds 1 2"),
+        (["morph", "run", "1", "2", "3"], "seeds are given with --seeds: --seeds 1 2 3"),
         (["interpolate", "run", "light/1.png", "light/2.png", "light/3.png"], "morph"),
         (["interpolate", "run", "light/1.png", "light/2.png", "--seeds", "1", "2"], "two images, or two seeds"),
         (["interpolate", "run", "--seeds", "1"], "two ends"),
@@ -294,3 +296,17 @@ def test_an_image_that_is_read_is_never_written_over(out: str, tmp_path: Path, m
     with pytest.raises(RequestError, match="none of the images"):
         check_picture(Path(out), "other.png", tmp_path / "face.png")
     check_picture(Path("new.png"), "other.png", tmp_path / "face.png")
+
+
+def test_files_may_be_named_by_numbers(run: str) -> None:
+    for index in (1, 2):
+        Path(f"{index}").write_bytes(Path(f"light/{index}.png").read_bytes())
+    main(["interpolate", run, "1", "2"])
+
+
+def test_an_empty_folder_is_told_without_a_number_that_is_not_needed(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    for arguments in (["similar", run, "light/1.png", "--in", "empty"], ["encode", run, "empty"]):
+        said = refused(capsys, *arguments)
+        assert "empty holds no files" in said
+        assert "64" not in said

@@ -205,6 +205,22 @@ class TestGuards:
             found.append((action.roll_back, action.stop, levers.generator_rate))
         assert found == [(True, False, 1 / 2), (True, False, 1 / 8), (True, False, 1 / 64), (False, True, 1 / 64)]
 
+    def test_where_nothing_good_was_kept_nothing_else_is_said(self) -> None:
+        ladders = guards.LADDERS | {Collapse.name: (guards.START_OVER, guards.STOP)}
+        told: list[str] = []
+        for nothing_good in (False, True):
+            watch = Guards("act", (Collapse(LIMITS),), ladders)
+            for window in range(8):
+                action = watch.look(Look(window, 0.5, {"variety": 0.05 if window else 0.9}), Levers(), nothing_good)
+                told += [] if action is None else [action.words.split(": ", 1)[1]]
+        after = "penalty doubled, anchor four times as strong, learning rates lowered"
+        assert told == [
+            f"back to the last good state, {after}",
+            "stopped, the last good state is kept",
+            f"back to the start of the stage, {after}",
+            "stopped, with no good state to go back to",
+        ]
+
     def test_roll_backs_are_counted_over_all_signals(self) -> None:
         watch, actions = Guards("act", all_signals()), []
         for window in range(12):
@@ -346,6 +362,15 @@ class TestCaused:
             if isinstance(value, Tensor):
                 assert torch.equal(value, good[name]), name
         assert gan.levers.generator_rate == 0.5  # not rolled back
+        assert "back to the last good state" in action.words
+
+    def test_before_the_first_validation_the_start_is_gone_back_to_and_said(self) -> None:
+        watching = self.watch(build_gan())
+        watching.begin(0)
+        watching.add({"loss": torch.tensor(math.nan)})
+        action = watching.window(BATCH, 0.1)
+        assert action is not None
+        assert "back to the start of the stage" in action.words
 
 
 class Parrot(nn.Module):

@@ -19,6 +19,7 @@ import vaegan
 from vaegan import api, commands
 from vaegan.cli import main
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.files import TEMPORARY, atomic_folder, atomic_path
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.training.journal import read_journal
@@ -115,7 +116,6 @@ def test_places_are_looked_at_before_any_work(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("vaegan.data.open_dataset", work)
     monkeypatch.setattr("vaegan.api.Engine", work)
-    monkeypatch.setattr("vaegan.api.load", work)
     monkeypatch.setattr("vaegan.model.Model.from_pretrained", work)
     Path("file").write_text("in the way")
     Path("folder.png").mkdir()
@@ -160,6 +160,22 @@ def test_samples_that_cannot_all_be_written_leave_nothing(
     monkeypatch.setattr(Image.Image, "save", save)
     main(["sample", "model", "-n", "9", "--out", out])
     assert Path(out).is_file() or len(list(Path(out).iterdir())) == 9
+
+
+@pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
+def test_errors_name_the_place_that_was_asked_for_and_no_temporary_one(atomic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No space") as raised, atomic(Path("out.png")) as temporary:
+        raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+    assert raised.value.filename == "out.png"
+    with pytest.raises(OSError, match="other") as raised, atomic(Path("out.png")):
+        raise OSError(errno.EACCES, "Permission denied", "other")
+    assert raised.value.filename == "other"
+    for make in ("mkstemp", "mkdtemp"):
+        monkeypatch.setattr(f"tempfile.{make}", lambda **how: Path("missing", f"x{TEMPORARY}x").read_bytes())
+    with pytest.raises(OSError, match="No such file") as raised, atomic(Path("out.png")):
+        pass
+    assert raised.value.filename == "out.png"
+    assert list(Path().iterdir()) == []
 
 
 OPTIONS = [

@@ -172,7 +172,10 @@ def test_what_lies_in_the_folder_is_respected(config: TrainConfig, tmp_path: Pat
     (tmp_path / "full/mine.txt").write_text("mine")
     with pytest.raises(RequestError, match="is no study"):
         run_study(stub.study, DATA, config, tmp_path / "full", images=224)
-    for text in ("{", "[]", '{"format_version": 1}', '{"format_version": 7}'):
+    study = json.loads((tmp_path / "s/study.json").read_text())
+    study["results"][0]["measurements"] = 5
+    deep = "[" * 100_000
+    for text in ("{", "[]", '{"format_version": 1}', '{"format_version": 7}', deep, json.dumps(study)):
         (tmp_path / "s/study.json").write_text(text)
         with pytest.raises(ModelError, match=r"study\.json"):
             run_study(stub.study, DATA, config, tmp_path / "s", images=224)
@@ -193,6 +196,31 @@ def test_impossible_studies_are_refused_before_anything_is_made(config: TrainCon
         with pytest.raises(RequestError, match=words):
             run_study(study, DATA, out=tmp_path / "s", **settings)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_decoding(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.studies.running.open_dataset", None)  # nothing may be decoded
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RequestError, match=r"--out .*file/s cannot be written"):
+        run_study(Stub().study, DATA, config, tmp_path / "file/s", images=224)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", "[5]", "[" * 100_000])
+def test_damaged_notes_of_a_stopped_arm_are_told_with_what_to_do(config: TrainConfig, tmp_path: Path, text: str) -> None:
+    stub = Stub()
+    study = replace(stub.study, arms=lambda setting: stub.arms(setting)[1:2])
+    notes = arm_folder(tmp_path / "s", "fast", 0).with_suffix(".json")
+
+    def stopped() -> bool:
+        return notes.parent.exists()
+
+    with pytest.raises(InterruptedTraining):
+        run_study(study, DATA, config, tmp_path / "s", images=224, cancel=stopped)
+    notes.write_text(text)
+    with pytest.raises(ModelError, match=r"remove it and .*fast"):
+        run_study(study, DATA, config, tmp_path / "s", images=224)
 
 
 def test_minutes_become_the_same_images_for_every_arm(

@@ -11,7 +11,7 @@ from vaegan.config_files import load_preset
 from vaegan.data import ImageDataset, check_source, open_dataset
 from vaegan.errors import RequestError, VaeganError
 from vaegan.processes import is_first_process, is_launched
-from vaegan.training.checks import check_fits, check_settings
+from vaegan.training.checks import check_classes, check_fits, check_settings, check_start
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
 from vaegan.training.run import RunFolder, RunRecord, StagePlan, check_new_run, find_run, new_run_folder, point_last_at
@@ -19,7 +19,7 @@ from vaegan.training.saved import fit_of, load, model_folder
 from vaegan.training.session import Listener, Session
 from vaegan.types import ProgressCallback
 
-__all__ = ["DEFAULT_MINUTES", "check_places", "check_request", "fit_of", "load", "model_folder", "resume", "train"]
+__all__ = ["DEFAULT_MINUTES", "check_new", "check_request", "fit_of", "load", "model_folder", "resume", "train"]
 
 DEFAULT_MINUTES = 4.0
 
@@ -69,7 +69,10 @@ def train(
         check_new_run(None if out is None else Path(out))
     engine = Engine(config.device, config.seed)
     check_settings(config, engine.world_size)
+    check_classes(config)
     start = None if init is None else load(init, config.init_stage, engine.device)
+    if start is not None:
+        check_start(start, config)
     dataset = _open_everywhere(engine, data, config, preparing)
     config = _with_classes(config, dataset)
     if start is not None:
@@ -153,16 +156,17 @@ def resume(
     return folder
 
 
-def check_places(data: str | Path, out: str | Path | None, init: str | Path | None, init_stage: str) -> None:
-    """Refuses images, a folder for the run or a start that cannot be used, without decoding anything.
+def check_new(data: str | Path, config: TrainConfig, out: str | Path | None, init: str | Path | None) -> None:
+    """Refuses images, settings, a folder or a start that no new run can be made of, without decoding anything.
 
     Raises:
         RequestError: naming what is wrong.
     """
     check_source(data)
     check_new_run(None if out is None else Path(out))
+    check_classes(config)
     if init is not None:
-        model_folder(init, init_stage)
+        check_start(load(init, config.init_stage), config)
 
 
 def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:

@@ -8,6 +8,8 @@ from vaegan.errors import RequestError
 
 MOST_CLASSES = 1000
 """Categories that a conditional model can be told apart by."""
+LEAST_SIZE, MOST_SIZE = 16, 256
+"""Sides that images can be trained at [pixels]."""
 Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
@@ -44,8 +46,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuses impossible values before anything is read."""
-        if not 16 <= self.size <= 256:
-            raise RequestError(f"The size {self.size} is not possible: choose 16 to 256 pixels (--size).")
+        if not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise RequestError(f"The size {self.size} is not possible: choose {LEAST_SIZE} to {MOST_SIZE} pixels (--size).")
         choices = (("fit", self.fit, Fit), ("channels", self.channels, Channels), ("flip", self.flip, Flip))
         for name, value, allowed in (*choices, ("binarize", self.binarize, Binarize)):
             if value not in get_args(allowed):

@@ -24,20 +24,21 @@ def atomic_path(path: Path) -> Generator[Path]:
     The temporary name keeps the suffix, because some writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        descriptor = os.open(temporary, os.O_RDWR)
+    with _told_as(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         try:
-            os.fsync(descriptor)
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())
+            descriptor = os.open(temporary, os.O_RDWR)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
         finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -48,15 +49,27 @@ def atomic_folder(path: Path) -> Generator[Path]:
         OSError: if `path` exists and is not an empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}{TEMPORARY}", dir=path.parent))
+    with _told_as(path):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}{TEMPORARY}", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.is_dir():
+                path.rmdir()  # Windows renames onto nothing that exists
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _told_as(path: Path) -> Generator[None]:
+    """Errors about a temporary file or folder name the place that was asked for: the other name is nobody's."""
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.is_dir():
-            path.rmdir()  # Windows renames onto nothing that exists
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        yield
+    except OSError as error:
+        if TEMPORARY not in str(error.filename):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def check_file_place(path: Path, option: str = "--out") -> None:
@@ -92,6 +105,11 @@ def _check_parents(path: Path, option: str) -> None:
         raise RequestError(f"{option} {path} cannot be written: {there} is a file.")
     if not os.access(there, os.W_OK):
         raise RequestError(f"{option} {path} cannot be written: no permission in {there}.")
+    folder = there if there.is_dir() else there.parent
+    try:  # permissions do not say all: in /proc nobody can make a file, and on a full disk neither
+        tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY).close()
+    except OSError as error:
+        raise RequestError(f"{option} {path} cannot be written: {folder} takes no files ({error.strerror}).") from error
 
 
 def remove_leavings(folder: Path) -> None:

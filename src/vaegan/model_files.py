@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig, Prior, Stage
+from vaegan.config import LEAST_SIZE, MOST_SIZE, NetworkConfig, Prior, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import atomic_path, write_atomically, write_json
 from vaegan.mixture import COMPONENTS, Mixture
@@ -23,6 +23,7 @@ from vaegan.settings import from_dictionary
 
 FORMAT_VERSION = 1
 MAXIMUM_CONFIG_BYTES = 1_000_000
+_ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
 
 
@@ -56,7 +57,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no data set of this library can have."""
-        if not 16 <= self.size <= 256 or self.channels not in (1, 3):
+        if not LEAST_SIZE <= self.size <= MOST_SIZE or self.channels not in (1, 3):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
         if len(self.labels) != self.network.classes:
             raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
@@ -145,7 +146,9 @@ def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
         found = {name: [*part.get_shape(), part.get_dtype()] for name, part in slices.items()}
         if found != wanted:
             odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-            raise ModelError(f"{path} does not fit its config.json: {odd[0]!r} (and {len(odd) - 1} more tensors) differ.")
+            raise ModelError(
+                f"{path} does not fit its config.json: {odd[0]!r} (and {len(odd) - 1} more tensors) differ; {_ANOTHER}."
+            )
         return {name: file.get_tensor(name) for name in wanted}
 
 
@@ -157,6 +160,8 @@ def _as_model_errors(path: Path) -> Generator[None]:
         raise ModelError(f"No model here: {path} is missing.") from error
     except ModelError:
         raise
-    except (OSError, ValueError, SafetensorError, RequestError, RecursionError) as error:
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror or error}): check what it is, and its permissions.") from error
+    except (ValueError, SafetensorError, RequestError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].removeprefix(f"{path}: ")
-        raise ModelError(f"{path} cannot be used: {reason}") from error
+        raise ModelError(f"{path} cannot be used ({reason}): it is damaged or cut off; {_ANOTHER}.") from error

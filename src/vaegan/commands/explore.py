@@ -35,11 +35,14 @@ def explore(request: Explore) -> None:
     import contextlib
     import webbrowser
 
+    from vaegan.data import check_source
     from vaegan.explorer.server import open_port, serve
     from vaegan.explorer.state import Explorer
 
     if not 1 <= request.port <= 65535:
         raise RequestError(f"--port {request.port} is no port; give 1 to 65535.")
+    if request.data is not None:
+        check_source(request.data)
     explorer = Explorer(request.run, request.data, label=request.label)
     listening = open_port(request.port)
     address, port = listening.getsockname()[:2]

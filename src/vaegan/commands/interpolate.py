@@ -12,6 +12,7 @@ from vaegan.commands.shared import (
     Label,
     Stage,
     check_count,
+    check_no_seeds,
     check_suffix,
     images_config,
     load_model,
@@ -59,6 +60,7 @@ def interpolate(request: Interpolate) -> None:
     check_count("--milliseconds", request.milliseconds, 10_000, least=20)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give two images, or two seeds: --seeds 3 7.")
+    check_no_seeds(request.images)
     if len(request.seeds or request.images) not in (2, 1 if request.images else 2):
         raise RequestError(
             f"A way has two ends, and {len(request.seeds or request.images)} were given; for a way through several: vaegan morph."

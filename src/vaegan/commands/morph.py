@@ -12,6 +12,7 @@ from vaegan.commands.shared import (
     Label,
     Stage,
     check_count,
+    check_no_seeds,
     check_suffix,
     images_config,
     load_model,
@@ -59,6 +60,7 @@ def morph(request: Morph) -> None:
     check_count("--milliseconds", request.milliseconds, 10_000, least=20)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give images, or seeds: --seeds 3 7 12.")
+    check_no_seeds(request.images)
     model = load_model(request.run, request.stage, request.label)
     dataset = None
     if request.images:

@@ -22,6 +22,7 @@ __all__ = [
     "Stage",
     "check_count",
     "check_folder",
+    "check_no_seeds",
     "check_picture",
     "check_suffix",
     "images_config",
@@ -51,12 +52,16 @@ def preset_settings(rest: list[str]) -> tuple[str, Path | None, TrainConfig]:
 
 
 def _value_of(option: str, rest: list[str]) -> str | None:
+    """The value that the option parser will give an option: the last one; None where it has to say that there is none."""
+    found = None
     for index, word in enumerate(rest):
-        if word == option and index + 1 < len(rest):
-            return rest[index + 1]
-        if word.startswith(option + "="):
-            return word.partition("=")[2]
-    return None
+        if word == option and index + 1 < len(rest) and not rest[index + 1].startswith("--"):
+            found = rest[index + 1]
+        elif word.startswith(option + "="):
+            found = word.partition("=")[2]
+    if found == "":
+        raise RequestError(f"{option} is empty; give a name, or leave it out.")
+    return found
 
 
 def load_model(run: Path, stage: str | None, label: str | None, option: str = "--label") -> "Model":
@@ -120,6 +125,16 @@ def check_count(option: str, count: int, most: int, least: int = 1) -> None:
     """
     if not least <= count <= most:
         raise RequestError(f"{option} {count} is not possible; give {least} to {most:,}.")
+
+
+def check_no_seeds(images: tuple[str, ...]) -> None:
+    """Refuses numbers in the place of images.
+
+    Raises:
+        RequestError: saying how seeds are given.
+    """
+    if images and all(image.isdecimal() and not Path(image).exists() for image in images):
+        raise RequestError(f"There is no file {images[0]}; seeds are given with --seeds: --seeds {' '.join(images)}")
 
 
 def save_walk(pixels: "Pixels", out: Path, milliseconds: int, notes: dict[str, str], hold: int = 2000) -> None:

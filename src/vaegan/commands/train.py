@@ -116,7 +116,7 @@ def train(request: Train) -> None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
     if request.dry_run:
         api.check_request(request.settings(), request.minutes, request.images)
-        api.check_places(request.source, request.out, request.init, request.init_stage)
+        api.check_new(request.source, request.settings(), request.out, request.init)
         console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
         return
     with stoppable() as stop:

@@ -69,7 +69,7 @@ class ZipSource:
         with self._open() as file:
             members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
         if not members:
-            raise DataError(f"{self.path} holds no files: give an archive with at least 64 images.")
+            raise DataError(f"{self.path} holds no files: give an archive with images in it.")
         return sorted(members, key=lambda info: info.filename)
 
     @contextmanager
@@ -132,7 +132,7 @@ class TarSource:
         with _open_tar(self.path) as tar:
             count = sum(1 for _ in self._members(tar))
         if not count:
-            raise DataError(f"{self.path} holds no files: give an archive with at least 64 images.")
+            raise DataError(f"{self.path} holds no files: give an archive with images in it.")
         return count
 
     def _members(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from vaegan.config import DataConfig
 from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
-from vaegan.data.pixels import prepare
+from vaegan.data.pixels import own_side, prepare
 from vaegan.data.source import Labels, Task, digest, file_stamp
 from vaegan.errors import DataError
 
@@ -93,12 +93,13 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
     prepared: list[Prepared | Skipped] = []
+    side = own_side(part.shape[2], part.shape[1], config)
     for index, image in enumerate(block, start):
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
         ready = image.shape == (config.size, config.size)
         pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
         hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.test))
+        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, side, traits, part.test))
     return prepared
 
 

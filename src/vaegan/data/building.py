@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vaegan.config import DataConfig
+from vaegan.config import LEAST_SIZE, DataConfig
 from vaegan.data.cache import CACHE_VERSION, CacheWriter, building
 from vaegan.data.decoding import Prepared, Skipped, quiet_pillow
 from vaegan.data.pixels import TRAITS
@@ -83,6 +83,7 @@ class _Collected:
         self.sides: list[int] = []
         self.skipped: list[Skipped] = []
         self.traits: Counter[str] = Counter()
+        self.own_sides: set[int] = set()
 
     @property
     def seen(self) -> int:
@@ -98,6 +99,7 @@ class _Collected:
         self.pixel_hashes.append(blake2b(result.pixels.data, digest_size=16).digest())
         self.sides.append(_own_side(result))
         self.traits.update(result.traits)
+        self.own_sides.add(result.side)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
         """Checks that the images suffice, and writes all that belongs to them."""
@@ -123,9 +125,14 @@ class _Collected:
         for trait, words in TRAITS.items():
             if count := self.traits[trait]:
                 who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
-                yield f"{who} images had {words}."
+                yield f"{who} images had {words}{self._better_size() if trait == 'enlarged' else ''}."
         if aside := int((sides == SET_ASIDE).sum()):
             yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image."
+
+    def _better_size(self) -> str:
+        """The size that leaves enlarged images as they are, where all have the same and it can be trained."""
+        side = next(iter(self.own_sides))
+        return f"; --size {side} trains them as they are" if len(self.own_sides) == 1 and side >= LEAST_SIZE else ""
 
     def _fingerprint(self, channels: int, config: DataConfig) -> str:
         preparation = f"{CACHE_VERSION} {config.size} {config.fit} {channels} "

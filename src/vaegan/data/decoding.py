@@ -1,21 +1,23 @@
 """One image file's bytes -> prepared uint8 pixels, or the reason in plain words why it was skipped."""
 
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
-from vaegan.data.pixels import prepare
+from vaegan.data.pixels import own_side, prepare
 
 MAX_PIXELS = 100_000_000
 """Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
@@ -65,6 +67,8 @@ class Prepared:
     """Hash of the image's own bytes: decides its side and its place in the training order."""
     pixels: NDArray[np.uint8]
     """[size, size] when grey, else [size, size, 3]."""
+    side: int
+    """Of the square before it was scaled [pixels]."""
     traits: tuple[str, ...] = ()
     """What was done to it: keys of `pixels.TRAITS`."""
     test: bool | None = None
@@ -133,12 +137,12 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 pixels, traits = prepare(image, config)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, traits)
+    return Prepared(name, content_hash(data), pixels, own_side(width, height, config), traits)
 
 
 @contextmanager
 def quiet_pillow() -> Generator[None]:
-    """Keeps Pillow's warnings and log lines off the screen; the reasons for skipping say what matters.
+    """Keeps warnings and log lines of Pillow and its TIFF library off the screen; the reasons for skipping say what matters.
 
     To be entered once around all decoding: warning filters belong to the process, not to a thread.
     """
@@ -147,11 +151,29 @@ def quiet_pillow() -> Generator[None]:
     logger.addHandler(handler)
     Image.init()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet_libtiff():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def _quiet_libtiff() -> Generator[None]:
+    """Takes from libtiff the handlers by which it writes lines of its own beside the errors that Pillow raises."""
+    setters: list[Any] = []
+    # Where Pillow holds the library inside itself (Windows), its functions have no names and its lines stay.
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(Image.core.__file__)
+        setters = [library.TIFFSetErrorHandler, library.TIFFSetWarningHandler]
+    for setter in setters:
+        setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+    before = [setter(None) for setter in setters]
+    try:
+        yield
+    finally:
+        for setter, handler in zip(setters, before, strict=True):
+            setter(handler)
 
 
 def _openable() -> list[str]:

@@ -103,7 +103,7 @@ def list_folder(root: Path) -> FolderSource:
                 raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
             items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
     if not items:
-        raise DataError(f"{root} holds no files: give a folder with at least 64 images.")
+        raise DataError(f"{root} holds no files: give a folder with images in it.")
     return FolderSource(root, tuple(sorted(items, key=lambda item: item.name)))
 
 

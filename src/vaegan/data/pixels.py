@@ -66,6 +66,11 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     return pixels, tuple(traits)
 
 
+def own_side(width: int, height: int, config: DataConfig) -> int:
+    """Side of the square that an image becomes without being scaled [pixels]; under `config.size` it is enlarged."""
+    return max(width, height) if config.fit == "pad" else min(width, height)
+
+
 def _is_grey(pixels: NDArray[np.uint8]) -> bool:
     # A few pixels settle it for nearly every coloured image.
     return all(bool((some == some[..., :1]).all()) for some in (pixels[::8, ::8], pixels))
@@ -150,8 +155,7 @@ def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Ima
     size = config.size
     if width != height:
         traits.append(_FIT_TRAITS[config.fit])
-    short, long = sorted((width, height))
-    if (long if config.fit == "pad" else short) < size:
+    if own_side(width, height, config) < size:
         traits.append("enlarged")
     fits: dict[str, Callable[[Image.Image, int], Image.Image]] = {"crop": _crop, "pad": _pad, "stretch": _stretch}
     return fits[config.fit](image, size)

@@ -59,7 +59,7 @@ class FacesSource:
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
             pixels, traits = prepare(Image.fromarray(face), config)
-            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
+            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, config.size, traits))
         return prepared
 
     def labels(self, names: list[str]) -> Labels:

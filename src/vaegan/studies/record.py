@@ -1,4 +1,4 @@
-"""study.json: the plan of a study, how far it came, and what it found; written and read."""
+"""study.json: the plan of a study, how far it came, and what it found; written and read, as are the notes of a stopped arm."""
 
 import json
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.errors import ModelError, RequestError
-from vaegan.files import write_json
+from vaegan.files import check_file_place, check_new_folder, write_json
 from vaegan.settings import from_dictionary, to_dictionary
 from vaegan.studies.plan import Plan
-from vaegan.studies.study import Result, Story
+from vaegan.studies.study import Numbers, Result, Story
 from vaegan.training.run import disk_errors
 
 FORMAT_VERSION = 1
@@ -48,20 +48,49 @@ def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
     """The plan and results of the study that lies in `folder`; None when nothing does.
 
     Raises:
-        RequestError: if something else lies there.
+        RequestError: if something else lies there, or nothing can be written there.
         ModelError: if study.json is damaged.
     """
     path = folder / "study.json"
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise RequestError(f"{folder} already exists and is no study; give another --out.")
+        check_new_folder(folder)
         return None
+    check_file_place(path)
     try:
         values = json.loads(path.read_text("utf-8"))
         if values.pop("format_version") != FORMAT_VERSION:
             raise ModelError(f"{path} was written by another version of vaegan; give another --out.")
         results = [Result(**one) for one in values["results"]]
+        if not all(_are_measured(result.measurements) for result in results):
+            raise ValueError("a result without measurements")
         plan = from_dictionary(Plan, {name: values[name] for name in Plan.__dataclass_fields__}, str(path))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(f"{path} cannot be used: {error}. Give another --out.") from error
     return plan, results
+
+
+def read_measured(notes: Path, run: Path) -> list[Numbers]:
+    """What was measured at the points of an arm that was stopped; nothing where there are no notes.
+
+    Args:
+        notes: the file that holds it.
+        run: the arm's run, for the message.
+
+    Raises:
+        ModelError: if the notes are damaged.
+    """
+    if not notes.is_file():
+        return []
+    try:
+        measured = json.loads(notes.read_text("utf-8"))
+        if not _are_measured(measured):
+            raise ValueError("no list of measurements")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{notes} is damaged ({error}); remove it and {run} to have this arm trained again.") from error
+    return measured
+
+
+def _are_measured(values: Any) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(one, dict) for one in values)

@@ -1,6 +1,5 @@
 """Carries a study out: arm after arm, seed after seed, from wherever it stands; leaves study.json, pictures and a report."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.files import write_json
 from vaegan.studies.page import write_report
 from vaegan.studies.plan import Asked, Plan, check_arms, check_same, cost, make_plan, with_precision
-from vaegan.studies.record import read_record, write_record
+from vaegan.studies.record import read_measured, read_record, write_record
 from vaegan.studies.study import (
     Arm,
     ComputedArm,
@@ -169,7 +168,7 @@ class Runner:
         """Trains an arm from point to point and measures it at each; points measured before are not measured again."""
         run = RunFolder(self._path(arm.label, seed))
         notes = run.path.with_suffix(".json")
-        measured: list[Numbers] = json.loads(notes.read_text("utf-8")) if notes.is_file() else []
+        measured = read_measured(notes, run.path)
         for point in range(len(measured), arm.points):
             until = images * (point + 1) / arm.points
             seen = self._train_until(arm, seed, run, images, until if point + 1 < arm.points else None, tick)

@@ -12,26 +12,26 @@ from vaegan.model import Model
 from vaegan.objectives.likelihood import RECONSTRUCTIONS
 
 
-def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
-    """Refuses to start from a model of other shapes.
+def check_start(model: Model, config: TrainConfig) -> None:
+    """Refuses to start from a model that does not fit the settings, whatever the images are.
 
     Raises:
         RequestError: naming the setting that differs.
     """
     _check_handover_of_normalised(config, config.stages[0])
-    pairs = {
-        "--size": (model.config.size, dataset.config.size),
-        "channels": (model.config.channels, dataset.channels),
-    } | {
+    if config.stages[0] != "gan" and not model.has_encoder:
+        raise RequestError("The --init run has no encoder; start from a run with a VAE, or leave --init out.")
+    if bool(model.config.labels) != config.is_conditional:
+        raise _other_labels(model, "some" if config.is_conditional else "none")
+    pairs = {"--size": (model.config.size, config.data.size)} | {
         f"--network.{field.name.replace('_', '-')}": tuple(
             getattr(network, field.name) for network in (model.config.network, config.network)
         )
         for field in fields(NetworkConfig)
+        if field.name != "classes"  # as many as labels, which only the images can tell
     }
-    words = dataset.categories(config.condition)[2] if config.is_conditional else ()
-    if model.config.labels != words:
-        has = f"knows the labels {', '.join(model.config.labels)}" if model.config.labels else "knows no labels"
-        raise RequestError(f"--init and --conditional do not fit: the start {has}, this run {', '.join(words) or 'none'}.")
+    if config.data.channels != "auto":
+        pairs["--channels"] = (model.config.channels, int(config.data.channels))
     for name, (has, wants) in pairs.items():
         if has != wants:
             raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
@@ -44,6 +44,28 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
         raise RequestError(
             f"--recipe {config.recipe} cannot start from the --init run's AE, whose latents have no prior. Give a run with a VAE."
         )
+
+
+def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
+    """Refuses to start from a model that does not fit the settings, or was trained on images of other channels or labels.
+
+    Raises:
+        RequestError: naming what differs.
+    """
+    check_start(model, config)
+    words = dataset.categories(config.condition)[2] if config.is_conditional else ()
+    if model.config.labels != words:
+        raise _other_labels(model, ", ".join(words))
+    if model.config.channels != dataset.channels:
+        raise RequestError(
+            f"The start has channels {model.config.channels} but these images have {dataset.channels}; they must be the same: "
+            f"add --channels {model.config.channels}."
+        )
+
+
+def _other_labels(model: Model, wanted: str) -> RequestError:
+    has = f"knows the labels {', '.join(model.config.labels)}" if model.config.labels else "knows no labels"
+    return RequestError(f"--init and --conditional do not fit: the start {has}, this run is told {wanted}.")
 
 
 def _check_handover_of_normalised(config: TrainConfig, grown: str) -> None:
@@ -141,6 +163,16 @@ def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
     return "the reconstruction gains less by them than they cost", 1.0
 
 
+def check_classes(config: TrainConfig) -> None:
+    """Refuses a new run that says how many classes there are, which is for its images to say.
+
+    Raises:
+        RequestError: saying what to leave out.
+    """
+    if config.network.classes:
+        raise RequestError("--network.classes is set by --conditional from the labels of the images; leave it out.")
+
+
 def check_settings(config: TrainConfig, world_size: int) -> None:
     """Refuses combinations that cannot work, before anything is made.
 
@@ -151,8 +183,8 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
     _check_normalisation(config, world_size)
     if not 0 <= config.patience < math.inf:
         raise RequestError(f"--patience {config.patience:g} is no number of passes; give 0 or more.")
-    if config.network.classes and not config.is_conditional:
-        raise RequestError("--network.classes is set by --conditional from the labels of the images; leave it out.")
+    if not config.is_conditional:
+        check_classes(config)
     if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":
         raise RequestError(
             "--gan.prior uniform does not fit --recipe vae-gan: the VAE's decoder knows normal latents. Use --gan.prior normal "

@@ -33,12 +33,20 @@ class Remedy:
     action: str
     """For programs."""
     words: str
-    """For people: what was done."""
+    """For people: what was done beside going back or stopping."""
     change: Callable[[Levers], Levers] = lambda levers: levers
     roll_back: bool = False
     slower: bool = True
     """Whether learning rates are lowered when rolling back: each time twice as much as the time before."""
     stop: bool = False
+
+    def told(self, nothing_good: bool = False) -> str:
+        """For people: all that was done; `nothing_good`: whether the stage has no good state to go back to, only its start."""
+        if self.stop:
+            return f"stopped, {'with no good state to go back to' if nothing_good else 'the last good state is kept'}"
+        if self.roll_back:
+            return f"back to {'the start of the stage' if nothing_good else 'the last good state'}, {self.words}"
+        return self.words
 
 
 def _restrained(levers: Levers) -> Levers:
@@ -66,10 +74,10 @@ PAUSE_CRITIC = Remedy(
     lambda levers: replace(levers, critic_limit=0.9),
 )
 AUGMENT = Remedy("augmentation +0.05", "augmentation raised", _augmented)
-ROLL_BACK = Remedy("roll back", "back to the last good state, learning rates lowered", roll_back=True)
+ROLL_BACK = Remedy("roll back", "learning rates lowered", roll_back=True)
 START_OVER = Remedy(
     "roll back, penalty x2, anchor x4",
-    "back to the last good state, penalty doubled, anchor four times as strong, learning rates lowered",
+    "penalty doubled, anchor four times as strong, learning rates lowered",
     lambda levers: replace(levers, penalty=2 * levers.penalty, least_penalty=0.02, anchor=4 * levers.anchor),
     roll_back=True,
 )
@@ -87,7 +95,7 @@ def free_latents(excess: float) -> Remedy:
     lighter = f"KL divergence weighed {excess:,.0f} times less, " if excess > 1 else ""
     return Remedy(
         ("roll back, KL weight lower, " if excess > 1 else "roll back, ") + "free bits +0.25, warm-up 0.5",
-        f"back to the last good state, {lighter}a quarter of a nat free for every latent, longer warm-up",
+        f"{lighter}a quarter of a nat free for every latent, longer warm-up",
         lambda levers: replace(
             levers, free_bits=levers.free_bits + 0.25, kl_warmup=0.5, kl_weight=min(1.0, 1 / excess) * levers.kl_weight
         ),
@@ -96,7 +104,7 @@ def free_latents(excess: float) -> Remedy:
     )
 
 
-STOP = Remedy("stop", "stopped, the last good state is kept", stop=True)
+STOP = Remedy("stop", "", stop=True)
 
 Ladders = dict[str, tuple[Remedy, ...]]
 
@@ -145,8 +153,8 @@ class Guards:
         self.roll_backs = 0
         self.deaf = 0
 
-    def look(self, look: Look, levers: Levers) -> Action | None:
-        """The action that the first signal to fire asks for.
+    def look(self, look: Look, levers: Levers, nothing_good: bool = False) -> Action | None:
+        """The action that the first signal to fire asks for; `nothing_good`: whether there is no good state to go back to.
 
         After an action one window passes unheard, so that its effect is seen before the next; only numbers that are none are
         always answered, and no other signal is shown them.
@@ -156,20 +164,20 @@ class Guards:
         found = [(signal.name, words) for signal in shown if (words := signal.look(look)) is not None]
         deaf, self.deaf = self.deaf, max(0, self.deaf - bool(look.window))
         for name, words in found if not deaf or not finite else ():
-            action = self._answer(name, words, levers)
+            action = self._answer(name, words, levers, nothing_good)
             if action is not None:
                 self.deaf = 1
                 return action
         return None
 
-    def _answer(self, name: str, words: str, levers: Levers) -> Action | None:
+    def _answer(self, name: str, words: str, levers: Levers, nothing_good: bool) -> Action | None:
         ladder = self.ladders[name]
         times = self.fired[name] = self.fired.get(name, 0) + 1
         if times > (len(ladder) if self.mode == "act" else self.MOST_WARNINGS):
             return None
         remedy = ladder[min(times, len(ladder)) - 1]
         if self.mode == "warn":
-            return Action(name, "none", f"{words} (with --guards act: {remedy.words})", levers)
+            return Action(name, "none", f"{words} (with --guards act: {remedy.told()})", levers)
         if remedy.roll_back and self.roll_backs >= self.MOST_ROLL_BACKS:
             if STOP not in ladder:
                 return None
@@ -179,7 +187,7 @@ class Guards:
             self.roll_backs += 1
             slower = 2.0**self.roll_backs if remedy.slower else 1.0
             changed = replace(changed, generator_rate=changed.generator_rate / slower, critic_rate=changed.critic_rate / slower)
-        return Action(name, remedy.action, f"{words}: {remedy.words}", changed, remedy.roll_back, remedy.stop)
+        return Action(name, remedy.action, f"{words}: {remedy.told(nothing_good)}", changed, remedy.roll_back, remedy.stop)
 
     def state(self) -> dict[str, Any]:
         """Everything remembered, as plain numbers."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
-from vaegan.errors import RequestError
 from vaegan.mixture import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks, set_mixture
@@ -122,8 +121,7 @@ def _encoder_and_decoder(inputs: StageInputs, facts: dict[str, Any]) -> tuple[En
             decoder = Decoder(config.network, dataset.config.size, dataset.channels)
     else:
         check_fits(previous, config, dataset)
-        if previous.networks.encoder is None:
-            raise RequestError("The --init run has no encoder; start from a run with a VAE, or leave --init out.")
+        assert previous.networks.encoder is not None
         encoder = handover.trainable_copy(previous.networks.encoder)
         decoder = handover.trainable_copy(previous.networks.decoder)
         if previous.networks.whitening is not None:

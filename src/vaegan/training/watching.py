@@ -52,6 +52,11 @@ class Watching:
         """Whether a guard has ended the stage; saved, so that a run killed before the stage was closed does not train on."""
         return self._stopped_at > self._extended_at
 
+    @property
+    def _nothing_good(self) -> bool:
+        """Whether the state to go back to is only that of the start."""
+        return self._good_at == 0
+
     def begin(self, seen: int) -> None:
         """Keeps the state that a fresh stage starts from."""
         if self.acts and self._good is None:
@@ -80,7 +85,7 @@ class Watching:
 
     def _look(self, look: Look) -> Action | None:
         # The first process decides: rounding must not make another one act differently.
-        action: Action | None = self._engine.share(self.guards.look(look, self._recipe.levers))
+        action: Action | None = self._engine.share(self.guards.look(look, self._recipe.levers, self._nothing_good))
         if action is None:
             if look.window and self._recipe.levers.blur:
                 self._recipe.levers = faded(self._recipe.levers)
@@ -95,13 +100,12 @@ class Watching:
 
     def _roll_back(self, action: Action, seen: int) -> None:
         assert self._good is not None
-        nothing_good = self._good_at == 0
-        if action.stop and nothing_good and action.guard == NotFinite.name:
+        if action.stop and self._nothing_good and action.guard == NotFinite.name:
             raise TrainingError(
                 f"After {seen:,} images {action.words.split(':')[0]}, and going back and slowing down did not help. "
                 "Try the default settings, or --precision float32."
             )
-        if action.roll_back or not nothing_good:
+        if action.roll_back or not self._nothing_good:
             put_back(self._recipe, self._good)
             self._means.forget()
 

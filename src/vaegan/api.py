@@ -15,11 +15,11 @@ from vaegan.training.checks import check_classes, check_fits, check_settings, ch
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
 from vaegan.training.run import RunFolder, RunRecord, StagePlan, check_new_run, find_run, new_run_folder, point_last_at
-from vaegan.training.saved import fit_of, load, model_folder
+from vaegan.training.saved import load
 from vaegan.training.session import Listener, Session
 from vaegan.types import ProgressCallback
 
-__all__ = ["DEFAULT_MINUTES", "check_new", "check_request", "fit_of", "load", "model_folder", "resume", "train"]
+__all__ = ["DEFAULT_MINUTES", "check_new", "check_request", "load", "resume", "train"]
 
 DEFAULT_MINUTES = 4.0
 

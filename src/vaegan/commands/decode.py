@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Label, Stage, check_count, check_folder, check_picture, load_model, report
+from vaegan.commands.shared import LabelOption, StageOption, check_count, check_folder, check_picture, load_model, report
 from vaegan.errors import RequestError
 
 MOST_IN_A_GRID = 10_000
@@ -25,9 +25,8 @@ class Decode:
     """One latent as text instead: its numbers, separated by commas, as the explorer copies them."""
     out: Path = Path("decoded.png")
     """A .png: one picture with all of them; anything else: a folder with one PNG each."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    label: Label = None
+    stage: StageOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 

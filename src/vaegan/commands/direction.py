@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Stage, check_count, check_picture, images_config, load_model, report
+from vaegan.commands.shared import FitOption, StageOption, check_count, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
@@ -50,10 +50,8 @@ class Direction:
     """Only list the directions kept with the model."""
     out: Path = Path("direction.png")
     """A picture: a row an image, along the direction."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
+    stage: StageOption = None
+    fit: FitOption = None
     told: str | None = None
     """For a model trained with --conditional: the label that it is told; only images that show it are used of the run's own."""
     json: bool = False

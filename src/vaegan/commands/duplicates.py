@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Label, Stage, check_picture, images_config, load_model, report
+from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 MOST_ROWS, COLUMNS = 100, 8
@@ -24,11 +24,9 @@ class Duplicates:
     """How much two images may differ: root mean square over their pixels, in levels of 255."""
     out: Path = Path("duplicates.png")
     """The picture, made only if there are any."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    stage: StageOption = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from vaegan.commands.shared import Fit, Label, Stage, check_folder, check_picture, images_config, load_model, report
+from vaegan.commands.shared import (
+    FitOption,
+    LabelOption,
+    StageOption,
+    check_folder,
+    check_picture,
+    images_config,
+    load_model,
+    report,
+)
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
@@ -34,11 +43,9 @@ class Edit:
     """For directions that say none: 1 is the distance between images with and without; negative goes the other way."""
     out: Path = Path("edited.png")
     """A .png: originals, what the model keeps of them, edited; anything else: a folder with one PNG each."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    stage: StageOption = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Label, Stage, images_config, load_model, report
+from vaegan.commands.shared import FitOption, LabelOption, StageOption, images_config, load_model, report
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,9 @@ class Encode:
     out: Path = Path("latents.npz")
     """.npz (latents, names, projection, labels); or .parquet, with the extra [parquet] (path, vector, projection_x, projection_y,
     labels)."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    stage: StageOption = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage
+from vaegan.config import Stage
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Label
+from vaegan.commands.shared import LabelOption
 from vaegan.errors import RequestError
 
 PORT = 8484
@@ -23,7 +23,7 @@ class Explore:
     """Other images for the map than the run's own: as for train."""
     port: int = PORT
     """Port of the page; the next free one if it is taken."""
-    label: Label = None
+    label: LabelOption = None
     open: bool = True
     """Open the page in the browser; --no-open only prints its address."""
     json: bool = False

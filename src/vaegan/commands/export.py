@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from vaegan.commands.shared import Label, Stage, load_model, report
+from vaegan.commands.shared import LabelOption, StageOption, load_model, report
 from vaegan.files import check_new_folder
 
 
@@ -33,11 +33,10 @@ class Export:
     to: Literal["onnx", "export", "html"] = "onnx"
     """onnx: files for onnxruntime and everything else that reads ONNX; export: torch.export programs (.pt2), for torch alone;
     html: the explorer as one file that opens by a double click, without a server."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
+    stage: StageOption = None
     out: Path | None = None
     """A new or empty folder (export by default); for html a file (the run's name by default)."""
-    label: Label = None
+    label: LabelOption = None
     html: OmitArgPrefixes[HtmlOptions] = field(default_factory=HtmlOptions)
     json: bool = False
     """Print JSON instead of words."""

@@ -2,23 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import (
-    MOST_FRAMES,
-    Fit,
-    Label,
-    Stage,
-    check_count,
-    check_no_seeds,
-    check_suffix,
-    images_config,
-    load_model,
-    report,
-    save_walk,
-)
+from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_count, images_config, load_model, report
+from vaegan.commands.walking import MOST_FRAMES, PathOption, check_no_seeds, check_walk, save_walk
 from vaegan.errors import RequestError
 
 
@@ -36,15 +25,12 @@ class Interpolate:
     """Images on the way, both ends included."""
     out: Path = Path("interpolation.png")
     """A .png for a strip; .gif, .webp or .mp4 (with the extra [video]) for an animation."""
-    path: Literal["linear", "spherical"] | None = None
-    """linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie on a sphere."""
+    path: PathOption = None
     milliseconds: int = 80
     """How long a frame of an animation stays."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    stage: StageOption = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -55,9 +41,8 @@ def interpolate(request: Interpolate) -> None:
     from vaegan.data import open_images, to_uint8
     from vaegan.latent.walks import default_path, interpolate, seed_latents
 
-    check_suffix(request.out, (".png", ".gif", ".webp", ".mp4"))
+    check_walk(request.out, request.milliseconds)
     check_count("--steps", request.steps, MOST_FRAMES, least=2)
-    check_count("--milliseconds", request.milliseconds, 10_000, least=20)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give two images, or two seeds: --seeds 3 7.")
     check_no_seeds(request.images)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Label, Stage, check_count, check_picture, images_config, load_model, report
+from vaegan.commands.shared import FitOption, LabelOption, check_count, check_picture, images_config, load_model, report
+from vaegan.config import Stage
 from vaegan.errors import RequestError
 
 
@@ -28,9 +29,8 @@ class Outliers:
     """The picture: the worst first, and below each what the model makes of it."""
     stage: Stage | None = None
     """ae, vae or gan; vae by default where the run has one, because a GAN has no likelihood."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Label, Stage, check_picture, load_model, report
-from vaegan.config import DataConfig
+from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_picture, images_config, load_model, report
 from vaegan.errors import RequestError
 
 
@@ -21,11 +20,9 @@ class Reconstruct:
     """Image files."""
     out: Path = Path("reconstructions.png")
     """The picture."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Literal["crop", "pad", "stretch"] | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    stage: StageOption = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 
@@ -34,7 +31,6 @@ def reconstruct(request: Reconstruct) -> None:
     """Encodes and decodes images."""
     import torch
 
-    from vaegan import api
     from vaegan.data import load_images, to_uint8
     from vaegan.pictures import grid, save_png
 
@@ -44,9 +40,7 @@ def reconstruct(request: Reconstruct) -> None:
     if not request.images:
         raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
     model = load_model(request.run, request.stage, request.label)
-    channels = "1" if model.config.channels == 1 else "3"
-    fit = request.fit or api.fit_of(request.run)
-    originals = load_images(request.images, DataConfig(size=model.config.size, fit=fit, channels=channels))
+    originals = load_images(request.images, images_config(model, request.run, request.fit))
     back = model.reconstruct(originals)
     errors = (back - originals).square().flatten(1).mean(1)
     save_png(grid(to_uint8(torch.cat([originals, back])), columns=len(originals)), request.out)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Stage, check_picture, report
+from vaegan.commands.shared import StageOption, check_picture, report
 from vaegan.errors import RequestError
 from vaegan.files import atomic_folder, check_new_folder
 
@@ -25,8 +25,7 @@ class Sample:
     """A .png: one picture with all of them; anything else: a folder with one PNG each."""
     seed: int = 0
     """The same seed gives the same images."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
+    stage: StageOption = None
     sampler: Literal["prior", "gmm"] | None = None
     """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images. The prior by default;
     a plain autoencoder has none, and takes the mixture."""

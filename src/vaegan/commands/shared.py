@@ -2,41 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from vaegan.config import Stage, TrainConfig
+from vaegan.config import DataConfig, Fit, Stage, TrainConfig
 from vaegan.config_files import load_config_file, load_preset
 from vaegan.errors import RequestError
 from vaegan.files import check_file_place, check_new_folder
 
 if TYPE_CHECKING:
-    from vaegan.config import DataConfig
     from vaegan.model import Model
-    from vaegan.pictures import Pixels
 
-__all__ = [
-    "Fit",
-    "Label",
-    "Stage",
-    "check_count",
-    "check_folder",
-    "check_no_seeds",
-    "check_picture",
-    "check_suffix",
-    "images_config",
-    "load_model",
-    "preset_settings",
-    "report",
-    "save_walk",
-]
-
-Fit = Literal["crop", "pad", "stretch"]
-Label = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
-MOST_FRAMES = 2_000
-FRAME_SIDE = 256
-"""Small images are enlarged so far in animations [pixels]."""
+StageOption = Annotated[Stage | None, arg(help="ae, vae or gan; the last one trained by default.")]
+FitOption = Annotated[Fit | None, arg(help="How a rectangle becomes a square; as the run's training images by default.")]
+LabelOption = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
 
 
 def report(facts: dict[str, Any], words: str, as_json: bool) -> None:
@@ -71,9 +51,8 @@ def load_model(run: Path, stage: str | None, label: str | None, option: str = "-
     return load(run, stage).unconditional(label, option)
 
 
-def images_config(model: "Model", run: Path, fit: Fit | None) -> "DataConfig":
+def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
     """How images that a person names are prepared for a model: as the run's training images were."""
-    from vaegan.config import DataConfig
     from vaegan.training.saved import fit_of
 
     channels = "1" if model.config.channels == 1 else "3"
@@ -125,23 +104,3 @@ def check_count(option: str, count: int, most: int, least: int = 1) -> None:
     """
     if not least <= count <= most:
         raise RequestError(f"{option} {count} is not possible; give {least} to {most:,}.")
-
-
-def check_no_seeds(images: tuple[str, ...]) -> None:
-    """Refuses numbers in the place of images.
-
-    Raises:
-        RequestError: saying how seeds are given.
-    """
-    if images and all(image.isdecimal() and not Path(image).exists() for image in images):
-        raise RequestError(f"There is no file {images[0]}; seeds are given with --seeds: --seeds {' '.join(images)}")
-
-
-def save_walk(pixels: "Pixels", out: Path, milliseconds: int, notes: dict[str, str], hold: int = 2000) -> None:
-    """Images on a way as a strip (.png) or an animation (.gif, .webp, .mp4)."""
-    from vaegan.pictures import enlarged, grid, save_animation, save_png, to_picture
-
-    if out.suffix.lower() == ".png":
-        save_png(grid(pixels, columns=min(len(pixels), 20)), out, notes)
-    else:
-        save_animation([to_picture(image) for image in enlarged(pixels, FRAME_SIDE)], out, milliseconds, hold)

@@ -6,7 +6,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import Fit, Label, Stage, check_count, check_picture, images_config, load_model, report
+from vaegan.commands.shared import (
+    FitOption,
+    LabelOption,
+    StageOption,
+    check_count,
+    check_picture,
+    images_config,
+    load_model,
+    report,
+)
 from vaegan.errors import RequestError
 
 MOST_ROWS, MOST_NEIGHBOURS = 64, 500
@@ -26,11 +35,9 @@ class Similar:
     """How many of the nearest."""
     out: Path = Path("similar.png")
     """The picture."""
-    stage: Stage | None = None
-    """ae, vae or gan; the last one trained by default."""
-    fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
-    label: Label = None
+    stage: StageOption = None
+    fit: FitOption = None
+    label: LabelOption = None
     json: bool = False
     """Print JSON instead of words."""
 

@@ -1,5 +1,6 @@
 """The explorer's server without a browser: what it answers, and what it refuses."""
 
+import asyncio
 import io
 import socket
 import struct
@@ -90,6 +91,23 @@ def asked(client: TestClient, *frames: bytes) -> list[tuple[tuple[int, ...], byt
             received = connection.receive_bytes()
             answers.append((HEADER.unpack_from(received), received[HEADER.size :]))
         return answers
+
+
+def posted(explorer: Explorer, headers: list[tuple[bytes, bytes]], messages: list[dict[str, Any]]) -> int:
+    """The status of an upload that comes in these messages, whose headers stand before those of the page."""
+    sent: list[Any] = []
+    arriving = iter(messages)
+    own = [(b"host", HOME.removeprefix("http://").encode()), (b"origin", HOME.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/encode", "query_string": b"", "headers": [*headers, *own]}
+
+    async def receive() -> Any:
+        return next(arriving)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(server.build_app(explorer)(scope | {"server": ("127.0.0.1", 8484)}, receive, send))
+    return sent[0]["status"]
 
 
 def latents(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -230,6 +248,18 @@ class TestGuards:
         assert stranger.post("/encode", content=b"x").status_code == 403
         with pytest.raises(WebSocketDisconnect), stranger.websocket_connect(SOCKET):
             pass
+
+    @pytest.mark.parametrize("more", [(b"origin", b"http://evil.example"), (b"host", b"evil.example")])
+    def test_two_origins_or_hosts_are_none(self, explorer: Explorer, more: tuple[bytes, bytes]) -> None:
+        whole = [{"type": "http.request", "body": b"no image", "more_body": False}]
+        assert posted(explorer, [], whole) == 400
+        assert posted(explorer, [more], whole) == 403
+
+    def test_an_upload_that_breaks_off_ends_without_a_traceback(self, explorer: Explorer) -> None:
+        assert (
+            posted(explorer, [], [{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}])
+            == 400
+        )
 
     def test_localhost_is_home_too(self, explorer: Explorer) -> None:
         home = "http://localhost:8484"

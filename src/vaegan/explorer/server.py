@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -65,6 +66,8 @@ class LocalOnly:
 
 def _is_local(scope: Scope) -> bool:
     headers: dict[bytes, bytes] = dict(scope["headers"])
+    if any(sum(name == known for known, _ in scope["headers"]) > 1 for name in (b"host", b"origin")):
+        return False  # no browser sends two, and only one of them would be looked at
     port = scope["server"][1]
     hosts = {f"{name}:{port}" for name in (ADDRESS, "localhost")}
     host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -160,6 +163,9 @@ def build_app(explorer: Explorer) -> ASGIApp:
     async def refuse(_: HttpRequest, error: Exception) -> Response:
         return _refused(str(error), 400)
 
+    async def nobody_there(_: HttpRequest, error: Exception) -> Response:
+        return _refused("The upload was broken off.", 400)
+
     app = Starlette(
         routes=[
             Route("/", handlers.page),
@@ -171,7 +177,7 @@ def build_app(explorer: Explorer) -> ASGIApp:
             WebSocketRoute("/socket", handlers.socket),
             Route("/{name}", handlers.page),
         ],
-        exception_handlers={VaeganError: refuse},
+        exception_handlers={VaeganError: refuse, ClientDisconnect: nobody_there},
         lifespan=lifespan,
     )
     return LocalOnly(app)

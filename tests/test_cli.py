@@ -313,11 +313,6 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     refused(capsys, 2, "info", str(copy))
 
 
-def test_a_place_that_cannot_be_written_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("file").write_text("in the way")
-    refused(capsys, 2, "sample", str(run), "--out", "file/samples.png")
-
-
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder where nobody can make a file")
 def test_a_folder_that_takes_no_files_is_named_as_the_user_did(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["export", "--to", "export", "--out", "/proc/x"], ["sample", "--out", "/proc/x.png"]):

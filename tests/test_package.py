@@ -33,10 +33,6 @@ def test_import_of_the_package_is_light() -> None:
     assert not modules_after("import vaegan") & HEAVY
 
 
-def test_command_line_imports_no_torch() -> None:
-    assert not modules_after("import vaegan.cli") & {"torch", "lightning_fabric", "numpy"}
-
-
 def test_every_exported_name_can_be_had() -> None:
     assert set(vaegan.__all__) <= set(dir(vaegan))
     for name in vaegan.__all__:

@@ -216,15 +216,6 @@ def test_a_gan_from_scratch_has_no_encoder(tmp_path: Path) -> None:
         model.encode(torch.zeros(1, 3, 16, 16))
 
 
-def test_a_sigmoid_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    config = replace(TINY, network=replace(TINY.network, output="sigmoid"))
-    with pytest.raises(vaegan.RequestError, match="sigmoid"):
-        vaegan.train("faces:96", config, images=80, out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_numbers_that_break_down_stop_the_run_and_keep_the_last_checkpoint(tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -161,11 +161,12 @@ CASES = {
 
 
 def build(case: Case, dataset: ImageDataset) -> tuple[Any, StageInputs]:
+    config = replace(case.config, data=replace(case.config.data, size=dataset.images.shape[1]))
     previous = None
     if case.grown:
-        inputs = StageInputs(case.config, dataset, ChannelsLast(), None)  # pyright: ignore
+        inputs = StageInputs(config, dataset, ChannelsLast(), None)  # pyright: ignore
         previous = finish_model(to_model(BUILDERS["vae"](inputs, {}), inputs), inputs)
-    inputs = StageInputs(case.config, dataset, ChannelsLast(), previous)  # pyright: ignore
+    inputs = StageInputs(config, dataset, ChannelsLast(), previous)  # pyright: ignore
     return BUILDERS[case.stage](inputs, {}), inputs
 
 

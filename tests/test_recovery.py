@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -176,6 +178,35 @@ def test_errors_name_the_place_that_was_asked_for_and_no_temporary_one(atomic: A
         pass
     assert raised.value.filename == "out.png"
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are text")
+def test_names_that_are_no_text_or_orders_to_a_terminal_are_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig(16, 3, "vae", NetworkConfig(latent_dim=4, width=4, width_limit=8))
+    Model(config, Networks(config)).save_pretrained("model")
+    odd = os.fsdecode(b"\xff\n\x1b[31m")
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in most people's terminals
+    done = command("sample", "model", "-n", "1", "--out", f"{odd}.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(f"{odd}.png").is_file()
+    Path(f"{odd}.png").write_text("no image")
+    done = command("reconstruct", "model", f"{odd}.png")
+    assert done.returncode == 2
+    assert done.stderr.startswith("vaegan: \\udcff\\n\\x1b[31m.png cannot be used")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+    for label, side in ((f"{odd}a", 0), ("b", 1)):
+        Path("data", label).mkdir(parents=True)
+        for index in range(64):
+            Image.new("RGB", (16, 16), (index, 3 * index, 99 * side)).save(Path("data", label, f"{odd}{index}.png"))
+    done = command("preview", "data", "--size", "16")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "taken as the label 'class': b (64), \\udcff\\n\\x1b[31ma (64)." in done.stdout
+    for suffix in (".npz", ".parquet"):
+        done = command("encode", "model", "data", "--out", f"latents{suffix}")
+        assert (done.returncode, done.stderr) == (0, "")
+    with np.load("latents.npz") as table:
+        assert any("\\udcff" in name for name in table["names"].tolist())
 
 
 OPTIONS = [

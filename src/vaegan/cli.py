@@ -1,10 +1,11 @@
 """The command line: one thin function per command. Torch and even the option parser are imported only when needed."""
 
+import io
 import os
 import sys
 from contextlib import suppress
 
-from vaegan.errors import VaeganError
+from vaegan.errors import VaeganError, one_line
 from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
@@ -69,6 +70,9 @@ vaegan COMMAND --help lists a command's options; vaegan --version the version.
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits: 0 well, 2 for a wrong request, 1 for a failure, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text that can be written
     arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("-h", "--help", "help"):
@@ -110,5 +114,5 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str, code: int) -> None:
     if is_first_process():
         with suppress(OSError):  # nobody may be there to be told
-            print(f"vaegan: {message}", file=sys.stderr)
+            print(f"vaegan: {one_line(message)}", file=sys.stderr)
     sys.exit(code)

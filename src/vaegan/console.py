@@ -19,6 +19,7 @@ from rich.text import Text
 
 from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
+from vaegan.errors import one_line
 from vaegan.metrics.table import METRICS
 from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
@@ -63,7 +64,7 @@ class Console:
     def say(self, sentence: str) -> None:
         """One sentence on a line of its own."""
         with self._reader_may_leave():
-            self._terminal.print(sentence, markup=False)
+            self._terminal.print(one_line(sentence), markup=False)
 
     def preparing(self, what: str, done: int, total: int) -> None:
         """Progress of decoding."""

@@ -1,5 +1,16 @@
 """Typed errors: every message is one line that says what is wrong, where, and what to do."""
 
+import unicodedata
+
+_OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what a terminal obeys or cannot show
+
+
+def one_line(text: str) -> str:
+    r"""The text with line breaks and all that a terminal would obey or cannot show spelt out, as \n: names of files hold it."""
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in _OBEYED else letter for letter in text
+    )
+
 
 class VaeganError(Exception):
     """Base of all errors a user can act on; `exit_code` is what the command line exits with."""

@@ -35,7 +35,7 @@ def encode(request: Encode) -> None:
     from vaegan.data import open_images
     from vaegan.latent.groups import encode_images
     from vaegan.latent.principal import projection
-    from vaegan.latent.tables import LatentTable, check_table_path, write_table
+    from vaegan.latent.tables import LatentTable, as_text, check_table_path, write_table
 
     check_table_path(request.out)
     model = load_model(request.run, request.stage, request.label)
@@ -44,10 +44,10 @@ def encode(request: Encode) -> None:
     dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)
     latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
     labels = {
-        name: np.array(dataset.label_words[name])[values.astype(int)] if name in dataset.label_words else values
+        name: np.array(as_text(dataset.label_words[name]))[values.astype(int)] if name in dataset.label_words else values
         for name, values in dataset.labels.items()
     }
-    table = LatentTable(latents, dataset.names, projection(model, latents), labels, model.config.stage)
+    table = LatentTable(latents, as_text(dataset.names), projection(model, latents), labels, model.config.stage)
     write_table(table, request.out)
     facts = {
         "out": str(request.out),

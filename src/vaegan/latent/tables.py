@@ -82,6 +82,11 @@ def write_table(table: LatentTable, path: Path) -> None:
         parquet.write_table(content, temporary)
 
 
+def as_text(names: Sequence[str]) -> list[str]:
+    """Names of files and folders, which may hold bytes of any kind, as text that every format can hold."""
+    return [name.encode(errors="backslashreplace").decode() for name in names]
+
+
 def read_latents(path: Path, latent_dim: int) -> Latents:
     """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
 

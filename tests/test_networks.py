@@ -15,6 +15,7 @@ from vaegan.networks import Critic, Decoder, Encoder, plan_stages
 from vaegan.networks.blocks import Residual, crop_to, initialise, pad_to
 from vaegan.networks.outputs import OUTPUTS, langevin
 from vaegan.networks.stages import stage_widths
+from vaegan.networks.subpixel import SubPixel
 from vaegan.networks.whitening import Whitening
 
 SIZES = (16, 20, 28, 31, 32, 48, 64, 100, 128, 200, 256)
@@ -206,3 +207,39 @@ class TestWhitening:
         z = torch.randn(20, 4) * 5
         torch.testing.assert_close(whitening.undo(whitening(z)), z, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(whitening(whitening.undo(z)), z, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_sub_pixel_convolution_paints_blocks_from_means_slopes_and_colours() -> None:
+    layer = SubPixel(12, 3)
+    layer.weight.zero_()
+    layer.bias.zero_()
+    layer.weight[:, :, 1, 1] = torch.eye(12)  # every feature is one coordinate
+    for colour, rgb in enumerate(((1, 1, 1), (1, -1, 0), (1, 1, -2))):
+        length = math.sqrt(sum(part**2 for part in rgb) / 3)
+        for shape, pattern in enumerate(
+            (lambda y, x: 1, lambda y, x: 1 - 2 * x, lambda y, x: 1 - 2 * y, lambda y, x: (1 - 2 * x) * (1 - 2 * y))
+        ):
+            features = torch.zeros(1, 12, 2, 3)
+            features[0, 4 * colour + shape, 1, 2] = 2
+            image = layer(features)
+            assert image.shape == (1, 3, 4, 6)
+            size = 2 * ((1, 0.25, 0.25, 0.12), (0.35, 0.05, 0.05, 0.02))[min(colour, 1)][shape]
+            wanted = torch.zeros(1, 3, 4, 6)
+            for channel in range(3):
+                for y in range(2):
+                    for x in range(2):
+                        wanted[0, channel, 2 + y, 4 + x] = size * rgb[channel] / length * pattern(y, x)
+            assert torch.allclose(image, wanted, atol=1e-6), (colour, shape)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@torch.no_grad()
+def test_sub_pixel_convolution_can_be_any_convolution_and_shuffle(channels: int) -> None:
+    plain = nn.Conv2d(5, 4 * channels, 3, padding=1)
+    layer = SubPixel(5, channels)
+    inverse = torch.linalg.inv(layer.coordinates.double())
+    layer.weight.copy_((inverse @ plain.weight.double().flatten(1)).view_as(plain.weight))
+    layer.bias.copy_(inverse @ plain.bias.double())
+    features = torch.randn(2, 5, 6, 7)
+    assert torch.allclose(layer(features), nn.PixelShuffle(2)(plain(features)), atol=1e-5)

@@ -12,6 +12,7 @@ from vaegan.networks.labels import chosen_bias, folded, with_bias
 from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
 from vaegan.networks.stages import plan_stages, stage_widths
+from vaegan.networks.subpixel import SubPixel
 from vaegan.types import Images, Labels, Latents
 
 
@@ -45,7 +46,7 @@ class Decoder(nn.Module):
 
 
 def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
-    """Transposed convolutions up to half the size, then one sub-pixel convolution (Shi et al. 2016).
+    """Transposed convolutions up to half the size, then one sub-pixel convolution.
 
     Returns:
         Channels and side of the coarsest map, and the layers from there to the image; so do the other families.
@@ -55,7 +56,7 @@ def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, 
     layers: list[nn.Module] = [activation()]
     for coarse, fine in itertools.pairwise(widths):
         layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1), activation()]
-    layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
+    layers.append(SubPixel(widths[-1], channels))
     return widths[0], plan.grid, nn.Sequential(*layers)
 
 

@@ -209,37 +209,41 @@ class TestWhitening:
         torch.testing.assert_close(whitening(whitening.undo(z)), z, atol=1e-4, rtol=1e-4)
 
 
-@torch.no_grad()
-def test_sub_pixel_convolution_paints_blocks_from_means_slopes_and_colours() -> None:
-    layer = SubPixel(12, 3)
-    layer.weight.zero_()
-    layer.bias.zero_()
-    layer.weight[:, :, 1, 1] = torch.eye(12)  # every feature is one coordinate
+def test_sub_pixels_are_interpolated_means_with_details_less_what_they_are_around() -> None:
+    patterns = (lambda y, x: 1 - 2 * x, lambda y, x: 1 - 2 * y, lambda y, x: (1 - 2 * x) * (1 - 2 * y))
     for colour, rgb in enumerate(((1, 1, 1), (1, -1, 0), (1, 1, -2))):
         length = math.sqrt(sum(part**2 for part in rgb) / 3)
-        for shape, pattern in enumerate(
-            (lambda y, x: 1, lambda y, x: 1 - 2 * x, lambda y, x: 1 - 2 * y, lambda y, x: (1 - 2 * x) * (1 - 2 * y))
-        ):
-            features = torch.zeros(1, 12, 2, 3)
-            features[0, 4 * colour + shape, 1, 2] = 2
-            image = layer(features)
-            assert image.shape == (1, 3, 4, 6)
-            size = 2 * ((1, 0.25, 0.25, 0.12), (0.35, 0.05, 0.05, 0.02))[min(colour, 1)][shape]
-            wanted = torch.zeros(1, 3, 4, 6)
-            for channel in range(3):
-                for y in range(2):
-                    for x in range(2):
-                        wanted[0, channel, 2 + y, 4 + x] = size * rgb[channel] / length * pattern(y, x)
-            assert torch.allclose(image, wanted, atol=1e-6), (colour, shape)
+        scales = ((1, 0.25, 0.25, 0.12), (0.35, 0.02, 0.02, 0.01))[min(colour, 1)]
+        for shape in range(4):
+            blocks = torch.zeros(1, 12, 8, 9)
+            blocks[0, 4 * colour + shape, 3, 4] = 2
+            image = SubPixel(3)(blocks)
+            assert image.shape == (1, 3, 16, 18)
+            wanted = np.zeros((3, 16, 18))
+            for channel, y, x in np.ndindex(wanted.shape):
+                part = 2 * scales[shape] * rgb[channel] / length
+                if shape == 0:  # a tent of two blocks' side each way around the centre of the block
+                    wanted[channel, y, x] = part * max(0, 1 - abs(y - 6.5) / 2) * max(0, 1 - abs(x - 8.5) / 2)
+                elif abs(y // 2 - 3) <= 2 and abs(x // 2 - 4) <= 2:
+                    share = float((y // 2, x // 2) == (3, 4)) - 0.75 / 25
+                    wanted[channel, y, x] = part * share * patterns[shape - 1](y % 2, x % 2)
+            np.testing.assert_allclose(image[0], wanted, atol=1e-6, err_msg=f"{colour} {shape}")
+
+
+def test_sub_pixels_keep_an_even_picture_even_up_to_the_border() -> None:
+    blocks = torch.zeros(1, 12, 8, 8)
+    blocks[:, 0] = 0.7
+    torch.testing.assert_close(SubPixel(3)(blocks), torch.full((1, 3, 16, 16), 0.7))
+
+
+def test_sub_pixels_of_one_channel_are_the_brightness_of_three() -> None:
+    grey, colour = torch.randn(2, 4, 3, 3), torch.zeros(2, 12, 3, 3)
+    colour[:, :4] = grey
+    torch.testing.assert_close(SubPixel(3)(colour), SubPixel(1)(grey).expand(-1, 3, -1, -1))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@torch.no_grad()
-def test_sub_pixel_convolution_can_be_any_convolution_and_shuffle(channels: int) -> None:
-    plain = nn.Conv2d(5, 4 * channels, 3, padding=1)
-    layer = SubPixel(5, channels)
-    inverse = torch.linalg.inv(layer.coordinates.double())
-    layer.weight.copy_((inverse @ plain.weight.double().flatten(1)).view_as(plain.weight))
-    layer.bias.copy_(inverse @ plain.bias.double())
-    features = torch.randn(2, 5, 6, 7)
-    assert torch.allclose(layer(features), nn.PixelShuffle(2)(plain(features)), atol=1e-5)
+def test_every_image_of_even_sides_has_sub_pixel_coordinates(channels: int) -> None:
+    layer = SubPixel(channels).double()
+    columns = layer(torch.eye(16 * 4 * channels, dtype=torch.float64).view(-1, 4 * channels, 4, 4)).flatten(1)
+    assert int(torch.linalg.matrix_rank(columns)) == 64 * channels

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.networks.subpixel import SubPixel
 from vaegan.training.journal import read_journal
 from vaegan.training.run import find_run
 
@@ -80,6 +81,8 @@ def count_multiply_adds(network: nn.Module, example: Tensor) -> int:
             total += inputs[0].numel() * layer.weight[0].numel()
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             total += output.numel() * layer.weight[0].numel()
+        elif isinstance(layer, SubPixel):
+            total += output.numel() * layer.kernel[0].numel()
 
     handles = [layer.register_forward_hook(count) for layer in network.modules()]
     network(example)

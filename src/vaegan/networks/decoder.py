@@ -56,7 +56,7 @@ def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, 
     layers: list[nn.Module] = [activation()]
     for coarse, fine in itertools.pairwise(widths):
         layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1), activation()]
-    layers.append(SubPixel(widths[-1], channels))
+    layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), SubPixel(channels)]
     return widths[0], plan.grid, nn.Sequential(*layers)
 
 

@@ -1,0 +1,142 @@
+"""The search for the GAN's settings: successive halving (Jamieson and Talwalkar 2016) over random draws, all from one VAE.
+
+    python benchmarks/search.py DATA --init VAE_RUN --score "python score.py UNSEEN {samples}" [--runs 42]
+        [--rungs 4000 12000 36000]
+
+Every rung trains its settings anew, with schedules as long as the rung, and passes its best third on. The same draws, seeds and
+samples every time; finished runs are not trained again. Runs go side by side on one thread each.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaegan.data import to_uint8
+from vaegan.model import Model
+from vaegan.pictures import grid, save_png
+
+SAMPLES = 1700
+WANTED = {"swd": (59, 114, 89), "fd": 0.25, "peaks": (3, 3), "low_pass_ratio": 1.5}
+"""What a run of four minutes must not exceed."""
+REACHED = {"coverage": 0.88, "recall": 0.53, "latent_recovery": 0.8}
+"""What it must reach; and sharpness between 0.8 and 1.2."""
+HALF = math.log(2)
+
+Settings = dict[str, float]
+
+
+def draw(random: np.random.Generator) -> Settings:
+    """One point of the search space: ranges are logarithmic, choices even."""
+
+    def between(low: float, high: float) -> float:
+        return float(f"{math.exp(random.uniform(math.log(low), math.log(high))):.2g}")
+
+    rate, penalty = between(1e-4, 1.2e-3), between(0.02, 1)
+    return {
+        "gan.learning-rate": rate,
+        "gan.final-learning-rate": float(f"{rate * between(0.05, 1):.2g}"),
+        "gan.penalty": penalty,
+        "gan.final-penalty": float(f"{penalty * between(0.05, 1):.2g}"),
+        "gan.beta2": float(random.choice([0.9, 0.99, 0.999])),
+        "gan.batch-size": int(random.choice([8, 16, 32])),
+        "gan.average-cap": int(between(200, 5000)),
+        "gan.final-anchor": float(random.choice([0.1, 0.3, 1.0])),
+        "gan.augmentation": float(random.choice([0.0, 0.3])),
+        "gan.blur": float(random.choice([0.0, 1.0])),
+    }
+
+
+def shortfall(found: dict[str, Any]) -> float:
+    """How far a run is from what is wanted: the mean of the logarithms of found over wanted, no better than a half for each."""
+    ratios: list[float] = []
+    for name, wanted in WANTED.items():
+        ratios += [
+            math.log(max(value, 1e-9) / limit) for value, limit in zip(as_tuple(found[name]), as_tuple(wanted), strict=True)
+        ]
+    ratios += [math.log(wanted / max(found[name], 1e-3)) for name, wanted in REACHED.items()]
+    ratios.append(max(math.log(0.8 / found["sharpness"]), math.log(found["sharpness"] / 1.2)))
+    return float(np.mean([max(ratio, -HALF) for ratio in ratios]))
+
+
+def as_tuple(value: Any) -> tuple[float, ...]:
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def halve(candidates: list[int], rungs: list[int], loss: Callable[[int, int], float], lanes: int) -> list[int]:
+    """Passes the best third of the candidates from rung to rung; what is left, the best first."""
+    for images in rungs:
+        with ThreadPoolExecutor(lanes) as pool:
+            losses = dict(zip(candidates, pool.map(loss, candidates, itertools.repeat(images)), strict=False))
+        best = sorted(candidates, key=losses.__getitem__)
+        candidates = best[: math.ceil(len(best) / 3)]
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--init", type=Path, required=True, help="a run with a VAE, the same for all")
+    parser.add_argument("--score", required=True, help="prints one JSON line; {samples} is replaced by an .npy of uint8 images")
+    parser.add_argument("--runs", type=int, default=42)
+    parser.add_argument("--rungs", type=int, nargs="+", default=[4_000, 12_000, 36_000], help="images of the GAN stage")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws; every run trains with seed 0")
+    parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=Path("runs/search"))
+    arguments = parser.parse_args()
+    random = np.random.default_rng(arguments.seed)
+    # The first is the default settings, which need not lie in the ranges.
+    drawn: list[Settings] = [{}, *(draw(random) for _ in range(arguments.runs - 1))]
+
+    def loss(index: int, images: int) -> float:
+        folder = arguments.out / f"{index:02d}-{images}"
+        found = run(arguments, drawn[index], images, folder)
+        value = shortfall(found) if found else math.inf
+        print(json.dumps({"run": index, "images": images, "shortfall": round(value, 3)} | drawn[index] | found), flush=True)
+        return value
+
+    best = halve(list(range(len(drawn))), arguments.rungs, loss, arguments.lanes)
+    print("best first: " + ", ".join(map(str, best)))
+
+
+def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: Path) -> dict[str, Any]:
+    """Trains and scores one run, unless it is there already; nothing when its training failed."""
+    result = folder / "scores.json"
+    if not result.is_file():
+        options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
+        command = [sys.executable, "-m", "vaegan", "train", arguments.data, "--recipe", "gan", "--init", str(arguments.init)]
+        command += ["--gan.short-stage", "0", "--images", str(images), "--out", str(folder), *options]
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=one_thread)
+        if done.returncode != 0:
+            print(f"{folder}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr, flush=True)
+            return {}
+        result.write_text(json.dumps(measure(folder, arguments.score, one_thread)))
+    return json.loads(result.read_text())
+
+
+def measure(folder: Path, score: str, environment: dict[str, str]) -> dict[str, Any]:
+    facts = json.loads((folder / "run.json").read_text())["facts"]["gan"]
+    images = to_uint8(Model.from_pretrained(folder / "gan" / "model").sample(SAMPLES, seed=0))
+    save_png(grid(images[:64]), folder / "samples.png")
+    np.save(folder / "samples.npy", images)
+    command = shlex.split(score.format(samples=shlex.quote(str(folder / "samples.npy"))))
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    (folder / "samples.npy").unlink()
+    scores = json.loads(printed.stdout.splitlines()[-1])
+    kept = ("swd", "fd", "peaks", "sharpness", "coverage", "recall")
+    return {name: scores[name] for name in kept} | facts["inverse"]
+
+
+if __name__ == "__main__":
+    main()

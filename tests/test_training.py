@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import vaegan
 from vaegan.config import Budget, DataConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
@@ -265,3 +266,34 @@ def test_a_signal_saves_and_exits_with_130(tmp_path: Path, number: signal.Signal
     assert "Traceback" not in errors
     assert (tmp_path / "run/vae/checkpoint.pt").exists()
     assert json.loads((tmp_path / "run/run.json").read_text())["status"] == "interrupted"
+
+
+class FakeMachine:
+    """A clock, and a layer whose time depends on the precision and on when it is asked."""
+
+    def __init__(self, seconds: Callable[[float, bool], float]) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def work(self, low: bool) -> None:
+        self.now += self.seconds(self.now, low)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "faster", "took"),
+    [
+        (lambda now, low: 0.02 if low else 0.01, "float32", 1.0),  # emulated: clear after a second
+        (lambda now, low: 0.01 if low else 0.02, "bfloat16", 1.0),
+        # Another program has the processor for the first two seconds.
+        (lambda now, low: 0.04 if now < 2 else 0.01 if low else 0.02, "bfloat16", 2.0),
+        (lambda now, low: 0.01, "float32", 4.0),
+    ],
+    ids=["emulated", "native", "disturbed", "alike"],
+)
+def test_precision_is_measured_until_one_is_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, seconds: Callable[[float, bool], float], faster: str, took: float
+) -> None:
+    machine = FakeMachine(seconds)
+    monkeypatch.setattr(engine, "_convolution", lambda device: (machine.work, 1e9))
+    monkeypatch.setattr(engine.time, "perf_counter", lambda: machine.now)
+    assert engine.probe_precision(torch.device("cpu"))[0] == faster
+    assert took <= machine.now <= took + 0.2

@@ -1,7 +1,7 @@
 """The main job, measured: `vaegan train DATA` for each seed, 1,700 samples, an independent yardstick, one table row a seed.
 
     python benchmarks/main_job.py DATA --score "python score.py UNSEEN {samples} --train DATA" [--minutes 4]
-        [--seeds 0 1 2] [-- OPTIONS]
+        [--seeds 0 1 2] [-- OPTIONS OF TRAIN]
 
 The yardstick is any command that prints one JSON line; {samples} is replaced by a folder of PNGs.
 """
@@ -24,12 +24,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--stages", nargs="+", default=["vae", "gan"])
-    parser.add_argument("options", nargs="*", help="for vaegan train, after --")
-    arguments = parser.parse_args()
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    arguments, options = parser.parse_args(given[:end]), given[end + 1 :]
     budget = ["--images", str(arguments.images)] if arguments.images else ["--minutes", str(arguments.minutes or 4)]
     for seed in arguments.seeds:
         run = arguments.out / f"seed-{seed}"
-        vaegan("train", arguments.data, *budget, "--seed", str(seed), "--out", str(run), *arguments.options)
+        vaegan("train", arguments.data, *budget, "--seed", str(seed), "--out", str(run), *options)
         print(json.dumps({"seed": seed} | measure(run, arguments.score, arguments.stages)), flush=True)
 
 

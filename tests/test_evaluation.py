@@ -5,11 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor
 
 from vaegan.cli import main
+from vaegan.config import DataConfig
+from vaegan.data import TRAIN, open_dataset
 from vaegan.evaluation import evaluate
+from vaegan.evaluation.reference import of_side
 from vaegan.metrics.table import METRICS
 from vaegan.networks import Decoder
 
@@ -306,3 +310,14 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
     found = evaluate(trained, "faces:900", n=310)
     assert {"mig", "dci_disentanglement", "attribute_accuracy", "mode_coverage"} <= set(found["stages"]["vae"])
     assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1
+
+
+def test_features_of_binarised_images_are_not_those_of_grey_ones(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (80, 16, 16), dtype=np.uint8)
+    np.save(tmp_path / "grey.npy", grey)
+    found = []
+    for binarize in ("none", "dynamic"):
+        dataset = open_dataset(tmp_path / "grey.npy", DataConfig(size=16, binarize=binarize))
+        found.append(of_side(dataset, TRAIN, "train").features("pixels", lambda images: images.flatten(1), tmp_path))
+    assert (found[0].abs() < 1).any()
+    assert (found[1].abs() == 1).all()

@@ -1,5 +1,6 @@
 """Guards: every failure is caused and seen, healthy runs are left alone, and what is done survives an interruption."""
 
+import copy
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
 from vaegan.training import guards
+from vaegan.training.checkpoint import put_back, state_of
 from vaegan.training.checks import reason_of_collapse
 from vaegan.training.guards import Action, Guards
 from vaegan.training.journal import read_journal
@@ -363,6 +365,20 @@ class TestCaused:
                 assert torch.equal(value, good[name]), name
         assert gan.levers.generator_rate == 0.5  # not rolled back
         assert "back to the last good state" in action.words
+
+    def test_the_good_state_stays_good_for_a_second_time(self) -> None:
+        gan = build_gan()
+        watching = self.watch(gan)
+        train(gan, watching, lambda step: images_of(BATCH, step), 20, window=10)
+        good = copy.deepcopy(watching.state()["good"])
+        for _ in range(2):
+            put_back(gan, watching.state()["good"])
+            for step in range(20, 25):
+                gan.step(images_of(BATCH, step), Clock(step * BATCH, 1000, BATCH))
+        put_back(gan, watching.state()["good"])
+        now = flat(state_of(gan))
+        for name, value in flat(good).items():
+            assert not isinstance(value, Tensor) or torch.equal(value, now[name]), name
 
     def test_before_the_first_validation_the_start_is_gone_back_to_and_said(self) -> None:
         watching = self.watch(build_gan())

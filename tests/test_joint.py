@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from engines import OneProcess
 from vaegan.config import JointConfig, NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
+from vaegan.objectives import penalties
 from vaegan.randomness import Draws
+from vaegan.recipes.critic import judge
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.schedule import Clock
 
@@ -160,3 +162,26 @@ def test_models_are_compared_by_a_number_of_the_validation() -> None:
     joint, many = build(), images().repeat(13, 1, 1, 1)
     assert len(many) >= joint.deciding.fewest
     assert joint.deciding.scalar in joint.validate(many)
+
+
+def test_interpolation_mixes_every_generated_image_with_its_own_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def noted(critic: Any, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+        critic(real)
+        seen.update(real=real, fake=fake)
+        return real.new_zeros(())
+
+    monkeypatch.setattr(penalties, "interpolated_penalty", noted)
+
+    class Told(nn.Module):
+        def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+            seen["labels"] = labels
+            return images.mean((1, 2, 3))
+
+    real = torch.arange(8.0)[:, None, None, None].expand(-1, 3, 16, 16)
+    fake = real.repeat_interleave(2, 0) + 0.25
+    labels = 10 + torch.arange(8)
+    judge(Told(), real, fake, labels, kind="interpolated", step=0.01, draws=Draws(0, "joint"), clock=Clock(0, 80, 8))
+    torch.testing.assert_close(seen["fake"], seen["real"] + 0.25)
+    assert seen["labels"].tolist() == [10, 10]

@@ -13,7 +13,7 @@ from vaegan.metrics.cheap import cheap_score, real_statistics
 from vaegan.metrics.frechet import frechet_distance, frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance
 from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
-from vaegan.metrics.statistics import Moments, interval, mean_with_interval, ratio_with_interval
+from vaegan.metrics.statistics import Moments, interval, mean_with_interval, ratio_with_interval, resampling_weights
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -402,3 +402,11 @@ def test_mig_and_dci_tell_axes_from_mixtures() -> None:
     theirs = Lasso(0.1, fit_intercept=False, tol=1e-10, max_iter=10_000).fit(inputs.numpy(), targets.numpy()[:, 0])
     np.testing.assert_allclose(lasso(inputs, targets, 0.1)[:, 0].numpy(), theirs.coef_, atol=1e-6)
     assert shared_mix(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 0, 0]), 3) == pytest.approx(0.5)
+
+
+def test_any_seed_resamples_and_each_differently() -> None:
+    weights = [resampling_weights(30, 4, seed) for seed in (0, 1, 10**14, 10**30)]
+    for index, drawn in enumerate(weights):
+        assert drawn.shape == (4, 30)
+        assert drawn.sum(1).eq(30).all()
+        assert not any(torch.equal(drawn, other) for other in weights[:index])

@@ -232,7 +232,14 @@ class TestConfigFile:
 
     def test_refuses_bytes_folders_and_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "bytes.toml").write_bytes(bytes(range(256)))
-        for name, complaint in (("bytes.toml", "is not TOML"), (".", "Cannot read"), ("absent.toml", "Cannot read")):
+        (tmp_path / "deep.toml").write_text(f"x = {'[' * 5000}")
+        (tmp_path / "digits.toml").write_text(f"seed = {'9' * 5000}")
+        (tmp_path / "large.toml").write_text("# " + 1_000_000 * "-")
+        cases = (
+            ("bytes.toml", "is not TOML"), (".", "Cannot read"), ("absent.toml", "Cannot read"), ("deep.toml", "too deeply"),
+            ("digits.toml", "is not TOML"), ("large.toml", "too large"),
+        )  # fmt: skip
+        for name, complaint in cases:
             with pytest.raises(RequestError, match=complaint):
                 load_config_file(tmp_path / name, TrainConfig())
 
@@ -248,3 +255,9 @@ def test_a_short_run_gives_the_vae_most_of_its_images(images: int, part: float) 
 @pytest.mark.parametrize(("seconds", "speed", "part"), [(100, 100, 60), (500, 100, 240), (1_000, 100, 270), (240, 2_000, 64.8)])
 def test_a_short_run_gives_the_vae_most_of_its_time(seconds: float, speed: float, part: float) -> None:
     assert Budget().vae_seconds(seconds, speed) == pytest.approx(part)
+
+
+@pytest.mark.parametrize("settings", [{"devices": 0}, {"devices": -3}, {"nodes": 0}])
+def test_there_is_at_least_one_process(settings: dict[str, int]) -> None:
+    with pytest.raises(RequestError, match=f"--{next(iter(settings))} is .*; it must be 1 or more"):
+        DeviceConfig(**settings)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,3 +298,28 @@ def test_precision_is_measured_until_one_is_clearly_faster(
     monkeypatch.setattr(engine.time, "perf_counter", lambda: machine.now)
     assert engine.probe_precision(torch.device("cpu"))[0] == faster
     assert took <= machine.now <= took + 0.2
+
+
+def test_images_asked_for_when_resuming_count_all_stages_even_before_the_minutes_became_images(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.train("faces:96", TINY, minutes=5, out=run, cancel=lambda: True)
+    assert [plan.images for plan in RunFolder(run).read().plan] == [None, None]
+    vaegan.resume(run, images=80)
+    assert [state(run, stage)["seen"] for stage in ("vae", "gan")] == [40, 40]
+
+
+def test_resuming_with_more_processes_than_the_batch_allows_is_refused(
+    whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Two:
+        world_size = 2
+
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["gan"]["batch_size"] = 9
+    (run / "run.json").write_text(json.dumps(record))
+    monkeypatch.setattr("vaegan.api.Engine", lambda *_: Two())
+    with pytest.raises(vaegan.RequestError, match="batch"):
+        vaegan.resume(run, minutes=1)

@@ -142,6 +142,7 @@ def resume(
             raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
         record = _extended(record, minutes, images)
         engine = Engine(record.config.device, record.config.seed)
+        check_settings(record.config, engine.world_size)
         # Checkpoints hold everything; only a GAN is built around the model it started from.
         whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae", "joint"))
         start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
@@ -238,8 +239,10 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     if minutes is not None:
         plan = (*record.plan[:-1], replace(last, images=None))
         return replace(record, plan=plan, seconds_target=record.spent_seconds + 60 * minutes)
-    before = sum(plan.images or 0 for plan in record.plan[:-1])
     assert images is not None
+    if any(plan.images is None for plan in record.plan[:-1]):  # the minutes had not become images yet
+        return replace(record, plan=_plan(record.config, images), seconds_target=None)
+    before = sum(plan.images or 0 for plan in record.plan[:-1])
     done = before + (last.images or 0)
     if images <= done:
         raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more.")

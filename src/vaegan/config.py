@@ -373,7 +373,13 @@ class DeviceConfig:
     nodes: int = 1
     """Machines, when started by SLURM or torchrun on each of them."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto times both for a second on this machine and records the faster."""
+    """auto times both for some seconds on this machine and records the choice: bfloat16 if it gains a tenth."""
+
+    def __post_init__(self) -> None:
+        """Refuses what is no number of processes."""
+        for name, value in (("devices", self.devices), ("nodes", self.nodes)):
+            if value < 1:
+                raise RequestError(f"--{name} is {value}; it must be 1 or more.")
 
 
 @dataclass(frozen=True)

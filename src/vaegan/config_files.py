@@ -7,7 +7,7 @@ from typing import Any
 
 from vaegan.config import TrainConfig
 from vaegan.errors import RequestError
-from vaegan.settings import from_dictionary, to_dictionary
+from vaegan.settings import from_dictionary, read_toml, to_dictionary
 
 PRESETS = ("tiny", "base", "large")
 SOURCES = (
@@ -44,11 +44,9 @@ def load_config_file(path: Path, base: TrainConfig) -> TrainConfig:
         RequestError: if the file cannot be read or names a setting that does not exist.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = read_toml(path)
     except OSError as error:
         raise RequestError(f"Cannot read {path}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}") from error
     return from_dictionary(TrainConfig, _merged(to_dictionary(base), _settings_part(values)), str(path))
 
 

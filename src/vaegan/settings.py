@@ -1,14 +1,18 @@
 """Settings dataclasses to and from plain dictionaries (JSON, TOML), with names and types checked."""
 
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from vaegan.errors import RequestError
 
 Settings = TypeVar("Settings")
+
+MOST_TOML_BYTES = 1_000_000
 
 
 def to_dictionary(settings: Any) -> dict[str, Any]:
@@ -75,3 +79,20 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise RequestError(f"{where}: {name} is {value!r}; it must be of type {kind.__name__}.")
     return value
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What stands in a TOML file that somebody wrote.
+
+    Raises:
+        OSError: if it cannot be read.
+        RequestError: if it is no TOML, or too large to have been written by hand.
+    """
+    if path.stat().st_size > MOST_TOML_BYTES:
+        raise RequestError(f"{path} is too large to hold settings: over {MOST_TOML_BYTES:,} bytes.")
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except RecursionError as error:
+        raise RequestError(f"{path} is not TOML that can be read: it is nested too deeply.") from error
+    except ValueError as error:  # no TOML, no text, or a number that is too long
+        raise RequestError(f"{path} is not TOML: {error}") from error

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tomllib
 import zipfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -18,12 +17,11 @@ from torch import Tensor
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError
 from vaegan.extras import need
-from vaegan.settings import from_dictionary
+from vaegan.settings import from_dictionary, read_toml
 from vaegan.types import Images
 
 INCEPTION = "inception-2015"
 MOST_FEATURES = 16_384
-MOST_DESCRIPTION_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -141,15 +139,11 @@ def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
 
 def _description(path: Path, network: Path) -> Description:
     try:
-        if path.stat().st_size > MOST_DESCRIPTION_BYTES:
-            raise RequestError(f"{path} is too large to describe a network.")
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = read_toml(path)
     except OSError as error:
         raise RequestError(
             f"{network} needs {path.name} beside it, with name, size, low and high of its input; docs/evaluation.md shows one."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}") from error
     # mean and deviation read naturally as lists.
     words = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in values.items()}
     try:

@@ -16,7 +16,7 @@ from vaegan.files import atomic_path
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
-VERSION = 1
+VERSION = 2
 """Of the cached features; raised when one of the fixed feature spaces changes."""
 
 
@@ -53,7 +53,8 @@ class RealImages:
             cache: where caches are; the usual place when None.
         """
         contents = self.dataset.contents[self.indices].tobytes().hex()
-        key = keyed_seed(VERSION, name, self.dataset.fingerprint, contents)
+        # The fingerprint is that of the grey cache, which runs with and without binarisation share.
+        key = keyed_seed(VERSION, name, self.dataset.fingerprint, self.dataset.config.binarize, contents)
         path = (cache or default_cache_dir()) / "features" / f"{key:016x}.safetensors"
         try:
             return load_file(path)["features"]

@@ -26,6 +26,7 @@ from vaegan.metrics.neighbours import manifold_scores, nearest_neighbour_accurac
 from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
 from vaegan.metrics.spectrum import detail_energy, power_spectrum, radial_spectrum, texture_power
 from vaegan.metrics.statistics import Moments, interval, mean_with_interval, ratio_with_interval, resampling_weights
+from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
 MOST_IN_PAIRS = 4_000  # images that all pairs are looked at of: 16 M distances, 128 MB
@@ -223,4 +224,4 @@ def _duplicates(real: Tensor, fake: Tensor, found: Findings, seed: int) -> None:
 
 
 def _generator(seed: int, replicate: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed * 1_000_003 + replicate)
+    return torch.Generator().manual_seed(keyed_seed("replicate", seed, replicate))

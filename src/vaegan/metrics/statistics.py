@@ -7,6 +7,8 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
+from vaegan.randomness import keyed_seed
+
 REPLICATES = 200
 
 
@@ -45,7 +47,7 @@ def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) 
 
     Efron 1979. The weights are keyed by their size and seed alone, so that a repeated evaluation has the same intervals.
     """
-    generator = Generator().manual_seed(seed * 1_000_003 + count)
+    generator = Generator().manual_seed(keyed_seed("bootstrap", seed, count))
     drawn = torch.randint(count, (replicates, count), generator=generator)
     weights = torch.zeros(replicates, count, dtype=torch.float64)
     return weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))

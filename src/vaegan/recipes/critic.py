@@ -80,9 +80,10 @@ def judge(
             penalty = penalties.exact_penalty(lambda images: unwrapped(critic)(images, of_chosen), chosen)
         else:
             share = draws.uniform("penalty", clock.seen, quarter)
-            of_mixed = None if labels is None else labels[:quarter]
+            of_mixed = None if of_fake is None else of_fake[:quarter]
+            theirs = real.repeat_interleave(len(fake) // len(real), 0)[:quarter]  # each generated image's real one
             penalty = penalties.interpolated_penalty(
-                lambda images: unwrapped(critic)(images, of_mixed), chosen_real, chosen_fake, share
+                lambda images: unwrapped(critic)(images, of_mixed), theirs, chosen_fake, share
             )
     return Judged(real_logits, fake_logits, penalty)
 

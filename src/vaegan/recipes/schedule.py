@@ -95,6 +95,6 @@ class Average(Generic[Network]):
         weight = 1 - 0.5 ** (every * clock.batch_size / half_life)
         for averaged, current in zip(self.network.parameters(), network.parameters(), strict=True):
             averaged.lerp_(current, weight)
-        # What batch normalisation has gathered is an average already; our own networks have no buffers.
+        # What batch normalisation has gathered is an average already; other buffers never change.
         for kept, current in zip(self.network.buffers(), network.buffers(), strict=True):
             kept.copy_(current)

@@ -73,11 +73,12 @@ def state_of(recipe: Resumable) -> dict[str, Any]:
 
 
 def put_back(recipe: Resumable, state: dict[str, Any]) -> None:
-    """Gives `recipe` what `state_of` took."""
+    """Gives `recipe` what `state_of` took; `state` stays as it is and may be put back again."""
     for name, network in recipe.networks().items():
         network.load_state_dict(state["networks"][name], strict=True)
     for name, optimizer in recipe.optimizers().items():
-        optimizer.load_state_dict(state["optimizers"][name])
+        # An optimiser keeps the tensors that it is given and changes them in its next step.
+        optimizer.load_state_dict(copied(state["optimizers"][name]))
     recipe.set_tensors(state["tensors"])
 
 

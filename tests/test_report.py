@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from report_runs import make_run, score
+import vaegan
+from report_runs import evaluation, make_run, score
 from vaegan.cli import main
 from vaegan.config import DataConfig
 from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
+from vaegan.latent.stored import model_fingerprint
 from vaegan.report import write_report
+from vaegan.report.gathering import gather
 from vaegan.report.markup import escaped, tag
 
 OPTIONS = [
@@ -171,6 +174,16 @@ def test_a_damaged_evaluation_is_a_gap_and_no_crash(run: Path) -> None:
     for text in ("{", "[]", '{"format_version": 2}', '{"format_version": 1, "stages": 3}'):
         (run / "evaluation.json").write_text(text)
         assert "vaegan evaluate" in write_report(run).read_text()
+
+
+def test_scores_of_a_model_that_was_trained_further_are_not_shown(run: Path) -> None:
+    values = evaluation(frechet=score(0.5))
+    measured = {"vae": model_fingerprint(vaegan.load(run, "vae")), "gan": model_fingerprint(vaegan.load(run, "gan"))}
+    for models, gone in ((measured, False), (measured | {"gan": "0" * 16}, True)):
+        (run / "evaluation.json").write_text(json.dumps(values | {"models": models}))
+        found = gather(run, with_data=False)
+        assert (found.evaluation is None) is gone
+        assert ("a model that is gone" in found.gaps.get("evaluation", "")) is gone
 
 
 def test_wrong_requests(run: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def resume(
         record = folder.read()
         check_request(record.config, minutes, images)
         if minutes is None and images is None and record.status == "finished":
-            raise RequestError(f"{run} is finished; add --minutes 10 or --images N to train it longer.")
+            raise RequestError(f"{run} is finished; to go on add --minutes 10 (more), or --images N (in all, over all stages).")
         record = _extended(record, minutes, images)
         engine = Engine(record.config.device, record.config.seed)
         check_settings(record.config, engine.world_size)
@@ -245,7 +245,7 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     before = sum(plan.images or 0 for plan in record.plan[:-1])
     done = before + (last.images or 0)
     if images <= done:
-        raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more.")
+        raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more than that.")
     return record.with_images(last.name, whole_batches(images - before, getattr(record.config, last.name).batch_size))
 
 

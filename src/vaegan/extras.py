@@ -1,6 +1,8 @@
 """Optional packages: asked for in one line, by the name of the extra that brings them."""
 
+import sys
 from importlib.util import find_spec
+from shlex import quote
 
 from vaegan.errors import RequestError
 
@@ -19,4 +21,5 @@ def need(extra: str, *packages: str, purpose: str) -> None:
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         names = " ".join(missing)
-        raise RequestError(f"{purpose} needs the extra [{extra}], of which is missing: {names}. Install: pip install {names}")
+        install = f"{quote(sys.executable)} -m pip install {names}"
+        raise RequestError(f"{purpose} needs the extra [{extra}], of which is missing: {names}. Install: {install}")

@@ -81,7 +81,8 @@ def edit(request: Edit) -> None:
         "directions": dict(asked),
         "images": {name: str(path) for name, path in zip(dataset.names, written, strict=True)},
     }
-    report(facts, f"{len(dataset):,} images with {words}, by the {model.config.stage.upper()}: {request.out}", request.json)
+    images = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"
+    report(facts, f"{images} with {words}, by the {model.config.stage.upper()}: {request.out}", request.json)
 
 
 def _parse(text: str, strength: float) -> tuple[str, float]:

@@ -58,7 +58,7 @@ def interpolate(request: Interpolate) -> None:
         config = images_config(model, request.run, request.fit)
         dataset = open_images(request.images, config, Console(quiet=request.json).preparing)
         if len(dataset) != 2:
-            raise RequestError(f"A way has two ends, and {len(dataset)} images were given; through several: vaegan morph.")
+            raise RequestError(f"A way has two ends; given were {len(dataset)}. Through several: vaegan morph.")
         ends, names = model.encode(dataset.load(range(2))), list(dataset.names)
     path = request.path or default_path(model)
     pixels = to_uint8(interpolate(model, ends[0], ends[1], request.steps, path))

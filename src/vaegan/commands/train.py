@@ -142,4 +142,5 @@ def _check_resume(request: Train) -> None:
     plain = replace(request, resume=None, minutes=None, images=None, json=False)
     differing = [entry.name for entry in fields(Train) if getattr(plain, entry.name) != getattr(Train(), entry.name)]
     if differing:
-        raise RequestError(f"A resumed run keeps its settings; leave out what sets {', '.join(differing)}, or start a new run.")
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in differing)
+        raise RequestError(f"A resumed run keeps its settings; leave out {options}, or start a new run.")

@@ -30,6 +30,8 @@ def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
             try:
                 with path.open("rb") as file:
                     data = read_bounded(file)
+            except IsADirectoryError as error:
+                raise DataError(f"{path} is a folder: give its images one by one, as {path}/*.png.") from error
             except OSError as error:
                 raise DataError(f"Cannot read {path}: {error.strerror}.") from error
             pixels.append(_prepared(str(path), data, config))

@@ -21,6 +21,7 @@ from vaegan.evaluation.samples import FEW, MOST_IN_PAIRS, Pictures, Yardstick, c
 from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.evaluation.verdict import verdict
 from vaegan.files import write_json
+from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.frechet import frechet_distance, frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance_with_interval
@@ -89,6 +90,7 @@ def evaluate(
         "run": str(folder.path),
         "data": source,
         "fingerprint": fingerprint,
+        "models": {name: model_fingerprint(model) for name, model in models.items()},
         "seed": seed,
         "n": count,
         **result,

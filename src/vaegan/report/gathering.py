@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 from vaegan.config import Stage
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import ModelError, VaeganError
+from vaegan.latent.stored import model_fingerprint
 from vaegan.model import Model
 from vaegan.training.journal import read_journal
 from vaegan.training.run import RunFolder, RunRecord, find_run
@@ -74,6 +75,8 @@ class Evaluation:
     n: int
     seed: int
     fingerprint: str
+    models: dict[str, str]
+    """Fingerprints of the models that were measured; a run may have been trained further since."""
     reference_side: str
     reference_count: int
     features: str | None
@@ -114,6 +117,9 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
         evaluation = read_evaluation(folder)
         if evaluation is None:
             gaps["evaluation"] = "This run has not been evaluated yet."
+        elif any(model_fingerprint(models[name]) != was for name, was in evaluation.models.items() if name in models):
+            evaluation = None
+            gaps["evaluation"] = "This run was trained further after it was evaluated: its scores are of a model that is gone."
     except ModelError as error:
         gaps["evaluation"] = str(error)
     dataset = _dataset(record, gaps, progress) if with_data else None
@@ -158,6 +164,7 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
         n=int(values["n"]),
         seed=int(values["seed"]),
         fingerprint=str(values["fingerprint"]),
+        models={str(stage): str(digits) for stage, digits in (values.get("models") or {}).items()},
         reference_side=str(reference["side"]),
         reference_count=int(reference["count"]),
         features=None if values.get("features") is None else str(values["features"]),

@@ -141,7 +141,7 @@ def real(run: GatheredRun, counts: pictures.Counts) -> Markup:
     words = f"{min(counts.real, len(run.dataset)):,} of the training images"
     line = command("preview", run.record.source, "--size", str(run.record.config.data.size))
     note = tag(
-        "p", "These are your own images, cropped as the networks see them. Before you pass this page on, see its last section."
+        "p", "These are images of the data, cropped as the networks see them. Before you pass this page on, see its last section."
     )
     return section("real", title, note, picture(drawn, words, None, None, again(line)), tag("ul", *notes) if notes else None)
 

@@ -156,6 +156,8 @@ def find_run(path: str | Path) -> RunFolder:
         ModelError: if there is none.
     """
     folder = RunFolder(Path(path))
+    if not folder.path.exists():
+        raise ModelError(f"{path} does not exist. Runs lie where `vaegan train` was started, under runs/, or at its --out.")
     if not folder.record_path.is_file():
         raise ModelError(f"{path} is not a run: it has no run.json. Runs are made by: vaegan train DATA")
     return folder

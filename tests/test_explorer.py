@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from vaegan.config import DataConfig, NetworkConfig
-from vaegan.data import open_dataset, to_uint8
+from vaegan.data import load_images, open_dataset, open_images, to_uint8
 from vaegan.errors import RequestError
 from vaegan.explorer import protocol, server, state
 from vaegan.explorer.coordinates import label_directions, principal_directions, raw_dimensions
@@ -34,10 +34,11 @@ LATENT, SIZE = 6, 16
 HEADER = struct.Struct("<IBBH")
 
 
-def small_model(stage: str, seed: int, channels: int = 3, has_encoder: bool = True) -> Model:
+def small_model(stage: str, seed: int, channels: int = 3, has_encoder: bool = True, prior: str = "normal") -> Model:
     torch.manual_seed(seed)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
-    config = ModelConfig(size=SIZE, channels=channels, stage=stage, network=network, has_encoder=has_encoder)  # pyright: ignore
+    shape = {"size": SIZE, "channels": channels, "stage": stage, "network": network}
+    config = ModelConfig(**shape, has_encoder=has_encoder, prior=prior)  # pyright: ignore
     model = Model(config, Networks(config))
     if stage == "gan" and has_encoder:
         generator = torch.Generator().manual_seed(seed)
@@ -333,6 +334,62 @@ class TestUploads:
         assert "too large" in answered.json()["error"]
 
 
+class TestBinarized:
+    """The images of a run with --binarize dynamic reach its encoder as its held-out images did: black and white."""
+
+    @pytest.fixture
+    def black_and_white(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        from dataclasses import replace
+
+        from vaegan.config_files import load_preset
+        from vaegan.training.run import RunFolder, RunRecord, StagePlan
+
+        monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path / "cache"))
+        folder, config = RunFolder(tmp_path / "run"), load_preset("tiny")
+        config = replace(config, recipe="vae", data=DataConfig(size=SIZE, binarize="dynamic"))
+        (tmp_path / "images").mkdir()
+        for index in range(64):
+            Image.effect_noise((SIZE, SIZE), index + 20).save(tmp_path / "images" / f"{index:02d}.png")
+        source, plan = str(tmp_path / "images"), (StagePlan("vae", 16),)
+        folder.write(RunRecord(source, config, None, plan, None, "", None, {}, status="finished"))
+        small_model("vae", 0, channels=1).save_pretrained(folder.model("vae"))
+        return folder.path
+
+    def test_on_the_map_and_uploaded_alike(self, black_and_white: Path) -> None:
+        grey = Explorer(black_and_white, data=str(black_and_white.parent / "images"))
+        grey.binarize = "none"
+        opened = Explorer(black_and_white)
+        for one in (grey, opened):  # what was kept for grey images is not taken for black and white ones
+            one.open_data(required=True)
+        assert opened.encodings is not None
+        assert opened.dataset is not None
+        assert opened.describe()["binarize"] is True
+        assert set(opened.dataset.load([0]).unique().tolist()) == {-1, 1}
+        wanted = opened.model.encode(opened.dataset.load(opened.order[:3])).numpy()
+        np.testing.assert_allclose(opened.encodings.latents[:3], wanted, atol=1e-5)
+        file = black_and_white.parent / "images" / opened.dataset.names[opened.order[0]]
+        latent, pixels = opened.encode_upload(file.read_bytes())
+        np.testing.assert_allclose(np.frombuffer(latent, "<f4"), wanted[0], atol=1e-5)
+        assert set(pixels) == {0, 255}
+
+    def test_named_in_a_command(self, black_and_white: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from vaegan.commands.shared import images_config
+
+        monkeypatch.chdir(black_and_white.parent)
+        model = Model.from_pretrained(black_and_white / "vae" / "model")
+        config = images_config(model, black_and_white, None)
+        assert config.binarize == "dynamic"
+        folder = open_images(["images"], config)
+        place = folder.names.index("07.png")
+        alone, again = load_images([Path("images/07.png")], config), open_images(["images/07.png"], config)
+        assert set(alone.unique().tolist()) == {-1, 1}
+        assert torch.equal(alone, folder.load([place]))
+        assert torch.equal(alone, again.load([0]))
+        assert len(np.unique(again.images)) > 2  # what is shown as the image is the image
+        saved = images_config(model, black_and_white / "vae" / "model", None)
+        assert saved.binarize == "none"
+
+
 class TestDescription:
     def test_says_what_there_is(self, client: TestClient) -> None:
         described = client.get("/model.json").json()
@@ -367,6 +424,17 @@ class TestDescription:
         content = io.BytesIO()
         Image.new("RGB", (16, 16)).save(content, "PNG")
         assert "no encoder" in client.post("/encode", content=content.getvalue()).json()["error"]
+
+    @pytest.mark.parametrize(
+        ("stage", "has_encoder", "prior", "told"),
+        [("gan", False, "uniform", "uniform"), ("gan", False, "normal", "normal"), ("ae", True, "normal", None)],
+    )
+    def test_the_page_is_told_the_prior(
+        self, tmp_path: Path, stage: str, has_encoder: bool, prior: str, told: str | None
+    ) -> None:
+        small_model(stage, 3, has_encoder=has_encoder, prior=prior).save_pretrained(tmp_path)
+        described = Explorer(tmp_path).describe()
+        assert (described["prior"], described["binarize"]) == (told, False)
 
     def test_images_that_are_gone_leave_a_page_without_map(self, run: Path, tmp_path: Path) -> None:
         gone = Explorer(run, data=str(tmp_path / "gone"))

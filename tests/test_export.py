@@ -24,12 +24,12 @@ from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 
 
-def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encoder: bool = True) -> Model:
+def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encoder: bool = True, prior: str = "normal") -> Model:
     """Random weights, and for a GAN a whitening that turns the axes."""
     torch.manual_seed(0)
     network = NetworkConfig(kind=kind, latent_dim=6, width=4, width_limit=8)  # pyright: ignore[reportArgumentType]
     variance = 0.07 if stage == "vae" else None
-    config = ModelConfig(size, channels, stage, network, variance, has_encoder=has_encoder)  # pyright: ignore[reportArgumentType]
+    config = ModelConfig(size, channels, stage, network, variance, has_encoder=has_encoder, prior=prior)  # pyright: ignore[reportArgumentType]
     networks = Networks(config)
     if stage == "gan" and has_encoder:
         networks.whitening = Whitening.of(torch.randn(50, 6) @ torch.randn(6, 6), torch.randn(50, 6) - 2)
@@ -157,6 +157,14 @@ def test_a_plain_autoencoder_has_no_posterior_to_export() -> None:
     assert (decoder.name, encoder.outputs, encoder.facts["prior"]) == ("decoder", ("mu",), "none")
     (mu,) = encoder.expected(encoder.examples)
     np.testing.assert_array_equal(mu, model.encode(encoder.examples).numpy())
+
+
+def test_a_uniform_prior_is_told_and_tried() -> None:
+    (generator,) = graphs(a_model(16, 1, "gan", has_encoder=False, prior="uniform"))
+    assert generator.facts["prior"] == "uniform on [-1, 1]"
+    assert generator.examples.shape == (64, 6)
+    assert 0.9 < generator.examples.abs().max() <= 1
+    assert graphs(CASES["colour 64 gan"])[0].facts["prior"] == "N(0, I)"
 
 
 def test_a_program_that_needs_this_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

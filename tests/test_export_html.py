@@ -1,10 +1,13 @@
 """The explorer as one file: what is in it, what is not, and what it does over file:// in a real Chromium."""
 
 import base64
+import hashlib
 import json
+import math
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 import zlib
 from collections.abc import Generator
@@ -20,9 +23,12 @@ from vaegan.config import NetworkConfig
 from vaegan.config_files import load_preset
 from vaegan.data import default_cache_dir
 from vaegan.errors import RequestError, VaeganError
+from vaegan.explorer.server import PAGE
 from vaegan.export import runtime
 from vaegan.export.bundle import bundled
 from vaegan.export.html import export_html
+from vaegan.files import write_atomically
+from vaegan.latent.stored import Direction, save_direction
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
@@ -92,6 +98,117 @@ def test_a_page_without_images_holds_nothing_of_them(small: Path, run: Path) -> 
     assert str(run.parent) not in small.read_text()
 
 
+def test_a_page_without_images_carries_no_label_and_no_vector_from_them(run: Path, small: Path, tmp_path: Path) -> None:
+    """Labels are names of sub-folders, perhaps of persons; directions and means of latents are computed from the images."""
+    own = tmp_path / "run"
+    shutil.copytree(run, own)
+    for stage in ("vae", "gan"):
+        model = Model.from_pretrained(own / stage / "model")
+        save_direction(own / stage / "model", model, Direction("like Anna", torch.ones(LATENT)))
+    made = export_html(own, tmp_path / "page.html", cdn=True, stage="gan")
+    text = made.path.read_text()
+    described = json.loads(parts_of(made.path)["facts"])["description"]
+    assert {one["group"] for one in described["directions"]} == {"principal", "dimension"}
+    assert all(one["note"] == "" for one in described["directions"] if one["group"] == "dimension")  # no KL of the images
+    assert np.frombuffer(base64.b64decode(described["origin"]), "<f4").tolist() == [0] * LATENT
+    assert not any(word in text for word in ("like Anna", "smiling", "hair_style"))
+    assert "no label" in made.said == described["data"]["why"]
+    with_images = export_html(own, tmp_path / "with.html", cdn=True, stage="gan", with_images=True)
+    names = [one["name"] for one in json.loads(parts_of(with_images.path)["facts"])["description"]["directions"]]
+    assert {"like Anna", "smiling"} <= set(names)
+
+
+def test_without_images_the_data_may_be_gone(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaegan.explorer.state.open_dataset", None)
+    assert export_html(run, tmp_path / "page.html", cdn=True, stage="gan").images == 0
+
+
+def test_an_autoencoders_page_says_what_it_holds_of_the_latents(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+    config = ModelConfig(size=SIZE, channels=1, stage="ae", network=network)
+    networks = Networks(config)
+    networks.mixture_weights[0] = 1
+    networks.mixture_means[0] = 5
+    networks.mixture_factors[0] = 0.1 * torch.eye(LATENT)
+    Model(config, networks).save_pretrained(tmp_path / "ae")
+    made = export_html(tmp_path / "ae", tmp_path / "ae.html", cdn=True)
+    described = json.loads(parts_of(made.path)["facts"])["description"]
+    assert described["prior"] is None
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(described["origin"]), "<f4"), 5, atol=0.1)
+    assert sum(one["group"] == "principal" for one in described["directions"]) == LATENT
+    assert "the mean and the spread of their latents" in made.said
+
+
+def _checksum(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha384(content).digest()).decode()
+
+
+def run_in_node(script: str, folder: Path) -> Any:
+    """What a script prints as JSON that stands beside the modules of the page."""
+    shutil.copytree(PAGE, folder / "page")
+    (folder / "page" / "package.json").write_text('{"type": "module"}')
+    (folder / "page" / "test.js").write_text(script)
+    command = [shutil.which("node") or "node", str(folder / "page" / "test.js")]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+NODE = pytest.mark.skipif(shutil.which("node") is None, reason="no node")
+
+
+@NODE
+def test_noise_sliders_and_sums_keep_to_a_uniform_prior(tmp_path: Path) -> None:
+    found = run_in_node(
+        """
+        import { Explorer } from "./explorer.js";
+        import { gaussian } from "./latents.js";
+        const noise = gaussian(1000, 3);
+        const made = (prior) => {
+          const app = Object.create(Explorer.prototype);
+          const shape = { stages: ["gan"], latentDim: 1000, origin: new Float32Array(1000), directions: [] };
+          app.model = { description: { prior, data: { state: "absent" }, ...shape } };
+          app.store = {};
+          app.begin();
+          const reach = ["principal", "dimension"].map((group) => app.reach({ group }));
+          const parts = [app.place(noise), app.step(noise), app.within(noise), app.store.current].map((part) => [...part]);
+          return { reach, parts };
+        };
+        console.log(JSON.stringify({ noise: [...noise], uniform: made("uniform"), normal: made("normal") }));
+        """,
+        tmp_path,
+    )
+    noise = np.array(found["noise"])
+    place, step, within, first = (np.array(part) for part in found["uniform"]["parts"])
+    np.testing.assert_allclose(place, [math.erf(value / math.sqrt(2)) for value in noise], atol=1e-6)
+    np.testing.assert_allclose(step, noise / math.sqrt(3), atol=1e-6)  # as wide as the prior
+    np.testing.assert_array_equal(within, noise.clip(-1, 1))
+    assert 0.9 < np.abs(first).max() <= 1
+    assert found["uniform"]["reach"] == [1.73, 1]  # along one direction no number of a latent leaves [-1, 1]
+    place, step, within, first = (np.array(part) for part in found["normal"]["parts"])
+    for part in (place, step, within):
+        np.testing.assert_array_equal(part, noise)
+    assert np.abs(first).max() > 2
+    assert found["normal"]["reach"] == [4, 4]
+
+
+@NODE
+def test_an_upload_to_a_page_of_binary_images_is_drawn_black_and_white(tmp_path: Path) -> None:
+    found = run_in_node(
+        """
+        import { binarized } from "./onnx.js";
+        const picture = Uint8Array.from({ length: 256 * 256 }, (_, i) => i % 256);
+        const [once, again] = [binarized(picture), binarized(picture)];
+        console.log(JSON.stringify([[...once], [...again]]));
+        """,
+        tmp_path,
+    )
+    once, again = (np.array(one).reshape(256, 256) for one in found)
+    assert np.array_equal(once, again)
+    assert set(np.unique(once)) == {0, 255}
+    assert (once[:, 0].max(), once[:, 255].min()) == (0, 255)
+    np.testing.assert_allclose(once.mean(0), np.arange(256), atol=4.5 * 255 / 2 / 16)  # standard error: at most half of 255 / 16
+
+
 def test_the_networks_inside_are_the_models(small: Path, run: Path) -> None:
     import onnxruntime
 
@@ -145,8 +262,6 @@ def test_bundling_leaves_no_import_and_keeps_names_apart(tmp_path: Path) -> None
         bundled("odd", tmp_path)
     node = shutil.which("node")
     if node:
-        import subprocess
-
         (tmp_path / "joined.mjs").write_text(text + "console.log(module_a.a());")
         done = subprocess.run([node, str(tmp_path / "joined.mjs")], capture_output=True, text=True, check=True)
         assert done.stdout == "3\n"
@@ -177,6 +292,29 @@ class TestRuntime:
         ):
             with pytest.raises(RequestError, match=said):
                 runtime.find_runtime(tmp_path / name)
+
+    def test_a_fetch_that_was_interrupted_is_made_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        contents = {name: name.encode() for name in runtime.FILES}
+        checks = {name: (_checksum(content), len(content)) for name, content in contents.items()}
+        monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
+        monkeypatch.setattr(runtime, "FILES", checks)
+        monkeypatch.setattr(runtime, "_from_npm", lambda: runtime.Runtime(*contents.values()))
+        written: list[Path] = []
+
+        def interrupted(path: Path, write: Any) -> None:
+            if written:
+                raise KeyboardInterrupt
+            written.append(path)
+            write_atomically(path, write)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime, "write_atomically", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                runtime.find_runtime(None)
+        assert written[0].is_file()
+        assert runtime.find_runtime(None) == runtime.Runtime(*contents.values())
+        monkeypatch.setattr(runtime, "_from_npm", None)
+        assert runtime.find_runtime(None) == runtime.Runtime(*contents.values())  # now from the cache
 
     def test_without_npm_it_is_said_what_else_can_be_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))

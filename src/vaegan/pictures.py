@@ -81,17 +81,19 @@ def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int 
 
     Args:
         frames: of one size.
-        path: ends in .webp, .gif or .mp4.
+        path: ends in .webp, .gif or .mp4, in letters of any case.
         milliseconds: that a frame stays.
         hold: that the last frame stays [ms].
     """
-    if path.suffix == ".mp4":
+    suffix = path.suffix.lower()
+    if suffix == ".mp4":
         save_video(frames, path, milliseconds, hold)
         return
     durations = [milliseconds] * (len(frames) - 1) + [hold]
     with atomic_path(path) as temporary:
-        options: dict[str, Any] = {"quality": 80, "method": 3} if path.suffix == ".webp" else {"optimize": True}
-        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0, **options)
+        options: dict[str, Any] = {"quality": 80, "method": 3} if suffix == ".webp" else {"optimize": True}
+        options |= {"format": "WEBP" if suffix == ".webp" else "GIF", "duration": durations, "loop": 0}
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], **options)
 
 
 def save_video(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold: int) -> None:
@@ -100,7 +102,7 @@ def save_video(frames: Sequence[Image.Image], path: Path, milliseconds: int, hol
     av: Any = import_module("av")
     # Half of the colour is kept across and down, so both sides must be even.
     width, height = (2 * -(-side // 2) for side in frames[0].size)
-    with atomic_path(path) as temporary, av.open(str(temporary), "w") as container:
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000, milliseconds), options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in [*frames, *[frames[-1]] * round(hold / milliseconds - 1)]:

@@ -15,7 +15,8 @@ class HtmlOptions:
     """Of --to html."""
 
     with_images: bool = False
-    """Put thumbnails and latents of the training images, at most 5,000, into the file; whoever has it sees them."""
+    """Put thumbnails, latents and labels (names of sub-folders) of the training images, at most 5,000, into the file, and the
+    directions learned from them or saved with the model; whoever has it sees them."""
     cdn: bool = False
     """Leave the runtime out (the file is small, and needs the network when it is opened); of a run the last stage alone."""
     runtime: Path | None = None
@@ -92,12 +93,7 @@ def _export_html(request: Export) -> None:
     console.close()
     warnings = [sentence for sentence in (copying_warning(folder, made.stages[0]),) if sentence]
     facts = asdict(made) | {"path": str(made.path), "to": "html", "warnings": warnings}
-    inside = (
-        f"Thumbnails and latents of {made.images:,} images are inside."
-        if made.images
-        else "Nothing of the training images is inside."
-    )
     names = " and ".join(stage.upper() for stage in made.stages)
     words = f"The explorer of the {names}: {made.path} ({made.bytes / 1e6:.1f} MB), which opens by a double click."
     runtime = "" if made.runtime == "inside" else "It fetches its runtime when it is opened."
-    report(facts, " ".join(filter(None, [words, runtime, inside, *warnings])), request.json)
+    report(facts, " ".join(filter(None, [words, runtime, made.said, *warnings])), request.json)

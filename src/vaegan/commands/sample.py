@@ -27,8 +27,8 @@ class Sample:
     """The same seed gives the same images."""
     stage: StageOption = None
     sampler: Literal["prior", "gmm"] | None = None
-    """prior: latents from N(0, I); gmm: from a mixture of Gaussians fitted to the encoded training images. The prior by default;
-    a plain autoencoder has none, and takes the mixture."""
+    """prior: latents from N(0, I), or uniform on [-1, 1] for a GAN trained with --gan.prior uniform; gmm: from a mixture of
+    Gaussians fitted to the encoded training images. The prior by default; a plain autoencoder has none, and takes the mixture."""
     label: str | None = None
     """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
     observation_noise: bool = False

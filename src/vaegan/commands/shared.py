@@ -52,11 +52,17 @@ def load_model(run: Path, stage: str | None, label: str | None, option: str = "-
 
 
 def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
-    """How images that a person names are prepared for a model: as the run's training images were."""
+    """How images that a person names are prepared for a model: as the run's held-out images were.
+
+    Of a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
+    """
+    from vaegan.training.run import RunFolder
     from vaegan.training.saved import fit_of
 
+    folder = RunFolder(run)
+    binarize = folder.read().config.data.binarize if folder.record_path.is_file() else "none"
     channels = "1" if model.config.channels == 1 else "3"
-    return DataConfig(size=model.config.size, fit=fit or fit_of(run), channels=channels)
+    return DataConfig(size=model.config.size, fit=fit or fit_of(run), channels=channels, binarize=binarize)
 
 
 def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vaegan.config import LEAST_SIZE, DataConfig
 from vaegan.data.cache import CACHE_VERSION, CacheWriter, building
-from vaegan.data.decoding import Prepared, Skipped, quiet_pillow
+from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
 from vaegan.data.pixels import TRAITS
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, set_duplicates_aside, side_of
 from vaegan.data.source import Source, Task
@@ -106,7 +106,7 @@ class _Collected:
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped))
         by_content = np.array(self.sides, dtype=np.uint8)
-        sides = set_duplicates_aside(by_content, _keys(self.pixel_hashes))
+        sides = set_duplicates_aside(by_content, content_keys(self.pixel_hashes))
         if for_training:
             check_trainable(source.place, sides, self.skipped)
         labels = source.labels(self.names)
@@ -118,7 +118,7 @@ class _Collected:
             "notes": [*self._notes(sides), *([labels.note] if labels.note else [])],
             "fingerprint": self._fingerprint(writer.channels, config),
         }
-        writer.finish({"sides": sides, "contents": _keys(self.contents), **arrays}, record)
+        writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
 
     def _notes(self, sides: NDArray[np.uint8]) -> Iterator[str]:
         total = len(self.names)
@@ -146,11 +146,6 @@ def _own_side(image: Prepared) -> int:
     if image.test is None:
         return side_of(image.content)
     return TEST if image.test else side_of(image.content, test_share=0.0)
-
-
-def _keys(hashes: list[bytes]) -> NDArray[np.uint64]:
-    """The first 8 of every 16 bytes as a number."""
-    return np.frombuffer(b"".join(hashes), dtype=">u8")[::2].astype(np.uint64)
 
 
 def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped]) -> None:

@@ -1,6 +1,5 @@
 """Images that a person points at to look at them, not to train on them: one folder or archive, or some files."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from vaegan.config import DataConfig
 from vaegan.data.building import Progress
 from vaegan.data.dataset import ImageDataset, open_dataset
 from vaegan.data.sides import TRAIN
-from vaegan.data.single import load_images
-from vaegan.data.tensors import to_uint8
+from vaegan.data.single import read_images
 from vaegan.errors import RequestError
 
 MOST_FILES = 10_000
@@ -39,12 +37,11 @@ def open_images(places: Sequence[str | Path], config: DataConfig, progress: Prog
     folders = [place for place in places if Path(place).is_dir()]
     if folders:
         raise RequestError(f"{folders[0]} is a folder: give image files, or one folder alone.")
-    pixels = to_uint8(load_images([Path(place) for place in places], config))
-    contents = [int.from_bytes(hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "big") for image in pixels]
+    pixels, contents = read_images([Path(place) for place in places], config)
     return ImageDataset(
         images=pixels,
         sides=np.full(len(pixels), TRAIN, np.uint8),
-        contents=np.array(contents, np.uint64),
+        contents=contents,
         labels={},
         label_words={},
         names=[str(place) for place in places],

@@ -109,6 +109,8 @@ def _key(model: Model, dataset: ImageDataset) -> str:
     hashed = hashlib.blake2b(dataset.fingerprint.encode(), digest_size=16)
     # The fingerprint does not change with the images' order, the latents do.
     hashed.update(np.ascontiguousarray(dataset.contents).tobytes())
+    if dataset.config.binarize != "none":  # nor does it change with how pixels are drawn
+        hashed.update(dataset.config.binarize.encode())
     for part in (model.networks.encoder, model.networks.whitening, model.networks.decoder):
         assert part is not None
         for name, tensor in sorted(part.state_dict().items()):

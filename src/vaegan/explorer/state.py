@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.config import DataConfig, Fit
+from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError
@@ -29,7 +29,7 @@ from vaegan.explorer.maps import TsneMap
 from vaegan.explorer.protocol import Kind, Request
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
-from vaegan.training.run import RunFolder
+from vaegan.training.run import RunFolder, RunRecord
 from vaegan.training.saved import fit_of, load, showing
 from vaegan.types import ProgressCallback
 
@@ -114,7 +114,9 @@ class Explorer:
         self.run = run
         self.stages = load_stages(run, stage, label)
         self.fit: Fit = fit_of(run)
-        self.source = data or _source_of(run)
+        record = _record_of(run)
+        self.binarize: Binarize = "none" if record is None else record.config.data.binarize
+        self.source = data or (None if record is None else record.source)
         self.dataset: ImageDataset | None = None
         self.encodings: Encodings | None = None
         """Of the images on the map, in the order of `order`."""
@@ -139,10 +141,18 @@ class Explorer:
         return self.stages.main
 
     @property
+    def knows_only_the_mixture(self) -> bool:
+        """Whether nothing but the mixture fitted to encoded images says where latents lie: of a plain autoencoder."""
+        return not self.model.has_prior and float(self.model.networks.mixture_weights.sum()) > 0
+
+    @property
     def data_config(self) -> DataConfig:
-        """How images are prepared for this model."""
+        """How images are prepared for this model: as the run's held-out images were.
+
+        Of a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
+        """
         channels = "1" if self.model.config.channels == 1 else "3"
-        return DataConfig(size=self.model.config.size, fit=self.fit, channels=channels)
+        return DataConfig(size=self.model.config.size, fit=self.fit, channels=channels, binarize=self.binarize)
 
     def close(self) -> None:
         """Stops what is still being encoded."""
@@ -162,10 +172,10 @@ class Explorer:
             return
         torch.set_num_threads(os.cpu_count() or 1)  # of this thread
         if not self.model.has_encoder:
-            self._alone("This GAN was trained without a VAE: nothing can be placed on the map, and no image encoded.")
+            self.leave_images_out("This GAN was trained without a VAE: nothing can be placed on the map, and no image encoded.")
             return
         if self.source is None:
-            self._alone("A model saved on its own does not say what it was trained on: add --data DATA for the map.")
+            self.leave_images_out("A model saved on its own does not say what it was trained on: add --data DATA for the map.")
             return
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
@@ -180,7 +190,7 @@ class Explorer:
                 early=partial(self._show, dataset, growing=True),
             )
         except VaeganError as error:
-            self._alone(str(error))
+            self.leave_images_out(str(error))
             if required:
                 raise
             return
@@ -204,11 +214,17 @@ class Explorer:
         self.dataset, self.order, self.encodings = dataset, order, encodings
         self.growing, self.data_state = growing, "ready"
 
-    def _alone(self, why: str) -> None:
-        """Makes do without images: directions from draws of the prior."""
-        draws = self.model.latents(PRIOR_DRAWS, 0) if self.model.has_prior else torch.zeros(0)
-        if len(draws):
-            principal = principal_directions(draws.numpy(), quick_gram(self.model, draws))
+    def leave_images_out(self, why: str) -> None:
+        """Makes do without images: directions from draws of the prior, or of a plain autoencoder's mixture.
+
+        Args:
+            why: told to the person.
+        """
+        if self.model.has_prior or self.knows_only_the_mixture:
+            draws = self.model.latents(PRIOR_DRAWS, 0)
+            if self.knows_only_the_mixture:
+                self._origin = draws.mean(0).numpy()
+            principal = principal_directions(draws.numpy(), quick_gram(self.model, draws) if self.model.has_prior else None)
             self._directions = [*principal, *saved_directions(self._saved, draws.numpy()), *raw_dimensions(self.model, None)]
         self.data_state, self.why_no_data = "absent", why
 
@@ -230,8 +246,9 @@ class Explorer:
             "latentDim": self.model.latent_dim,
             "stages": list(self.stages.models),
             "canEncode": self.model.has_encoder,
-            "hasPrior": self.model.has_prior,
+            "prior": config.prior if self.model.has_prior else None,
             "fit": self.fit,
+            "binarize": self.binarize == "dynamic",
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,
             "origin": as_base64(self._origin),
@@ -329,9 +346,9 @@ class Explorer:
         return self.encodings
 
 
-def _source_of(run: Path) -> str | None:
+def _record_of(run: Path) -> RunRecord | None:
     try:
-        return RunFolder(run).read().source
+        return RunFolder(run).read()
     except ModelError:
         return None
 

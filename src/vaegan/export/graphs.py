@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import vaegan
+from vaegan.config import Prior
 from vaegan.errors import ModelError
 from vaegan.model import Model
 from vaegan.networks.whitening import Whitening
@@ -21,6 +22,8 @@ TOLERANCE = 1e-5
 
 BATCHES = (1, 2, 7, 64)
 """Batch sizes at which an exported graph is compared with the model."""
+
+PRIORS: dict[Prior, str] = {"normal": "N(0, I)", "uniform": "uniform on [-1, 1]"}
 
 Arrays = list[NDArray[np.float32]]
 
@@ -119,10 +122,13 @@ class Graph:
 def graphs(model: Model) -> list[Graph]:
     """The graphs of a model, with copies of its weights on the CPU: decoder or generator, then the encoder if it has one."""
     networks = copy.deepcopy(model.networks).to("cpu", memory_format=torch.contiguous_format)
-    latents = torch.randn(max(BATCHES), model.latent_dim, generator=torch.Generator().manual_seed(0))
+    count = max(BATCHES)
+    if model.has_prior:
+        latents = model.latents(count)
+    else:  # only its encoder knows the scale of a plain autoencoder's latents
+        noise = torch.randn(count, model.latent_dim, generator=torch.Generator().manual_seed(0))
+        latents = model.encode(model.decode(noise)).cpu()
     images = model.decode(latents).cpu()
-    if not model.has_prior:
-        latents = model.encode(images).cpu()  # only its encoder knows the scale of a plain autoencoder's latents
     name, facts = "generator" if model.config.stage == "gan" else "decoder", _facts(model)
     made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
     if networks.encoder is None or networks.whitening is None:
@@ -152,7 +158,7 @@ def _facts(model: Model) -> dict[str, str]:
         "latent": str(model.latent_dim),
         "range": "[-1, 1]",
         "layout": "float32 [batch, channel, height, width]",
-        "prior": "N(0, I)" if model.has_prior else "none",
+        "prior": PRIORS[config.prior] if model.has_prior else "none",
     } | variance
 
 

@@ -26,7 +26,14 @@ from vaegan.types import ProgressCallback
 MOST_IMAGES = 5000
 SHEET_QUALITY = 85
 
-NOTHING_OF_THE_DATA = "This file holds nothing of the images that the model learned from; with --with-images it would."
+ONLY_NETWORKS = (
+    "This file holds the networks and nothing else of the images that the model learned from: no picture, no latent, no label, "
+    "and no direction learned from them. With --with-images it would."
+)
+WITH_MEAN_AND_SPREAD = (
+    "Beside the networks this file holds of the images that the model learned from only the mean and the spread of their latents"
+    ", without which an autoencoder has no scale: no picture, no label. With --with-images it would."
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Page:
     """Training images whose thumbnails and latents are inside."""
     runtime: str
     """inside, or fetched when the page is opened."""
+    said: str
+    """What the page says about the training images in it."""
 
 
 def check_place(path: Path) -> None:
@@ -70,11 +79,12 @@ def export_html(
         run: a run or a saved model.
         path: ends in .html.
         stage: only this one; by default all stages that share the latents, or with `cdn` the last one alone.
-        label: what a conditional model is told.
+        label: what a conditional model is told; it becomes part of the page's title.
         half: weights as float16; what they change must stay 60 dB under the pictures.
         cdn: leave the runtime out; the page fetches it by exact version and compares checksums.
         runtime: folder or tarball of the npm package onnxruntime-web.
-        with_images: put thumbnails and latents of the images, at most 5,000, into the file.
+        with_images: put thumbnails and latents of the images, at most 5,000, into the file, with their labels and the directions
+            learned from them and from those that were saved with the model. Without it the images are not even opened.
         progress: called while images are encoded.
 
     Raises:
@@ -86,17 +96,21 @@ def export_html(
     files = None if cdn else find_runtime(runtime)
     explorer = Explorer(run, stage=stage, label=label)
     explorer.on_progress = progress
-    explorer.open_data(required=with_images)
-    if with_images and explorer.dataset is None:
-        raise RequestError(f"--with-images: {explorer.why_no_data}")
+    if with_images:
+        explorer.open_data(required=True)
+        if explorer.dataset is None:
+            raise RequestError(f"--with-images: {explorer.why_no_data}")
+    else:
+        explorer.leave_images_out(WITH_MEAN_AND_SPREAD if explorer.knows_only_the_mixture else ONLY_NETWORKS)
     models = explorer.stages.models
     if cdn:
         models = {explorer.model.config.stage: explorer.model}
     facts, parts = _facts(explorer, models, with_images), _networks(models, half)
+    said = explorer.why_no_data
     if with_images:
         facts["images"], parts["sheet"], count = _images(explorer)
         facts["description"]["data"]["count"] = count
-        facts["said"] = f"This file holds {count:,} of the images that the model learned from."
+        facts["said"] = said = f"This file holds {count:,} of the images that the model learned from, with their labels."
     if files is None:
         names = {"glue": GLUE, "binary": BINARY}
         facts["cdn"] = {key: {"url": CDN + name, "integrity": integrity(name)} for key, name in names.items()}
@@ -105,7 +119,7 @@ def export_html(
     text = page(bundled("offline"), first, "\n".join(others), _policy(cdn), html.escape(facts["description"]["name"]))
     write_atomically(path, lambda file: file.write(text.encode()))
     carried = facts["description"]["data"]["count"]
-    return Page(path, len(text.encode()), tuple(models), carried, "fetched when the page is opened" if cdn else "inside")
+    return Page(path, len(text.encode()), tuple(models), carried, "fetched when the page is opened" if cdn else "inside", said)
 
 
 def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> dict[str, Any]:
@@ -119,14 +133,9 @@ def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> d
         "undo": None,
     }
     if not with_images:
-        described["data"] |= {
-            "state": "absent",
-            "quiet": True,
-            "why": NOTHING_OF_THE_DATA,
-            "count": 0,
-            "labels": [],
-            "source": "",
-        }
+        # Names and vectors of saved directions come from images too.
+        described["directions"] = [one for one in described["directions"] if one["group"] != "attribute"]
+        described["data"] |= {"quiet": True, "source": ""}
     whitening = explorer.model.networks.whitening
     if whitening is not None and len(models) > 1:
         facts["undo"] = {"root": as_base64(whitening.root.cpu().numpy()), "mean": as_base64(whitening.mean.cpu().numpy())}

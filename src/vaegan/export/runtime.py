@@ -55,7 +55,7 @@ def find_runtime(place: Path | None) -> Runtime:
     if place is not None:
         return _read(place)
     cache = default_cache_dir() / "runtime" / f"onnxruntime-web-{VERSION}"
-    if cache.is_dir():
+    if all((cache / name).is_file() for name in FILES):  # a fetch that was interrupted has left some of them
         return _read(cache)
     runtime = _from_npm()
     for name, content in zip(FILES, (runtime.script, runtime.glue, runtime.binary), strict=True):

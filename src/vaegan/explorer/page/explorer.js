@@ -1,7 +1,7 @@
 // The page: puts the parts together around one model, whoever decodes for it.
 
 import { openDialog } from "./dialog.js";
-import { fromText, plus, seedLatent, toText } from "./latents.js";
+import { clamped, fromText, plus, seedLatent, toText, uniformOf } from "./latents.js";
 import { Now } from "./now.js";
 import { Painter, button, element } from "./pixels.js";
 import { Plane } from "./plane.js";
@@ -21,6 +21,10 @@ const KEYS = [
   ["Delete on a pinned picture", "remove it"],
   ["Ctrl V", "paste an image of your own"],
 ];
+
+// How far sliders reach to either side; a uniform prior ends at √3 of its deviations.
+const REACH = { principal: 4, attribute: 3, dimension: 4 };
+const REACH_OF_UNIFORM = { principal: 1.73, attribute: 3, dimension: 1 };
 
 export class Explorer {
   constructor(model) {
@@ -53,7 +57,7 @@ export class Explorer {
     this.watchData();
   }
 
-  /** Whether a stage learned from draws of N(0, I), which lie near a sphere, and not only from encoded images. */
+  /** Whether a stage learned from draws of the prior, and not only from encoded images. */
   isGan(stage = this.model.description.stages[0]) {
     return stage === "gan" || stage === "joint";
   }
@@ -63,7 +67,7 @@ export class Explorer {
     const { description } = this.model;
     const { latentDim, origin, data } = description;
     if (!this.isGan()) this.store.current = Float32Array.from(origin);
-    else if (data.state !== "ready") this.store.current = seedLatent(latentDim, 0, 0);
+    else if (data.state !== "ready") this.store.current = this.place(seedLatent(latentDim, 0, 0));
     else [this.store.current] = await this.model.latentsOf([0]);
   }
 
@@ -74,17 +78,35 @@ export class Explorer {
     return stage === "both" ? stages : stages.includes(stage) ? [stage] : stages.slice(0, 1);
   }
 
-  /** Standard normal noise as a step in latent space: itself, or for a plain autoencoder as wide as its latents lie. */
+  /** Whether latents are uniform on [-1, 1]: outside of that the generator has seen nothing. */
+  isUniform() {
+    return this.model.description.prior === "uniform";
+  }
+
+  /** How far the slider of a direction reaches to either side. */
+  reach({ group }) {
+    return (this.isUniform() ? REACH_OF_UNIFORM : REACH)[group];
+  }
+
+  /** Standard normal noise as a step in latent space, as wide as the prior, or for a plain autoencoder as its latents lie. */
   step(noise) {
-    const { hasPrior, directions } = this.model.description;
+    const { prior, directions } = this.model.description;
+    if (this.isUniform()) return noise.map((value) => value / Math.sqrt(3));
     const principal = directions.filter((one) => one.group === "principal");
-    if (hasPrior || !principal.length) return noise;
+    if (prior || !principal.length) return noise;
     return principal.reduce((sum, one, k) => plus(sum, one.move, noise[k]), new Float32Array(noise.length));
   }
 
   /** The latent that standard normal noise stands for. */
   place(noise) {
-    return this.model.description.hasPrior ? noise : plus(this.model.description.origin, this.step(noise));
+    const { prior, origin } = this.model.description;
+    if (this.isUniform()) return uniformOf(noise);
+    return prior ? noise : plus(origin, this.step(noise));
+  }
+
+  /** A sum of latents, brought back to where the prior has any. */
+  within(latent) {
+    return this.isUniform() ? clamped(latent, 1) : latent;
   }
 
   /** Says a sentence at the foot of the page and to screen readers; `quietly` only to these. */

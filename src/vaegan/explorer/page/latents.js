@@ -27,6 +27,21 @@ export function gaussian(length, ...keys) {
   return noise;
 }
 
+/** Standard normal numbers as ones that are uniform on [-1, 1]: 2 Φ(x) - 1, within 2e-7 (Abramowitz & Stegun 1964, 7.1.26). */
+export function uniformOf(noise) {
+  return noise.map((value) => {
+    const x = Math.abs(value) / Math.SQRT2;
+    const t = 1 / (1 + 0.3275911 * x);
+    const tail = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+    return Math.sign(value) * (1 - tail * Math.exp(-x * x));
+  });
+}
+
+/** Every number brought back into [-limit, limit]. */
+export function clamped(latent, limit) {
+  return latent.map((value) => Math.min(limit, Math.max(-limit, value)));
+}
+
 export function newSeed() {
   return crypto.getRandomValues(new Int32Array(1))[0];
 }

@@ -15,7 +15,7 @@ export class Now {
     const { store } = app;
     const acts = {
       pin: () => store.pin(store.current),
-      near: () => store.choose(plus(store.current, app.step(gaussian(store.latentDim, newSeed())), NEARBY)),
+      near: () => store.choose(app.within(plus(store.current, app.step(gaussian(store.latentDim, newSeed())), NEARBY))),
       far: () => store.choose(app.place(gaussian(store.latentDim, newSeed()))),
       middle: () => store.choose(app.model.description.origin),
       undo: () => store.undo(),

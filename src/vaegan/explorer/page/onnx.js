@@ -1,6 +1,6 @@
 // The model behind the page without a server: onnxruntime-web decodes here. The same methods as `socket.js`, which describes them.
 
-import { dot, fromBase64, plus } from "./latents.js";
+import { dot, fromBase64, plus, uniformStream } from "./latents.js";
 import { Queue } from "./queue.js";
 
 const AT_A_TIME = 8; // pictures of one run of the network: the page must not stand still for long
@@ -110,7 +110,8 @@ export class OnnxModel {
       throw new Error("The image cannot be used: this browser cannot read it.");
     }
     if (bitmap.width * bitmap.height > maxUploadPixels) throw new Error(`The image has too many pixels: over ${maxUploadPixels / 1e6} million.`);
-    const picture = fitted(bitmap, size, channels, this.description.fit);
+    const squared = fitted(bitmap, size, channels, this.description.fit);
+    const picture = this.description.binarize ? binarized(squared) : squared;
     const planes = new Float32Array(picture.length);
     for (let i = 0; i < picture.length; i++) planes[(i % channels) * size * size + Math.floor(i / channels)] = picture[i] / 127.5 - 1;
     const encoder = await this.session("encoder", this.parts.encoder);
@@ -156,6 +157,12 @@ function fitted(bitmap, size, channels, fit) {
     context.drawImage(bitmap, (size - width * scale) / 2, (size - height * scale) / 2, width * scale, height * scale);
   }
   return withoutAlpha(context.getImageData(0, 0, size, size).data, channels);
+}
+
+/** Every grey value drawn black or white with its brightness as the probability; the same picture always the same way. */
+export function binarized(picture) {
+  const uniform = uniformStream(picture.reduce((key, value) => (Math.imul(key, 31) + value) | 0, 0));
+  return picture.map((value) => (255 * uniform() <= value ? 255 : 0));
 }
 
 function withoutAlpha(data, channels) {

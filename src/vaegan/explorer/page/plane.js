@@ -293,7 +293,10 @@ export class Plane {
       this.view.scale = 64 / SEEDS_A_TILE;
       this.view.limits = [this.view.scale / 4, this.view.scale * 64];
       this.view.pendingFit = null;
-    } else this.view.fit(this.points?.count ? this.points.box() : [-3, -3, 3, 3]);
+    } else {
+      const reach = Math.min(3, this.app.reach({ group: "principal" }));
+      this.view.fit(this.points?.count ? this.points.box() : [-reach, -reach, reach, reach]);
+    }
   }
 
   latentAt(x, y) {

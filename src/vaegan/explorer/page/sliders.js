@@ -4,8 +4,7 @@ import { dot, plus } from "./latents.js";
 import { button, element } from "./pixels.js";
 
 const FIRST = 8;
-const REACH = { principal: 4, attribute: 3, dimension: 4 };
-const ENDS = 2.5; // how far out the small pictures at either end lie
+const ENDS = 2.5; // how far out the small pictures at either end lie, where the slider reaches so far
 const PAUSE = 180; // [ms] of stillness before they are drawn anew
 
 export class Sliders {
@@ -25,7 +24,7 @@ export class Sliders {
     this.place.replaceChildren();
     const groups = { principal: [], attribute: [], dimension: [] };
     for (const direction of description.directions) groups[direction.group].push(direction);
-    if (groups.principal.length) this.place.append(this.group("Principal directions", "What the encoded images differ in most", groups.principal, FIRST));
+    if (groups.principal.length) this.place.append(this.group("Principal directions", "What pictures differ in most", groups.principal, FIRST));
     if (groups.attribute.length) this.place.append(this.group("Attributes", "1 is the way from the mean without to the mean with", groups.attribute, FIRST));
     const raw = this.group("Latent dimensions", "The encoder’s own numbers, those that carry most first", groups.dimension, FIRST);
     if (groups.principal.length) {
@@ -60,7 +59,8 @@ export class Sliders {
 
   row(direction) {
     const { store } = this.app;
-    const reach = REACH[direction.group];
+    const reach = this.app.reach(direction);
+    const ends = Math.min(ENDS, reach);
     const input = element("input", { type: "range", min: -reach, max: reach, step: 0.01, value: 0, "aria-label": direction.name, title: direction.note });
     const value = element("output", { text: "0.0" });
     const row = { direction, input, value, ends: [] };
@@ -77,10 +77,10 @@ export class Sliders {
     input.addEventListener("dblclick", () => this.jump(row, 0));
     for (const side of [-1, 1]) {
       const canvas = this.app.painter.canvas("end");
-      const end = button("", () => this.jump(row, side * ENDS), { className: "end", title: `${direction.name} ${side < 0 ? "−" : "+"}${ENDS}` });
-      end.setAttribute("aria-label", `${direction.name} to ${side * ENDS}`);
+      const end = button("", () => this.jump(row, side * ends), { className: "end", title: `${direction.name} ${side < 0 ? "−" : "+"}${ends}` });
+      end.setAttribute("aria-label", `${direction.name} to ${side * ends}`);
       end.append(canvas);
-      row.ends.push({ side, canvas, end });
+      row.ends.push({ amount: side * ends, canvas, end });
     }
     const name = element("label", { title: direction.note }, element("span", { text: direction.name }), value);
     row.element = element("div", { className: "slider" }, row.ends[0].end, element("div", {}, name, input), row.ends[1].end);
@@ -99,7 +99,7 @@ export class Sliders {
   to(row, amount) {
     const { store } = this.app;
     const { direction } = row;
-    const latent = plus(store.current, direction.move, amount - this.amount(row));
+    const latent = this.app.within(plus(store.current, direction.move, amount - this.amount(row)));
     const strengths = direction.read ? store.strengths : { ...store.strengths, [direction.name]: amount };
     store.change(latent, strengths);
   }
@@ -109,7 +109,7 @@ export class Sliders {
       const amount = this.amount(row);
       row.value.textContent = amount.toFixed(1).replace("-0.0", "0.0").replace("-", "−");
       if (Math.abs(Number(row.input.value) - amount) > 0.005) row.input.value = amount;
-      const reach = REACH[row.direction.group];
+      const reach = this.app.reach(row.direction);
       const share = Math.min(1, Math.max(0, (amount + reach) / (2 * reach)));
       row.input.style.setProperty("--from", `${100 * Math.min(0.5, share)}%`);
       row.input.style.setProperty("--to", `${100 * Math.max(0.5, share)}%`);
@@ -130,7 +130,7 @@ export class Sliders {
     await app.guarded(async () => {
       for (let start = 0; start < ends.length; start += 8) {
         const some = ends.slice(start, start + 8);
-        const latents = some.map(({ row, side }) => plus(app.store.current, row.direction.move, side * ENDS - this.amount(row)));
+        const latents = some.map(({ row, amount }) => app.within(plus(app.store.current, row.direction.move, amount - this.amount(row))));
         const pictures = await app.model.decode(latents, app.stages()[0], "picture");
         if (!pictures || turn !== this.turn) return;
         some.forEach(({ canvas }, i) => app.painter.paint(canvas, pictures[i]));

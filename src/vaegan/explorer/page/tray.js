@@ -20,9 +20,14 @@ export class Tray {
     this.pins.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** Between latents as the stage wants it: round the sphere for a GAN, straight for a VAE. */
+  /** Whether the stage learned from draws of N(0, I), which lie near a sphere; those of a uniform prior fill a cube. */
+  isRound() {
+    return this.app.isGan(this.app.stages()[0]) && !this.app.isUniform();
+  }
+
+  /** Between latents as the stage wants it. */
   between(a, b, t) {
-    return this.app.isGan(this.app.stages()[0]) ? spherical(a, b, t) : linear(a, b, t);
+    return this.isRound() ? spherical(a, b, t) : linear(a, b, t);
   }
 
   async update() {
@@ -118,13 +123,13 @@ export class Tray {
   strip() {
     const { app } = this;
     const [a, b] = [app.store.inSlot("A"), app.store.inSlot("B")];
-    playStrip(app, (t) => this.between(a, b, t), app.isGan(app.stages()[0]) ? "round the sphere, as a GAN's latents lie" : "in a straight line, as for a VAE");
+    playStrip(app, (t) => this.between(a, b, t), this.isRound() ? "round the sphere, as a GAN's latents lie" : "in a straight line");
   }
 
   sum() {
     const { app } = this;
     const [a, b, c] = NAMES.map((name) => app.store.inSlot(name));
-    const result = plus(plus(a, b, -1), c);
+    const result = app.within(plus(plus(a, b, -1), c));
     app.store.choose(result);
     app.store.pin(result);
     app.say("A − B + C is the current picture, and pinned.");
@@ -138,7 +143,7 @@ export class Tray {
       note: "A, with noise added to its latent.",
       amount: 0.5,
       centre: a,
-      make: (seed, k, amount) => plus(a, app.step(gaussian(a.length, seed, k)), amount),
+      make: (seed, k, amount) => app.within(plus(a, app.step(gaussian(a.length, seed, k)), amount)),
     });
   }
 

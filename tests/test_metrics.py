@@ -338,7 +338,21 @@ def test_posterior_numbers_have_their_closed_forms() -> None:
     expected = sum((s + m * m - 1 - math.log(s)) / 2 for s, m in ((1.25, 0.0), (1.0, 1.0), (1.0025, 0.0)))
     assert aggregate_gap(mean, log_var) == pytest.approx(expected, rel=0.03)
     # One uniform value of 256 levels costs 8 bits: its density on [-1, 1] is that of a step, 127.5 / 256 a value.
-    assert float(bits_per_dimension(torch.tensor(50 * math.log(127.5 / 256)), 50)) == pytest.approx(8, rel=1e-6)
+    assert float(bits_per_dimension(torch.tensor(50 * math.log(127.5 / 256)), 50, "gaussian")) == pytest.approx(8, rel=1e-6)
+
+
+def test_dequantised_levels_fill_the_range_of_their_density() -> None:
+    from vaegan.metrics.posterior import dequantised
+
+    levels = torch.arange(256.0).repeat(1, 1, 40, 1)
+    images, generator = 2 * levels / 255 - 1, torch.Generator().manual_seed(0)
+    around = dequantised(images, "gaussian", generator)
+    assert float((around - images).abs().max()) == pytest.approx(1 / 255, rel=0.01)
+    inside = dequantised(images, "continuous-bernoulli", generator)
+    assert -1 <= float(inside.min()) < -0.999
+    assert 0.999 < float(inside.max()) <= 1
+    assert torch.equal(((inside + 1) * 128).clamp(max=255.999).floor(), levels)
+    assert torch.equal(dequantised(images, "bernoulli", generator), images)
 
 
 # Copying

@@ -5,15 +5,36 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from vaegan.config import NetworkConfig, TrainConfig
+from vaegan import api
+from vaegan.config import GAN_COST, NetworkConfig, TrainConfig
 from vaegan.data import open_dataset
-from vaegan.errors import InterruptedTraining, ModelError, RequestError
+from vaegan.describe import measure_speed
+from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError
+from vaegan.networks import Encoder, Gaussian
 from vaegan.studies.figures import Axis, save_bars, save_lines, save_points
+from vaegan.studies.plan import Asked, make_plan, with_precision
+from vaegan.studies.record import read_measured, read_record
 from vaegan.studies.running import run_study
-from vaegan.studies.study import ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, arm_folder
+from vaegan.studies.study import (
+    ComputedArm,
+    Look,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    TrainedArm,
+    Work,
+    arm_folder,
+    some,
+)
+from vaegan.training.run import disk_errors
 
 DATA = "faces:96"
 
@@ -65,8 +86,8 @@ class Stub:
 
     def tell(self, results: Results) -> Story:
         save_bars(results.folder / "bars.svg", {label: results.mean(label, "weights") for label in results.labels}, "w", "w")
-        sentence = f"The <toy> says {results.mean('toy', 'answer'):g}."
-        return Story([sentence], {"weights": "|w|", "answer": "answer"}, [Picture("bars.svg", "bars")], {"toy": 42})
+        sentences = some(lambda: f"The <toy> says {results.mean('toy', 'answer'):g}.")
+        return Story(sentences, {"weights": "|w|", "answer": "answer"}, [Picture("bars.svg", "bars")], {"toy": 42})
 
 
 def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) -> None:
@@ -97,7 +118,7 @@ def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) 
     # Progress grows to the whole and never beyond.
     done = [facts[1] for facts in told]
     assert done == sorted(done)
-    assert max(done) <= told[-1][2] == 2 * (32 + 64 + 64 + 160)
+    assert max(done) <= told[-1][2] == round(2 * (32 + 64 + 64 + GAN_COST * 64))
     assert not list((tmp_path / "s").rglob("checkpoint.pt"))
 
 
@@ -173,9 +194,13 @@ def test_what_lies_in_the_folder_is_respected(config: TrainConfig, tmp_path: Pat
     with pytest.raises(RequestError, match="is no study"):
         run_study(stub.study, DATA, config, tmp_path / "full", images=224)
     study = json.loads((tmp_path / "s/study.json").read_text())
-    study["results"][0]["measurements"] = 5
+    wrong = [
+        json.dumps(study | {"results": [study["results"][0] | {name: value}]})
+        for name, value in (("measurements", 5), ("measurements", [5]), ("measurements", []), ("seed", "0"), ("more", 1))
+    ]
+    wrong += [json.dumps(study | {"seeds": 0}), json.dumps(study | {"images": float("inf")})]
     deep = "[" * 100_000
-    for text in ("{", "[]", '{"format_version": 1}', '{"format_version": 7}', deep, json.dumps(study)):
+    for text in ("{", "[]", '{"format_version": 1}', '{"format_version": 7}', deep, *wrong):
         (tmp_path / "s/study.json").write_text(text)
         with pytest.raises(ModelError, match=r"study\.json"):
             run_study(stub.study, DATA, config, tmp_path / "s", images=224)
@@ -226,7 +251,7 @@ def test_damaged_notes_of_a_stopped_arm_are_told_with_what_to_do(config: TrainCo
 def test_minutes_become_the_same_images_for_every_arm(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaegan.studies.plan.measure_speed", lambda network, size, channels: {"vae": 50.0})
+    monkeypatch.setattr("vaegan.studies.plan.measure_speed", lambda *arguments: {"vae": 50.0})
     stub = Stub()
     two = replace(stub.study, arms=lambda setting: stub.arms(setting)[1:3], minutes=0.1)
     run_study(two, DATA, config, tmp_path / "s")
@@ -234,6 +259,118 @@ def test_minutes_become_the_same_images_for_every_arm(
     assert facts["minutes"] == 0.1
     # Six seconds, seven tenths of them for training, two arms, 50 images a second.
     assert [one["images"] for one in facts["results"]] == [105, 105]
+
+
+def test_an_arm_that_breaks_down_is_a_result_without_numbers(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub, trained = Stub(), list[str]()
+    train = api.train
+
+    def counted(source: object, config: TrainConfig, **options: object) -> object:
+        trained.append(config.recipe)
+        return train(source, config, **options)
+
+    def arms(setting: Setting) -> list[TrainedArm | ComputedArm]:
+        toy, fast, slow, grown = stub.arms(setting)
+        wild = replace(fast.config, vae=replace(fast.config.vae, learning_rate=1e30, final_learning_rate=1e30))
+        return [toy, replace(fast, config=wild), slow, grown]
+
+    monkeypatch.setattr(api, "train", counted)
+    study = replace(stub.study, arms=arms)
+    folder = run_study(study, DATA, config, tmp_path / "s", images=224)
+    facts = json.loads((tmp_path / "s/study.json").read_text())
+    assert facts["status"] == "finished"
+    found = {one["label"]: one for one in facts["results"]}
+    assert "not a number" in found["fast"]["failed"]
+    assert "starts from fast" in found["grown"]["failed"]
+    assert found["fast"]["measurements"] == found["grown"]["measurements"] == []
+    assert found["slow"]["measurements"]
+    assert found["slow"]["failed"] is None
+    assert stub.measured == [("toy", 0), ("slow", 0)]
+    assert "fast, seed 0: The" in folder.story.sentences[0]
+    assert "fast, seed 0: The" in folder.report.read_text()
+    assert trained == ["vae", "vae"]
+    run_study(study, DATA, config, tmp_path / "s")  # it is not tried again
+    assert trained == ["vae", "vae"]
+    # When nothing has numbers the report says at least that.
+    only = replace(study, arms=lambda setting: arms(setting)[1:2])
+    folder = run_study(only, DATA, config, tmp_path / "none", images=64)
+    assert len(folder.story.sentences) == 1
+    assert folder.report.is_file()
+
+
+def test_a_full_disk_is_no_result(config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        with disk_errors(tmp_path):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(api, "train", full)
+    with pytest.raises(TrainingError, match="No space left"):
+        run_study(Stub().study, DATA, config, tmp_path / "s", images=224)
+
+
+def test_what_the_study_does_not_know_is_refused_before_training(config: TrainConfig, tmp_path: Path) -> None:
+    stub = Stub()
+    study = replace(stub.study, arms=lambda setting: stub.arms(setting)[:2])
+    run_study(study, DATA, config, tmp_path / "s", images=96)
+    facts, count = json.loads((tmp_path / "s/study.json").read_text()), len(stub.measured)
+    for changes in ({"label": "renamed"}, {"seed": 1}, {"label": "toy"}):
+        facts["results"][1] |= changes
+        (tmp_path / "s/study.json").write_text(json.dumps(facts))
+        with pytest.raises(RequestError, match=r"/s holds a result of '(renamed|toy)'.*another --out"):
+            run_study(study, DATA, config, tmp_path / "s")
+        assert len(stub.measured) == count
+
+
+def test_another_precision_is_refused_and_auto_takes_the_study_s(config: TrainConfig, tmp_path: Path) -> None:
+    stub = Stub()
+    study = replace(stub.study, arms=lambda setting: stub.arms(setting)[1:2])
+    run_study(study, DATA, config, tmp_path / "s", images=64)
+    run_study(study, DATA, replace(config, device=replace(config.device, precision="auto")), tmp_path / "s")
+    with pytest.raises(RequestError, match="begun with --precision float32;"):
+        run_study(study, DATA, replace(config, device=replace(config.device, precision="bfloat16")), tmp_path / "s")
+
+
+def test_records_that_are_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaegan.studies.record.MAXIMUM_RECORD_BYTES", 1000)
+    (tmp_path / "study.json").write_text('{"format_version": 1' + " " * 1000)
+    with pytest.raises(ModelError, match="too large"):
+        read_record(tmp_path)
+    (tmp_path / "seed-0.json").write_text('[{"seen": 1}]' + " " * 1000)
+    with pytest.raises(ModelError, match="too large"):
+        read_measured(tmp_path / "seed-0.json", tmp_path)
+
+
+def test_speed_and_precision_are_measured_where_and_as_the_arms_train(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    place = SimpleNamespace(device=torch.device("mps"))  # what the engine takes where there is one
+    monkeypatch.setattr("vaegan.studies.plan.Engine", lambda *arguments: place)
+    monkeypatch.setattr("vaegan.studies.plan.probe_precision", lambda device: asked.append(device.type) or ("bfloat16", {}))
+    monkeypatch.setattr("vaegan.studies.plan.measure_speed", lambda *arguments: asked.extend(arguments[3:]) or {"vae": 50.0})
+    config = with_precision(replace(config, device=replace(config.device, precision="auto")))
+    assert config.device.precision == "bfloat16"
+    stub, setting = Stub(), Setting(open_dataset(DATA, config.data), config, tmp_path)
+    make_plan(stub.study, Asked(DATA, 1.0, None, None), setting, stub.arms(setting))
+    assert asked == ["mps", 8, torch.device("mps"), "bfloat16"]
+
+
+def test_speed_is_that_of_the_batch_and_precision_asked_for(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[tuple[int, bool]] = set()
+
+    class Watched(Encoder):
+        def forward(self, images: torch.Tensor) -> Gaussian:
+            seen.add((len(images), torch.is_autocast_enabled("cpu")))
+            return super().forward(images)
+
+    monkeypatch.setattr("vaegan.describe.Encoder", Watched)
+    speed = measure_speed(config.network, 16, 1, 4, torch.device("cpu"), "bfloat16")
+    assert seen == {(4, True)}
+    assert speed["vae"] == pytest.approx(GAN_COST * speed["gan"])
+    measure_speed(config.network, 16, 1)  # as `vaegan preview` asks
+    assert seen == {(4, True), (32, False)}
 
 
 def test_labels_are_asked_for_by_name(config: TrainConfig, tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 
 from vaegan.config import NetworkConfig, TrainConfig
+from vaegan.data import open_dataset
 from vaegan.errors import RequestError
+from vaegan.pictures import save_png
 from vaegan.studies.catalogue import STUDIES, find_study
+from vaegan.studies.likelihood import COUNTS
 from vaegan.studies.running import run_study
-from vaegan.studies.study import Setting, TrainedArm, slug
+from vaegan.studies.study import Result, Results, Setting, TrainedArm, arm_folder, slug, tell
 
 QUICK = {"likelihood"}
 
@@ -72,6 +75,45 @@ def test_a_study_tells_its_story(name: str, data: Path, config: TrainConfig, tmp
     assert facts["status"] == "finished"
     assert any(set(folder.story.columns) & set(result["measurements"][-1]) for result in facts["results"])
     assert folder.story.answer == json.loads(json.dumps(folder.story.answer))
+
+
+NUMBERS = (
+    "seen weights steps modes of share good divergence classifier error squared_error kl active_units elbo exact_elbo truth "
+    "iwae_5000 gap_1 gap_5000 bits_per_dim bits values variance beta share_of_variance train_error gap distance real_distance "
+    "recall coverage sharpness variety psnr latent_bytes jpeg_bytes jpeg_bare pca_error limit spread near_prior near_fitted "
+    "unevenness accuracy gradient latent_recovery low_pass_ratio latent_dim"
+)
+
+
+def measured(label: str) -> dict:
+    """Everything that any study measures, made up."""
+    found = {name: 0.5 + len(label) for name in NUMBERS.split()}
+    found |= {"latent_dim": int(label[4:]) if label.startswith("z = ") else 2, "points": [[0.5, 1.0, 1.0], [0.1, 0.2, 0.0]]}
+    found |= {"gradients": [[10, 0.5], [20, 0.4]], "accuracies": [[10, 0.5]], "losses": [1.0] * 100, "fallen_at": None}
+    return found | {"history": [1], "slopes": [1.0], "iwae": {str(k): -10 + k / 1000 for k in COUNTS}}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_story_copes_with_arms_that_have_no_numbers(name: str, data: Path, config: TrainConfig, tmp_path: Path) -> None:
+    setting = Setting(open_dataset(data, config.data), config, tmp_path)
+    arms, study = list(find_study(name).arms(setting)), find_study(name)
+    for arm in arms:
+        folder = arm_folder(tmp_path, arm.label, 0)
+        files = [f"gan/samples/{file}.png" for file in ("000000001", "000000001-reconstructions")]
+        for file in [*files, "manifold.png", *(f"{frame:02d}.png" for frame in range(10))]:
+            save_png(Image.new("RGB", (20, 20)), folder / file)
+    trained = [arm.label for arm in arms if isinstance(arm, TrainedArm)]
+    cases = [(), *((label,) for label in trained), tuple(trained), *(set(trained) - {label} for label in trained)]
+    for failed in cases:
+        failed = {arm.label for arm in arms if arm.label in failed or getattr(arm, "start", None) in failed}
+        lost = [Result(label, 0, 64, 1.0, (), "It broke.") for label in failed]
+        kept = [Result(arm.label, 0, 64, 1.0, (measured(arm.label),)) for arm in arms if arm.label not in failed]
+        story = tell(study, Results(setting, tmp_path, kept), lost)
+        assert story.sentences
+        assert " nan" not in " ".join(story.sentences)
+        assert json.dumps(story.answer).count("NaN") == 0
+        assert all((tmp_path / picture.name).is_file() for picture in story.pictures)
+        assert all(f"{label}, seed 0: It broke." in story.sentences[0] for label in failed)
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -1,13 +1,22 @@
 """The toys of the studies against closed forms."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import scipy.stats
 import torch
 
-from vaegan.studies.likelihood import bits_per_value, iwae
+from vaegan.config import NetworkConfig
+from vaegan.evaluation.inference import log_weights
+from vaegan.metrics.posterior import bits_per_dimension
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
+from vaegan.networks import Gaussian
+from vaegan.objectives.latent import importance_weighted_bound
+from vaegan.studies.likelihood import bits_of_model, iwae, measure, model_log_weights
 from vaegan.studies.linear_gaussian import LinearGaussian
+from vaegan.studies.measures import autoencoding
 
 TOY = LinearGaussian.make(values=12, latents=4, deviation=0.4, seed=3)
 
@@ -53,11 +62,6 @@ def test_iwae_averages_over_whole_groups() -> None:
 
 
 def test_the_model_weights_are_those_of_its_own_densities() -> None:
-    from vaegan.config import NetworkConfig
-    from vaegan.model import Model
-    from vaegan.model_files import ModelConfig, Networks
-    from vaegan.studies.likelihood import model_log_weights
-
     config = ModelConfig(16, 1, "vae", NetworkConfig(width=4, width_limit=4, latent_dim=2), variance=0.3)
     model = Model(config, Networks(config))
     image = torch.linspace(-1, 1, 256).reshape(1, 16, 16)
@@ -76,4 +80,63 @@ def test_the_model_weights_are_those_of_its_own_densities() -> None:
 
 def test_noise_costs_eight_bits_a_value() -> None:
     # Uniform on 256 levels of [-1, 1] dequantised by +-1/255 has density 1 / (2 * 256 / 255) everywhere.
-    assert bits_per_value(-10 * math.log(2 * 256 / 255), 10) == pytest.approx(8, abs=1e-9)
+    log_evidence = torch.tensor(-10 * math.log(2 * 256 / 255), dtype=torch.float64)
+    assert float(bits_per_dimension(log_evidence, 10, "gaussian")) == pytest.approx(8, abs=1e-6)
+
+
+class Constant(torch.nn.Module):
+    """A decoder that gives the same number everywhere."""
+
+    def __init__(self, raw: float) -> None:
+        super().__init__()
+        self.raw = raw
+
+    def forward(self, latents: torch.Tensor, raw: bool = False) -> torch.Tensor:
+        return torch.full((len(latents), 1, 16, 16), self.raw)
+
+
+def constant_model(likelihood: str, raw: float, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model whose posterior is the prior, so that log p(x) is log p(x|z)."""
+    variance = 0.3 if likelihood == "gaussian" else None
+    network = NetworkConfig(width=4, width_limit=4, latent_dim=2)
+    config = ModelConfig(16, 1, "vae", network, variance=variance, likelihood=likelihood)
+    model = Model(config, Networks(config))
+    model.networks.decoder = Constant(raw)
+    monkeypatch.setattr(
+        model, "posterior", lambda images, labels=None: Gaussian(torch.zeros(len(images), 2), torch.zeros(len(images), 2))
+    )
+    return model
+
+
+@pytest.mark.parametrize("logit", [-2000.0, -30.0, 0.0])
+def test_a_black_image_costs_what_the_continuous_bernoulli_says(logit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = constant_model("continuous-bernoulli", logit, monkeypatch), -torch.ones(8, 1, 16, 16)
+    # On [0, 1] the density is r exp(-r y) / (1 - exp(-r)) with r = -logit; a black value is spread over [0, 1/256].
+    rate = -logit
+    expected = 8.0 if rate == 0 else 8 - (math.log(rate) - math.log1p(-math.exp(-rate)) - rate / 512) / math.log(2)
+    assert expected > 0
+    weights = log_weights(model, images, 5, 0, lambda *_: None)
+    evaluated = bits_per_dimension(importance_weighted_bound(weights.double()), 256, "continuous-bernoulli").mean()
+    assert float(evaluated) == pytest.approx(expected, abs=0.1 + rate / 1e4)
+    assert bits_of_model(model, images, 5, 0) == pytest.approx(expected, abs=0.1 + rate / 1e4)
+
+
+def test_binary_likelihoods_have_no_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = SimpleNamespace(seed=0, setting=SimpleNamespace(dataset=None), tick=lambda share: None)
+    monkeypatch.setattr("vaegan.studies.likelihood.heldout_images", lambda dataset, count: torch.ones(1, 1, 16, 16))
+    for likelihood, has in (("bernoulli", False), ("continuous-bernoulli", True)):
+        look.model = constant_model(likelihood, 3.0, monkeypatch)
+        assert ("bits_per_dim" in measure(look)) == has
+    # A white image is white with probability s(3) a value: no noise was added to it.
+    look.model = constant_model("bernoulli", 3.0, monkeypatch)
+    assert measure(look)["elbo"] == pytest.approx(-256 * math.log1p(math.exp(-3)), rel=1e-4)
+
+
+def test_the_bound_of_a_study_is_around_the_raw_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = constant_model("gaussian", 1.5, monkeypatch), torch.ones(8, 1, 16, 16)
+    # Half a unit from white to the decoder's 1.5, which is no pixel's value; the noise of a level is +-1/255.
+    error = 0.25 + 1 / 255**2 / 3
+    expected = -256 * (error / 0.6 + 0.5 * math.log(2 * math.pi * 0.3))
+    assert autoencoding(model, images)["elbo"] == pytest.approx(expected, abs=0.2)
+    weights = log_weights(model, images, 5, 0, lambda *_: None)
+    assert float(weights.mean()) == pytest.approx(expected, abs=0.2)

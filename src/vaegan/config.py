@@ -382,6 +382,9 @@ class DeviceConfig:
                 raise RequestError(f"--{name} is {value}; it must be 1 or more.")
 
 
+GAN_COST = 2.2  # the GAN's time for an image over the VAE's: 1.7 to 2.5 by machine (benchmarks/README.md)
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long training lasts and how the stages share it.
@@ -413,8 +416,8 @@ class Budget:
         return max(self.vae_share_of_time * seconds, min(self.vae_images / speed, self.most_vae_time * seconds))
 
     def vae_part(self, images: int) -> float:
-        """The VAE's part of `images` in two stages; an image costs the GAN 2.2 times as much, as with the preset tiny."""
-        most = self.most_vae_time / (self.most_vae_time + (1 - self.most_vae_time) / 2.2)
+        """The VAE's part of `images` in two stages; an image costs the GAN `GAN_COST` times as much."""
+        most = self.most_vae_time / (self.most_vae_time + (1 - self.most_vae_time) / GAN_COST)
         return max(self.vae_share_of_images * images, min(self.vae_images, most * images))
 
 

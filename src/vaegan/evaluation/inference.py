@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from vaegan.evaluation.numbers import Findings
-from vaegan.metrics.posterior import active_units, aggregate_gap, bits_per_dimension, kl_per_dimension
+from vaegan.metrics.posterior import active_units, aggregate_gap, bits_per_dimension, dequantised, kl_per_dimension
 from vaegan.metrics.reconstruction import mean_squared_error, peak_signal_to_noise, structural_similarity
 from vaegan.metrics.statistics import mean_with_interval
 from vaegan.model import Model
@@ -62,7 +62,7 @@ def likelihood(
     found.add("elbo", *mean_with_interval(weights.double().mean(0), seed), count)
     found.add("iwae", *mean_with_interval(bound, seed), count)
     if model.config.likelihood != "bernoulli":
-        bits = bits_per_dimension(bound, images[0].numel())
+        bits = bits_per_dimension(bound, images[0].numel(), model.config.likelihood)
         found.add("bits_per_dimension", *mean_with_interval(bits, seed), count)
     else:
         found.left_out["bits_per_dimension"] = "the model's p(x|z) is for binary images"
@@ -75,8 +75,7 @@ def log_weights(
 ) -> Tensor:
     """Log p(x|z) + log p(z) - log q(z|x) of `draws` latents of each image's posterior, [draws, image]."""
     generator = Generator().manual_seed(keyed_seed(seed, "likelihood"))
-    if model.config.likelihood != "bernoulli":
-        images = (images + (2 * torch.rand(images.shape, generator=generator) - 1) / 255).clamp(-1, 1)
+    images = dequantised(images, model.config.likelihood, generator)
     posterior = model.posterior(images, labels)
     mean, log_var = posterior.mean.cpu(), posterior.log_var.cpu()
     variance = torch.tensor(model.config.variance or 1.0)

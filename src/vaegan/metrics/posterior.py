@@ -1,9 +1,9 @@
 """What a VAE's posterior says: KL a dimension, active units, and how far all posteriors together are from the prior."""
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from vaegan.types import Latents
+from vaegan.types import Images, Latents
 
 
 def kl_per_dimension(mean: Latents, log_var: Latents) -> Tensor:
@@ -29,9 +29,32 @@ def aggregate_gap(mean: Latents, log_var: Latents) -> float:
     return float(0.5 * (covariance.trace() + middle @ middle - len(middle) - torch.logdet(covariance)))
 
 
-def bits_per_dimension(log_likelihood: Tensor, values: int) -> Tensor:
-    """Bits to store one of `values` 8-bit values, from log densities [nats] on [-1, 1] of dequantised images.
+def dequantised(images: Images, likelihood: str, generator: Generator) -> Images:
+    """8-bit images on [-1, 1] with uniform noise of one level's width, so that a density on them is a code length.
 
-    A step of 1/127.5 on [-1, 1] is one of 256 levels: -log p / (D ln 2) + log2(127.5) (Theis et al. 2016, Section 3.1).
+    A level k of 0 to 255 is spread over [k - 1/2, k + 1/2] / 127.5 - 1. The continuous Bernoulli's density ends at -1 and 1, and
+    half of the end levels would lie outside: for it a level is spread over [k, k + 1] / 128 - 1 (Theis et al. 2016, Section 3.1).
+
+    Args:
+        images: levels 2k/255 - 1.
+        likelihood: of the model; bernoulli is for binary images, which stay as they are.
+        generator: on the CPU, as the images.
     """
-    return -log_likelihood / (values * torch.tensor(2.0).log()) + torch.tensor(127.5).log2()
+    if likelihood == "bernoulli":
+        return images
+    noise = torch.rand(images.shape, generator=generator)
+    if likelihood == "continuous-bernoulli":
+        return ((127.5 * (images + 1)).round() + noise) / 128 - 1
+    return images + (2 * noise - 1) / 255
+
+
+def bits_per_dimension(log_likelihood: Tensor, values: int, likelihood: str) -> Tensor:
+    """Bits to store one of `values` 8-bit values: -log p / (D ln 2) + log2(levels in a length of 1).
+
+    Args:
+        log_likelihood: log densities of `dequantised` images [nats].
+        values: numbers in one image.
+        likelihood: as for `dequantised`; not bernoulli, whose probability of binary images is no code length of others.
+    """
+    levels = torch.tensor(128.0 if likelihood == "continuous-bernoulli" else 127.5)
+    return -log_likelihood / (values * torch.tensor(2.0).log()) + levels.log2()

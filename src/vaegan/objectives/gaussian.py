@@ -41,11 +41,6 @@ def gaussian_loss(error: PerImage, values: int, variance: Tensor) -> PerImage:
     return error / (2 * variance) + 0.5 * values * torch.log(variance)
 
 
-def evidence_lower_bound(error: PerImage, kl: PerImage, values: int, variance: Tensor) -> PerImage:
-    """ELBO on log p(x) with one posterior sample [nats]; log p(x) is at least this."""
-    return -gaussian_loss(error, values, variance) - 0.5 * values * math.log(2 * math.pi) - kl
-
-
 def effective_beta(reconstruction_weight: float, kl_weight: float) -> float:
     """The beta of 1/2 SE + beta KL that `reconstruction_weight * SE + kl_weight * KL` amounts to.
 

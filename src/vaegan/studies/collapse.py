@@ -153,14 +153,16 @@ def _tell_stacks(results: Results, story: Story) -> None:
     found = "; ".join(f"{label.removeprefix(STACK)} {mean(label, 'modes'):.0f}" for label in labels if label != real)
     story.sentences.append(
         f"Stacked images: three random images as the colours of one make {mean(real, 'of'):,.0f} modes, told by a classifier "
-        f"that is right on {mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found}; in as many real "
-        f"ones {mean(real, 'modes'):.0f}. A classifier names noise too, so a bad model can score high: look at the samples, "
-        "and at the divergence from equal shares."
+        f"that is right on {mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found or 'nobody'}; in as "
+        f"many real ones {mean(real, 'modes'):.0f}. A classifier names noise too, so a bad model can score high: look at the "
+        "samples, and at the divergence from equal shares."
     )
     trained = {label.removeprefix(STACK): results.arm_folder(label) for label in labels if label != real}
+    story.answer["stacked"] = {label.removeprefix(STACK): mean(label, "modes") for label in labels}
+    if not trained:
+        return
     save_last_samples(trained, results.folder / "stacked.png", columns=2)
     story.pictures.append(Picture("stacked.png", "Samples of stacked images."))
-    story.answer["stacked"] = {label.removeprefix(STACK): mean(label, "modes") for label in labels}
 
 
 def _animate(results: Results, named: dict[str, str], name: str) -> None:

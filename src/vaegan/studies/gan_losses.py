@@ -45,29 +45,24 @@ def tell(results: Results) -> Story:
     mean, labels = results.mean, results.labels
     order = sorted(labels, key=lambda label: mean(label, "distance"))
     widest = max(labels, key=lambda label: mean(label, "recall"))
-    bare = [label for label in labels if label.endswith(BARE)]
+    bare = [label for label in labels if label.endswith(BARE) and label.removesuffix(BARE) in labels]
     penalty = {label.removesuffix(BARE): mean(label, "distance") - mean(label.removesuffix(BARE), "distance") for label in bare}
     held = [label for label in ("relativistic", "non-saturating", "saturating", "hinge", "least squares") if label in labels]
-    between = max(mean(label, "distance") for label in held) - min(mean(label, "distance") for label in held)
+    distances = [mean(label, "distance") for label in held]
+    between = max(distances) - min(distances) if len(held) > 1 else None
     seeds = len(results.of(labels[0]))
     sentences = [
         f"Nearest to held-out images after {mean(labels[0], 'seen'):,.0f} images: "
         + ", ".join(f"{label} {mean(label, 'distance'):.0f}" for label in order)
         + f" (real images {mean(labels[0], 'real_distance'):.0f}). Highest recall: {widest} ({mean(widest, 'recall'):.2f}).",
-        "Without the penalty the distance changes by "
-        + ", ".join(f"{value:+.0f} ({label})" for label, value in penalty.items())
-        + f"; between the objectives that share the penalty it differs by {between:.0f}. "
-        + ("The penalty matters more than the loss (Lucic et al. 2018)." if max(map(abs, penalty.values())) > between else
-           "At this budget the loss matters more than the penalty, against Lucic et al. (2018), who trained to the end."),
+        _penalty(penalty, between),
         "The Wasserstein objectives take five steps of the critic for one of the generator, so at equal images theirs has "
         "taken a fifth of the steps: equal images is not equal steps, and it is the comparison that a user's clock makes.",
-    ]  # fmt: skip
+    ]
     if seeds == 1:
         sentences.append("One seed: neighbours in this order may change places.")
-    distances, spreads = ({label: of(label, "distance") for label in order} for of in (mean, results.spread))
-    save_bars(
-        results.folder / "distance.svg", distances, "Distance of samples, lower is better", "sliced Wasserstein x1000", spreads
-    )
+    bars, spreads = ({label: of(label, "distance") for label in order} for of in (mean, results.spread))
+    save_bars(results.folder / "distance.svg", bars, "Distance of samples, lower is better", "sliced Wasserstein x1000", spreads)
     runs = {label: results.arm_folder(label) for label in labels}
     save_last_samples(runs, results.folder / "samples.png", columns=3)
     save_learning(runs, results.folder / "learning.gif", columns=3, frames=10)
@@ -83,6 +78,20 @@ def tell(results: Results) -> Story:
         "sharpness": "sharpness, real = 1",
     }
     return Story(sentences, columns, pictures, {"order": order, "highest_recall": widest, "distance_without_penalty": penalty})
+
+
+def _penalty(penalty: dict[str, float], between: float | None) -> str:
+    """Whether the penalty matters more than the loss, where enough arms have numbers to say so."""
+    if not penalty or between is None:
+        return "Too few arms have numbers to compare what the penalty does with what the objective does."
+    changes = ", ".join(f"{value:+.0f} ({label})" for label, value in penalty.items())
+    matters = max(map(abs, penalty.values())) > between
+    return (
+        f"Without the penalty the distance changes by {changes}; between the objectives that share the penalty it differs by "
+        f"{between:.0f}. "
+        + ("The penalty matters more than the loss (Lucic et al. 2018)." if matters else
+           "At this budget the loss matters more than the penalty, against Lucic et al. (2018), who trained to the end.")
+    )  # fmt: skip
 
 
 GAN_LOSSES = Study(

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import sampling
 from vaegan.studies.sheets import save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some
 from vaegan.training.journal import read_journal
 
 SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"
@@ -56,21 +57,18 @@ def tell(results: Results) -> Story:
         held = "The budget was spent before the critic's first 100 steps were over, so no generator has taken a step: give more."
         return Story([held], COLUMNS)
     mean, short = results.mean, {label: label.split(":")[0] + (HELD if label.endswith(HELD) else "") for label in results.labels}
-    ratio = mean(NON_SATURATING, "gradient") / max(mean(SATURATING, "gradient"), 1e-12)
+    ratios = some(lambda: mean(NON_SATURATING, "gradient") / max(mean(SATURATING, "gradient"), 1e-12))
     right = {label: [value for _, value in results.of(label)[0].last["accuracies"]][-1] for label in results.labels}
     distances = ", ".join(f"{short[label]} {mean(label, 'distance'):.0f}" for label in results.labels)
-    behind = mean(SATURATING, "distance") > 1.05 * mean(NON_SATURATING, "distance")
     sentences = [
-        f"The critic is trained first and never held back; at the end it orders {right[SATURATING]:.0%} of pairs rightly "
+        *(f"The critic is trained first and never held back; at the end it orders {right[SATURATING]:.0%} of pairs rightly "
         f"against the saturating generator and {right[NON_SATURATING]:.0%} against the other. The median gradient of the "
         f"generator is {mean(SATURATING, 'gradient'):.2g} saturating and {mean(NON_SATURATING, 'gradient'):.2g} "
         f"non-saturating: {ratio:,.1f} times as much. In closed form the slope in the critic's logit is sigmoid(D(G)), "
         "nothing where the critic is sure of a fake, against sigmoid(-D(G)), which is full just there. (One sentence of the "
-        "source has it the wrong way round.)",
-        f"Distance of samples at the end: {distances}; real images {mean(SATURATING, 'real_distance'):.0f}. "
-        + ("Where the gradient vanishes, so does the learning." if behind else
-           "The smaller gradient has not cost quality here: Adam divides by the gradient's own size, and so hides much of "
-           "the vanishing."),
+        "source has it the wrong way round.)" for ratio in ratios),
+        f"Distance of samples at the end: {distances}; real images {mean(results.labels[0], 'real_distance'):.0f}.",
+        *some(lambda: _learning(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"))),
     ]  # fmt: skip
     x = Axis("images seen")
     gradients = {short[label]: results.of(label)[0].last["gradients"] for label in results.labels}
@@ -89,8 +87,17 @@ def tell(results: Results) -> Story:
         Picture("distance.svg", "How far samples are from held-out images."),
         Picture("learning.gif", "The same latents while each generator learns."),
     ]
-    answer = {"gradient_ratio": ratio, "distance": {short[label]: mean(label, "distance") for label in results.labels}}
-    return Story(sentences, COLUMNS, pictures, answer)
+    answer: dict[str, Any] = {"distance": {short[label]: mean(label, "distance") for label in results.labels}}
+    return Story(sentences, COLUMNS, pictures, answer | dict(zip(["gradient_ratio"], ratios, strict=False)))
+
+
+def _learning(saturating: float, other: float) -> str:
+    if saturating > 1.05 * other:
+        return "Where the gradient vanishes, so does the learning."
+    return (
+        "The smaller gradient has not cost quality here: Adam divides by the gradient's own size, and so hides much of the "
+        "vanishing."
+    )
 
 
 COLUMNS = {

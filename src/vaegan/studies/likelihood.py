@@ -1,12 +1,12 @@
 """Study likelihood: the intractable integral seen to converge: ELBO and IWAE-k against a known truth, and on a VAE."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from vaegan.metrics.posterior import bits_per_dimension, dequantised
 from vaegan.model import Model
 from vaegan.objectives.latent import importance_weighted_bound, log_ratio
 from vaegan.objectives.likelihood import log_density
@@ -14,7 +14,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
 from vaegan.studies.measures import heldout_images
-from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work
+from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 TOY, TOY_IMAGES = LinearGaussian.make(values=20, latents=16, deviation=0.2, seed=0), 200
@@ -85,11 +85,10 @@ def model_log_weights(model: Model, image: Tensor, draws: int, generator: torch.
 
 
 def measure(look: Look) -> Numbers:
-    """IWAE-k of held-out images, dequantised uniformly."""
+    """IWAE-k of held-out images, dequantised uniformly, and where that is a code length its bits."""
     generator = torch.Generator().manual_seed(keyed_seed(look.seed, "likelihood"))
-    images = heldout_images(look.setting.dataset, TRAINED_IMAGES)
     # A density of 256 grey levels can be made as large as one likes; noise of one level's width forbids that.
-    images = images + (2 * torch.rand(images.shape, generator=generator) - 1) / 255
+    images = dequantised(heldout_images(look.setting.dataset, TRAINED_IMAGES), look.model.config.likelihood, generator)
     curves: list[list[float]] = []
     for image in images:
         log_weights = model_log_weights(look.model, image, max(COUNTS), generator)[None]
@@ -97,28 +96,24 @@ def measure(look: Look) -> Numbers:
         look.tick(1.0)
     means = torch.tensor(curves).mean(0).tolist()
     curve = {str(count): value for count, value in zip(COUNTS, means, strict=True)}
-    values = images[0].numel()
-    return {"iwae": curve, "elbo": curve["1"], "iwae_5000": curve["5000"], "values": values,
-            "bits_per_dim": bits_per_value(curve["5000"], values)}  # fmt: skip
+    found: Numbers = {"iwae": curve, "elbo": curve["1"], "iwae_5000": curve["5000"], "values": images[0].numel()}
+    if has_bits(look.model):
+        bound = torch.tensor(curve["5000"])
+        found["bits_per_dim"] = float(bits_per_dimension(bound, images[0].numel(), look.model.config.likelihood))
+    return found
+
+
+def has_bits(model: Model) -> bool:
+    """Whether log p(x) of 8-bit images is a code length: there is a p(x|z), and it is not one of binary images."""
+    return model.has_observation_noise and model.config.likelihood != "bernoulli"
 
 
 def bits_of_model(model: Model, images: Tensor, draws: int, seed: int) -> float:
-    """Bits a value of some images by IWAE with so many draws; an upper bound."""
+    """Bits a value of some images by IWAE with so many draws, of a model that `has_bits`; an upper bound."""
     generator = torch.Generator().manual_seed(keyed_seed(seed, "bits"))
-    images = images + (2 * torch.rand(images.shape, generator=generator) - 1) / 255
+    images = dequantised(images, model.config.likelihood, generator)
     bounds = [float(iwae(model_log_weights(model, image, draws, generator)[None], draws)) for image in images]
-    return bits_per_value(sum(bounds) / len(bounds), images[0].numel())
-
-
-def bits_per_value(log_evidence: float, values: int) -> float:
-    """Bits a value of images with 256 levels on [-1, 1] from log p(x) [nats] of images dequantised by +-1/255.
-
-    A density on [-1, 1] is 127.5 times that on [0, 255]. (A uniform density on [-1, 1] is 8 bits up to that convention.)
-
-    >>> round(bits_per_value(-100 * math.log(2), 100), 2)
-    7.99
-    """
-    return -log_evidence / (values * math.log(2)) + math.log2(127.5)
+    return float(bits_per_dimension(torch.tensor(sum(bounds) / len(bounds)), images[0].numel(), model.config.likelihood))
 
 
 def tell(results: Results) -> Story:
@@ -126,9 +121,6 @@ def tell(results: Results) -> Story:
     toys = [label for label in results.labels if label != VAE]
     truth = results.mean(toys[0], "truth")
     gaps = {label: [(float(k), truth - _mean_curve(results, label)[k]) for k in COUNTS] for label in toys}
-    trained = _mean_curve(results, VAE)
-    gained = {k: trained[k] - trained[1] for k in COUNTS}
-    half = next(k for k in COUNTS if gained[k] >= 0.5 * gained[COUNTS[-1]])
     mean = results.mean
     sentences = [
         f"A toy with {TOY.latents} latents and {TOY.values} values, where log p(x) is known: {truth:.2f} nats on average. "
@@ -141,25 +133,46 @@ def tell(results: Results) -> Story:
         f"short with one draw and still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder "
         "is there to say where to look, and the weights p(z)/q(z|x), which the sum in the source leaves out, correct for "
         "having looked there.",
-        f"On the trained VAE: ELBO {trained[1]:.1f} nats, IWAE-5000 {trained[5000]:.1f}, {gained[5000]:.1f} nats more, half "
-        f"of them by k = {half}. In bits a value: {mean(VAE, 'bits_per_dim'):.3f} (dequantised; at most {TRAINED_IMAGES} "
-        "held-out images). Every value is a lower bound; how far the last one is from the truth nobody knows here, which is "
-        "why the toy is beside it.",
+        *some(lambda: _trained(results)),
     ]
     save_lines(results.folder / "toy.svg", gaps, "Toy: nats that the bound lacks", Axis("k, draws of the latent", log=True),
                Axis("log p(x) - bound [nats]", log=True, low=1e-3), marks=True)  # fmt: skip
-    save_lines(results.folder / "trained.svg", {"IWAE-k": [(float(k), trained[k]) for k in COUNTS]}, "The VAE on held-out images",
-               Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]"), marks=True)  # fmt: skip
     pictures = [
         Picture(
             "toy.svg", "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
         ),
-        Picture("trained.svg", "The bound rises with k; the truth is above it."),
+        *some(lambda: _trained_picture(results)),
     ]
     columns = {"elbo": "ELBO [nats]", "iwae_5000": "IWAE-5000 [nats]", "truth": "log p(x) [nats]", "gap_1": "ELBO lacks",
                "gap_5000": "IWAE-5000 lacks", "bits_per_dim": "bits a value"}  # fmt: skip
-    answer = {"truth": truth, "elbo": trained[1], "iwae_5000": trained[5000], "bits_per_dim": mean(VAE, "bits_per_dim")}
-    return Story(sentences, columns, pictures, answer)
+    answer = {
+        name: mean(VAE, name)
+        for name in ("elbo", "iwae_5000", "bits_per_dim")
+        if VAE in results.labels and results.values(VAE, name)
+    }
+    return Story(sentences, columns, pictures, {"truth": truth} | answer)
+
+
+def _trained(results: Results) -> str:
+    bounds = _mean_curve(results, VAE)
+    gained = {k: bounds[k] - bounds[1] for k in COUNTS}
+    half = next(k for k in COUNTS if gained[k] >= 0.5 * gained[COUNTS[-1]])
+    bits = results.values(VAE, "bits_per_dim")
+    return (
+        f"On the trained VAE: ELBO {bounds[1]:.1f} nats, IWAE-5000 {bounds[5000]:.1f}, {gained[5000]:.1f} nats more, half "
+        f"of them by k = {half}"
+        + (f". In bits a value: {results.mean(VAE, 'bits_per_dim'):.3f} (dequantised; at" if bits else
+           ", and no bits a value, because its p(x|z) is for binary images (at")
+        + f" most {TRAINED_IMAGES} held-out images). Every value is a lower bound; how far the last one is from the truth "
+        "nobody knows here, which is why the toy is beside it."
+    )  # fmt: skip
+
+
+def _trained_picture(results: Results) -> Picture:
+    bounds = _mean_curve(results, VAE)
+    save_lines(results.folder / "trained.svg", {"IWAE-k": [(float(k), bounds[k]) for k in COUNTS]}, "The VAE on held-out images",
+               Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]"), marks=True)  # fmt: skip
+    return Picture("trained.svg", "The bound rises with k; the truth is above it.")
 
 
 def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:

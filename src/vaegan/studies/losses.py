@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ from vaegan.recipes.vae import VAE
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, side_images
 from vaegan.studies.sheets import save_learning, save_reconstructions
-from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work
+from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some
 from vaegan.training.engine import Engine
 
 SUM, MEAN, CROSS, NO_RECONSTRUCTION, NO_KL, CALIBRATED = (
@@ -86,48 +87,57 @@ def tell(results: Results) -> Story:
     """What each loss did."""
     mean, trained = results.mean, [label for label in results.labels if label != WATCHED]
     collapsed = [label for label in trained if mean(label, "active_units") < 1]
-    best = min(trained, key=lambda label: mean(label, "distance"))
     watched = results.of(WATCHED)[0].last
     losses = watched["losses"]
-    sentences = [
-        (
-            f"Collapsed, with no active unit, all samples and all reconstructions alike: {', '.join(collapsed)}. "
-            if collapsed
-            else ""
-        )
-        + f"Averaging the error over the {round(mean(MEAN, 'squared_error') / mean(MEAN, 'error')):,} values of an image "
-        f"beside a summed KL is an effective beta of {mean(MEAN, 'beta'):,.0f}, against {mean(SUM, 'beta'):g} for the sum and "
-        f"{mean(CALIBRATED, 'beta'):.3f} for the calibrated loss. It explains {mean(MEAN, 'share_of_variance'):.0%} of the "
-        f"images' variance, the sum {mean(SUM, 'share_of_variance'):.0%}, the "
-        f'calibrated loss {mean(CALIBRATED, "share_of_variance"):.0%}. The source calls the averaged version "in range"; '
-        + (
-            "it is the one that collapses."
-            if MEAN in collapsed
-            else "here it has not collapsed altogether, but that is where it is going."
+    sentences = some(
+        *([lambda: f"Collapsed, with no active unit, all samples and all reconstructions alike: {', '.join(collapsed)}."]
+          if collapsed else []),
+        lambda: (
+            f"Averaging the error over the {round(mean(MEAN, 'squared_error') / mean(MEAN, 'error')):,} values of an image "
+            f"beside a summed KL is an effective beta of {mean(MEAN, 'beta'):,.0f}, against {mean(SUM, 'beta'):g} for the sum "
+            f"and {mean(CALIBRATED, 'beta'):.3f} for the calibrated loss. It explains {mean(MEAN, 'share_of_variance'):.0%} of "
+            f"the images' variance, the sum {mean(SUM, 'share_of_variance'):.0%}, the "
+            f'calibrated loss {mean(CALIBRATED, "share_of_variance"):.0%}. The source calls the averaged version "in range"; '
+            + (
+                "it is the one that collapses."
+                if MEAN in collapsed
+                else "here it has not collapsed altogether, but that is where it is going."
+            )
         ),
-        _fall(watched["fallen_at"], losses),
-        f"Without KL the rate is {mean(NO_KL, 'kl'):,.0f} nats (with it {mean(SUM, 'kl'):.0f}) and the held-out error "
-        f"{mean(NO_KL, 'error'):.4f} (with it {mean(SUM, 'error'):.4f}), but samples of the prior are at distance "
-        f"{mean(NO_KL, 'distance'):.0f} instead of {mean(SUM, 'distance'):.0f} (real images: "
-        f"{mean(SUM, 'real_distance'):.0f}): nobody told the encoder where the prior is.",
-        f"Does KL regularise? Held-out error over training error: {mean(SUM, 'gap'):+.1%} with KL, {mean(NO_KL, 'gap'):+.1%} "
-        f"without. " + _regularises(mean(SUM, "gap"), mean(NO_KL, "gap")),
-        f"Samples come nearest to real images with: {best} ({mean(best, 'distance'):.0f}).",
-    ]
-    runs = {label: results.arm_folder(label) for label in trained}
-    save_learning(runs, results.folder / "learning.gif", columns=3)
-    save_reconstructions(runs, results.folder / "reconstructions.png", columns=2)
+        lambda: _fall(watched["fallen_at"], losses),
+        lambda: (
+            f"Without KL the rate is {mean(NO_KL, 'kl'):,.0f} nats (with it {mean(SUM, 'kl'):.0f}) and the held-out error "
+            f"{mean(NO_KL, 'error'):.4f} (with it {mean(SUM, 'error'):.4f}), but samples of the prior are at distance "
+            f"{mean(NO_KL, 'distance'):.0f} instead of {mean(SUM, 'distance'):.0f} (real images: "
+            f"{mean(SUM, 'real_distance'):.0f}): nobody told the encoder where the prior is."
+        ),
+        lambda: (
+            f"Does KL regularise? Held-out error over training error: {mean(SUM, 'gap'):+.1%} with KL, {mean(NO_KL, 'gap'):+.1%} "
+            f"without. " + _regularises(mean(SUM, "gap"), mean(NO_KL, "gap"))
+        ),
+    )  # fmt: skip
     curve = {"loss / loss at the start": [(step + 1.0, loss / losses[0]) for step, loss in enumerate(losses)]}
     limit = {"0.01": [(1.0, 0.01), (float(STEPS), 0.01)]}
     save_lines(results.folder / "vanishing.svg", curve | limit, "Reconstruction weight 0: the loss that vanishes",
                Axis(f"steps of {BATCH} images"), Axis("loss, start = 1", log=True))  # fmt: skip
-    pictures = [
+    pictures = [Picture("vanishing.svg", "With the reconstruction switched off the KL alone is left, and is soon nothing.")]
+    answer: dict[str, Any] = {"collapsed": collapsed, "fallen_at_step": watched["fallen_at"]}
+    if trained:
+        best = min(trained, key=lambda label: mean(label, "distance"))
+        sentences.append(f"Samples come nearest to real images with: {best} ({mean(best, 'distance'):.0f}).")
+        answer["nearest_samples"] = best
+        pictures = [*_sheets(results, trained), *pictures]
+    return Story(sentences, COLUMNS, pictures, answer)
+
+
+def _sheets(results: Results, trained: Sequence[str]) -> list[Picture]:
+    runs = {label: results.arm_folder(label) for label in trained}
+    save_learning(runs, results.folder / "learning.gif", columns=3)
+    save_reconstructions(runs, results.folder / "reconstructions.png", columns=2)
+    return [
         Picture("learning.gif", "The same latents with every loss while it learns; each frame at the same number of images."),
         Picture("reconstructions.png", "Held-out images (above) and what each loss keeps of them (below)."),
-        Picture("vanishing.svg", "With the reconstruction switched off the KL alone is left, and is soon nothing."),
     ]
-    answer = {"collapsed": collapsed, "fallen_at_step": watched["fallen_at"], "nearest_samples": best}
-    return Story(sentences, COLUMNS, pictures, answer)
 
 
 def _fall(fallen: int | None, losses: list[float]) -> str:

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.metrics.posterior import dequantised
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.metrics.watch import recall
 from vaegan.model import Model
-from vaegan.objectives.gaussian import evidence_lower_bound, kl_to_standard_normal, squared_error
+from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
+from vaegan.objectives.likelihood import log_density
 from vaegan.studies.study import Numbers
-from vaegan.types import Images
+from vaegan.types import Images, PerImage
 
 
 def heldout_images(dataset: ImageDataset, count: int) -> Images:
@@ -44,7 +46,7 @@ def autoencoding(model: Model, images: Images) -> Numbers:
 
     Returns:
         error: squared error a value at the posterior mean; squared_error: its sum over an image; kl [nats];
-        active_units; elbo [nats] when the model has a variance; effective_beta: that variance.
+        active_units; elbo [nats], as `evaluate` has it, when the model has a p(x|z); its variance when that has one.
     """
     posterior = model.posterior(images)
     values = images[0].numel()
@@ -56,15 +58,24 @@ def autoencoding(model: Model, images: Images) -> Numbers:
         "kl": float(kl.sum(1).mean()),
         "active_units": int((posterior.mean.var(0) > 0.01).sum()),  # Burda et al. 2016, Section 4.2
     }
-    if model.config.variance is not None and model.config.likelihood == "gaussian":
-        noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
-        assert model.networks.whitening is not None
-        latents = model.networks.whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
-        sampled = squared_error(images, model.decode(latents).cpu())
-        variance = torch.tensor(model.config.variance)
-        found["elbo"] = float(evidence_lower_bound(sampled, kl.sum(1).cpu(), values, variance).mean())
+    if model.has_observation_noise:
+        found["elbo"] = float(lower_bound(model, images).mean())
+    if model.config.variance is not None:
         found["variance"] = model.config.variance
     return found
+
+
+@torch.no_grad()
+def lower_bound(model: Model, images: Images) -> PerImage:
+    """ELBO on log p(x) of dequantised images with one posterior sample and the KL divergence in closed form [nats]."""
+    generator, likelihood = torch.Generator().manual_seed(1), model.config.likelihood
+    images = dequantised(images, likelihood, generator)
+    mean, log_var = (part.cpu() for part in model.posterior(images))
+    latents = mean + torch.exp(log_var / 2) * torch.randn(mean.shape, generator=generator)
+    density = log_density(
+        likelihood, images, model.raw(model.whitened(latents)).cpu(), torch.tensor(model.config.variance or 1.0)
+    )
+    return density - kl_to_standard_normal(mean, log_var).sum(1)
 
 
 @torch.no_grad()

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 from vaegan import api
-from vaegan.config import TrainConfig
-from vaegan.describe import GAN_COST, measure_speed
+from vaegan.config import GAN_COST, TrainConfig
+from vaegan.describe import measure_speed
 from vaegan.errors import RequestError
-from vaegan.studies.study import Arm, ComputedArm, Setting, Study, TrainedArm
-from vaegan.training.engine import probe_precision
+from vaegan.studies.study import Arm, ComputedArm, Result, Setting, Study, TrainedArm
+from vaegan.training.engine import Engine, probe_precision
 
 TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring and drawing
+MOST_SEEDS = 1000
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 
 
@@ -31,7 +32,7 @@ class Asked:
 
     def __post_init__(self) -> None:
         """Refuses impossible numbers."""
-        if self.seeds is not None and not 1 <= self.seeds <= 1000:
+        if self.seeds is not None and not 1 <= self.seeds <= MOST_SEEDS:
             raise RequestError(f"--seeds {self.seeds} is no number of repetitions; give 1 or more.")
 
 
@@ -64,7 +65,7 @@ def make_plan(study: Study, asked: Asked, setting: Setting, arms: Sequence[Arm])
         unit = asked.images / (seeds * max(1e-9, sum(arm.images for arm in arms)))
     else:
         assert minutes is not None
-        speed = measure_speed(setting.base.network, setting.dataset.config.size, setting.dataset.channels)["vae"]
+        speed = _speed(setting)
         unit = 60 * minutes * TRAINING_SHARE * speed / (seeds * max(1e-9, sum(arm.images * cost(arm) for arm in arms)))
     return Plan(study.name, asked.source, setting.dataset.fingerprint, seeds, minutes, asked.images, unit, setting.base)
 
@@ -73,19 +74,27 @@ def cost(arm: Arm) -> float:
     """Time for an image relative to the VAE's."""
     if isinstance(arm, ComputedArm):
         return 1.0
-    stages = arm.config.stages
-    share = arm.config.budget.vae_share_of_images
-    shares = (1.0,) if len(stages) == 1 else (share, 1 - share)
-    costs = {"vae": 1.0, "ae": 1.0}
-    return sum(part * costs.get(stage, GAN_COST) for stage, part in zip(stages, shares, strict=True))
+    return 1.0 if arm.config.recipe in ("vae", "ae") else GAN_COST
+
+
+def _speed(setting: Setting) -> float:
+    """Images a second of a VAE as the arms train it: their device, precision and batch."""
+    base = setting.base
+    shape = base.network, setting.dataset.config.size, setting.dataset.channels
+    low = base.device.precision == "bfloat16"
+    return measure_speed(*shape, base.vae.batch_size, _device(base), "bfloat16" if low else "float32")["vae"]
+
+
+def _device(config: TrainConfig) -> torch.device:
+    """Where the arms train, by the engine's own rule."""
+    return Engine(replace(config.device, devices=1, nodes=1), config.seed).device
 
 
 def with_precision(config: TrainConfig) -> TrainConfig:
     """Precision is probed once for the whole study, so that all arms run in the same."""
     if config.device.precision != "auto":
         return config
-    device = torch.device("cuda" if config.device.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
-    return replace(config, device=replace(config.device, precision=probe_precision(device)[0]))
+    return replace(config, device=replace(config.device, precision=probe_precision(_device(config))[0]))
 
 
 def check_arms(arms: Sequence[Arm], plan: Plan) -> None:
@@ -104,6 +113,22 @@ def check_arms(arms: Sequence[Arm], plan: Plan) -> None:
                 )
 
 
+def check_known(results: Sequence[Result], arms: Sequence[Arm], plan: Plan, folder: Path) -> None:
+    """Refuses to go on when results are there that this study would never make.
+
+    Raises:
+        RequestError: naming the first of them.
+    """
+    left = {(arm.label, seed) for arm in arms for seed in range(plan.seeds)}
+    for result in results:
+        if (result.label, result.seed) not in left:
+            raise RequestError(
+                f"{folder} holds a result of {result.label!r} with seed {result.seed}, which this study has not, or has twice: "
+                "another version of vaegan made it. Give another --out."
+            )
+        left.remove((result.label, result.seed))
+
+
 def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, folder: Path) -> None:
     """Refuses to go on with a plan when something else is asked for.
 
@@ -115,6 +140,8 @@ def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, fold
     if asked.minutes is not None or asked.images is not None:
         wanted |= {"--minutes": asked.minutes, "--images": asked.images}
         begun |= {"--minutes": plan.minutes, "--images": plan.images_asked}
+    if config.device.precision != "auto":  # which leaves the choice to the study
+        wanted["--precision"], begun["--precision"] = config.device.precision, plan.config.device.precision
     precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
     differing = [name for name in wanted if wanted[name] != begun[name]]
     if precise != plan.config:

@@ -9,9 +9,9 @@ from typing import Any
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import check_file_place, check_new_folder, write_json
 from vaegan.settings import from_dictionary, to_dictionary
-from vaegan.studies.plan import Plan
+from vaegan.studies.plan import MOST_SEEDS, Plan
 from vaegan.studies.study import Numbers, Result, Story
-from vaegan.training.run import disk_errors
+from vaegan.training.run import MAXIMUM_RECORD_BYTES, disk_errors
 
 FORMAT_VERSION = 1
 
@@ -59,15 +59,17 @@ def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
         return None
     check_file_place(path)
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = _read(path)
         if values.pop("format_version") != FORMAT_VERSION:
-            raise ModelError(f"{path} was written by another version of vaegan; give another --out.")
-        results = [Result(**one) for one in values["results"]]
-        if not all(_are_measured(result.measurements) for result in results):
+            raise ValueError("it was written by another version of vaegan")
+        results = [from_dictionary(Result, one, path.name, "results.") for one in values["results"]]
+        if not all(result.failed or _are_measured(result.measurements) for result in results):
             raise ValueError("a result without measurements")
-        plan = from_dictionary(Plan, {name: values[name] for name in Plan.__dataclass_fields__}, str(path))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be used: {error}. Give another --out.") from error
+        plan = from_dictionary(Plan, {name: values[name] for name in Plan.__dataclass_fields__}, path.name)
+        if not (1 <= plan.seeds <= MOST_SEEDS and 0 < plan.images < float("inf")):
+            raise ValueError("a plan without seeds or images")
+    except (RequestError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be used: {str(error).rstrip('.')}. Give another --out.") from error
     return plan, results
 
 
@@ -84,7 +86,7 @@ def read_measured(notes: Path, run: Path) -> list[Numbers]:
     if not notes.is_file():
         return []
     try:
-        measured = json.loads(notes.read_text("utf-8"))
+        measured = _read(notes)
         if not _are_measured(measured):
             raise ValueError("no list of measurements")
     except (OSError, ValueError, RecursionError) as error:
@@ -92,5 +94,11 @@ def read_measured(notes: Path, run: Path) -> list[Numbers]:
     return measured
 
 
+def _read(path: Path) -> Any:
+    if path.stat().st_size > MAXIMUM_RECORD_BYTES:
+        raise ValueError("it is too large to be a study's")
+    return json.loads(path.read_text("utf-8"))
+
+
 def _are_measured(values: Any) -> bool:
-    return isinstance(values, list) and bool(values) and all(isinstance(one, dict) for one in values)
+    return isinstance(values, list | tuple) and bool(values) and all(isinstance(one, dict) for one in values)

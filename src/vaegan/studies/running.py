@@ -9,10 +9,10 @@ from shlex import quote
 from vaegan import api
 from vaegan.config import TrainConfig
 from vaegan.data import ImageDataset, open_dataset
-from vaegan.errors import InterruptedTraining, RequestError
+from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
 from vaegan.studies.page import write_report
-from vaegan.studies.plan import Asked, Plan, check_arms, check_same, cost, make_plan, with_precision
+from vaegan.studies.plan import Asked, Plan, check_arms, check_known, check_same, cost, make_plan, with_precision
 from vaegan.studies.record import read_measured, read_record, write_record
 from vaegan.studies.study import (
     Arm,
@@ -27,6 +27,7 @@ from vaegan.studies.study import (
     TrainedArm,
     Work,
     arm_folder,
+    tell,
 )
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
@@ -85,7 +86,7 @@ def run_study(
     if before is not None:
         check_same(before[0], study, asked, config, path)
         config = before[0].config
-    tell, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
+    told, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
     dataset = open_dataset(asked.source, config.data, progress=preparing)
     setting = Setting(dataset, config, path)
     arms = study.arms(setting)
@@ -98,7 +99,8 @@ def run_study(
         if plan.fingerprint != dataset.fingerprint:
             raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
     check_arms(arms, plan)
-    return Runner(study, plan, setting, arms, results, tell, stop).run()
+    check_known(results, arms, plan, path)
+    return Runner(study, plan, setting, arms, results, told, stop).run()
 
 
 class Runner:
@@ -134,8 +136,8 @@ class Runner:
         order = {(arm.label, seed): place for place, (arm, seed) in enumerate(self.jobs)}
         self.results.sort(key=lambda result: order[result.label, result.seed])
         with disk_errors(self.folder):
-            results = Results(self.setting, self.folder, self.results)
-            story = self.study.tell(results)
+            results = Results(self.setting, self.folder, [result for result in self.results if not result.failed])
+            story = tell(self.study, results, [result for result in self.results if result.failed])
             write_report(self.study, results, story, self._facts())
         self._write("finished", story)
         return StudyFolder(self.folder, story)
@@ -151,18 +153,30 @@ class Runner:
 
         tick(0.0)
         images = round(self.plan.images_of(arm))
+        measured, failed = list[Numbers](), None
         if isinstance(arm, ComputedArm):
             folder = self._path(arm.label, seed)
             folder.mkdir(parents=True, exist_ok=True)
             measured = [arm.compute(Work(self.setting, seed, images, folder, tick))]
         else:
-            measured = self._train(arm, seed, images, tick)
+            try:
+                self._check_start(arm, seed)
+                measured = self._train(arm, seed, images, tick)
+            except TrainingError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise  # a full disk says nothing about the arm
+                failed = str(error)
         seconds = round(spent + time.perf_counter() - began, 1)
-        self.results.append(Result(arm.label, seed, images, seconds, measured))
+        self.results.append(Result(arm.label, seed, images, seconds, tuple(measured), failed))
         self._write("running")
         # A finished arm is never gone on with: its model stays, what only a resumed run needs goes.
         for checkpoint in self._path(arm.label, seed).glob("*/checkpoint.pt"):
             checkpoint.unlink()
+
+    def _check_start(self, arm: TrainedArm, seed: int) -> None:
+        """Refuses an arm that would start from one whose training broke down."""
+        if any(result.failed and (result.label, result.seed) == (arm.start, seed) for result in self.results):
+            raise TrainingError(f"It starts from {arm.start}, which has broken down.")
 
     def _train(self, arm: TrainedArm, seed: int, images: int, tick: Callable[[float], None]) -> list[Numbers]:
         """Trains an arm from point to point and measures it at each; points measured before are not measured again."""

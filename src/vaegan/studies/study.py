@@ -3,9 +3,10 @@
 import re
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vaegan.config import TrainConfig
 from vaegan.data import ImageDataset
@@ -110,8 +111,10 @@ class Result:
     images: int
     """Planned."""
     seconds: float
-    measurements: list[Numbers]
-    """One a point; of a trained arm each holds the images seen."""
+    measurements: tuple[Numbers, ...]
+    """One a point; of a trained arm each holds the images seen. None where training broke down."""
+    failed: str | None = None
+    """Why there are no measurements."""
 
     @property
     def last(self) -> Numbers:
@@ -139,6 +142,22 @@ class Story:
     """The study's answer for a program."""
 
 
+class NoNumbers(Exception):
+    """An arm that a story asks about was not measured with any seed: its training broke down. A computed arm always is."""
+
+
+Part = TypeVar("Part")
+
+
+def some(*parts: Callable[[], Part]) -> list[Part]:
+    """Those parts of a story whose arms all have numbers; that the others are missing is said by `tell`."""
+    found: list[Part] = []
+    for part in parts:
+        with suppress(NoNumbers):
+            found.append(part())
+    return found
+
+
 @dataclass(frozen=True)
 class Results:
     """Everything measured, and where the study lies."""
@@ -146,6 +165,7 @@ class Results:
     setting: Setting
     folder: Path
     all: list[Result]
+    """With numbers."""
 
     @property
     def labels(self) -> list[str]:
@@ -153,8 +173,15 @@ class Results:
         return list(dict.fromkeys(result.label for result in self.all))
 
     def of(self, label: str) -> list[Result]:
-        """One result a seed."""
-        return [result for result in self.all if result.label == label]
+        """One result a seed that was measured.
+
+        Raises:
+            NoNumbers: if there is none.
+        """
+        found = [result for result in self.all if result.label == label]
+        if not found:
+            raise NoNumbers(label)
+        return found
 
     def values(self, label: str, name: str) -> list[float]:
         """The last measurement `name` of every seed that has it."""
@@ -187,9 +214,9 @@ class Results:
         values = [[one[name] for one in measured if one.get(name) is not None] for measured in columns]
         return [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
 
-    def arm_folder(self, label: str, seed: int = 0) -> Path:
-        """Where an arm lies."""
-        return arm_folder(self.folder, label, seed)
+    def arm_folder(self, label: str) -> Path:
+        """Where an arm lies, with the first seed that was measured."""
+        return arm_folder(self.folder, label, self.of(label)[0].seed)
 
 
 @dataclass(frozen=True)
@@ -205,9 +232,19 @@ class Study:
     """May refuse with a RequestError what cannot work, before anything is trained."""
     measure: Callable[[Look], Numbers]
     tell: Callable[[Results], Story]
+    """Of arms that have numbers, at least one: what would be said of others is left out."""
     seeds: int = 1
     minutes: float = 10.0
     """Of the whole study, when nothing else is asked for."""
+
+
+def tell(study: Study, results: Results, failed: Sequence[Result]) -> Story:
+    """The story of the arms that have numbers, and first of all which have none and why."""
+    story = study.tell(results) if results.all else Story()
+    missing = [f"{result.label}, seed {result.seed}: {result.failed}" for result in failed]
+    if missing:
+        story.sentences.insert(0, "Training broke down, which is a result without numbers, in: " + " ".join(missing))
+    return story
 
 
 def slug(label: str) -> str:

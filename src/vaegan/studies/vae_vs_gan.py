@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from vaegan.config import GAN_COST
 from vaegan.data import TRAIN
-from vaegan.describe import GAN_COST
 from vaegan.metrics.watch import variety
 from vaegan.studies.compression import jpeg_at, latent_error
 from vaegan.studies.figures import save_bars
-from vaegan.studies.likelihood import bits_of_model
+from vaegan.studies.likelihood import bits_of_model, has_bits
 from vaegan.studies.measures import autoencoding, heldout_images, psnr, sampling, side_images
 from vaegan.studies.sheets import save_last_samples, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some
 
 VAE, GROWN, SCRATCH = "VAE", "GAN grown out of it", "GAN from scratch"
 
@@ -38,7 +39,7 @@ def measure(look: Look) -> Numbers:
         found |= {"psnr": psnr(error), "latent_bytes": model.latent_dim}
         found |= {"jpeg_bytes": jpeg, "jpeg_bare": bare, "quality": quality}
         found["error"] = autoencoding(model, heldout)["error"]
-    if model.config.variance is not None:
+    if has_bits(model):
         found["bits"] = bits_of_model(model, heldout[:16], 500, look.seed)
     return found
 
@@ -48,27 +49,22 @@ def tell(results: Results) -> Story:
     mean = results.mean
     sharpest = min(results.labels, key=lambda label: abs(mean(label, "sharpness") - 1))
     most = max(results.labels, key=lambda label: mean(label, "recall"))
-    bare, whole = mean(VAE, "jpeg_bare"), mean(VAE, "jpeg_bytes")
-    gain = bare / mean(VAE, "latent_bytes")
-    jpeg = (
-        f"; JPEG of equal error takes {whole:.0f}: {bare:.0f} for the image and {whole - bare:.0f} for header and tables that "
-        f"every such file repeats: without them {gain:.1f} times the latents' bytes"
+    sentences = some(
+        lambda: (
+            f"Sharpness (1 is real): VAE {mean(VAE, 'sharpness'):.2f}, {GROWN} {mean(GROWN, 'sharpness'):.2f}, {SCRATCH} "
+            f"{mean(SCRATCH, 'sharpness'):.2f}; nearest to real images: {sharpest}."
+            + (" The VAE averages what it cannot tell apart, hence its blur." if mean(VAE, "sharpness") < 0.8 else "")
+        ),
+        lambda: (
+            f"Diversity: the variance of samples over that of real images is {mean(VAE, 'variety'):.2f}, "
+            f"{mean(GROWN, 'variety'):.2f}, {mean(SCRATCH, 'variety'):.2f}; recall {mean(VAE, 'recall'):.2f}, "
+            f"{mean(GROWN, 'recall'):.2f}, {mean(SCRATCH, 'recall'):.2f}; coverage {mean(VAE, 'coverage'):.2f}, "
+            f"{mean(GROWN, 'coverage'):.2f}, {mean(SCRATCH, 'coverage'):.2f}, in the same order. Most of the real images are "
+            f"within reach of: {most}."
+        ),
+        lambda: _likelihood(results),
+        lambda: _compression(results),
     )
-    sentences = [
-        f"Sharpness (1 is real): VAE {mean(VAE, 'sharpness'):.2f}, {GROWN} {mean(GROWN, 'sharpness'):.2f}, {SCRATCH} "
-        f"{mean(SCRATCH, 'sharpness'):.2f}; nearest to real images: {sharpest}."
-        + (" The VAE averages what it cannot tell apart, hence its blur." if mean(VAE, "sharpness") < 0.8 else ""),
-        f"Diversity: the variance of samples over that of real images is {mean(VAE, 'variety'):.2f}, "
-        f"{mean(GROWN, 'variety'):.2f}, {mean(SCRATCH, 'variety'):.2f}; recall {mean(VAE, 'recall'):.2f}, "
-        f"{mean(GROWN, 'recall'):.2f}, {mean(SCRATCH, 'recall'):.2f}; coverage {mean(VAE, 'coverage'):.2f}, "
-        f"{mean(GROWN, 'coverage'):.2f}, {mean(SCRATCH, 'coverage'):.2f}, in the same order. Most of the real images are "
-        f"within reach of: {most}.",
-        f"Likelihood: the VAE has one, at most {mean(VAE, 'bits'):.2f} bits a value (IWAE-500, at most 16 held-out images). A "
-        "GAN's density is implicit: it can be sampled and not evaluated, so that cell stays empty for good.",
-        f"Compression: {mean(VAE, 'latent_bytes'):.0f} bytes an image as 8-bit latents of the VAE give "
-        f"{mean(VAE, 'psnr'):.1f} dB{jpeg}. (The decoder, which both sides must have, is not counted.) The GAN from scratch "
-        f"has no encoder and cannot compress; the one that grew out of the VAE keeps one, at {mean(GROWN, 'psnr'):.1f} dB.",
-    ]
     runs = {label: results.arm_folder(label) for label in results.labels}
     save_last_samples(runs, results.folder / "samples.png", columns=3)
     save_learning(runs, results.folder / "learning.gif", columns=3)
@@ -76,12 +72,40 @@ def tell(results: Results) -> Story:
     bar = "energy of the highest octave, real images = 1"
     save_bars(results.folder / "sharpness.svg", sharpness, "Sharpness of samples", bar, spreads)
     pictures = [
-        Picture("samples.png", "Samples of the three."),
+        Picture("samples.png", "Samples of each."),
         Picture("learning.gif", "The same latents while each learns."),
         Picture("sharpness.svg", "How sharp the samples are."),
     ]
-    answer = {"sharpest": sharpest, "highest_recall": most, "jpeg_over_latent_bytes": gain, "bits": mean(VAE, "bits")}
+    answer: dict[str, Any] = {"sharpest": sharpest, "highest_recall": most}
+    if VAE in results.labels:
+        answer |= {"jpeg_over_latent_bytes": _gain(results), "bits": mean(VAE, "bits") if results.values(VAE, "bits") else None}
     return Story(sentences, COLUMNS, pictures, answer)
+
+
+def _likelihood(results: Results) -> str:
+    bits = results.values(VAE, "bits")
+    return (
+        (f"Likelihood: the VAE has one, at most {results.mean(VAE, 'bits'):.2f} bits a value (IWAE-500, at most 16 held-out "
+         "images)." if bits else "Likelihood: the VAE's loss stands for binary images or for none, so it has no bits a value.")
+        + " A GAN's density is implicit: it can be sampled and not evaluated, so that cell stays empty for good."
+    )  # fmt: skip
+
+
+def _compression(results: Results) -> str:
+    mean = results.mean
+    bare, whole = mean(VAE, "jpeg_bare"), mean(VAE, "jpeg_bytes")
+    kept = some(lambda: f"; the one that grew out of the VAE keeps one, at {mean(GROWN, 'psnr'):.1f} dB")
+    return (
+        f"Compression: {mean(VAE, 'latent_bytes'):.0f} bytes an image as 8-bit latents of the VAE give "
+        f"{mean(VAE, 'psnr'):.1f} dB; JPEG of equal error takes {whole:.0f}: {bare:.0f} for the image and {whole - bare:.0f} for "
+        f"header and tables that every such file repeats: without them {_gain(results):.1f} times the latents' bytes. (The "
+        "decoder, which both sides must have, is not counted.) A GAN from scratch has no encoder and cannot compress"
+        f"{''.join(kept)}."
+    )
+
+
+def _gain(results: Results) -> float:
+    return results.mean(VAE, "jpeg_bare") / results.mean(VAE, "latent_bytes")
 
 
 COLUMNS = {

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from vaegan.describe import GAN_COST
+from vaegan.config import GAN_COST
 from vaegan.studies.figures import Axis, save_bars, save_lines
 from vaegan.studies.measures import sampling
 from vaegan.studies.sheets import save_last_samples, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some
 
 VAE, ALL, SCRATCH = "the VAE", "all steps", "GAN from scratch"
 POINTS = 4
@@ -46,29 +47,34 @@ def measure(look: Look) -> Numbers:
 
 def tell(results: Results) -> Story:
     """Who is ahead, and by how much more than the seeds differ."""
+    if ALL not in results.labels:
+        return _without_steps(results)
     mean, seeds = results.mean, len(results.of(ALL))
-    words = [_compared(results, name) for name in SCORES if results.values(ALL, name)]
     steps = [label for label in results.labels if label not in (VAE, ALL, SCRATCH)]
     clear = {label: results.mean(label, "distance") - mean(ALL, "distance") for label in steps}
     noise = max(results.spread(ALL, "distance"), 1e-9)
     pays = [f"{label} (+{clear[label]:.0f})" for label in steps if clear[label] > 2 * noise]
     costs = [f"{label} ({clear[label]:.0f})" for label in steps if clear[label] < -2 * noise]
     within = [label for label in steps if abs(clear[label]) <= 2 * noise]
-    sentences = [
-        f"At equal total time, {seeds} seed(s): a VAE and then a GAN with all steps of the handover, against a GAN from "
-        "scratch that "
-        f"was also given the VAE's time as {mean(SCRATCH, 'seen') - mean(ALL, 'seen'):,.0f} more images. " + " ".join(words),
-        "Each step left out once, judged by the distance of samples, where a difference counts if it is more than twice the "
-        f"spread over seeds ({noise:.1f}). Worse without: {'; '.join(pays) or 'none'}. Better without: "
-        f"{'; '.join(costs) or 'none'}. No clear difference: {', '.join(within) or 'none'}.",
-    ]
+    sentences = some(
+        lambda: (
+            f"At equal total time, {seeds} seed(s): a VAE and then a GAN with all steps of the handover, against a GAN from "
+            "scratch that "
+            f"was also given the VAE's time as {mean(SCRATCH, 'seen') - mean(ALL, 'seen'):,.0f} more images. "
+            + " ".join(_compared(results, name) for name in SCORES if results.values(ALL, name))
+        ),
+        lambda: (
+            "Each step left out once, judged by the distance of samples, where a difference counts if it is more than twice the "
+            f"spread over seeds ({noise:.1f}). Worse without: {'; '.join(pays) or 'none'}. Better without: "
+            f"{'; '.join(costs) or 'none'}. No clear difference: {', '.join(within) or 'none'}."
+        ),
+    )
     if seeds < 3:
         sentences.append("With fewer than three seeds the spread is not known well enough: read this as a first look.")
-    head_start = mean(VAE, "seen") / GAN_COST
-    curves = {
-        ALL: [(seen + head_start, value) for seen, value in results.curve(ALL, "distance")],
-        SCRATCH: results.curve(SCRATCH, "distance"),
-    }
+    head_start = mean(VAE, "seen") / GAN_COST  # there is one, or nothing would have grown out of it
+    curves = {ALL: [(seen + head_start, value) for seen, value in results.curve(ALL, "distance")]}
+    if SCRATCH in results.labels:
+        curves[SCRATCH] = results.curve(SCRATCH, "distance")
     spreads = {label: results.spreads(label, "distance") for label in curves}
     real = mean(ALL, "real_distance")
     most = max(seen for points in curves.values() for seen, _ in points)
@@ -79,7 +85,7 @@ def tell(results: Results) -> Story:
     save_bars(results.folder / "steps.svg", {label: mean(label, "distance") for label in labels}, "Each step left out once",
               "distance of samples x1000, lower is better; the line is the spread over seeds",
               {label: results.spread(label, "distance") for label in labels})  # fmt: skip
-    runs = {label: results.arm_folder(label) for label in (VAE, ALL, SCRATCH)}
+    runs = {label: results.arm_folder(label) for label in (VAE, ALL, SCRATCH) if label in results.labels}
     save_learning(runs, results.folder / "learning.gif", columns=3)
     save_last_samples({label: results.arm_folder(label) for label in results.labels}, results.folder / "samples.png", columns=4)
     pictures = [
@@ -88,16 +94,21 @@ def tell(results: Results) -> Story:
         ),
         Picture("steps.svg", "All steps of the handover, and each left out once."),
         Picture("learning.gif", "The same latents while the VAE, the GAN that grew out of it and the GAN from scratch learn."),
-        Picture("samples.png", "Samples at the end, seed 0."),
+        Picture("samples.png", "Samples at the end."),
     ]
-    columns = {
-        "seen": "images",
-        **SCORES,
-        "latent_recovery": "latent recovered, R²",
-        "low_pass_ratio": "low-passed error / VAE's",
-    }
-    answer = {"difference": mean(SCRATCH, "distance") - mean(ALL, "distance"), "spread": noise, "worse_without": pays}
-    return Story(sentences, columns, pictures, answer)
+    answer: dict[str, Any] = {"spread": noise, "worse_without": pays}
+    difference = some(lambda: {"difference": mean(SCRATCH, "distance") - mean(ALL, "distance")})
+    return Story(sentences, COLUMNS, pictures, answer | dict(*difference))
+
+
+def _without_steps(results: Results) -> Story:
+    """What is left to say when the arm that all others are held against has no numbers."""
+    found = ", ".join(f"{label} {results.mean(label, 'distance'):.0f}" for label in results.labels)
+    save_last_samples({label: results.arm_folder(label) for label in results.labels}, results.folder / "samples.png", columns=4)
+    held = (
+        f"The GAN with all steps of the handover has no numbers, so nothing can be held against it. Distance of samples: {found}."
+    )
+    return Story([held], COLUMNS, [Picture("samples.png", "Samples at the end.")])
 
 
 def _compared(results: Results, name: str) -> str:
@@ -109,6 +120,13 @@ def _compared(results: Results, name: str) -> str:
     better = abs(warm - 1) < abs(scratch - 1) if name == "sharpness" else (warm < scratch) == (name == "distance")
     return f"{name.capitalize()}: {values}, {'better' if better else 'worse'} with the warm start."
 
+
+COLUMNS = {
+    "seen": "images",
+    **SCORES,
+    "latent_recovery": "latent recovered, R²",
+    "low_pass_ratio": "low-passed error / VAE's",
+}
 
 WARM_START = Study(
     name="warm-start",

@@ -281,7 +281,7 @@ class GANConfig:
     """Share of the stage over which the generator's learning rate rises from 0."""
     anchor: float = 1.0
     """Weight that holds low-passed reconstructions of real images to the originals; 0 turns it off."""
-    final_anchor: float = 0.3
+    final_anchor: float = 0.1
     """The same at the end of the stage."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""

@@ -24,6 +24,7 @@ from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, Tr
 from vaegan.files import TEMPORARY, atomic_folder, atomic_path
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
+from vaegan.training.checkpoint import FORMAT_VERSION
 from vaegan.training.journal import read_journal
 from vaegan.training.run import RunFolder
 
@@ -311,7 +312,7 @@ def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) 
     damaged = {
         "is damaged": [b"", whole[:1000], whole[:-1000], b"\x80\x05." + whole[3:]],
         "another version": [[1, 2], {"format_version": 99}],
-        "does not fit": [{"format_version": 1}, other, optimizer, state | {"seen": "many"}, state | {"tensors": 3}],
+        "does not fit": [{"format_version": FORMAT_VERSION}, other, optimizer, state | {"seen": "many"}, state | {"tensors": 3}],
     }
     for words, contents in damaged.items():
         for content in contents:

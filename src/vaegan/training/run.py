@@ -157,7 +157,9 @@ def find_run(path: str | Path) -> RunFolder:
     """
     folder = RunFolder(Path(path))
     if not folder.path.exists():
-        raise ModelError(f"{path} does not exist. Runs lie where `vaegan train` was started, under runs/, or at its --out.")
+        raise ModelError(
+            f"{path} is not a run: it does not exist. Runs lie in runs/ where `vaegan train` was started, or at its --out."
+        )
     if not folder.record_path.is_file():
         raise ModelError(f"{path} is not a run: it has no run.json. Runs are made by: vaegan train DATA")
     return folder

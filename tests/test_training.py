@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vaegan
-from vaegan.config import Budget, DataConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress
@@ -30,6 +30,7 @@ TINY = TrainConfig(
     gan=GANConfig(batch_size=8, critic_warmup=4, augmentation=0.5),
     handover=HandoverConfig(whitening=True),
     budget=Budget(vae_images=0),
+    device=DeviceConfig(precision="float32"),  # a probe may choose differently from run to run
 )
 IMAGES = 320  # 20 steps a stage
 OPTIONS = [

@@ -12,7 +12,6 @@ import itertools
 import json
 import math
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,12 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from campaign import scored
 
-from vaegan.data import to_uint8
 from vaegan.model import Model
-from vaegan.pictures import grid, save_png
 
-SAMPLES = 1700
 WANTED = {"swd": (59, 114, 89), "fd": 0.25, "peaks": (3, 3), "low_pass_ratio": 1.5}
 """What a run of four minutes must not exceed."""
 REACHED = {"coverage": 0.88, "recall": 0.53, "latent_recovery": 0.8}
@@ -87,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--init", type=Path, required=True, help="a run with a VAE, the same for all")
-    parser.add_argument("--score", required=True, help="prints one JSON line; {samples} is replaced by an .npy of uint8 images")
+    parser.add_argument("--score", required=True, help="prints one JSON line; {samples} is replaced by a folder of PNGs")
     parser.add_argument("--runs", type=int, default=42)
     parser.add_argument("--rungs", type=int, nargs="+", default=[4_000, 12_000, 36_000], help="images of the GAN stage")
     parser.add_argument("--seed", type=int, default=0, help="of the draws; every run trains with seed 0")
@@ -114,26 +111,23 @@ def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: 
     result = folder / "scores.json"
     if not result.is_file():
         options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
-        command = [sys.executable, "-m", "vaegan", "train", arguments.data, "--recipe", "gan", "--init", str(arguments.init)]
-        command += ["--gan.short-stage", "0", "--images", str(images), "--out", str(folder), *options]
+        # A stage's rate is that which was drawn, however short the rung.
+        new = [arguments.data, "--recipe", "gan", "--init", str(arguments.init), "--gan.short-stage", "0"]
+        new += ["--images", str(images), "--out", str(folder), *options]
+        start = ["--resume", str(folder)] if (folder / "run.json").is_file() else new
+        command = [sys.executable, "-m", "vaegan", "train", *start]
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=one_thread)
         if done.returncode != 0:
             print(f"{folder}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr, flush=True)
             return {}
-        result.write_text(json.dumps(measure(folder, arguments.score, one_thread)))
+        result.write_text(json.dumps(measure(folder, arguments.score)))
     return json.loads(result.read_text())
 
 
-def measure(folder: Path, score: str, environment: dict[str, str]) -> dict[str, Any]:
+def measure(folder: Path, score: str) -> dict[str, Any]:
     facts = json.loads((folder / "run.json").read_text())["facts"]["gan"]
-    images = to_uint8(Model.from_pretrained(folder / "gan" / "model").sample(SAMPLES, seed=0))
-    save_png(grid(images[:64]), folder / "samples.png")
-    np.save(folder / "samples.npy", images)
-    command = shlex.split(score.format(samples=shlex.quote(str(folder / "samples.npy"))))
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    (folder / "samples.npy").unlink()
-    scores = json.loads(printed.stdout.splitlines()[-1])
+    scores = scored(Model.from_pretrained(folder / "gan" / "model"), folder / "samples", score)
     kept = ("swd", "fd", "peaks", "sharpness", "coverage", "recall")
     return {name: scores[name] for name in kept} | facts["inverse"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vaegan.data import default_cache_dir
-from vaegan.training.engine import probe_precision
+from vaegan.training.engine import chosen_device, probe_precision
 
 NEEDED_GIGABYTES = 2.0
 SLOW_GFLOPS = 60.0  # a third of the 195 that two slow cores of 2021 reach when idle
@@ -17,7 +17,7 @@ SLOW_GFLOPS = 60.0  # a third of the 195 that two slow cores of 2021 reach when 
 
 def examine() -> dict[str, Any]:
     """Versions, devices, the speed of a convolution, free disk; `problems` says what to fix."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device("auto")
     faster, rates = probe_precision(device)
     cache = default_cache_dir()
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())

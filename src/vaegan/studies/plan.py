@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from vaegan import api
 from vaegan.config import GAN_COST, TrainConfig
 from vaegan.describe import measure_speed
 from vaegan.errors import RequestError
 from vaegan.studies.study import Arm, ComputedArm, Result, Setting, Study, TrainedArm
-from vaegan.training.engine import Engine, probe_precision
+from vaegan.training.engine import chosen_device, probe_precision
 
 TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring and drawing
 MOST_SEEDS = 1000
@@ -82,19 +80,15 @@ def _speed(setting: Setting) -> float:
     base = setting.base
     shape = base.network, setting.dataset.config.size, setting.dataset.channels
     low = base.device.precision == "bfloat16"
-    return measure_speed(*shape, base.vae.batch_size, _device(base), "bfloat16" if low else "float32")["vae"]
-
-
-def _device(config: TrainConfig) -> torch.device:
-    """Where the arms train, by the engine's own rule."""
-    return Engine(replace(config.device, devices=1, nodes=1), config.seed).device
+    device = chosen_device(base.device.accelerator)
+    return measure_speed(*shape, base.vae.batch_size, device, "bfloat16" if low else "float32")["vae"]
 
 
 def with_precision(config: TrainConfig) -> TrainConfig:
     """Precision is probed once for the whole study, so that all arms run in the same."""
     if config.device.precision != "auto":
         return config
-    return replace(config, device=replace(config.device, precision=probe_precision(_device(config))[0]))
+    return replace(config, device=replace(config.device, precision=probe_precision(chosen_device(config.device.accelerator))[0]))
 
 
 def check_arms(arms: Sequence[Arm], plan: Plan) -> None:

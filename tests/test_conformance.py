@@ -141,9 +141,9 @@ CASES = {
     "gan, conditional": Case("gan", conditional()),
     "gan, conditional, exact": Case("gan", conditional(gan(penalty_kind="exact"))),
     "gan, conditional, interpolated": Case("gan", conditional(gan(penalty_kind="interpolated"))),
-    "gan out of a vae, conditional": Case("gan", conditional(), grown=True, frozen=frozenset({"anchor"})),
+    "gan out of a vae, conditional": Case("gan", conditional(), grown=True, frozen=frozenset({"anchor", "mixture"})),
     "joint, conditional": Case("joint", conditional()),
-    "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor"})),
+    "gan out of a vae": Case("gan", grown=True, frozen=frozenset({"anchor", "mixture"})),
     "ae, classic, normalised": Case("ae", of_kind("classic", norm="batch")),
     "vae, classic, normalised, conditional": Case("vae", conditional(of_kind("classic", norm="batch"))),
     "vae, mlp, conditional, two layers": Case("vae", conditional(of_kind("mlp", layers=2))),
@@ -154,8 +154,8 @@ CASES = {
     "gan, classic, normalised, interpolated, warmed up": Case(
         "gan", of_kind("classic", gan(penalty_kind="interpolated", critic_warmup=2), norm="batch")
     ),
-    "gan out of a vae, classic": Case("gan", of_kind("classic"), grown=True, frozen=frozenset({"anchor"})),
-    "gan out of a vae, mlp": Case("gan", of_kind("mlp"), grown=True, frozen=frozenset({"anchor"})),
+    "gan out of a vae, classic": Case("gan", of_kind("classic"), grown=True, frozen=frozenset({"anchor", "mixture"})),
+    "gan out of a vae, mlp": Case("gan", of_kind("mlp"), grown=True, frozen=frozenset({"anchor", "mixture"})),
     "joint, mlp": Case("joint", of_kind("mlp")),
 } | {f"source, {name}": small_source(name) for name in SOURCES}
 
@@ -328,6 +328,25 @@ class TestSettingsOfTheGAN:
         assert float(seen[0].abs().max()) <= 1
         assert float(seen[0].abs().max()) > 0.8
         assert recipe.averaged().prior == "uniform"
+
+    @pytest.mark.parametrize("prior", ["mixture", "normal"])
+    def test_latents_follow_the_encodings_or_the_normal_law(self, prior: str) -> None:
+        settings = gan(prior=prior)
+        recipe, inputs = build(Case("gan", settings, grown=True), made_up_dataset(16, 3))
+        seen: list[Tensor] = []
+        hook = recipe.generator.register_forward_pre_hook(lambda module, given: seen.append(given[0][:BATCH]))
+        take_steps(recipe, inputs, range(8))
+        hook.remove()
+        if prior == "normal":
+            assert "mixture" not in recipe.networks()
+            torch.testing.assert_close(seen[0], recipe.draws.normal("latents", 0, BATCH, 4))
+        else:
+            torch.testing.assert_close(seen[0], recipe.mixture(recipe.draws.normal("latents", 0, BATCH, 5)))
+            assert "mixture" in recipe.networks()  # and so in the checkpoint
+        model = finish_model(to_model(recipe, inputs), inputs)
+        assert model.config.prior == prior
+        means = model.networks.mixture.means if prior == "mixture" else None
+        assert means is None or torch.equal(means, recipe.mixture.means)  # not fitted again at the end
 
     def test_optimisers_are_those_asked_for(self) -> None:
         recipe, _ = small_gan(generator_optimizer="rmsprop", critic_optimizer="sgd", momentum=0.8)

@@ -19,6 +19,7 @@ from vaegan.config import NetworkConfig
 from vaegan.export.folder import export_onnx, export_programs
 from vaegan.export.graphs import Graph, graphs
 from vaegan.export.onnx_files import decoder_onnx_bytes
+from vaegan.mixture import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
@@ -165,6 +166,19 @@ def test_a_uniform_prior_is_told_and_tried() -> None:
     assert generator.examples.shape == (64, 6)
     assert 0.9 < generator.examples.abs().max() <= 1
     assert graphs(CASES["colour 64 gan"])[0].facts["prior"] == "N(0, I)"
+
+
+def test_a_prior_that_is_a_mixture_is_a_graph_of_its_own(tmp_path: Path) -> None:
+    model = a_model(16, 1, "gan", prior="mixture")
+    model.networks.mixture = fit_mixture(torch.randn(300, 6, generator=torch.Generator().manual_seed(0)) ** 3)
+    made = export_onnx(model, tmp_path / "export")
+    assert [file.path.name for file in made] == ["generator.onnx", "encoder.onnx", "prior.onnx"]
+    noise = torch.randn(9, 7, generator=torch.Generator().manual_seed(1))
+    (latents,) = run_onnx(made[2].path, noise)
+    np.testing.assert_allclose(latents, model.networks.mixture(noise), atol=1e-5)
+    assert onnx.load(made[2].path).metadata_props[0].key
+    (written,) = (file for file in export_programs(model, tmp_path / "programs") if file.path.stem == "prior")
+    torch.testing.assert_close(torch.export.load(written.path).module()(noise), model.networks.mixture(noise), atol=1e-5, rtol=0)
 
 
 def test_a_program_that_needs_this_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

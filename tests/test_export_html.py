@@ -24,11 +24,13 @@ from vaegan.config_files import load_preset
 from vaegan.data import default_cache_dir
 from vaegan.errors import RequestError, VaeganError
 from vaegan.explorer.server import PAGE
+from vaegan.explorer.state import Explorer
 from vaegan.export import runtime
 from vaegan.export.bundle import bundled
 from vaegan.export.html import export_html
 from vaegan.files import write_atomically
 from vaegan.latent.stored import Direction, save_direction
+from vaegan.mixture import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
@@ -128,9 +130,9 @@ def test_an_autoencoders_page_says_what_it_holds_of_the_latents(tmp_path: Path) 
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
     config = ModelConfig(size=SIZE, channels=1, stage="ae", network=network)
     networks = Networks(config)
-    networks.mixture_weights[0] = 1
-    networks.mixture_means[0] = 5
-    networks.mixture_factors[0] = 0.1 * torch.eye(LATENT)
+    networks.mixture.weights[0] = 1
+    networks.mixture.means[0] = 5
+    networks.mixture.factors[0] = 0.1 * torch.eye(LATENT)
     Model(config, networks).save_pretrained(tmp_path / "ae")
     made = export_html(tmp_path / "ae", tmp_path / "ae.html", cdn=True)
     described = json.loads(parts_of(made.path)["facts"])["description"]
@@ -189,6 +191,34 @@ def test_noise_sliders_and_sums_keep_to_a_uniform_prior(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part, noise)
     assert np.abs(first).max() > 2
     assert found["normal"]["reach"] == [4, 4]
+
+
+@NODE
+def test_latents_of_a_mixture_are_those_of_the_model(tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(0)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+    config = ModelConfig(size=SIZE, channels=3, stage="gan", network=network, prior="mixture")
+    model = Model(config, Networks(config))
+    model.networks.mixture = fit_mixture(torch.randn(400, LATENT, generator=random) ** 3)
+    model.save_pretrained(tmp_path / "model")
+    explorer = Explorer(tmp_path / "model")
+    found = run_in_node(
+        f"""
+        import {{ Explorer }} from "./explorer.js";
+        import {{ gaussian }} from "./latents.js";
+        import {{ unpacked }} from "./socket.js";
+        const app = Object.create(Explorer.prototype);
+        app.model = {{ description: unpacked({json.dumps(explorer.describe())}) }};
+        const noise = [...Array(200).keys()].map((key) => [...gaussian({LATENT + 1}, key)]);
+        const drawn = noise.map((_, key) => [...app.drawn(key)]);
+        const [left, right, between] = [[3, 0], [4, 0], [3.5, 0]].map((place) => [...app.seedAt(...place)]);
+        console.log(JSON.stringify({{ noise, drawn, left, right, between }}));
+        """,
+        tmp_path,
+    )
+    np.testing.assert_allclose(found["drawn"], model.networks.mixture(torch.tensor(found["noise"])), atol=1e-4)
+    between = (np.array(found["left"]) + found["right"]) / math.sqrt(2)
+    np.testing.assert_allclose(found["between"], between, atol=1e-4)
 
 
 @NODE

@@ -253,13 +253,13 @@ class TestLowPassError:
 
 class TestPriorGap:
     def test_is_near_0_where_encoded_images_are_distributed_as_the_prior(self, decoder: Decoder) -> None:
-        gap = handover.prior_gap(decoder, torch.randn(512, LATENT), decoder(torch.randn(512, LATENT)))
+        gap = handover.prior_gap(decoder, torch.randn(512, LATENT), torch.randn(512, LATENT), decoder(torch.randn(512, LATENT)))
         assert abs(gap) < 0.02
 
     def test_is_positive_where_the_decoder_only_works_near_the_given_latents(self, decoder: Decoder) -> None:
         latents = torch.tensor([2.0, -1, 0, 1]) + 0.2 * torch.randn(256, LATENT)
         images = decoder(latents)
-        gap = handover.prior_gap(decoder, latents, images)
+        gap = handover.prior_gap(decoder, torch.randn(256, LATENT), latents, images)
         small = [F.avg_pool2d(decoder(z), 4) for z in (torch.randn(256, LATENT), latents)]
         assert gap == pytest.approx(sliced_wasserstein(*small), rel=0.2)
         assert gap > 0.1
@@ -267,10 +267,10 @@ class TestPriorGap:
     def test_whitening_closes_it(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
         chosen = Gaussian(posterior.mean[:512], posterior.log_var[:512])
         sampled = chosen.mean + torch.exp(chosen.log_var / 2) * torch.randn(512, LATENT)
-        images = decoder(sampled)
+        images, prior = decoder(sampled), torch.randn(512, LATENT)
         generator, whitening = handover.whiten(decoder, chosen, probe)
-        before = handover.prior_gap(decoder, sampled, images)
-        assert abs(handover.prior_gap(generator, whitening(sampled), images)) < 0.1 * before
+        before = handover.prior_gap(decoder, prior, sampled, images)
+        assert abs(handover.prior_gap(generator, prior, whitening(sampled), images)) < 0.1 * before
 
 
 class TestSlicedWasserstein:

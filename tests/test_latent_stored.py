@@ -40,7 +40,7 @@ def test_what_is_saved_comes_back_and_others_stay(model: Model, tmp_path: Path) 
 def test_directions_of_other_weights_are_refused_then_replaced(model: Model, tmp_path: Path) -> None:
     save_direction(tmp_path, model, Direction("old", torch.ones(4)))
     before = model_fingerprint(model)
-    model.networks.mixture_weights[0] = 1  # the mixture changes no latent's meaning
+    model.networks.mixture.weights[0] = 1  # the mixture changes no latent's meaning
     assert model_fingerprint(model) == before
     next(model.networks.decoder.parameters()).add_(0.1)
     with pytest.raises(ModelError, match="trained further"):

@@ -17,7 +17,7 @@ from vaegan.config import NetworkConfig
 from vaegan.errors import ModelError, RequestError
 from vaegan.mixture import fit_mixture
 from vaegan.model import Model
-from vaegan.model_files import FORMAT_VERSION, ModelConfig, Networks, set_mixture
+from vaegan.model_files import FORMAT_VERSION, ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 
 LATENT, SIZE, VARIANCE = 4, 16, 0.01
@@ -36,7 +36,7 @@ def vae() -> Model:
     model = build()
     latents = torch.randn(100, LATENT) * torch.tensor([0.3, 1, 2, 0.5]) + 1
     model.networks.whitening = Whitening.of(latents, torch.zeros(100, LATENT) - 2)
-    set_mixture(model.networks, fit_mixture(latents))
+    model.networks.mixture = fit_mixture(latents)
     return model
 
 
@@ -82,8 +82,15 @@ class TestSampling:
     def test_mixture_samples_follow_the_mixture(self, vae: Model) -> None:
         latents = vae.latents(3000, sampler="gmm")
         networks = vae.networks
-        wanted = networks.mixture_weights @ networks.mixture_means
+        wanted = networks.mixture.weights @ networks.mixture.means
         torch.testing.assert_close(latents.mean(0), wanted, atol=0.15, rtol=0)
+
+    def test_a_prior_that_is_a_mixture_is_drawn_from_it(self, vae: Model, tmp_path: Path) -> None:
+        model = build(stage="gan", variance=None, prior="mixture")
+        model.networks.mixture = vae.networks.mixture
+        assert torch.equal(model.latents(100), vae.latents(100, sampler="gmm"))
+        model.save_pretrained(tmp_path / "model")
+        assert torch.equal(Model.from_pretrained(tmp_path / "model").latents(100), model.latents(100))
 
     def test_a_mixture_that_was_never_fitted_is_refused(self, gan: Model) -> None:
         for model in (build(), gan):

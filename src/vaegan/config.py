@@ -135,7 +135,7 @@ def _check_ranges(
 
 
 OptimizerName = Literal["adam", "sgd", "rmsprop"]
-Prior = Literal["normal", "uniform"]
+Prior = Literal["mixture", "normal", "uniform"]
 GANObjective = Literal["relativistic", "saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
 Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplace", "cross-entropy", "continuous-bernoulli"]
 
@@ -248,8 +248,10 @@ class GANConfig:
     """Of sgd."""
     critic_steps: int = 1
     """Steps of the critic, each on new images, for one of the generator."""
-    prior: Prior = "normal"
-    """What latents are drawn from: N(0, I), or uniform on [-1, 1]. A VAE's decoder knows only the normal one."""
+    prior: Prior = "mixture"
+    """What latents are drawn from. mixture: ten Gaussians fitted to the encoded training images when the GAN grows out of a VAE,
+    because those do not lie as N(0, I) says (after 18,000 images on anime faces coverage is 0.90 with it and 0.73 without), and
+    normal from scratch; normal: N(0, I); uniform on [-1, 1], which a VAE's decoder does not know."""
     penalty: float = 0.3
     """Gradient penalty gamma at the start: keeps recall. With 1 the critic was worse than chance and samples stayed noisy."""
     final_penalty: float = 0.05
@@ -279,10 +281,11 @@ class GANConfig:
     """Held-out pair accuracy at which the generator is let go."""
     generator_ramp: float = 0.05
     """Share of the stage over which the generator's learning rate rises from 0."""
-    anchor: float = 1.0
+    anchor: float = 3.0
     """Weight that holds low-passed reconstructions of real images to the originals; 0 turns it off."""
-    final_anchor: float = 0.1
-    """The same at the end of the stage."""
+    final_anchor: float = 1.0
+    """The same at the end of the stage. With 0.1 the GAN unlearns kinds of images that its VAE knew: coverage is 0.84 after
+    45,000 images, and 0.91 with 1."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""
 

@@ -1,5 +1,6 @@
 """Model: encode, decode, sample. Inference only; knows no training."""
 
+import copy
 import itertools
 import shutil
 import tempfile
@@ -321,15 +322,17 @@ class Model:
         return self.networks.encoder
 
     def _prior(self, generator: torch.Generator) -> Latents:
+        if self.config.prior == "mixture":
+            return self._mixture().sample(BLOCK, generator)
         if self.config.prior == "uniform":
             return 2 * torch.rand(BLOCK, self.latent_dim, generator=generator) - 1
         return torch.randn(BLOCK, self.latent_dim, generator=generator)
 
     def _mixture(self) -> Mixture:
-        if not self.has_encoder or float(self.networks.mixture_weights.sum()) == 0:
+        mixture = self.networks.mixture
+        if mixture is None or not mixture.is_fitted:
             raise RequestError("This model has no fitted mixture (it needs an encoder); use --sampler prior.")
-        networks = self.networks
-        return Mixture(networks.mixture_weights.cpu(), networks.mixture_means.cpu(), networks.mixture_factors.cpu())
+        return copy.deepcopy(mixture).cpu()
 
     def _check(self, images: Images) -> None:
         wanted = (self.config.channels, self.config.size, self.config.size)

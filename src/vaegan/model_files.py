@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from vaegan.config import LEAST_SIZE, MOST_SIZE, NetworkConfig, Prior, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import atomic_path, write_atomically, write_json
-from vaegan.mixture import COMPONENTS, Mixture
+from vaegan.mixture import Mixture
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.settings import from_dictionary
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -43,7 +43,7 @@ class ModelConfig:
     """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z), and the
     Bernoulli likelihoods need none."""
     prior: Prior = "normal"
-    """Of the latents: N(0, I), or uniform on [-1, 1]."""
+    """Of the latents: N(0, I), uniform on [-1, 1], or the mixture beside the networks."""
     likelihood: Likelihood = "gaussian"
     """Family of p(x|z)."""
     labels: tuple[str, ...] = ()
@@ -68,10 +68,6 @@ class ModelConfig:
 class Networks(nn.Module):
     """The tensors of a model, under the names they have in model.safetensors."""
 
-    mixture_weights: Tensor
-    mixture_means: Tensor
-    mixture_factors: Tensor
-
     def __init__(self, config: ModelConfig) -> None:
         """Args: config: shapes."""
         super().__init__()
@@ -79,18 +75,7 @@ class Networks(nn.Module):
         self.decoder = Decoder(config.network, config.size, config.channels)
         self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
-        if config.has_encoder:
-            # All zero means: no mixture was fitted.
-            self.register_buffer("mixture_weights", torch.zeros(COMPONENTS))
-            self.register_buffer("mixture_means", torch.zeros(COMPONENTS, latent_dim))
-            self.register_buffer("mixture_factors", torch.zeros(COMPONENTS, latent_dim, latent_dim))
-
-
-def set_mixture(networks: Networks, mixture: Mixture) -> None:
-    """Stores a fitted mixture; unused components keep weight 0."""
-    for stored, fitted in zip((networks.mixture_weights, networks.mixture_means, networks.mixture_factors), mixture, strict=True):
-        stored.zero_()
-        stored[: len(fitted)] = fitted
+        self.mixture = Mixture(latent_dim) if config.has_encoder else None
 
 
 def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str | None) -> None:

@@ -27,8 +27,9 @@ class Sample:
     """The same seed gives the same images."""
     stage: StageOption = None
     sampler: Literal["prior", "gmm"] | None = None
-    """prior: latents from N(0, I), or uniform on [-1, 1] for a GAN trained with --gan.prior uniform; gmm: from a mixture of
-    Gaussians fitted to the encoded training images. The prior by default; a plain autoencoder has none, and takes the mixture."""
+    """prior: latents as the model was trained with: from N(0, I), for a GAN that grew out of a VAE from a mixture of Gaussians
+    fitted to the encoded training images (--gan.prior); gmm: from that mixture anyway. The prior by default; a plain autoencoder
+    has none, and takes the mixture."""
     label: str | None = None
     """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
     observation_noise: bool = False

@@ -143,7 +143,8 @@ class Explorer:
     @property
     def knows_only_the_mixture(self) -> bool:
         """Whether nothing but the mixture fitted to encoded images says where latents lie: of a plain autoencoder."""
-        return not self.model.has_prior and float(self.model.networks.mixture_weights.sum()) > 0
+        mixture = self.model.networks.mixture
+        return not self.model.has_prior and mixture is not None and mixture.is_fitted
 
     @property
     def data_config(self) -> DataConfig:
@@ -247,6 +248,7 @@ class Explorer:
             "stages": list(self.stages.models),
             "canEncode": self.model.has_encoder,
             "prior": config.prior if self.model.has_prior else None,
+            "mixture": self._mixture(),
             "fit": self.fit,
             "binarize": self.binarize == "dynamic",
             "maxUploadBytes": MAX_UPLOAD_BYTES,
@@ -265,6 +267,15 @@ class Explorer:
             },
             "tsne": self.tsne.describe(),
         }
+
+    def _mixture(self) -> dict[str, str] | None:
+        """What latents are drawn from, where that is a mixture: its used components, and what number each ends at."""
+        mixture = self.model.networks.mixture
+        if self.model.config.prior != "mixture" or mixture is None:
+            return None
+        used = int((mixture.weights > 0).sum())
+        parts = {"ends": mixture.thresholds()[: used - 1], "means": mixture.means[:used], "factors": mixture.factors[:used]}
+        return {name: as_base64(tensor.cpu().numpy()) for name, tensor in parts.items()}
 
     def answer(self, request: Request) -> bytes:
         """The payload that answers a request of the socket.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import vaegan
 from vaegan.config import Prior
 from vaegan.errors import ModelError
+from vaegan.mixture import Mixture
 from vaegan.model import Model
 from vaegan.networks.whitening import Whitening
 from vaegan.types import Images, Latents
@@ -23,7 +24,11 @@ TOLERANCE = 1e-5
 BATCHES = (1, 2, 7, 64)
 """Batch sizes at which an exported graph is compared with the model."""
 
-PRIORS: dict[Prior, str] = {"normal": "N(0, I)", "uniform": "uniform on [-1, 1]"}
+PRIORS: dict[Prior, str] = {
+    "normal": "N(0, I)",
+    "uniform": "uniform on [-1, 1]",
+    "mixture": "what the graph named prior makes of N(0, I)",
+}
 
 Arrays = list[NDArray[np.float32]]
 
@@ -62,6 +67,22 @@ class EncoderGraph(nn.Module):
         return mean, posterior.log_var, self.whitening.inverse_root.clone()
 
 
+class PriorGraph(nn.Module):
+    """Standard normal noise to latents, for a GAN whose prior is a mixture of Gaussians."""
+
+    thresholds: Tensor
+
+    def __init__(self, mixture: Mixture) -> None:
+        """Args: mixture: on the CPU."""
+        super().__init__()
+        self.mixture = mixture
+        self.register_buffer("thresholds", mixture.thresholds())
+
+    def forward(self, noise: Tensor) -> Latents:
+        """[batch, latent + 1] to [batch, latent]; the last number chooses the Gaussian."""
+        return self.mixture.placed(noise, self.thresholds)
+
+
 class CodeGraph(nn.Module):
     """Images to their latents, for a plain autoencoder, which has no posterior."""
 
@@ -81,14 +102,14 @@ class Graph:
     """One network of a model, ready to be exported."""
 
     name: str
-    """decoder, generator (a GAN's decoder) or encoder; files are named by it."""
+    """decoder, generator (a GAN's decoder), encoder or prior; files are named by it."""
     module: nn.Module
     input: str
     outputs: tuple[str, ...]
     facts: dict[str, str]
     """Travels inside the file."""
     examples: Tensor
-    """64 inputs: latents from the prior, or images that the model makes of them."""
+    """64 inputs: latents from the prior, images that the model makes of them, or noise."""
 
     def expected(self, inputs: Tensor) -> Arrays:
         """What torch computes."""
@@ -120,7 +141,7 @@ class Graph:
 
 
 def graphs(model: Model) -> list[Graph]:
-    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, then the encoder if it has one."""
+    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, then encoder and prior if there."""
     networks = copy.deepcopy(model.networks).to("cpu", memory_format=torch.contiguous_format)
     count = max(BATCHES)
     if model.has_prior:
@@ -144,7 +165,11 @@ def graphs(model: Model) -> list[Graph]:
         "sampling": "z = mu + (exp(log_var / 2) * eps) @ spread, eps ~ N(0, I)",
     }
     module = EncoderGraph(networks.encoder, networks.whitening).eval()
-    return [*made, Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images)]
+    made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
+    if model.config.prior == "mixture" and networks.mixture is not None:
+        noise = torch.randn(count, model.latent_dim + 1, generator=torch.Generator().manual_seed(0))
+        made.append(Graph("prior", PriorGraph(networks.mixture).eval(), "noise", ("latents",), facts, noise))
+    return made
 
 
 def _facts(model: Model) -> dict[str, str]:

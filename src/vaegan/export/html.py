@@ -145,10 +145,11 @@ def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> d
 def _networks(models: dict[str, Model], half: bool) -> dict[str, bytes]:
     parts: dict[str, bytes] = {}
     for index, (stage, model) in enumerate(models.items()):
-        decoder, *encoder = graphs(model)
-        parts[f"network-{stage}"] = graph_onnx_bytes(decoder, half)
-        if index == 0 and encoder:
-            parts["encoder"] = graph_onnx_bytes(encoder[0], half)
+        for graph in graphs(model):
+            if graph.name in ("decoder", "generator"):
+                parts[f"network-{stage}"] = graph_onnx_bytes(graph, half)
+            elif graph.name == "encoder" and index == 0:
+                parts["encoder"] = graph_onnx_bytes(graph, half)
     return parts
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaegan.config import Prior
+from vaegan.mixture import Mixture
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
@@ -26,6 +27,8 @@ class Trained(NamedTuple):
     variance: float | None
     likelihood: Likelihood = "gaussian"
     prior: Prior = "normal"
+    mixture: Mixture | None = None
+    """The prior, where that is one."""
 
 
 class Deciding(NamedTuple):

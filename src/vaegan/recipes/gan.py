@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vaegan.config import GANConfig, OptimizerName
+from vaegan.config import GANConfig, OptimizerName, Prior
 from vaegan.metrics import watch
 from vaegan.metrics.cheap import FEWEST, SampleScore
+from vaegan.mixture import Mixture
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.normalisation import running_statistics
 from vaegan.networks.views import View
@@ -45,6 +46,7 @@ class GAN:
         engine: Engine,
         *,
         flips: bool,
+        mixture: Mixture | None = None,
         known: Images | None = None,
         heldout_labels: Labels | None = None,
         known_labels: Labels | None = None,
@@ -61,6 +63,7 @@ class GAN:
             heldout: validation images, at most a few hundred, that decide when the critic is warm.
             engine: devices and processes.
             flips: whether mirrored images are as good as the originals.
+            mixture: what latents are drawn from; None: N(0, I), or uniform on [-1, 1] if the settings say so.
             known: some training images, to see what the critic and the generator know by heart.
             heldout_labels: of `heldout`, for a conditional model.
             known_labels: of `known`, for a conditional model.
@@ -82,6 +85,8 @@ class GAN:
             self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.score = SampleScore()
         self.draws = engine.draws(self.name)
+        self.mixture = None if mixture is None else mixture.to(self.draws.device)
+        self.prior: Prior = "mixture" if mixture is not None else "uniform" if config.prior == "uniform" else "normal"
         # Images seen when the generator was let go; negative while the critic warms up.
         self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
 
@@ -93,12 +98,12 @@ class GAN:
         config = self.config
         plays = not self._generator_is_held(clock) and (clock.step + 1) % config.critic_steps == 0
         self._set_learning_rates(clock)
-        count, latent_dim = len(images), unwrapped(self.generator).latent_dim
+        count = len(images)
         half, quarter = max(1, count // 2), max(1, count // 4)
         anchored = self.anchor is not None and config.anchor > 0 and plays
         refitted = self.encoder is not None and clock.step % config.refit_every == 0
 
-        latents = self._prior("latents", clock.seen, count, latent_dim)
+        latents = self._prior(clock.seen, count)
         observed = None
         if self.anchor is not None and (anchored or refitted):
             observed = self.anchor.observe(*_first(half if refitted else quarter, images, labels))
@@ -247,9 +252,9 @@ class GAN:
         """The networks to keep; the encoder is the refitted one, or the VAE's where it is not refitted."""
         generator = self.average_generator.network
         if self.anchor is None:
-            return Trained(generator, None, None, None, prior=self.config.prior)
+            return Trained(generator, None, None, None, prior=self.prior)
         encoder = self.anchor.encoder if self.average_encoder is None else self.average_encoder.network
-        return Trained(generator, encoder, self.anchor.whitening, None)
+        return Trained(generator, encoder, self.anchor.whitening, None, prior=self.prior, mixture=self.mixture)
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights."""
@@ -259,6 +264,8 @@ class GAN:
             found |= {"encoder": unwrapped(self.encoder), "average_encoder": self.average_encoder.network}
         if self.anchor is not None:
             found["anchor"] = self.anchor
+        if self.mixture is not None:
+            found["mixture"] = self.mixture
         return found
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -316,16 +323,24 @@ class GAN:
         return float(self.engine.mean(relativistic.pair_accuracy(real, fake)))
 
     def _fixed_latents(self, count: int) -> Latents:
-        generator, shape = self.draws.generator("validation", 0), (count, unwrapped(self.generator).latent_dim)
-        draw = torch.randn if self.config.prior == "normal" else torch.rand
-        drawn = draw(shape, generator=generator, device=self.draws.device)
-        return drawn if self.config.prior == "normal" else 2 * drawn - 1
+        generator, uniform = self.draws.generator("validation", 0), self.prior == "uniform"
+        draw = torch.rand if uniform else torch.randn
+        return self._placed(draw(count, self._noise_dim, generator=generator, device=self.draws.device))
 
-    def _prior(self, stream: str, seen: int, count: int, latent_dim: int) -> Latents:
-        """Latents of the prior: N(0, I), or uniform on [-1, 1]."""
-        if self.config.prior == "normal":
-            return self.draws.normal(stream, seen, count, latent_dim)
-        return 2 * self.draws.uniform(stream, seen, count, latent_dim) - 1
+    def _prior(self, seen: int, count: int) -> Latents:
+        """Latents of the prior for the step at `seen`."""
+        draw = self.draws.uniform if self.prior == "uniform" else self.draws.normal
+        return self._placed(draw("latents", seen, count, self._noise_dim))
+
+    @property
+    def _noise_dim(self) -> int:
+        return unwrapped(self.generator).latent_dim + (self.mixture is not None)
+
+    def _placed(self, noise: Tensor) -> Latents:
+        """The latents that noise stands for."""
+        if self.mixture is not None:
+            return self.mixture(noise)
+        return 2 * noise - 1 if self.prior == "uniform" else noise
 
     def _blur(self, clock: Clock) -> float:
         until = self.config.blur_until

@@ -186,18 +186,18 @@ def low_pass_error(generated: Images, images: Images) -> PerImage:
 
 
 @torch.no_grad()
-def prior_gap(generator: Decoder, latents: Latents, images: Images, labels: Labels | None = None) -> float:
+def prior_gap(generator: Decoder, prior: Latents, latents: Latents, images: Images, labels: Labels | None = None) -> float:
     """How much further from real images samples of the prior are than decodings of encoded images.
 
-    distance(G(N(0, I)), x) - distance(G(z ~ q), x), sliced Wasserstein at a quarter of the size; near 0 is good.
+    distance(G(z ~ p), x) - distance(G(z ~ q), x), sliced Wasserstein at a quarter of the size; near 0 is good.
 
     Args:
-        generator: whose prior is N(0, I).
+        generator: before it learns.
+        prior: as many draws of its prior as there are images.
         latents: samples of the posteriors of `images` in the generator's coordinates.
         images: held-out real ones.
         labels: of the images, for a conditional model.
     """
-    prior = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
     small = low_passed(images)
     decoded = (in_blocks(lambda *block: low_passed(generator(*block)), z, labels) for z in (prior, latents))
     distances = [sliced_wasserstein(low, small) for low in decoded]
@@ -215,7 +215,7 @@ def check_inverse(model: Model, vae_error: float, heldout: Images, labels: Label
         labels: of the images, for a conditional model.
 
     Returns:
-        latent_recovery: R^2 of mu(G(z)) against z ~ N(0, I).
+        latent_recovery: R^2 of mu(G(z)) against z of the prior.
         low_pass_ratio: low-pass error of reconstructions over the VAE's.
         own_source_nearest: share of reconstructions whose nearest held-out image, at a quarter of the size, is their source.
     """

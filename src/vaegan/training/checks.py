@@ -35,10 +35,12 @@ def check_start(model: Model, config: TrainConfig) -> None:
     for name, (has, wants) in pairs.items():
         if has != wants:
             raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
-    if config.stages[0] == "gan" and config.handover.generator == "decoder" and model.config.prior != config.gan.prior:
+    uniform = "uniform" in (model.config.prior, config.gan.prior) and model.config.prior != config.gan.prior
+    if config.stages[0] == "gan" and config.handover.generator == "decoder" and uniform:
+        usual = "uniform" if model.config.prior == "uniform" else "mixture"
         raise RequestError(
             f"The --init run's latents are {model.config.prior} and --gan.prior is {config.gan.prior}; its decoder would get "
-            f"latents it never saw. Use --gan.prior {model.config.prior}, or --handover.generator scratch."
+            f"latents it never saw. Use --gan.prior {usual}, or --handover.generator scratch."
         )
     if model.config.stage == "ae" and config.stages[0] in ("gan", "joint"):
         raise RequestError(
@@ -187,8 +189,8 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
         check_classes(config)
     if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":
         raise RequestError(
-            "--gan.prior uniform does not fit --recipe vae-gan: the VAE's decoder knows normal latents. Use --gan.prior normal "
-            "or --recipe gan."
+            "--gan.prior uniform does not fit --recipe vae-gan: the VAE's decoder does not know uniform latents. Use "
+            "--gan.prior mixture or --recipe gan."
         )
     for stage in config.stages:
         batch_size: int = getattr(config, stage).batch_size

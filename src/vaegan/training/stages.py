@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
-from vaegan.mixture import fit_mixture
+from vaegan.mixture import Mixture, fit_mixture
 from vaegan.model import Model
-from vaegan.model_files import ModelConfig, Networks, set_mixture
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.randomness import keyed_seed
@@ -39,7 +39,7 @@ from vaegan.training.signals import (
     Thresholds,
     Vanishing,
 )
-from vaegan.types import Images, Labelled, Labels
+from vaegan.types import Images, Labelled, Labels, Latents
 
 Recipe = AE | VAE | GAN | Joint
 
@@ -136,10 +136,10 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
     with _seeded(config.seed, "gan"):
         critic = Critic(config.network, dataset.config.size, dataset.channels)
         generator = Decoder(config.network, dataset.config.size, dataset.channels)
-    encoder, anchor = None, None
+    encoder, anchor, mixture = None, None, None
     if previous is not None:
         check_fits(previous, config, dataset)
-        generator, encoder, anchor = _hand_over(inputs, previous, generator, critic, facts)
+        generator, encoder, anchor, mixture = _hand_over(inputs, previous, generator, critic, facts)
         anchor = None if anchor is None else engine.prepare_frozen(anchor)
     facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
     heldout = inputs.heldout()
@@ -152,6 +152,7 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         heldout.images,
         engine,
         flips=dataset.flips,
+        mixture=mixture,
         known=inputs.known(),
         heldout_labels=heldout.labels,
         known_labels=inputs.training_labels(HELDOUT),
@@ -174,21 +175,22 @@ def build_joint(inputs: StageInputs, facts: dict[str, Any]) -> Joint:
 
 def _hand_over(
     inputs: StageInputs, previous: Model, fresh: Decoder, critic: Critic, facts: dict[str, Any]
-) -> tuple[Decoder, Encoder | None, handover.Anchor | None]:
+) -> tuple[Decoder, Encoder | None, handover.Anchor | None, Mixture | None]:
     steps, networks = inputs.config.handover, previous.networks
     probe = torch.randn(16, previous.latent_dim, generator=torch.Generator().manual_seed(0)).to(previous.device)
     if steps.generator == "scratch":
-        return fresh, None, None
+        return fresh, None, None, None
     generator = handover.grow_generator(networks.decoder, probe)
     log: dict[str, Any] = {"verified_tensors": len(generator.state_dict()), "generator_equals_decoder": True}
     facts["handover"] = log
     if networks.encoder is None or networks.whitening is None:
-        return generator, None, None
+        return generator, None, None, None
 
     whitening: Whitening = networks.whitening
+    posterior = inputs.posterior(previous)
     if steps.whitening and previous.config.stage == "vae":
-        posterior = inputs.posterior(previous)
         generator, whitening = handover.whiten(generator, posterior, probe)
+    mixture = _fitted(inputs, whitening(posterior.mean)) if inputs.config.gan.prior == "mixture" else None
     if steps.critic == "encoder":
         handover.grow_critic(networks.encoder, critic)
     anchor = handover.Anchor(networks.encoder, whitening)
@@ -198,11 +200,13 @@ def _hand_over(
     posterior = previous.posterior(heldout, labels)
     noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
     sampled = whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
-    log["prior_gap"] = handover.prior_gap(generator, sampled, heldout, labels)
+    random = torch.Generator().manual_seed(0)
+    drawn = torch.randn(sampled.shape, generator=random) if mixture is None else mixture.sample(len(sampled), random)
+    log["prior_gap"] = handover.prior_gap(generator, drawn.to(sampled), sampled, heldout, labels)
     first, of_first = heldout[:HELDOUT], None if labels is None else labels[:HELDOUT]
     log["vae_low_pass_error"] = float(handover.low_pass_error(previous.reconstruct(first, of_first), first).mean())
     encoder = handover.trainable_copy(networks.encoder)
-    return generator, encoder, anchor
+    return generator, encoder, anchor, mixture
 
 
 def guards_of(stage: str, inputs: StageInputs) -> Guards:
@@ -245,8 +249,7 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
     if trained.encoder is not None:
         latent_dim = config.network.latent_dim
         networks.whitening = trained.whitening or Whitening(latent_dim)
-        for name in ("mixture_weights", "mixture_means", "mixture_factors"):
-            networks.register_buffer(name, torch.zeros_like(getattr(networks, name), device="cpu"))
+        networks.mixture = trained.mixture or Mixture(latent_dim)
     return Model(config, networks, inputs.engine.device)
 
 
@@ -254,17 +257,19 @@ def looking_model(recipe: Recipe, inputs: StageInputs) -> Model:
     """The Model to draw pictures with while training: an autoencoder samples from one Gaussian over held-out encodings."""
     model = to_model(recipe, inputs)
     if not model.has_prior:
-        set_mixture(model.networks, fit_mixture(model.encode(*inputs.heldout()), components=1))
+        model.networks.mixture = fit_mixture(model.encode(*inputs.heldout()), components=1)
     return model
 
 
 def finish_model(model: Model, inputs: StageInputs) -> Model:
-    """Adds what is learned once, at the end: the mixture over encoded training images."""
-    if model.has_encoder:
-        assert model.networks.whitening is not None
-        encoded = model.networks.whitening(inputs.posterior(model).mean)
-        set_mixture(model.networks, fit_mixture(encoded, seed=keyed_seed(inputs.config.seed, "mixture")))
+    """Adds what is learned once, at the end: the mixture over encoded training images, unless one was the prior all along."""
+    if model.has_encoder and model.config.prior != "mixture":
+        model.networks.mixture = _fitted(inputs, model.whitened(inputs.posterior(model).mean))
     return model
+
+
+def _fitted(inputs: StageInputs, encoded: Latents) -> Mixture:
+    return fit_mixture(encoded, seed=keyed_seed(inputs.config.seed, "mixture"))
 
 
 @contextmanager

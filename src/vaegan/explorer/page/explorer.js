@@ -1,7 +1,7 @@
 // The page: puts the parts together around one model, whoever decodes for it.
 
 import { openDialog } from "./dialog.js";
-import { clamped, fromText, plus, seedLatent, toText, uniformOf } from "./latents.js";
+import { clamped, fromText, gaussian, mixtureLatent, plus, seedLatent, toText, uniformOf } from "./latents.js";
 import { Now } from "./now.js";
 import { Painter, button, element } from "./pixels.js";
 import { Plane } from "./plane.js";
@@ -65,9 +65,9 @@ export class Explorer {
   /** What is shown first: of a GAN the first real image as it gives it back, or a seed where there is none; of a VAE the average. */
   async begin() {
     const { description } = this.model;
-    const { latentDim, origin, data } = description;
+    const { origin, data } = description;
     if (!this.isGan()) this.store.current = Float32Array.from(origin);
-    else if (data.state !== "ready") this.store.current = this.place(seedLatent(latentDim, 0, 0));
+    else if (data.state !== "ready") this.store.current = this.seedAt(0, 0);
     else [this.store.current] = await this.model.latentsOf([0]);
   }
 
@@ -97,7 +97,20 @@ export class Explorer {
     return principal.reduce((sum, one, k) => plus(sum, one.move, noise[k]), new Float32Array(noise.length));
   }
 
-  /** The latent that standard normal noise stands for. */
+  /** A latent of the prior, the same for the same keys. */
+  drawn(...keys) {
+    const { latentDim, mixture } = this.model.description;
+    return mixture ? mixtureLatent(mixture, gaussian(latentDim + 1, ...keys)) : this.place(gaussian(latentDim, ...keys));
+  }
+
+  /** The latent at a place of the endless grid of seeds. */
+  seedAt(x, y) {
+    const { latentDim, mixture } = this.model.description;
+    if (mixture) return seedLatent(latentDim + 1, x, y, (noise) => mixtureLatent(mixture, noise));
+    return this.place(seedLatent(latentDim, x, y));
+  }
+
+  /** The latent that standard normal noise stands for, where the prior is no mixture. */
   place(noise) {
     const { prior, origin } = this.model.description;
     if (this.isUniform()) return uniformOf(noise);

@@ -37,6 +37,18 @@ export function uniformOf(noise) {
   });
 }
 
+/** The latent that standard normal noise, one number longer, stands for in a mixture: the last number chooses the Gaussian. */
+export function mixtureLatent({ ends, means, factors }, noise) {
+  const length = noise.length - 1;
+  const chosen = ends.filter((end) => noise[length] > end).length;
+  const latent = means.slice(chosen * length, (chosen + 1) * length);
+  for (let i = 0; i < length; i++) {
+    const row = (chosen * length + i) * length;
+    for (let j = 0; j <= i; j++) latent[i] += factors[row + j] * noise[j]; // the factors are lower triangular
+  }
+  return latent;
+}
+
 /** Every number brought back into [-limit, limit]. */
 export function clamped(latent, limit) {
   return latent.map((value) => Math.min(limit, Math.max(-limit, value)));
@@ -90,8 +102,11 @@ export function blend(latents, weights) {
   return mean;
 }
 
-/** The endless grid: every whole-numbered place has the latent of its seed, between them four are blended; length as of N(0, I). */
-export function seedLatent(length, x, y, seed = 0) {
+/**
+ * The endless grid: every whole-numbered place has what `made` makes of its seed's noise [length]; between them four are blended, and are
+ * as long as draws of N(0, I).
+ */
+export function seedLatent(length, x, y, made = (noise) => noise) {
   const column = Math.floor(x);
   const row = Math.floor(y);
   const across = x - column;
@@ -102,26 +117,26 @@ export function seedLatent(length, x, y, seed = 0) {
     [column, row + 1, (1 - across) * up],
     [column + 1, row + 1, across * up],
   ].filter((corner) => corner[2] > 0);
-  const latent = new Float32Array(length);
+  const parts = corners.map(([cornerColumn, cornerRow]) => made(cachedNoise(length, cornerColumn, cornerRow)));
+  const latent = new Float32Array(parts[0].length);
   let squares = 0;
-  for (const [cornerColumn, cornerRow, weight] of corners) {
-    const noise = cachedNoise(length, cornerColumn, cornerRow, seed);
-    for (let i = 0; i < length; i++) latent[i] += weight * noise[i];
+  corners.forEach(([, , weight], k) => {
+    for (let i = 0; i < latent.length; i++) latent[i] += weight * parts[k][i];
     squares += weight * weight;
-  }
+  });
   const scale = 1 / Math.sqrt(squares); // a mean of independent normals is shorter than they are
-  for (let i = 0; i < length; i++) latent[i] *= scale;
+  for (let i = 0; i < latent.length; i++) latent[i] *= scale;
   return latent;
 }
 
 const noiseOf = new Map();
 
-function cachedNoise(length, column, row, seed) {
-  const key = `${length},${column},${row},${seed}`;
+function cachedNoise(length, column, row) {
+  const key = `${length},${column},${row}`;
   let noise = noiseOf.get(key);
   if (!noise) {
     if (noiseOf.size > 5000) noiseOf.clear();
-    noise = gaussian(length, seed, column, row);
+    noise = gaussian(length, 0, column, row);
     noiseOf.set(key, noise);
   }
   return noise;

@@ -16,7 +16,7 @@ export class Now {
     const acts = {
       pin: () => store.pin(store.current),
       near: () => store.choose(app.within(plus(store.current, app.step(gaussian(store.latentDim, newSeed())), NEARBY))),
-      far: () => store.choose(app.place(gaussian(store.latentDim, newSeed()))),
+      far: () => store.choose(app.drawn(newSeed())),
       middle: () => store.choose(app.model.description.origin),
       undo: () => store.undo(),
       redo: () => store.redo(),

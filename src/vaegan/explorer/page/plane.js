@@ -1,6 +1,6 @@
 // The canvas: a map of the encoded images, or the endless grid of seeds. Hovering decodes, clicking pins.
 
-import { blend, dot, planeReads, plus, seedLatent } from "./latents.js";
+import { blend, dot, planeReads, plus } from "./latents.js";
 import { HIDDEN, PLAIN, colouring, hex, ownColouring, rgb } from "./colours.js";
 import { Lens } from "./lens.js";
 import { button, element } from "./pixels.js";
@@ -300,7 +300,7 @@ export class Plane {
   }
 
   latentAt(x, y) {
-    if (this.seeds) return this.app.place(seedLatent(this.app.store.latentDim, x, y));
+    if (this.seeds) return this.app.seedAt(x, y);
     if (!this.axes) return null;
     const base = this.through === "current" ? this.base(this.app.store.current) : this.axes.origin;
     return plus(plus(base, this.axes.across, x), this.axes.up, y);

@@ -161,6 +161,7 @@ export class SocketModel {
 export function unpacked(description) {
   const vector = (text) => (text === null ? null : fromBase64(text, description.latentDim));
   description.origin = vector(description.origin);
+  for (const name in description.mixture ?? {}) description.mixture[name] = fromBase64(description.mixture[name]);
   for (const direction of description.directions) {
     for (const name of ["move", "read", "residual"]) direction[name] = vector(direction[name]);
   }

@@ -35,6 +35,7 @@ from vaegan.training.signals import (
     CriticLost,
     CriticWins,
     Exploding,
+    Idle,
     Look,
     NotFinite,
     Overfitting,
@@ -65,7 +66,7 @@ def build_gan(known: Tensor | None = None, **settings: Any) -> GAN:
 def all_signals() -> tuple[Signal, ...]:
     kinds = (
         NotFinite, Exploding, Collapse, Copying, CriticWins, CriticLost,
-        Vanishing, Overfitting,
+        Vanishing, Overfitting, Idle,
     )  # fmt: skip
     return *(kind(LIMITS) for kind in kinds), Posterior(LIMITS, LATENT, "because")
 
@@ -124,6 +125,22 @@ class TestSignals:
         found = feed(Vanishing(LIMITS), *({"image_gradient": value} for value in (1.0, 3.0, 0.07, 0.05)))
         assert found[:3] == [None, None, None]
         assert found[3] == "the generator's gradient at its images fell to 2.5% of what it was"
+
+    def test_idle_compares_detail_with_the_start_unless_there_is_much_of_it(self) -> None:
+        def found(*values: float, progress: float = 0.5) -> list[str | None]:
+            return check(Idle(LIMITS), *({"heldout_sharpness": value} for value in values), progress=progress)
+
+        assert found(0.14, 0.19, 0.14, 0.17, 0.17, 0.18, 0.2) == [
+            None,
+            None,
+            "samples are as soft as when the stage began, with 14% of the detail of real images",
+            None,  # what was done is given time
+            "samples are as soft as when the stage began, with 17% of the detail of real images",
+            None,
+            None,
+        ]
+        assert found(0.14, 0.15, progress=0.3) == [None, None]
+        assert found(0.6, 0.6) == [None, None]  # a GAN that goes on
 
     def test_overfitting(self) -> None:
         fine, wrong = check(Overfitting(LIMITS), {"overfitting": 0.5}, {"overfitting": 0.7})

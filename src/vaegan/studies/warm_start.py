@@ -29,6 +29,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         # The VAE's images cost less than the GAN's; the GAN from scratch is given what that time would have bought.
         TrainedArm(SCRATCH, base, images=1 + 1 / GAN_COST, points=POINTS),
         grown("without re-whitening", {"whitening": False}),
+        grown("prior N(0, I)", prior="normal"),
         grown("fresh critic", {"critic": "scratch"}),
         grown("without blur", blur=0.0),
         grown("without critic warm-up", critic_warmup=0),

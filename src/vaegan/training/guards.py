@@ -17,6 +17,7 @@ from vaegan.training.signals import (
     CriticLost,
     CriticWins,
     Exploding,
+    Idle,
     Look,
     NotFinite,
     Overfitting,
@@ -63,6 +64,11 @@ SLOW_CRITIC = Remedy(
     "critic rate /2", "the critic's learning rate halved", lambda levers: replace(levers, critic_rate=levers.critic_rate / 2)
 )
 FREE_CRITIC = Remedy("penalty /4", "penalty quartered", lambda levers: replace(levers, penalty=levers.penalty / 4))
+LET_GO = Remedy(
+    "penalty /10, anchor /10",
+    "penalty and anchor a tenth as strong",
+    lambda levers: replace(levers, penalty=levers.penalty / 10, anchor=levers.anchor / 10),
+)
 SLOW_GENERATOR = Remedy(
     "generator rate /2",
     "the generator's learning rate halved",
@@ -114,6 +120,7 @@ LADDERS: Ladders = {
     CriticWins.name: (RESTRAIN, SLOW_CRITIC, RESTRAIN, SLOW_CRITIC, PAUSE_CRITIC, SLOW_CRITIC),
     CriticLost.name: (FREE_CRITIC, SLOW_GENERATOR, FREE_CRITIC, SLOW_GENERATOR, SLOW_GENERATOR),
     Vanishing.name: (RESTRAIN, PAUSE_CRITIC, SLOW_CRITIC, SLOW_CRITIC),
+    Idle.name: (LET_GO, LET_GO, LET_GO),
     Overfitting.name: (AUGMENT,) * 12 + (STOP,),
     Collapse.name: (START_OVER, START_OVER, START_OVER, STOP),
     Copying.name: (AUGMENT, AUGMENT, AUGMENT, STOP),

@@ -22,6 +22,11 @@ class Thresholds:
     to give."""
     vanished: float = 0.03
     """Of the generator's early gradient. It has no scale of its own, so only a fall of one and a half orders says something."""
+    idle: float = 1.3
+    """Sharpness over that of the stage's first validation, after 35 % of the stage: five healthy runs were at 1.8 to 4.3 times,
+    those that a penalty or an anchor of 100 held at 1.1."""
+    sharp: float = 0.5
+    """Sharpness, real images 1: a generator with as much detail need not get more. A VAE's images have 0.03 to 0.35."""
     overfitting: float = 0.5
     """Halfway between treating held-out images as known ones (0) and as generated ones (1); StyleGAN2-ADA aims at 0.6."""
     variety: float = 0.5
@@ -146,6 +151,27 @@ class Vanishing(Signal):
         if value >= self.limits.vanished * early:
             return None
         return f"the generator's gradient at its images fell to {value / early:.1%} of what it was"
+
+
+class Idle(Signal):
+    """A generator that makes what it made when the stage began: a VAE's soft images. Penalty or anchor hold it."""
+
+    name = "idle generator"
+
+    def look(self, look: Look) -> str | None:
+        """Detail of the averaged generator's samples against that of the first validation, every other time."""
+        sharpness = look.checked.get("heldout_sharpness")
+        if sharpness is None:
+            return None
+        first = self.memory.get("first")
+        if first is None:
+            self.memory["first"] = sharpness
+            return None
+        wait = self.memory["wait"] = max(0.0, self.memory.get("wait", 0.0) - 1)
+        if wait or look.progress < 0.35 or sharpness > self.limits.sharp or sharpness > self.limits.idle * first:
+            return None
+        self.memory["wait"] = 2.0  # what is done takes a while to show
+        return f"samples are as soft as when the stage began, with {_percent(sharpness)} of the detail of real images"
 
 
 class Overfitting(Signal):

@@ -32,6 +32,7 @@ from vaegan.training.signals import (
     CriticLost,
     CriticWins,
     Exploding,
+    Idle,
     NotFinite,
     Overfitting,
     Posterior,
@@ -215,7 +216,7 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
     signals: list[Signal] = [NotFinite(limits), Exploding(limits)]
     ladders = dict(LADDERS)
     if stage == "gan":
-        signals += [kind(limits) for kind in (Collapse, Copying, Vanishing, Overfitting)]
+        signals += [kind(limits) for kind in (Collapse, Copying, Vanishing, Overfitting, Idle)]
         if config.gan.objective != "wasserstein":  # whose critic is meant to be ahead
             signals += [CriticWins(limits), CriticLost(limits)]
     if stage == "vae" and config.vae.reconstruction_weight > 0:

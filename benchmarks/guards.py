@@ -50,9 +50,11 @@ def main() -> None:
     listed = tomllib.loads((Path(__file__).parent / "bad_configurations.toml").read_text("utf-8"))["configuration"]
     chosen = [entry for entry in listed if not arguments.only or entry["name"] in arguments.only]
     bench = Bench(arguments.out, arguments.score, arguments.mnist, arguments.vae_images, arguments.gan_images)
-    for kind in dict.fromkeys(family(entry["data"]) for entry in chosen):
+    for kind, recipe in dict.fromkeys((family(entry["data"]), entry.get("recipe", "vae-gan")) for entry in chosen):
         for guards in arguments.guards:
-            bench.healthy(kind, guards)
+            bench.healthy(kind, guards)  # whose VAE says how soft is too soft
+            if recipe == "gan":
+                bench.healthy(kind, guards, recipe)
     for guards in arguments.guards:
         for entry in chosen:
             bench.run(entry, guards)
@@ -62,6 +64,11 @@ def main() -> None:
 def family(data: str) -> str:
     """Which of the two data sets: faces or mnist."""
     return data.partition(":")[0]
+
+
+def healthy_name(kind: str, recipe: str) -> str:
+    """What the healthy run of a data set and a recipe is called."""
+    return f"healthy-{kind}" if recipe == "vae-gan" else f"healthy-{kind}-scratch"
 
 
 class Bench:
@@ -90,22 +97,23 @@ class Bench:
             values[part] |= changes
         return from_dictionary(TrainConfig, values, "bad_configurations.toml")
 
-    def healthy(self, kind: str, guards: str) -> None:
-        """The defaults, which every bad run is compared with; its VAE is every bad GAN's start."""
-        name = f"healthy-{kind}"
-        self.once(name, guards, lambda: self.train(name, kind, guards, {}, "vae-gan", None, None), kind)
+    def healthy(self, kind: str, guards: str, recipe: str = "vae-gan") -> None:
+        """The defaults of a recipe, which every bad run of it is compared with; the VAE of vae-gan is every bad GAN's start."""
+        name = healthy_name(kind, recipe)
+        self.once(name, guards, lambda: self.train(name, kind, guards, {}, recipe, None, None), kind)
 
     def run(self, entry: dict[str, Any], guards: str) -> None:
         """One bad configuration."""
         data, settings, fault = entry["data"], entry.get("settings", {}), entry.get("fault")
-        recipe, start = entry.get("recipe", "vae-gan"), None
+        asked = recipe = entry.get("recipe", "vae-gan")
+        start = None
         if recipe == "vae-gan" and family(data) == data and "vae" not in settings:
             # Only the GAN is bad: it grows out of the healthy run's VAE, which is what its own would be.
             recipe, start = "gan", self.out / f"healthy-{data}-{guards}"
         name = entry["name"]
-        self.once(name, guards, lambda: self.train(name, data, guards, settings, recipe, start, fault), family(data))
+        self.once(name, guards, lambda: self.train(name, data, guards, settings, recipe, start, fault), family(data), asked)
 
-    def once(self, name: str, guards: str, train: Any, kind: str) -> None:
+    def once(self, name: str, guards: str, train: Any, kind: str, recipe: str = "vae-gan") -> None:
         """Trains, judges and writes down, unless that has been done."""
         if (name, guards) in self.results:
             return
@@ -118,10 +126,11 @@ class Bench:
         result: dict[str, Any] = {"name": name, "guards": guards, "seconds": round(time.perf_counter() - began), "error": error}
         if error is None:
             result |= self.judge(run, "gan", kind)
-        if name.startswith("healthy"):
+        if name == healthy_name(kind, "vae-gan"):
             result["vae"] = self.judge(run, "vae", kind)
-        result |= {"usable": self.usable(result, kind, guards), "actions": actions(run)}
+        result["actions"] = actions(run)
         self.results[name, guards] = result
+        result["usable"] = self.usable(result, kind, recipe, guards)
         with self.path.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)
@@ -153,12 +162,12 @@ class Bench:
         found = json.loads(printed.stdout.splitlines()[-1])
         return {key: found[key] for key in ("fd", "recall", "sharpness")}
 
-    def usable(self, result: dict[str, Any], kind: str, guards: str) -> bool:
-        """Finite, sharper than the VAE, recall at least half and Frechet distance at most twice those of the healthy run."""
+    def usable(self, result: dict[str, Any], kind: str, recipe: str, guards: str) -> bool:
+        """Finite, sharper than the VAE, recall at least half and distance at most twice those of the recipe's healthy run."""
         if result["error"] is not None:
             return False
-        healthy = result if result["name"].startswith("healthy") else self.results[f"healthy-{kind}", guards]
-        sharper = result["sharpness"] > healthy["vae"]["sharpness"]
+        healthy = self.results[healthy_name(kind, recipe), guards]
+        sharper = result["sharpness"] > self.results[healthy_name(kind, "vae-gan"), guards]["vae"]["sharpness"]
         return sharper and result["recall"] >= 0.5 * healthy["recall"] and result["fd"] <= 2 * healthy["fd"]
 
     def table(self) -> None:

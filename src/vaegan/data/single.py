@@ -68,7 +68,7 @@ def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
     """
     with quiet_pillow():
         pixels, content = _prepared(name, data, config)
-    return _to_tensor(pixels[None], content_keys([content]), config)
+    return _to_tensor(np.stack([pixels]), content_keys([content]), config)  # Pillow's own memory cannot be written
 
 
 def _to_tensor(pixels: NDArray[np.uint8], contents: NDArray[np.uint64], config: DataConfig) -> Tensor:

@@ -135,7 +135,7 @@ def test_sample_draws_one_grid_into_a_png(run: Path, capsys: pytest.CaptureFixtu
     facts = json.loads(capsys.readouterr().out)
     assert facts["stage"] == "vae"
     with Image.open("grid.png") as picture:
-        assert picture.size == (2 + 3 * 18, 2 + 2 * 18)
+        assert picture.size == (2 + 3 * 66, 2 + 2 * 66)
 
 
 def test_reconstruct_shows_originals_above(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,9 +145,9 @@ def test_reconstruct_shows_originals_above(run: Path, capsys: pytest.CaptureFixt
     facts = json.loads(capsys.readouterr().out)
     assert set(facts["mean_squared_error"]) == {"red.png", "grey.png"}
     with Image.open("reconstructions.png") as picture:
-        assert picture.size == (2 + 2 * 18, 2 + 2 * 18)
-        assert picture.convert("RGB").getpixel((8, 8)) == (250, 10, 10)
-        assert picture.convert("RGB").getpixel((28, 8)) == (128, 128, 128)
+        assert picture.size == (2 + 2 * 66, 2 + 2 * 66)
+        assert picture.convert("RGB").getpixel((34, 34)) == (250, 10, 10)
+        assert picture.convert("RGB").getpixel((100, 34)) == (128, 128, 128)
 
 
 def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +159,17 @@ def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     wanted = 25 * 12 * 12 * 64 + 9 * 8 * 12 * 64 + 16 * 8 * 16 * 16 + 4 * 256
     assert facts["networks"]["decoder"]["multiply_adds"] == wanted
     main(["info", str(run)])
-    assert "finished" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "finished" in printed
+    for words in (
+        "the generator began as the VAE's decoder: yes",
+        "KL divergence: ",
+        "giving back real images",
+        "0.5 is guessing",
+    ):
+        assert words in " ".join(printed.split())
+    for key in ("generator equals", "prior gap", "of last", "heldout", "_", "started from", "notes"):
+        assert key not in printed.replace(str(run), "")
 
 
 def test_preview_writes_a_sheet_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +236,8 @@ def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fly"], "no command"),
+        (["fly"], "The commands: preview, "),
+        (["smaple"], "no command 'smaple'. Did you mean sample? See vaegan --help."),
         (["train"], "vaegan train faces"),
         (["train", "nowhere"], "nowhere"),
         (["train", "faces", "--minutes", "-1"], "positive"),

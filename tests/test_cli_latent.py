@@ -89,7 +89,7 @@ def size_of(path: str) -> tuple[int, int]:
 def test_vary_draws_a_row_an_image(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["vary", run, "light/1.png", "dark/1.png", "-n", "3", "--seed", "5"]
     near, far = (told(capsys, *arguments, "--strength", strength) for strength in ("0.1", "2"))
-    assert size_of("variations.png") == (2 + 5 * 18, 2 + 2 * 18)
+    assert size_of("variations.png") == (2 + 5 * 66, 2 + 2 * 66)
     for name in ("light/1.png", "dark/1.png"):
         assert 0 < near["mean_change"][name] < far["mean_change"][name]
     main([*arguments, "--out", "a.png"])
@@ -104,14 +104,14 @@ def test_interpolate_writes_strips_and_animations(run: str, capsys: pytest.Captu
     assert (facts["path"], facts["steps"]) == ("linear", 5)
     with Image.open(f"way{suffix}") as picture:
         assert getattr(picture, "n_frames", 1) == frames
-        assert picture.size == ((2 + 5 * 18, 20) if suffix == ".png" else (256, 256))
+        assert picture.size == ((2 + 5 * 66, 68) if suffix == ".png" else (256, 256))
 
 
 def test_interpolate_between_seeds_needs_no_encoder(gan: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "interpolate", gan, "--seeds", "3", "7", "--steps", "4")["path"] == "spherical"
     main(["sample", gan, "-n", "1", "--seed", "7", "--out", "seven.png"])
     with Image.open("interpolation.png") as strip, Image.open("seven.png") as last:
-        ends = np.asarray(strip)[2:18, -18:-2], np.asarray(last)[2:18, 2:18]
+        ends = np.asarray(strip)[2:66, -66:-2], np.asarray(last)[2:66, 2:66]
     assert np.abs(ends[0].astype(int) - ends[1]).max() <= 1
     assert "--seeds 3 7" in refused(capsys, "interpolate", gan, "light/1.png", "dark/1.png")
 
@@ -128,14 +128,14 @@ def test_similar_finds_the_image_itself(run: str, capsys: pytest.CaptureFixture[
     found = told(capsys, "similar", run, "light/4.png", "--in", "light", "-n", "3")["nearest"]["light/4.png"]
     assert found[0] == {"name": "4.png", "distance": pytest.approx(0, abs=1e-3)}
     assert [one["distance"] for one in found] == sorted(one["distance"] for one in found)
-    assert size_of("similar.png") == (2 + 4 * 18, 20)
+    assert size_of("similar.png") == (2 + 4 * 66, 68)
 
 
 def test_a_direction_is_learned_kept_and_used(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     facts = told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
     assert facts["directions"]["light"]["auc"] > 0.9
     assert (Path(run) / "vae/model" / FILE).is_file()
-    assert size_of("direction.png") == (2 + 6 * 18, 2 + 8 * 18)
+    assert size_of("direction-light.png") == (2 + 6 * 66, 2 + 8 * 66)
     main(["direction", run, "--name", "smile", "--label", "smiling", "--method", "whitened", "--beside", "light"])
     assert "AUC" in capsys.readouterr().out
     assert abs(told(capsys, "direction", run, "--list")["directions"]["smile"]["moves"]["light"]) < 1e-5
@@ -155,8 +155,34 @@ def test_a_direction_is_learned_kept_and_used(run: str, capsys: pytest.CaptureFi
         assert np.abs(difference).max() <= 1
     facts = told(capsys, "edit", run, "dark/1.png", "dark/2.png", "--direction", "light=1", "--direction", "smile=-0.5")
     assert facts["directions"] == {"light": 1.0, "smile": -0.5}
-    assert size_of("edited.png") == (2 + 2 * 18, 2 + 3 * 18)
+    assert size_of("edited.png") == (2 + 2 * 66, 2 + 3 * 66)
     assert "no direction 'hat'; kept are: light" in refused(capsys, "edit", run, "dark", "--direction", "hat=1")
+    assert refused(capsys, "edit", run, "dark", "--direction", "lihgt=1").endswith("Did you mean light?\n")
+
+
+def test_each_direction_has_its_own_picture(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("bright", "very bright"):
+        main(["direction", run, "--name", name, "--positive", "light", "--negative", "dark"])
+    main(["direction", run, "--principal", "2"])
+    printed = capsys.readouterr().out
+    for out in ("direction-bright.png", "direction-very-bright.png", "direction-principal.png"):
+        assert Path(out).is_file()
+        assert out in printed
+
+
+def test_a_direction_that_separates_nothing_is_no_success(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for half in ("first", "second"):
+        Path(half).mkdir()
+    for index in range(12):
+        image = f"{index}.png"
+        Path("light", image).rename(Path("first" if index % 2 else "second", f"light-{image}"))
+        Path("dark", image).rename(Path("first" if index % 2 else "second", f"dark-{image}"))
+    main(["direction", run, "--name", "luck", "--positive", "first", "--negative", "second"])
+    said = capsys.readouterr().out
+    assert "\nluck was hardly found" in said
+    assert "0.5 is guessing" in said
+    main(["direction", run, "--list"])
+    assert "hardly found" in capsys.readouterr().out
 
 
 def test_directions_of_a_gan_without_encoder(gan: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +208,7 @@ def test_outliers_are_calibrated_on_held_out_images(run: str, capsys: pytest.Cap
     assert facts["outliers"] == 0  # noise is no face, but so few held-out faces cannot prove it at 1 %
     assert facts["reference"] < 20
     assert all(one["share"] == 1 / (facts["reference"] + 1) or one["share"] > 0 for one in facts["ranking"])
-    assert size_of("outliers.png") == (2 + 5 * 18, 2 + 2 * 18)
+    assert size_of("outliers.png") == (2 + 5 * 66, 2 + 2 * 66)
     own = told(capsys, "outliers", run, "light", "--reference", "light", "--level", "0.2")
     scores = [one["score"] for one in own["ranking"]]
     assert scores == sorted(scores, reverse=True)
@@ -196,7 +222,7 @@ def test_duplicates_are_grouped(run: str, capsys: pytest.CaptureFixture[str]) ->
     Path("light/copy.png").write_bytes(Path("light/3.png").read_bytes())
     groups = told(capsys, "duplicates", run, "light")["groups"]
     assert groups == [{"names": ["3.png", "copy.png"], "difference": 0.0}]
-    assert size_of("duplicates.png") == (2 + 2 * 18, 20)
+    assert size_of("duplicates.png") == (2 + 2 * 66, 68)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
@@ -209,7 +235,7 @@ def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.Capture
     for path, wanted in zip(sorted(Path("back").iterdir()), to_uint8(model.reconstruct(images)), strict=True):
         assert np.abs(np.asarray(Image.open(path)).astype(int) - wanted).max() <= 1
     main(["decode", run, "--text", "0.5, 1, -1, 2"])
-    assert size_of("decoded.png") == (20, 20)
+    assert size_of("decoded.png") == (68, 68)
     capsys.readouterr()
     main(["encode", run, "faces:70", "--out", out])
     assert "70 latents of 4 numbers" in capsys.readouterr().out
@@ -279,7 +305,8 @@ def test_an_mp4_needs_the_extra(run: str, capsys: pytest.CaptureFixture[str], mo
 def test_directions_from_before_more_training_are_refused(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
     main(["train", "--resume", run, "--images", "64"])
-    assert "make them again" in refused(capsys, "edit", run, "dark", "--direction", "light=1")
+    said = refused(capsys, "edit", run, "dark", "--direction", "light=1")
+    assert "The direction light was made before the model was trained further; make it again" in said
 
 
 def test_a_model_without_its_run_does_not_know_its_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:

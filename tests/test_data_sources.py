@@ -385,8 +385,18 @@ def test_unusable_sources_are_one_clear_line_and_leave_nothing(
 def test_skipped_files_are_explained_when_too_few_remain(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
     root = fill(tmp_path / "images", 10)
     (root / "a.txt").write_text("x")
-    with pytest.raises(DataError, match=r"only 10 usable images.*1 files were skipped: 1 not an image"):
+    with pytest.raises(DataError, match=r"only 10 usable images.* 1 file was skipped\. a\.txt: not an image\.$"):
         open_here(root)
+    assert not list((tmp_path / "cache").rglob("*.csv"))
+    (root / "b.txt").write_text("x")
+    (root / "c.png").write_bytes(png(PIXELS[0])[:60])
+    with pytest.raises(
+        DataError, match=r"skipped\. 2 like a\.txt: not an image; c\.png: truncated: the file ends before"
+    ) as caught:
+        open_here(root)
+    (listed,) = (tmp_path / "cache").rglob("*-skipped.csv")
+    assert str(caught.value).endswith(f"; all of them with their reasons: {listed}.")
+    assert [line.split(",")[0] for line in listed.read_text().splitlines()] == ["name", "a.txt", "b.txt", "c.png"]
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="needs a user whom permissions bind")

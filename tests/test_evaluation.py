@@ -104,8 +104,10 @@ def test_few_heldout_images_leave_metrics_out_and_say_so(trained: Path) -> None:
 def test_the_table_names_the_floor_and_the_verdict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", str(trained), "-n", "64"])
     printed = capsys.readouterr().out
-    for words in ("kernel distance", "real", "VAE", "GAN", "Left out", "evaluation.json"):
+    for words in ("kernel distance", "real", "VAE", "GAN", "Left out", "evaluation.json", "Samples of the GAN"):
         assert words in printed
+    assert f"first train it longer: vaegan train --resume {trained} --minutes 10" in printed
+    assert "train --resume" in (trained / "report.html").read_text()
     main(["evaluate", str(trained), "-n", "64", "--json"])
     assert json.loads(capsys.readouterr().out)["n"] == 64
 
@@ -164,7 +166,7 @@ def numbers(**values: float) -> dict[str, dict[str, object]]:
 
 
 def test_the_verdict_follows_the_numbers() -> None:
-    from vaegan.evaluation.verdict import verdict
+    from vaegan.evaluation.verdict import verdict, wants_training
 
     floor = numbers(variety=1.0, coverage=0.97, duplicates=1.0)
     vae = numbers(sharpness=0.05, variety=0.9, coverage=0.5, copying=0.4)
@@ -173,19 +175,41 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert "sharper than the VAE's" in looks
     assert "slightly noisy" in looks
     assert "grid" not in looks
-    assert "12% less varied than the data" in variety
+    assert "Samples of the GAN" in looks
+    assert "12% less varied than as many training images" in variety
+    assert not wants_training({"vae": vae, "gan": good}, floor)
+    assert wants_training({"vae": vae}, floor)
+    assert not wants_training({"vae": vae | numbers(coverage=0.9)}, floor)  # blurred, as a VAE is
     assert "no sign of copying" in copying
     bad = numbers(sharpness=0.3, texture_2=9.0, texture_4=1.0, variety=1.0, coverage=0.6, duplicates=30.0, copying=0.9)
     looks, variety, copying = verdict({"gan": bad}, floor)
     assert "very blurred" in looks
     assert "visible grid" in looks
     assert "as varied" in variety
-    assert "38% of the real images have no sample near" in variety
+    assert "40% of unseen real images have no sample near (with training images in the samples' place it would be 3%)" in variety
+    assert not wants_training({"gan": bad}, floor)  # it copies
+    assert wants_training({"gan": bad | numbers(copying=0.5)}, floor)
     assert "30 times" in variety
     assert copying.startswith("They copy")
     far = numbers(sharpness=1.0, variety=1.0, coverage=0.1, copying=0.9)
     assert "cannot be said yet" in verdict({"gan": far}, floor)[2]
+    assert wants_training({"gan": far}, floor)
+    assert "Samples of the VAE are" in verdict({"vae": vae}, floor)[0]
     assert all("cannot be said" in sentence for sentence in verdict({"gan": {}}, {}))
+
+
+def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    from vaegan.console import Console
+
+    stage = {"support": {"value": 100**2 / 6, "interval": None, "n": 100, "features": None}}
+    floor = {"support": stage["support"] | {"value": 1650.0}}
+    facts = {"stages": {"gan": stage}, "floor": floor, "left_out": {}, "verdict": [], "train_longer": False}
+    Console().evaluation(
+        facts | {"n": 100, "reference": {"count": 100, "side": "test"}, "data": "faces", "seed": 0}, Path("evaluation.json")
+    )
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("different images"))
+    assert row.split("  ")[1:] != []
+    assert " ".join(row.split()) == "different images more than 1,667 1,650 high"
 
 
 class Tiny:

@@ -192,6 +192,8 @@ class TestGroups:
             ("beauty", None, "no label 'beauty'; it has smile"),
             ("hair_colour", None, "Which hair_colour"),
             ("hair_colour", "plaid", "no word 'plaid'"),
+            ("hair_color", None, r"Did you mean hair_colour\?$"),
+            ("hair_colour", "Blnd", r"Did you mean blond\?$"),
             ("smile", "yes", "is a number"),
         ],
     )

@@ -250,6 +250,7 @@ def test_bins_are_those_of_k_means_and_their_filling_that_of_scipy() -> None:
 
 def test_support_is_found_from_birthdays() -> None:
     from vaegan.metrics.birthday import duplicate_rate, duplicate_threshold, support_size
+    from vaegan.metrics.table import is_bound
 
     sizes: list[float] = []
     for seed in range(30):
@@ -258,6 +259,9 @@ def test_support_is_found_from_birthdays() -> None:
         sizes.append(1 / support_size(pairs, 200))
     assert 1 / np.mean(sizes) == pytest.approx(400, rel=0.1)
     assert support_size(0, 60) == 600
+    assert is_bound("support", support_size(0, 60), 60)
+    assert not any(is_bound("support", support_size(pairs, 60), 60) for pairs in range(1, 1771))
+    assert not is_bound("variety", 600.0, 60)
     real = normal(300, 4)
     threshold = duplicate_threshold(real, share=0.01)
     assert duplicate_rate(real, threshold) == pytest.approx(0.01, rel=0.01)

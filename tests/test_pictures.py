@@ -30,16 +30,27 @@ class TestGrid:
     def test_every_image_stands_in_its_place(
         self, count: int, columns: int | None, across: int, down: int, channels: int
     ) -> None:
-        images = pixels(count, 6, 9, channels)
+        images = pixels(count, 48, 72, channels)
         sheet = grid(images, columns)
-        assert sheet.size == (across * (9 + GAP) + GAP, down * (6 + GAP) + GAP)
+        assert sheet.size == (across * (72 + GAP) + GAP, down * (48 + GAP) + GAP)
         assert sheet.mode == {1: "L", 3: "RGB"}[channels]
         found = np.asarray(sheet).reshape(sheet.height, sheet.width, channels).copy()
         for index, image in enumerate(images):
-            top, left = GAP + index // across * (6 + GAP), GAP + index % across * (9 + GAP)
-            np.testing.assert_array_equal(found[top : top + 6, left : left + 9], image)
-            found[top : top + 6, left : left + 9] = PAPER
+            top, left = GAP + index // across * (48 + GAP), GAP + index % across * (72 + GAP)
+            np.testing.assert_array_equal(found[top : top + 48, left : left + 72], image)
+            found[top : top + 48, left : left + 72] = PAPER
         assert (found == PAPER).all()
+
+    @pytest.mark.parametrize(("side", "times"), [(16, 4), (28, 3), (32, 2), (63, 2), (64, 1), (100, 1)])
+    def test_small_images_are_enlarged_by_a_whole_factor(self, side: int, times: int) -> None:
+        images = pixels(2, side, side)
+        sheet = np.asarray(grid(images))
+        shown = times * side
+        assert sheet.shape[:2] == (shown + 2 * GAP, 2 * shown + 3 * GAP)
+        np.testing.assert_array_equal(sheet[GAP : GAP + shown : times, GAP : GAP + shown : times], images[0])
+        np.testing.assert_array_equal(
+            sheet[GAP + times - 1 : GAP + shown : times, GAP + times - 1 : GAP + shown : times], images[0]
+        )
 
 
 def test_png_keeps_pixels_and_notes(tmp_path: Path) -> None:

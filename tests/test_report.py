@@ -1,5 +1,7 @@
 """The report: complete whatever is missing, safe for any name, small, and free of the data where that is asked for."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -7,7 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import vaegan
 from report_runs import evaluation, make_run, score
@@ -16,9 +20,12 @@ from vaegan.config import DataConfig
 from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
+from vaegan.pictures import GAP, grid, save_png
 from vaegan.report import write_report
-from vaegan.report.gathering import gather
+from vaegan.report.gathering import Score, gather
+from vaegan.report.images import frame
 from vaegan.report.markup import escaped, tag
+from vaegan.report.scores import value_cell
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
@@ -244,3 +251,18 @@ def test_a_damaged_record_is_one_line(tmp_path: Path, changes: dict[str, Any]) -
     change_record(run, **changes)
     with pytest.raises(ModelError, match="is damaged"):
         write_report(run)
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_frames_of_an_animation_lose_their_paper(tmp_path: Path, size: int) -> None:
+    save_png(grid(np.full((36, size, size, 3), 90, np.uint8)), tmp_path / "1.png")
+    shown = frame(tmp_path / "1.png", across=6)
+    with Image.open(io.BytesIO(base64.b64decode(shown.data.partition(",")[2]))) as picture:
+        opaque = np.asarray(picture.convert("RGBA"))[..., 3] > 0
+    wanted = np.arange(6 * (64 + GAP) + GAP) % (64 + GAP) >= GAP
+    assert np.array_equal(opaque, wanted[:, None] & wanted[None])
+
+
+def test_a_bound_says_more_than() -> None:
+    assert "more than 600<" in str(value_cell("support", Score(600.0, None, 60, None)))
+    assert "more than" not in str(value_cell("support", Score(601.0, None, 60, None)))

@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import suppress
 
-from vaegan.errors import VaeganError, one_line
+from vaegan.errors import VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
@@ -84,7 +84,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"vaegan {vaegan.__version__}")
         return
     if name not in COMMANDS:
-        _fail(f"There is no command {name!r}. The commands: {', '.join(COMMANDS)}. See vaegan --help.", 2)
+        meant = did_you_mean(name, COMMANDS) or f" The commands: {', '.join(COMMANDS)}."
+        _fail(f"There is no command {name!r}.{meant} See vaegan --help.", 2)
     # Threads that wait for each other spin for a moment and then sleep. Without spinning each of a step's many short waits costs
     # a sleep (186 images/s instead of 284); spinning for long starves them as soon as anything else runs.
     if "OMP_WAIT_POLICY" not in os.environ:

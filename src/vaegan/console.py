@@ -20,7 +20,8 @@ from rich.text import Text
 from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
 from vaegan.errors import one_line
-from vaegan.metrics.table import METRICS
+from vaegan.glossary import fact_meaning, fact_title
+from vaegan.metrics.table import METRICS, is_bound
 from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
@@ -188,7 +189,7 @@ class Console:
         """A run in tables."""
         for title, part in facts.items():
             if isinstance(part, dict):
-                self._terminal.print(_table(part, title))
+                self._terminal.print(_table(_facts_in_words(part), title))
             else:
                 self.say(f"{title}: {part}")
 
@@ -217,6 +218,8 @@ class Console:
             self.say(f"Left out: {METRICS[name].title if name in METRICS else name} ({reason}).")
         for sentence in facts["verdict"]:
             self.say(sentence)
+        if facts["train_longer"]:
+            self.say(f"To make it better, first train it longer: vaegan train --resume {quote(str(path.parent))} --minutes 10")
         self.say(f"All numbers with their intervals: {path}")
 
 
@@ -232,19 +235,20 @@ def _numbers(title: str, columns: list[tuple[str, dict[str, Any]]], names: list[
     for name in names:
         if any(name in numbers for _, numbers in columns):
             metric = METRICS[name]
-            cells = [_number(numbers.get(name)) for _, numbers in columns]
+            cells = [_number(name, numbers.get(name)) for _, numbers in columns]
             table.add_row(metric.title, *cells, GOOD[metric.good], *([metric.explanation] if explained else []))
     return table
 
 
-def _number(number: dict[str, Any] | None) -> str:
+def _number(name: str, number: dict[str, Any] | None) -> str:
     """A value to the digits that its interval leaves, and half the interval's width."""
     if number is None:
         return "-"
     value = number["value"]
     half = 0.0 if number["interval"] is None else (number["interval"][1] - number["interval"][0]) / 2
     if half <= 0:
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        more = "more than " if is_bound(name, value, number["n"]) else ""
+        return more + (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
     digits = min(6, max(0, -math.floor(math.log10(half))))
     rounded = round(value, digits) or 0.0  # no "-0.00"
     return f"{rounded:,.{digits}f} ±{half:,.{digits}f}"
@@ -269,6 +273,21 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
             value = "; ".join(map(str, value))
         table.add_row(Text(name.replace("_", " ")), Text(_words(value)))
     return table
+
+
+def _facts_in_words(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that there are, called what a person calls them; those in groups on a line each, with what they mean."""
+    rows: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines = [f"{fact_title(inner)}: {_words(fact)}" for inner, fact in value.items()]
+            meanings = [fact_meaning(inner) for inner in value]
+            value = "\n".join(
+                f"{line} ({meaning.rstrip('.')})" if meaning else line for line, meaning in zip(lines, meanings, strict=True)
+            )
+        if value not in ("", [], None):
+            rows[fact_title(name)] = value
+    return rows
 
 
 def _labels_in_words(labels: dict[str, dict[str, float]]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Typed errors: every message is one line that says what is wrong, where, and what to do."""
 
 import unicodedata
+from collections.abc import Iterable
 
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what a terminal obeys or cannot show
 
@@ -10,6 +11,15 @@ def one_line(text: str) -> str:
     return "".join(
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in _OBEYED else letter for letter in text
     )
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question to end a message with, after a space: which known word is spelt nearly like `word`; empty where none is."""
+    from difflib import get_close_matches  # only wanted for mistakes
+
+    spelt = {one.casefold(): one for one in known}
+    near = get_close_matches(word.casefold(), spelt, 1)
+    return f" Did you mean {spelt[near[0]]}?" if near else ""
 
 
 class VaeganError(Exception):

@@ -1,4 +1,4 @@
-"""What the scalars of a journal are called, and what they mean, in words for a reader."""
+"""What the scalars of a journal and the facts of a run are called, and what they mean, in words for a reader."""
 
 SCALARS: dict[str, tuple[str, str]] = {
     "loss": ("Loss", "What the VAE minimises: reconstruction and KL divergence together, in nats an image. Lower is better."),
@@ -71,3 +71,39 @@ def scalar_title(name: str) -> str:
 def scalar_meaning(name: str) -> str | None:
     """A sentence on a scalar; None when it is not known here."""
     return SCALARS[name][1] if name in SCALARS else None
+
+
+FACTS: dict[str, str] = {
+    "multiply_adds": "multiplications an image",
+    "planned_images": "images planned",
+    "mean_speed": "images a second",
+    "ended": "ended because",
+    "kept": "model kept",
+    "best": "best model",
+    "of_last_model": "the same of the last model",
+    "heldout": "on held-out images",
+    "handover": "from the VAE to the GAN",
+    "verified_tensors": "arrays of weights taken over and checked",
+    "generator_equals_decoder": "the generator began as the VAE's decoder",
+    "prior_gap": "how much further first samples were from real images than reconstructions (0 is good)",
+    "vae_low_pass_error": "the VAE's error of blurred reconstructions",
+    "inverse": "giving back real images",
+    "low_pass_ratio": "error of blurred reconstructions, over the VAE's",
+    "own_source_nearest": "share of images recognised in their reconstruction",
+    "guards": "what went wrong, and what was done",
+}
+"""Of `vaegan info`, where the name itself does not say it."""
+
+
+def fact_title(name: str) -> str:
+    """What a fact of a run is called, in lower case; a held-out scalar like the scalar."""
+    scalar = name.removeprefix("heldout_")
+    if name in FACTS or scalar not in SCALARS:
+        return FACTS.get(name) or name.replace("_", " ")
+    title = SCALARS[scalar][0]
+    return title if title[1].isupper() else title[0].lower() + title[1:]
+
+
+def fact_meaning(name: str) -> str | None:
+    """A sentence on a fact that is a scalar; None for others."""
+    return None if name in FACTS else scalar_meaning(name.removeprefix("heldout_"))

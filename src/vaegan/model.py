@@ -13,7 +13,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, did_you_mean
 from vaegan.mixture import Mixture
 from vaegan.model_files import CARD_PICTURE, ModelConfig, Networks, read_model, write_model
 from vaegan.networks import Encoder, Gaussian
@@ -128,7 +128,7 @@ class Model:
         names = self.config.labels
         if label not in names:
             known = f"it knows {', '.join(names)}" if names else "it was trained without --conditional: leave --label out"
-            raise RequestError(f"This model knows no label {label!r}; {known}.")
+            raise RequestError(f"This model knows no label {label!r}; {known}.{did_you_mean(label, names)}")
         config = replace(self.config, network=replace(self.config.network, classes=0), labels=())
         with torch.device("meta"):
             networks = Networks(config)

@@ -20,15 +20,18 @@ Pixels = NDArray[np.uint8]  # [count, height, width, channels]
 
 GAP = 2  # [pixels] between pictures of a grid
 PAPER = 255
+SHOWN_SIDE = 64
+"""Smaller images are shown enlarged by a whole factor, pixel by pixel, until they are as large [pixels]."""
 
 
 def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
-    """One picture of all images, row by row.
+    """One picture of all images, row by row; images under 64 pixels are enlarged by a whole factor.
 
     Args:
         pixels: [count, height, width, 1 or 3].
         columns: images a row; near a square when None.
     """
+    pixels = enlarged(pixels, SHOWN_SIDE)
     count, height, width, channels = pixels.shape
     across = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / across)

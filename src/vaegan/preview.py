@@ -10,8 +10,6 @@ from vaegan.data import TRAIN, ImageDataset, TrainingBatches, to_uint8
 from vaegan.data.sides import SIDE_NAMES
 from vaegan.pictures import grid
 
-_SMALLEST_TILE = 64  # smaller images are shown enlarged, pixel by pixel
-
 
 def contact_sheet(dataset: ImageDataset, count: int = 64, seed: int = 0) -> Image.Image:
     """Shows the first training images of a seed exactly as a recipe gets them: fitted, mirrored, binarised.
@@ -22,12 +20,11 @@ def contact_sheet(dataset: ImageDataset, count: int = 64, seed: int = 0) -> Imag
         seed: Key of the training order.
 
     Returns:
-        An image of mode L or RGB, nearly square, white between the tiles.
+        An image of mode L or RGB, nearly square, white between the tiles; small images are enlarged.
     """
     count = min(count, len(dataset.indices(TRAIN)))
     pixels = to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0))
-    zoom = max(1, _SMALLEST_TILE // dataset.config.size)
-    return grid(pixels.repeat(zoom, axis=1).repeat(zoom, axis=2))
+    return grid(pixels)
 
 
 def summary(dataset: ImageDataset) -> dict[str, Any]:

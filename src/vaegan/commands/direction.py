@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import FitOption, StageOption, check_count, check_picture, images_config, load_model, report
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from vaegan.console import Console
@@ -20,7 +20,7 @@ STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
 PRINCIPAL_STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SHOWN = 8
 LOW_AREA = 0.7
-"""Under this AUC a person is told that the model hardly knows the difference."""
+"""Under this AUC a person is told that the direction was hardly found."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Direction:
     """Directions already kept that this one must not change."""
     list: bool = False
     """Only list the directions kept with the model."""
-    out: Path = Path("direction.png")
-    """A picture: a row an image, along the direction."""
+    out: Path | None = None
+    """A picture: a row an image, along the direction; direction-NAME.png by default."""
     stage: StageOption = None
     fit: FitOption = None
     told: str | None = None
@@ -64,8 +64,10 @@ def direction(request: Direction) -> None:
     from vaegan.latent.stored import check_name, load_directions, model_fingerprint, save_direction
     from vaegan.training import saved
 
-    check_picture(request.out)
     _check_sources(request)
+    name = check_name(request.name or (request.label or "principal").replace("=", " "))
+    out = request.out or Path(f"direction-{name.replace(' ', '-')}.png")
+    check_picture(out)
     console = Console(quiet=request.json)
     folder = saved.model_folder(request.run, request.stage)
     model = load_model(request.run, request.stage, request.told, "--told")
@@ -74,20 +76,19 @@ def direction(request: Direction) -> None:
         return
     kept = load_directions(folder, model, others="drop")
     if request.principal is not None:
-        found, latents, strengths = *_principal(request, model, console), PRINCIPAL_STRENGTHS
+        found, latents, strengths = *_principal(request, model, name, console), PRINCIPAL_STRENGTHS
     else:
-        name = check_name(request.name or (request.label or "").replace("=", " "))
         found, latents = _learn(request, model, name, kept, console)
         strengths = STRENGTHS
     save_direction(folder, model, *found)
-    _draw(model, found, latents, strengths, request.out)
+    _draw(model, found, latents, strengths, out)
     facts = {
-        "out": str(request.out),
+        "out": str(out),
         "stage": model.config.stage,
         "model": model_fingerprint(model),
         "directions": {one.name: one.facts for one in found},
     }
-    report(facts, _words(found, model.config.stage, request.out), request.json)
+    report(facts, _words(found, model.config.stage, out), request.json)
 
 
 def _check_sources(request: Direction) -> None:
@@ -117,7 +118,8 @@ def _learn(
     model.require_encoder(without)
     missing = [other for other in request.beside if other not in kept]
     if missing:
-        raise RequestError(f"There is no direction {missing[0]!r} to stay beside of; kept are: {', '.join(kept) or 'none'}.")
+        known = f"kept are: {', '.join(kept) or 'none'}.{did_you_mean(missing[0], kept)}"
+        raise RequestError(f"There is no direction {missing[0]!r} to stay beside of; {known}")
     positive, negative = _groups(request, model, console)
     beside = {other: kept[other] for other in request.beside}
     found = learn_direction(model, name, positive, negative, request.method, beside, kept, console.preparing)
@@ -148,7 +150,7 @@ def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Gr
     return Group(dataset, learned[0]), Group(dataset, learned[1])
 
 
-def _principal(request: Direction, model: "Model", console: "Console") -> "tuple[list[Found], Latents]":
+def _principal(request: Direction, model: "Model", name: str, console: "Console") -> "tuple[list[Found], Latents]":
     from vaegan.data import open_images
     from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
     from vaegan.latent.learning import learn_principal
@@ -166,7 +168,7 @@ def _principal(request: Direction, model: "Model", console: "Console") -> "tuple
         raise AssertionError
     else:
         latents = model.latents(1024)
-    found = learn_principal(model, latents, request.principal, request.name or "principal")
+    found = learn_principal(model, latents, request.principal, name)
     return found, latents[:1].repeat(len(found), 1)
 
 
@@ -189,12 +191,17 @@ def _words(found: "list[Found]", stage: str, out: Path) -> str:
     one, facts = found[0], found[0].facts
     moved = {other: amount for other, amount in facts["moves"].items() if abs(amount) >= 0.1}
     also = ", ".join(f"{amount:+.2f} {other}" for other, amount in sorted(moved.items(), key=lambda pair: -abs(pair[1]))[:4])
-    hardly = " The model hardly knows the difference: train it longer, or with more latents." if facts["auc"] < LOW_AREA else ""
+    learned = f"from {facts['positive']:,} and {facts['negative']:,} images"
+    if facts["auc"] < LOW_AREA:
+        return (
+            f"{one.name} was hardly found: {learned}, the {stage.upper()} tells held-out ones apart with AUC {facts['auc']:.3f} "
+            "(0.5 is guessing, 1 always right), so that edits along it will change something else. Train longer or with more "
+            f"latents, or give more images that differ in nothing else. Kept all the same; along it: {out}."
+        )
     return (
-        f"{one.name}, from {facts['positive']:,} and {facts['negative']:,} images: tells held-out ones "
-        f"apart with AUC {facts['auc']:.3f}; "
+        f"{one.name}, {learned}: tells held-out ones apart with AUC {facts['auc']:.3f}; "
         f"at strength 1, {facts['identity_kept']:.0%} of {facts['identity_of']} edited images stay nearest to their source"
-        f"{f', and each also gets {also}' if also else ''}. Kept with the {stage.upper()}; along it: {out}.{hardly}"
+        f"{f', and each also gets {also}' if also else ''}. Kept with the {stage.upper()}; along it: {out}."
     )
 
 
@@ -208,7 +215,8 @@ def _line(facts: dict[str, Any]) -> str:
     shown = [
         f"{key.replace('_', ' ')} {facts[key]:.3g}" for key in ("auc", "identity_kept", "pixel_change") if _number(facts.get(key))
     ]
-    return ", ".join([str(facts.get("method", "")), *shown])
+    found = not _number(facts.get("auc")) or facts["auc"] >= LOW_AREA
+    return ", ".join([str(facts.get("method", "")), *shown, *([] if found else ["hardly found"])])
 
 
 def _number(value: Any) -> bool:

@@ -16,7 +16,7 @@ from vaegan.commands.shared import (
     load_model,
     report,
 )
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,9 @@ def edit(request: Edit) -> None:
     for name, _ in asked:
         if name not in kept:
             known = ", ".join(kept) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
-            raise RequestError(f"The {model.config.stage.upper()} has no direction {name!r}; kept are: {known}.")
+            raise RequestError(
+                f"The {model.config.stage.upper()} has no direction {name!r}; kept are: {known}.{did_you_mean(name, kept)}"
+            )
     steps = [(kept[name].vector, strength) for name, strength in asked]
     dataset = open_images(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json).preparing)
     if one_picture and len(dataset) > MOST_IN_A_PICTURE:

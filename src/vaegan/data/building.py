@@ -1,5 +1,7 @@
 """Builds the cache: runs a source's work on threads, in order and within bounds, and says what was done."""
 
+import csv
+import io
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,10 +20,13 @@ from vaegan.data.pixels import TRAITS
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, set_duplicates_aside, side_of
 from vaegan.data.source import Source, Task
 from vaegan.errors import DataError
+from vaegan.files import write_atomically
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
+SHOWN_KINDS = 3
+"""Reasons for skipping that a refusal says, each with its first file."""
 FEWEST_IMAGES = 64
 """Fewer usable images are refused: a batch could not be filled without repeating."""
 
@@ -51,7 +56,7 @@ def build(
                         collected.add(result, writer)
                     if progress:
                         progress("preparing images", collected.seen, total)
-            collected.finish(writer, source, config, for_training)
+            collected.finish(writer, source, config, for_training, skipped_list(directory))
         finally:
             writer.close()
 
@@ -101,14 +106,14 @@ class _Collected:
         self.traits.update(result.traits)
         self.own_sides.add(result.side)
 
-    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
-        """Checks that the images suffice, and writes all that belongs to them."""
+    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
+        """Checks that the images suffice, and writes all that belongs to them; a long list of what was skipped to `listed`."""
         if not self.names:
-            raise DataError(_too_few(source.place, 0, self.skipped))
+            raise DataError(_too_few(source.place, 0, self.skipped, listed))
         by_content = np.array(self.sides, dtype=np.uint8)
         sides = set_duplicates_aside(by_content, content_keys(self.pixel_hashes))
         if for_training:
-            check_trainable(source.place, sides, self.skipped)
+            check_trainable(source.place, sides, self.skipped, listed)
         labels = source.labels(self.names)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
@@ -148,30 +153,58 @@ def _own_side(image: Prepared) -> int:
     return TEST if image.test else side_of(image.content, test_share=0.0)
 
 
-def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped]) -> None:
+def skipped_list(directory: Path) -> Path:
+    """Where the list of what was skipped is left when the images are refused: beside their cache, as they get none."""
+    return directory.with_name(f"{directory.name}-skipped.csv")
+
+
+def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], listed: Path) -> None:
     """Refuses images that no model can be trained on.
 
     Args:
         place: where they are, for the message.
         sides: of the usable ones.
         skipped: the others.
+        listed: where these are listed if they are many and the images are refused.
 
     Raises:
         DataError: under 64 images, or none on the training side.
     """
     if len(sides) < FEWEST_IMAGES:
-        raise DataError(_too_few(place, len(sides), skipped))
+        raise DataError(_too_few(place, len(sides), skipped, listed))
     if not (sides == TRAIN).any():
         raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image.")
 
 
-def _too_few(place: str, usable: int, skipped: Sequence[Skipped]) -> str:
+def _too_few(place: str, usable: int, skipped: Sequence[Skipped], listed: Path) -> str:
     if usable == 0:
         message = f"{place} holds no usable image."
     else:
         message = f"{place} holds only {usable} usable images, and at least {FEWEST_IMAGES} are needed: add more."
     if not skipped:
         return message
-    kinds = Counter(one.reason.split(":")[0] for one in skipped)
-    reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common(3))
-    return f"{message[:-1]} ({len(skipped)} files were skipped: {reasons})."
+    kinds = Counter(_kind(one) for one in skipped)
+    examples = {_kind(one): one for one in reversed(skipped)}  # the first of each kind
+    said: list[str] = []
+    for kind, count in kinds.most_common(SHOWN_KINDS):
+        many = f"{count:,} like " if count > 1 else ""
+        said.append(f"{many}{examples[kind].name}: {examples[kind].reason}")
+    if len(skipped) > len(said):
+        write_skipped(listed, skipped)
+        said.append(f"all of them with their reasons: {listed}")
+    files = "1 file was" if len(skipped) == 1 else f"{len(skipped):,} files were"
+    return f"{message} {files} skipped. {'; '.join(said)}."
+
+
+def _kind(skipped: Skipped) -> str:
+    """The part of the reason that many files share."""
+    return skipped.reason.split(":")[0]
+
+
+def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
+    """Writes a table of names and reasons, atomically."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("name", "reason"))
+    table.writerows((one.name, one.reason) for one in skipped)
+    write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))

@@ -1,7 +1,5 @@
 """`open_dataset`: from a path or a word to prepared images that are mapped, labelled and divided into sides."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.config import MOST_CLASSES, DataConfig
-from vaegan.data.building import Progress, build, check_trainable
+from vaegan.data.building import Progress, build, check_trainable, skipped_list, write_skipped
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Skipped
 from vaegan.data.sides import TEST, VALIDATION
@@ -19,7 +17,6 @@ from vaegan.data.source import Source, digest
 from vaegan.data.sources import find_source
 from vaegan.data.tensors import binarized, to_tensor
 from vaegan.errors import RequestError, VaeganError
-from vaegan.files import write_atomically
 
 _FEW_IMAGES = 200
 
@@ -115,11 +112,7 @@ class ImageDataset:
 
     def write_skipped(self, path: Path) -> None:
         """Writes `skipped` as a table of names and reasons, atomically."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(("name", "reason"))
-        table.writerows((one.name, one.reason) for one in self.skipped)
-        write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))
+        write_skipped(path, self.skipped)
 
 
 def open_dataset(
@@ -156,7 +149,7 @@ def open_dataset(
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
     if for_training:
-        check_trainable(found.place, cached.sides, cached.skipped)
+        check_trainable(found.place, cached.sides, cached.skipped, skipped_list(directory))
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     return _as_dataset(cached, found, str(source), config)

@@ -19,7 +19,7 @@ from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References, of_side, references
 from vaegan.evaluation.samples import FEW, MOST_IN_PAIRS, Pictures, Yardstick, compare
 from vaegan.evaluation.telling import UNTOLD, Telling
-from vaegan.evaluation.verdict import verdict
+from vaegan.evaluation.verdict import verdict, wants_training
 from vaegan.files import write_json
 from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.features import RANDOM_FEATURES
@@ -94,6 +94,7 @@ def evaluate(
         "seed": seed,
         "n": count,
         **result,
+        "train_longer": list(models)[-1] == record.plan[-1].name and wants_training(result["stages"], result["floor"]),
         "seconds": round(time.perf_counter() - began, 1),
     }
     with disk_errors(folder.path):

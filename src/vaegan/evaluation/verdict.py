@@ -6,6 +6,10 @@ Numbers = dict[str, dict[str, Any]]
 
 AS_GOOD = 0.1  # [share] a ratio this near to 1 is called right
 SLIGHT, CLEAR = 0.25, 0.6
+VISIBLE_GRID = 3.0  # times the real power
+MANY_MISSING = 0.2  # [share] of real images without a sample near, beyond those that training images leave out
+COPIES = 0.65
+WHO = {"ae": "autoencoder", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 
 
 def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
@@ -17,26 +21,44 @@ def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
     """
     name = list(stages)[-1]
     judged, others = stages[name], [stages[other] for other in list(stages)[:-1]]
-    return [looks(judged, others[0] if others else None), variety(judged, floor), copying(judged)]
+    return [looks(name, judged, others[0] if others else None), variety(judged, floor), copying(judged)]
 
 
-def looks(judged: Numbers, before: Numbers | None) -> str:
-    """How sharp and clean samples are."""
+def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
+    """Whether more training is what to try first: the last stage's samples look wrong or miss kinds of image, and are no copies.
+
+    Blur does not count against a VAE or an autoencoder, which stay blurred.
+
+    Args:
+        stages: as for `verdict`.
+        floor: as for `verdict`.
+    """
+    name = list(stages)[-1]
+    judged = stages[name]
+    sharpness, coverage = _value(judged, "sharpness"), _value(judged, "coverage")
+    wrong = sharpness is not None and (abs(sharpness - 1) > SLIGHT or _texture(judged) > VISIBLE_GRID)
+    missing = coverage is not None and (_value(floor, "coverage") or 1.0) - coverage > MANY_MISSING
+    copies = coverage is not None and coverage >= 0.5 and _lowest(judged.get("copying")) > COPIES
+    return ((wrong and name in ("gan", "joint")) or missing) and not copies
+
+
+def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
+    """How sharp and clean samples of the stage are."""
     sharpness = _value(judged, "sharpness")
     if sharpness is None:
-        return "How samples look cannot be said: there are too few held-out images."
+        return f"How samples of the {WHO[name]} look cannot be said: there are too few held-out images."
     parts: list[str] = []
     earlier = _value(before or {}, "sharpness")
     if earlier is not None and abs(1 - sharpness) < abs(1 - earlier) and sharpness > 1.2 * earlier:
         parts.append("sharper than the VAE's")
     parts.append(_sharpness(sharpness))
-    texture = max((_value(judged, f"texture_{period}") or 1.0) for period in (2, 4))
-    if texture > 3:
+    texture = _texture(judged)
+    if texture > VISIBLE_GRID:
         parts.append(f"with a visible grid of upsampling ({texture:.0f} times the real power at 2 or 4 pixels)")
     elif texture > 1.5:
         parts.append("with a faint grid of upsampling")
     told = _value(judged, "two_sample_accuracy")
-    sentence = "The samples are " + _listed(parts)
+    sentence = f"Samples of the {WHO[name]} are {_listed(parts)}"
     if told is not None:
         sentence += f"; a simple classifier tells them from real images {told:.0%} of the time (50% is guessing)"
     return sentence + "."
@@ -57,16 +79,18 @@ def variety(judged: Numbers, floor: Numbers) -> str:
     spread, duplicates = _value(judged, "variety"), _value(judged, "duplicates")
     if coverage is None or spread is None:
         return "How varied samples are cannot be said: there are too few held-out images."
-    relative = spread / (_value(floor, "variety") or 1.0)
+    usual = _value(floor, "variety")
+    relative, real = spread / (usual or 1.0), "as many training images" if usual else "real images"
     if abs(relative - 1) <= 0.05:
-        first = "They are as varied as the data"
+        first = f"They are as varied as {real}"
     else:
-        first = f"They are {abs(1 - relative):.0%} {'less' if relative < 1 else 'more'} varied than the data"
-    missing = 1 - coverage / (best or 1.0)
-    if missing <= 0.05:
+        first = f"They are {abs(1 - relative):.0%} {'less' if relative < 1 else 'more'} varied than {real}"
+    if coverage >= 0.95 * (best or 1.0):
         second = "nearly every kind of real image has a sample near"
     else:
-        second = f"{missing:.0%} of the real images have no sample near"
+        second = f"{1 - coverage:.0%} of unseen real images have no sample near"
+        if best:
+            second += f" (with training images in the samples' place it would be {1 - best:.0%})"
     third = ""
     if duplicates is not None and duplicates > max(5.0, 2 * (_value(floor, "duplicates") or 1.0)):
         third = f", and they repeat themselves: look-alikes are {duplicates:.0f} times as frequent as among real images"
@@ -81,10 +105,10 @@ def copying(judged: Numbers) -> str:
             "Whether they are copies of training images cannot be said: the training or held-out images are missing or too few."
         )
     coverage = _value(judged, "coverage")
-    value, low = number["value"], (number["interval"] or [number["value"]])[0]
+    value, low = number["value"], _lowest(number)
     if coverage is not None and coverage < 0.5:
         return "Whether they are copies cannot be said yet: the samples are too far from all real images."
-    if low > 0.65:
+    if low > COPIES:
         nearer = f"{value:.0%} of them are nearer to the training images than to as many unseen ones"
         return f"They copy: {nearer} (50% is right)."
     if low > 0.5:
@@ -94,6 +118,16 @@ def copying(judged: Numbers) -> str:
 
 def _value(numbers: Numbers, name: str) -> float | None:
     return numbers[name]["value"] if name in numbers else None
+
+
+def _texture(judged: Numbers) -> float:
+    """The stronger of the two grids that upsampling leaves."""
+    return max((_value(judged, f"texture_{period}") or 1.0) for period in (2, 4))
+
+
+def _lowest(number: dict[str, Any] | None) -> float:
+    """The lower end of a number's interval; 0 without a number."""
+    return 0.0 if number is None else (number["interval"] or [number["value"]])[0]
 
 
 def _listed(parts: list[str]) -> str:

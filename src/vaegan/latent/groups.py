@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import ImageDataset
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, did_you_mean
 from vaegan.model import Model
 from vaegan.types import Latents, ProgressCallback
 
@@ -64,14 +64,14 @@ def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -
     """
     if name not in dataset.labels:
         known = ", ".join(dataset.labels) or "none: only folders with sub-folders, IDX, labelled .npz and faces bring any"
-        raise RequestError(f"{dataset.source} has no label {name!r}; it has {known}.")
+        raise RequestError(f"{dataset.source} has no label {name!r}; it has {known}.{did_you_mean(name, dataset.labels)}")
     values, words = dataset.labels[name], dataset.label_words.get(name)
     if words is None:
         return _by_thirds(values, name, word)
     if word is None and words != ("no", "yes"):
         raise RequestError(f"Which {name}? Give one of its words: --label {name}={words[-1]} ({', '.join(words[:40])}).")
     if word is not None and word not in words:
-        raise RequestError(f"The label {name} has no word {word!r}; it has {', '.join(words[:40])}.")
+        raise RequestError(f"The label {name} has no word {word!r}; it has {', '.join(words[:40])}.{did_you_mean(word, words)}")
     has, known = values == words.index(word or "yes"), np.isfinite(values)
     return Groups(np.flatnonzero(has), np.flatnonzero(~has & known))
 

@@ -18,6 +18,7 @@ from vaegan.model import Model
 
 FILE = "directions.safetensors"
 MOST_DIRECTIONS, MOST_BYTES, MOST_FACTS = 1000, 64 * 2**20, 2**20
+MOST_NAMED = 20  # in a message
 NAME = re.compile(r"[^\W_][\w .-]{0,63}")
 
 
@@ -108,12 +109,23 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
             if metadata.get("model") != model_fingerprint(model):
                 if others == "drop":
                     return {}
-                raise ModelError(f"The directions in {path} were made before the model was trained further; make them again.")
+                raise ModelError(_outdated(file.keys(), path))
             return {name: _checked(name, file, metadata, model.latent_dim) for name in sorted(file.keys())}
     except (SafetensorError, OSError, ValueError, RecursionError, RequestError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{path} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _outdated(names: list[str], path: Path) -> str:
+    """What is said of directions that were made for other weights: which they are, at most `MOST_NAMED` by name."""
+    shown = [check_name(name) for name in sorted(names)[:MOST_NAMED]]
+    more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
+    those, it = ("direction", "was"), "it"
+    if len(names) > 1:
+        those, it = ("directions", "were"), "them"
+    said = f"The {those[0]} {', '.join(shown)}{more} {those[1]} made before the model was trained further"
+    return f"{said}; make {it} again with vaegan direction (kept in {path})."
 
 
 def _checked(name: str, file: Any, metadata: dict[str, str], latent_dim: int) -> Direction:

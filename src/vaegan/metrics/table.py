@@ -77,7 +77,7 @@ METRICS: dict[str, Metric] = {
     ),
     "support": Metric(
         "different images",
-        "How many different images there seem to be, from nearly identical pairs (a lower bound when there is no pair).",
+        "How many different images there seem to be, from nearly identical pairs (without a pair only a lower bound).",
         "higher",
         "images",
     ),
@@ -162,3 +162,8 @@ METRICS: dict[str, Metric] = {
         headline=True,
     ),
 }
+
+
+def is_bound(name: str, value: float, count: int | None) -> bool:
+    """Whether a value only says "more than this": no two of `count` samples were nearly identical (`birthday.support_size`)."""
+    return name == "support" and count is not None and value == count**2 / 6  # no number of pairs gives just that

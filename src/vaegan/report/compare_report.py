@@ -7,6 +7,7 @@ from typing import Any
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError
 from vaegan.glossary import scalar_meaning, scalar_title
+from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
 from vaegan.report.charts import Series, line_chart
 from vaegan.report.comparing import Group
@@ -208,7 +209,8 @@ def _score_cell(first: Group, group: Group, stage: str, metric: str) -> Content:
         said = tag(
             "small", words + margin, class_="within" if words in ("within the noise", "not compared") else f"beyond {words}"
         )
-    return tag("span", number(fmean(values)), tag("small", spread) if spread else None, said, class_="value")
+    more = "more than " if any(is_bound(metric, score.value, score.n) for score in found) else ""
+    return tag("span", more + number(fmean(values)), tag("small", spread) if spread else None, said, class_="value")
 
 
 def settings(groups: list[Group]) -> Markup | None:

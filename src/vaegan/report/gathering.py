@@ -87,6 +87,7 @@ class Evaluation:
     per_dimension_kl: list[float]
     neighbours: dict[str, list[float]]
     verdict: list[str]
+    train_longer: bool
 
 
 def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None = None) -> GatheredRun:
@@ -175,6 +176,7 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
         per_dimension_kl=_numbers(values.get("per_dimension_kl") or []),
         neighbours={str(name): _numbers(line) for name, line in (values.get("neighbours") or {}).items()},
         verdict=[str(sentence) for sentence in values.get("verdict") or []],
+        train_longer=bool(values.get("train_longer")),
     )
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vaegan.pictures import GAP, Pixels
+from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
 
 LOSSLESS_BYTES = 450_000  # a sheet larger than this is stored with losses
 QUALITY = 90
-SHOWN_TILE = 64  # smaller images are shown enlarged, pixel by pixel
 MAXIMUM_SHEET = 1600  # [pixels] a side; larger sheets are made smaller
 
 
@@ -45,15 +44,16 @@ def sheet(pixels: Pixels, columns: int) -> Sheet:
         top, left = index // columns * (height + GAP), index % columns * (width + GAP)
         whole[top : top + height, left : left + width, :3] = image if channels == 3 else image.repeat(3, axis=2)
         whole[top : top + height, left : left + width, 3] = 255
-    zoom = max(1, math.ceil(SHOWN_TILE / width))
+    zoom = max(1, math.ceil(SHOWN_SIDE / width))
     picture = _at_most(Image.fromarray(whole), MAXIMUM_SHEET)
     return Sheet(_data_uri(picture), picture.width * zoom, picture.height * zoom, columns, rows)
 
 
-def frame(path: Path, tile: int, side: int = 400) -> Sheet:
-    """A stored grid of samples of `tile` pixels, without its paper, made small enough for an animation of many of them."""
+def frame(path: Path, across: int, side: int = 400) -> Sheet:
+    """A stored grid of samples, `across` in a row, without its paper, made small enough for an animation of many of them."""
     with Image.open(path) as opened:
         pixels = np.asarray(opened.convert("RGBA")).copy()
+    tile = (pixels.shape[1] - GAP) // across - GAP
     for axis in (0, 1):
         gaps = np.arange(pixels.shape[axis]) % (tile + GAP) < GAP
         pixels[(slice(None),) * axis + (gaps,)] = 0

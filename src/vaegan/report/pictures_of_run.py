@@ -14,9 +14,10 @@ from vaegan.model import Model
 from vaegan.pictures import Pixels
 from vaegan.report.gathering import GatheredRun
 from vaegan.report.images import Sheet, frame, sheet
-from vaegan.training.session import sample_shots
+from vaegan.training.session import SHOT_SAMPLES, sample_shots
 
 FRAMES = 30  # of the animation, over all stages
+ACROSS = math.ceil(math.sqrt(SHOT_SAMPLES))  # images a row of a stored grid
 MORPHS, STEPS = 5, 9
 
 
@@ -54,7 +55,7 @@ def frames(run: GatheredRun) -> list[Frame]:
     found: list[Frame] = []
     for stage, path in shots:
         try:
-            found.append(Frame(stage, int(path.stem), frame(path, run.record.config.data.size)))
+            found.append(Frame(stage, int(path.stem), frame(path, ACROSS)))
         except (OSError, ValueError):
             continue  # a picture cut short by a full disk is no reason to have no report
     return found

@@ -2,6 +2,7 @@
 
 import math
 
+from vaegan.metrics.table import is_bound
 from vaegan.report.charts import strip
 from vaegan.report.gathering import Evaluation, GatheredRun, Score
 from vaegan.report.markup import Content, Markup, tag
@@ -45,7 +46,7 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
         rows.append(
             [
                 metric_cell(name, [score for _, score in columns]),
-                *(value_cell(score) for _, score in columns),
+                *(value_cell(name, score) for _, score in columns),
                 strip(entries, target),
             ]
         )
@@ -65,14 +66,15 @@ def metric_cell(name: str, found: list[Score | None]) -> Markup:
     return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
 
 
-def value_cell(score: Score | None) -> Content:
+def value_cell(name: str, score: Score | None) -> Content:
     """A value and its interval."""
     if score is None:
         return tag("span", "not measured", class_="absent")
     interval = None
     if score.interval is not None:
         interval = tag("small", f"{number(score.interval[0])} to {number(score.interval[1])}")
-    return tag("span", number(score.value), interval, class_="value")
+    more = "more than " if is_bound(name, score.value, score.n) else ""
+    return tag("span", more + number(score.value), interval, class_="value")
 
 
 def number(value: float) -> str:

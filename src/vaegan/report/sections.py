@@ -67,7 +67,12 @@ def verdict(run: GatheredRun) -> Markup:
         reason = run.gaps.get("evaluation", "This run has not been evaluated.")
         content: Content = gap(f"{reason} For scores, intervals and a verdict:", command("evaluate", str(run.path)))
     else:
-        content = tag("ul", *(tag("li", sentence) for sentence in run.evaluation.verdict))
+        longer = None
+        if run.evaluation.train_longer:
+            longer = gap(
+                "To make it better, first train it longer:", command("train", "--resume", str(run.path), "--minutes", "10")
+            )
+        content = tag("div", tag("ul", *(tag("li", sentence) for sentence in run.evaluation.verdict)), longer)
     return section("verdict", "In short", content)
 
 

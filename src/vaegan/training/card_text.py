@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-from vaegan.metrics.table import METRICS
+from vaegan.metrics.table import METRICS, is_bound
 from vaegan.model_files import ModelConfig
 from vaegan.training.run import RunRecord
 
@@ -98,8 +98,8 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
         return "## How good it is\n\nNot evaluated: `vaegan evaluate` fills this section."
     floor = cast(Scores, evaluation.get("floor") or {})
     rows = [
-        f"| {metric_title(name)} | {_value(score)} | {_interval(score)} | {_value(floor.get(name, {}))} | {score.get('n') or ''} "
-        f"| {score.get('features') or ''} |"
+        f"| {metric_title(name)} | {_value(name, score)} | {_interval(score)} | {_value(name, floor.get(name, {}))} "
+        f"| {score.get('n') or ''} | {score.get('features') or ''} |"
         for name, score in scores.items()
     ]
     reference = evaluation["reference"]
@@ -114,8 +114,10 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
     return "\n\n".join(part for part in ("## How good it is", verdict, note, table) if part)
 
 
-def _value(score: Mapping[str, Any]) -> str:
-    return f"{score['value']:.4g}" if is_number(score.get("value")) else ""
+def _value(name: str, score: Mapping[str, Any]) -> str:
+    if not is_number(score.get("value")):
+        return ""
+    return ("more than " if is_bound(name, score["value"], score.get("n")) else "") + f"{score['value']:.4g}"
 
 
 def _interval(score: Mapping[str, Any]) -> str:

@@ -129,6 +129,24 @@ class TestLoop:
         best, _ = run(recipe, tmp_path)
         assert best.facts()["images"] == 240  # the first validation whose step began after half of the schedule
 
+    @pytest.mark.parametrize(("error", "kept"), [(70.0, 280), (130.0, 400), (math.nan, 160)])
+    def test_a_later_model_is_kept_unless_an_earlier_was_better_by_two_errors(
+        self, tmp_path: Path, error: float, kept: int
+    ) -> None:
+        recipe = Counter(valley(160))
+        recipe.deciding, recipe.extra = Deciding("heldout_error", 10, error="spread"), {"spread": error}
+        best, _ = run(recipe, tmp_path, patience=160)
+        assert best.lowest == (160, 1.0)
+        state = best.state()
+        again = Best(recipe, 50)  # pyright: ignore[reportArgumentType]
+        again.set_state(state)
+        assert again.state() == state
+        words = best.settle()
+        assert int(recipe.decoder.weight) == best.facts()["images"] == min(kept, 320)
+        assert best.last == (320, 161.0)  # patience counts from the lowest
+        if kept == 400:
+            assert words.endswith("161, but for chance as good as 1 after 160 images")
+
     def test_of_equals_the_first_is_kept_and_numbers_that_are_none_are_not(self, tmp_path: Path) -> None:
         best, _ = run(Counter(lambda seen: 2.0 if seen > 100 else math.nan), tmp_path)
         assert best.facts()["images"] == 120
@@ -401,4 +419,4 @@ def test_a_gan_is_not_compared_while_its_images_are_blurred() -> None:
     for blur_until, since in ((0.2, 0.5), (0.8, 0.8)):
         recipe = GAN.__new__(GAN)
         recipe.config = GANConfig(blur_until=blur_until)
-        assert recipe.deciding == Deciding("heldout_kernel_distance", FEWEST, since)
+        assert recipe.deciding == Deciding("heldout_kernel_distance", FEWEST, since, "heldout_kernel_error")

@@ -137,6 +137,13 @@ def test_intervals_hold_what_they_promise() -> None:
     assert interval(1.0, []) == (1.0, 1.0)
 
 
+def test_cheap_score_knows_how_far_chance_moves_it() -> None:
+    real = real_statistics(pictures(128))
+    scores = [cheap_score(real, pictures(64, seed=seed).mul(0.8)) for seed in range(1, 25)]
+    spread = np.std([score["kernel_distance"] for score in scores], ddof=1)
+    assert np.mean([score["kernel_error"] for score in scores]) == pytest.approx(spread, rel=0.4)  # 24 draws know it within 15 %
+
+
 def test_cheap_score_orders_damage() -> None:
     real = real_statistics(pictures(200))
     good = cheap_score(real, pictures(128, seed=5))

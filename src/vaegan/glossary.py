@@ -53,6 +53,7 @@ SCALARS: dict[str, tuple[str, str]] = {
         "How far samples are from unseen images in random features: the number by which the best model is known. Lower is "
         "better; near 0 chance may make it negative.",
     ),
+    "kernel_error": ("Kernel distance, error", "How far chance moves the kernel distance: its standard error."),
     "sharpness": (
         "Sharpness of samples",
         "Energy of the finest detail, samples over unseen images. 1 is right; lower is blurred.",

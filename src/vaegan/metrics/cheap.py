@@ -52,15 +52,19 @@ def cheap_score(real: RealStatistics, samples: Images) -> dict[str, float]:
 
     Returns:
         kernel_distance: unbiased, in random features; lower is better, 0 is perfect, chance may make it negative.
+        kernel_error: its standard error over other samples of the same model (the first term of a U-statistic's variance).
         sharpness: energy of the highest octave, samples over real; 1 is right.
         texture_2, texture_4: power at periods of 2 and 4 pixels, samples over real; far above 1 is an upsampling grid.
     """
     samples = samples.float()
     features = real.standardise(_features(samples))
-    cross = float(polynomial_kernel(real.features, features).mean())
+    cross = polynomial_kernel(real.features, features).mean(0)
+    within = polynomial_kernel(features, features)
+    own = (within.sum(1) - within.diagonal()) / (len(features) - 1)
     power = power_spectrum(samples)
     return {
-        "kernel_distance": real.within + _mean_of_pairs(features) - 2 * cross,
+        "kernel_distance": real.within + float(own.mean() - 2 * cross.mean()),
+        "kernel_error": 2 * float((own - cross).std()) / len(features) ** 0.5,
         "sharpness": float(detail_energy(samples).mean()) / real.sharpness,
         "texture_2": float(texture_power(power, 2).mean()) / real.texture[0],
         "texture_4": float(texture_power(power, 4).mean()) / real.texture[1],

@@ -39,6 +39,8 @@ class Deciding(NamedTuple):
     """Held-out images below which it says more about them than about the model."""
     since: float = 0.0
     """Share of the stage's schedules from which models are compared."""
+    error: str | None = None
+    """Scalar that holds the standard error of the first, where chance plays a part."""
 
 
 class Engine(Protocol):

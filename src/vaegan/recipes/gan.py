@@ -241,7 +241,7 @@ class GAN:
 
         A GAN that grew out of a VAE begins with the VAE's images; whatever a distance thinks of those, they must not win.
         """
-        return Deciding("heldout_kernel_distance", FEWEST, max(0.5, self.config.blur_until))
+        return Deciding("heldout_kernel_distance", FEWEST, max(0.5, self.config.blur_until), "heldout_kernel_error")
 
     @property
     def warming_up(self) -> bool:

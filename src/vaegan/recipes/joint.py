@@ -159,7 +159,7 @@ class Joint(Autoencoding):
     @property
     def deciding(self) -> Deciding:
         """Models are compared by their samples, in the second half: before it the critic has not said its part."""
-        return Deciding("heldout_kernel_distance", FEWEST, 0.5)
+        return Deciding("heldout_kernel_distance", FEWEST, 0.5, "heldout_kernel_error")
 
     def averaged(self) -> Trained:
         """The networks to keep; no p(x|z) on pixels stands behind them."""

@@ -50,6 +50,9 @@ class Best:
         self._recipe, self._deciding = recipe, recipe.deciding
         self._images, self._patience, self._extended_at = images, patience, extended_at
         self.best: Point | None = None
+        """Of the model that is kept."""
+        self.lowest: Point | None = None
+        """The best number so far."""
         self.last: Point | None = None
         self._kept: dict[str, Any] | None = None
 
@@ -64,7 +67,9 @@ class Best:
         return f"held-out {scalar_title(self._deciding.scalar.removeprefix('heldout_')).lower()}"
 
     def validated(self, seen: int, progress: float, values: Mapping[str, float], sound: bool) -> None:
-        """Takes a validation, and a copy of the averaged model if it is the best so far.
+        """Takes a validation, and a copy of the averaged model if none before was better by more than chance.
+
+        A later model has seen more, at a lower learning rate: an earlier one is kept only if it is better by two standard errors.
 
         Args:
             seen: images.
@@ -76,19 +81,24 @@ class Best:
         if not self.compares or not math.isfinite(value):
             return
         self.last = Point(seen, value)
-        if sound and progress >= self._deciding.since and (self.best is None or value < self.best.value):
+        if not sound or progress < self._deciding.since:
+            return
+        if self.lowest is None or value < self.lowest.value:
+            self.lowest = self.last
+        error = values.get(self._deciding.error, math.nan) if self._deciding.error else 0.0
+        if self.last == self.lowest or value < self.lowest.value + 2 * error:
             self.best, self._kept = self.last, self._copy()
 
     def forget(self) -> None:
         """Starts the comparison anew: after a roll-back another thing may be aimed at, and the time that is gone had failed."""
-        self.best, self.last, self._kept = None, None, None
+        self.best, self.lowest, self.last, self._kept = None, None, None, None
 
     @property
     def is_stale(self) -> bool:
         """Whether patience has run out. It changes with validations only, so that a resumed run ends at the same image."""
-        if not self._patience or self.best is None or self.last is None:
+        if not self._patience or self.lowest is None or self.last is None:
             return False
-        return self.last.seen - max(self.best.seen, self._extended_at) >= self._patience
+        return self.last.seen - max(self.lowest.seen, self._extended_at) >= self._patience
 
     def settle(self) -> str:
         """Gives the recipe's averaged networks the weights of the best model; which one that is, in words."""
@@ -99,13 +109,18 @@ class Best:
                 f"too few to compare models by, which takes {deciding.fewest}" if self._images else "nothing to compare models by"
             )
             return f"the last model: {few} {much}"
-        if self.best is None or self.last is None:
+        if self.best is None or self.lowest is None or self.last is None:
             return "the last model: none was compared with it"
         assert self._kept is not None
         _networks(self._recipe).load_state_dict(self._kept["networks"])
         self._recipe.set_tensors(self._kept["tensors"])
-        if self.best.seen == self.last.seen:
+        if self.best.seen == self.last.seen == self.lowest.seen:
             return f"the last model, the best one: {self.name} {self.best.value:.4g}"
+        if self.best.seen == self.last.seen:
+            return (
+                f"the last model: {self.name} {self.best.value:.4g}, but for chance as good as {self.lowest.value:.4g} "
+                f"after {self.lowest.seen:,} images"
+            )
         return (
             f"the model of {self.best.seen:,} images: {self.name} {self.best.value:.4g}; the last one had {self.last.value:.4g}"
         )
@@ -118,7 +133,8 @@ class Best:
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on the same."""
-        return {"best": self.best and tuple(self.best), "last": self.last and tuple(self.last), "kept": self._kept}
+        points = {"best": self.best, "lowest": self.lowest, "last": self.last}
+        return {name: point and tuple(point) for name, point in points.items()} | {"kept": self._kept}
 
     def set_state(self, state: dict[str, Any] | None) -> None:
         """Takes back what `state` gave; None, from a checkpoint older than this, begins the comparison here.
@@ -128,7 +144,8 @@ class Best:
         """
         if state is None:
             return
-        self.best, self.last = (None if state[name] is None else _point(*state[name]) for name in ("best", "last"))
+        points = (state[name] and _point(*state[name]) for name in ("best", "lowest", "last"))
+        self.best, self.lowest, self.last = points
         self._kept = state["kept"]
         if self._kept is not None and _shapes(self._kept) != _shapes(self._copy()):
             raise ValueError("the best model so far is of another shape")

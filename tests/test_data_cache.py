@@ -191,5 +191,5 @@ def test_a_few_images_can_be_looked_at_but_not_trained_on(folder: Path, tmp_path
             open_dataset(folder, CONFIG, cache_dir=tmp_path / place)
     for path in folder.iterdir():
         path.write_text("no image")
-    with pytest.raises(DataError, match=r"no usable image \(5 files were skipped"):
+    with pytest.raises(DataError, match=r"no usable image\. 5 files were skipped"):
         open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", for_training=False)

@@ -346,8 +346,8 @@ def test_speed_and_precision_are_measured_where_and_as_the_arms_train(
     config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    place = SimpleNamespace(device=torch.device("mps"))  # what the engine takes where there is one
-    monkeypatch.setattr("vaegan.studies.plan.Engine", lambda *arguments: place)
+    # What the engine takes where there is one.
+    monkeypatch.setattr("vaegan.studies.plan.chosen_device", lambda wanted: torch.device("mps"))
     monkeypatch.setattr("vaegan.studies.plan.probe_precision", lambda device: asked.append(device.type) or ("bfloat16", {}))
     monkeypatch.setattr("vaegan.studies.plan.measure_speed", lambda *arguments: asked.extend(arguments[3:]) or {"vae": 50.0})
     config = with_precision(replace(config, device=replace(config.device, precision="auto")))

@@ -5,12 +5,14 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import vaegan
@@ -20,6 +22,7 @@ from vaegan.config import DataConfig
 from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
+from vaegan.mixture import fit_mixture
 from vaegan.pictures import GAP, grid, save_png
 from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
@@ -231,6 +234,18 @@ def test_scores_are_shown_with_floor_interval_and_meaning(tmp_path: Path) -> Non
         assert words in text
     assert "It needs &lt;Inception&gt;." in text
     assert "not be opened" not in text
+
+
+def test_only_sheets_of_the_same_latents_have_twins(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    assert 'class="side-by-side twins"' in write_report(run).read_text()
+    folder = run / "gan" / "model"
+    model = vaegan.Model.from_pretrained(folder)
+    model.networks.mixture = fit_mixture(torch.zeros(1, model.latent_dim))
+    vaegan.Model(replace(model.config, prior="mixture"), model.networks).save_pretrained(folder)
+    text = write_report(run).read_text()
+    assert "find its twin" not in text
+    assert 'class="side-by-side twins"' not in text
 
 
 def test_numbers_that_are_none_are_left_out(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def samples(groups: list[Group]) -> Markup:
         parts.append(picture(drawn, f"{counts.samples} samples of {run.name}", caption, "tiles", again(line)))
     note = tag(
         "p",
-        f"The same latent numbers everywhere (seed {SEED}); nobody picked them. Models trained apart give them other meanings.",
+        f"The first of seed {SEED}; nobody picked them. Models trained apart give the same latent other meanings.",
     )
     return section("samples", "What they make", note, tag("div", *parts, class_="side-by-side"))
 

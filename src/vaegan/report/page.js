@@ -52,7 +52,7 @@ for (const player of document.querySelectorAll(".player")) {
 }
 
 // Point at a tile, and its twin in the sheets beside it is ringed too.
-for (const group of document.querySelectorAll(".side-by-side")) {
+for (const group of document.querySelectorAll(".twins")) {
   const sheets = [...group.querySelectorAll(".sheet[data-columns]")];
   const clear = () => group.querySelectorAll(".ring").forEach((ring) => ring.remove());
   for (const sheet of sheets) {

@@ -117,7 +117,7 @@ def progress(run: GatheredRun) -> Markup:
 
 
 def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
-    """New images of every stage from the same latents."""
+    """New images of every stage, from the same latents where the stages have the same prior."""
     parts: list[Content] = []
     seed = run.record.config.seed
     for stage in run.stages:
@@ -130,10 +130,11 @@ def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
         caption = tag("b", title, class_=f"stage {stage}")
         words = f"{counts.samples} images made by the {title}"
         parts.append(picture(drawn, words, caption, "tiles", again(f"{line} --out {stage}.png")))
-    both = sum(model.has_prior for model in run.models.values()) > 1
-    same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if both else ""
+    priors = [model.config.prior for model in run.models.values() if model.has_prior]
+    twins = len(priors) > 1 and len(set(priors)) == 1
+    same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if twins else ""
     note = tag("p", f"{same}Nobody picked these: they are the first {counts.samples} of seed {seed}.")
-    return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side"))
+    return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side twins" if twins else "side-by-side"))
 
 
 def real(run: GatheredRun, counts: pictures.Counts) -> Markup:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from report_runs import make_run
 from vaegan.cli import main
 from vaegan.config import DataConfig
 from vaegan.data import TRAIN, open_dataset
+from vaegan.errors import ModelError
 from vaegan.evaluation import evaluate
+from vaegan.evaluation.evaluate import load_stages
 from vaegan.evaluation.reference import of_side
 from vaegan.metrics.table import METRICS
 from vaegan.networks import Decoder
+from vaegan.training.run import RunFolder
 
 OPTIONS = [
     *("--size", "16", "--network.width", "4", "--network.width-limit", "8", "--network.latent-dim", "4"),
@@ -345,3 +350,13 @@ def test_features_of_binarised_images_are_not_those_of_grey_ones(tmp_path: Path)
         found.append(of_side(dataset, TRAIN, "train").features("pixels", lambda images: images.flatten(1), tmp_path))
     assert (found[0].abs() < 1).any()
     assert (found[1].abs() == 1).all()
+
+
+def test_a_missing_model_of_a_finished_run_is_refused(tmp_path: Path) -> None:
+    run = RunFolder(make_run(tmp_path / "run"))
+    shutil.rmtree(run.model("gan"))
+    with pytest.raises(ModelError, match=r"is missing, although the run is finished.*--stage vae"):
+        load_stages(run, run.read(), None)
+    assert list(load_stages(run, run.read(), "vae")) == ["vae"]
+    run.write(replace(run.read(), status="interrupted"))
+    assert list(load_stages(run, run.read(), None)) == ["vae"]

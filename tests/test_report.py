@@ -184,6 +184,11 @@ def test_a_damaged_evaluation_is_a_gap_and_no_crash(run: Path) -> None:
     for text in ("{", "[]", '{"format_version": 2}', '{"format_version": 1, "stages": 3}'):
         (run / "evaluation.json").write_text(text)
         assert "vaegan evaluate" in write_report(run).read_text()
+    for damage in ({"value": 10**400}, {"interval": [1]}):
+        values = evaluation(frechet=score(0.5))
+        values["stages"]["gan"]["frechet"] |= damage
+        (run / "evaluation.json").write_text(json.dumps(values))
+        assert "evaluation.json is damaged. Make it again" in write_report(run).read_text()
 
 
 def test_scores_of_a_model_that_was_trained_further_are_not_shown(run: Path) -> None:

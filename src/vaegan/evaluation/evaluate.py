@@ -10,7 +10,7 @@ from torch import Tensor
 from vaegan import api
 from vaegan.config import Channels, DataConfig
 from vaegan.data import VALIDATION, ImageDataset, open_dataset
-from vaegan.errors import DataError, RequestError
+from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.evaluation.copies import CopyCheck
 from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, open_feature_network
 from vaegan.evaluation.inference import likelihood, reconstructions
@@ -112,6 +112,12 @@ def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict
     names = [plan.name for plan in record.plan if (folder.model(plan.name) / "config.json").is_file()]
     if stage is not None or not names:
         return {stage or "": api.load(folder.path, stage)}
+    missing = [plan.name for plan in record.plan if plan.name not in names]
+    if missing and record.status == "finished":
+        raise ModelError(
+            f"{folder.model(missing[0])} is missing, although the run is finished. Copy the run again, or evaluate what is there "
+            f"with --stage {names[-1]}."
+        )
     return {name: api.load(folder.path, name) for name in names}
 
 

@@ -155,8 +155,8 @@ def read_evaluation(folder: RunFolder) -> Evaluation | None:
         raise ModelError(f"{path} was written by another version of vaegan. Make it again with: vaegan evaluate RUN")
     try:
         return _evaluation(cast(dict[str, Any], values))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path} is damaged ({error!r}). Make it again with: vaegan evaluate RUN") from error
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ModelError(f"{path} is damaged. Make it again with: vaegan evaluate RUN") from error
 
 
 def _evaluation(values: dict[str, Any]) -> Evaluation:

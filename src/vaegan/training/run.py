@@ -225,9 +225,7 @@ def disk_errors(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise TrainingError(
-            f"Cannot write to {path}: {error.strerror or error}. Free some space or give another --out."
-        ) from error
+        raise TrainingError(f"Cannot write to {path}: {error.strerror or error}. Make room there, or allow writing.") from error
 
 
 def versions() -> dict[str, str]:

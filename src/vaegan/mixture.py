@@ -19,9 +19,14 @@ covariances. 752 anime faces held out are 0.7 nats likelier for it under ten com
 
 
 class Mixture(nn.Module):
-    """Weights [components], means [components, latent] and lower Cholesky factors [components, latent, latent]."""
+    """Weights [components], means [components, latent] and lower Cholesky factors [components, latent, latent].
+
+    `ends` [components - 1]: where a standard normal number passes from one component to the next; kept beside the weights that it
+    follows from, because not every device knows the inverse normal distribution.
+    """
 
     weights: Tensor
+    ends: Tensor
     means: Tensor
     factors: Tensor
 
@@ -29,6 +34,7 @@ class Mixture(nn.Module):
         """Args: latent_dim: of the latents. All weights are 0 until it is fitted; so are those of unused components after."""
         super().__init__()
         self.register_buffer("weights", torch.zeros(COMPONENTS))
+        self.register_buffer("ends", torch.full((COMPONENTS - 1,), torch.inf))
         self.register_buffer("means", torch.zeros(COMPONENTS, latent_dim))
         self.register_buffer("factors", torch.zeros(COMPONENTS, latent_dim, latent_dim))
 
@@ -38,6 +44,9 @@ class Mixture(nn.Module):
         mixture = cls(means.shape[1])
         for stored, given in zip((mixture.weights, mixture.means, mixture.factors), (weights, means, factors), strict=True):
             stored[: len(given)] = given
+        cumulative = mixture.weights.double().cumsum(0)[:-1]
+        # What rounding leaves over after the last used component is no room for another.
+        mixture.ends.copy_(torch.special.ndtri(torch.where(cumulative > 1 - 1e-6, 1.0, cumulative)))
         return mixture
 
     @property
@@ -45,22 +54,12 @@ class Mixture(nn.Module):
         """Whether there is anything to draw from."""
         return float(self.weights.sum()) > 0
 
-    def thresholds(self) -> Tensor:
-        """Where a standard normal number passes from one component to the next, [components - 1]."""
-        cumulative = self.weights.double().cumsum(0)[:-1]
-        # What rounding leaves over after the last used component is no room for another.
-        return torch.special.ndtri(torch.where(cumulative > 1 - 1e-6, 1.0, cumulative)).float()
-
     def forward(self, noise: Tensor) -> Latents:
         """The latents [batch, latent] that standard normal noise [batch, latent + 1] stands for.
 
         Its last number chooses the component.
         """
-        return self.placed(noise, self.thresholds())
-
-    def placed(self, noise: Tensor, thresholds: Tensor) -> Latents:
-        """The same with `thresholds()` computed before."""
-        chosen = (noise[:, -1:] > thresholds).sum(1)
+        chosen = (noise[:, -1:] > self.ends).sum(1)
         with torch.autocast(noise.device.type, enabled=False):  # latents are never rounded to bfloat16
             return self.means[chosen] + (self.factors[chosen] @ noise[:, :-1, None].float())[..., 0]
 

@@ -178,7 +178,7 @@ class Model:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
             )
-        mixture = self._mixture() if sampler == "gmm" else None
+        mixture = self._mixture() if sampler == "gmm" or self.config.prior == "mixture" else None
         blocks: list[Tensor] = []
         for block in range(-(-count // BLOCK)):
             generator = torch.Generator().manual_seed(keyed_seed(seed, "sample", block))
@@ -322,8 +322,6 @@ class Model:
         return self.networks.encoder
 
     def _prior(self, generator: torch.Generator) -> Latents:
-        if self.config.prior == "mixture":
-            return self._mixture().sample(BLOCK, generator)
         if self.config.prior == "uniform":
             return 2 * torch.rand(BLOCK, self.latent_dim, generator=generator) - 1
         return torch.randn(BLOCK, self.latent_dim, generator=generator)

@@ -274,7 +274,7 @@ class Explorer:
         if self.model.config.prior != "mixture" or mixture is None:
             return None
         used = int((mixture.weights > 0).sum())
-        parts = {"ends": mixture.thresholds()[: used - 1], "means": mixture.means[:used], "factors": mixture.factors[:used]}
+        parts = {"ends": mixture.ends[: used - 1], "means": mixture.means[:used], "factors": mixture.factors[:used]}
         return {name: as_base64(tensor.cpu().numpy()) for name, tensor in parts.items()}
 
     def answer(self, request: Request) -> bytes:

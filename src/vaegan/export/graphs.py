@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import vaegan
 from vaegan.config import Prior
 from vaegan.errors import ModelError
-from vaegan.mixture import Mixture
 from vaegan.model import Model
 from vaegan.networks.whitening import Whitening
 from vaegan.types import Images, Latents
@@ -65,22 +64,6 @@ class EncoderGraph(nn.Module):
         posterior = self.encoder(images)
         mean = (posterior.mean - self.whitening.mean) @ self.whitening.inverse_root
         return mean, posterior.log_var, self.whitening.inverse_root.clone()
-
-
-class PriorGraph(nn.Module):
-    """Standard normal noise to latents, for a GAN whose prior is a mixture of Gaussians."""
-
-    thresholds: Tensor
-
-    def __init__(self, mixture: Mixture) -> None:
-        """Args: mixture: on the CPU."""
-        super().__init__()
-        self.mixture = mixture
-        self.register_buffer("thresholds", mixture.thresholds())
-
-    def forward(self, noise: Tensor) -> Latents:
-        """[batch, latent + 1] to [batch, latent]; the last number chooses the Gaussian."""
-        return self.mixture.placed(noise, self.thresholds)
 
 
 class CodeGraph(nn.Module):
@@ -168,7 +151,7 @@ def graphs(model: Model) -> list[Graph]:
     made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
     if model.config.prior == "mixture" and networks.mixture is not None:
         noise = torch.randn(count, model.latent_dim + 1, generator=torch.Generator().manual_seed(0))
-        made.append(Graph("prior", PriorGraph(networks.mixture).eval(), "noise", ("latents",), facts, noise))
+        made.append(Graph("prior", networks.mixture.eval(), "noise", ("latents",), facts, noise))
     return made
 
 

@@ -64,7 +64,8 @@ def test_the_text_names_data_configuration_and_limits_but_not_the_place_of_the_i
     for words in (
         "8,300 images",
         record().fingerprint,
-        "network.latent_dim | 4",
+        "| network: latent dim | 4 | `--network.latent-dim` |",
+        "| pair accuracy | 0.9 | How often the critic finds the real one in a pair.",
         "4,000 images seen",
         "Licence",
         "Limits",
@@ -72,6 +73,7 @@ def test_the_text_names_data_configuration_and_limits_but_not_the_place_of_the_i
     ):
         assert words in text
     assert "No sign of copying." in text
+    assert not {"None", "True", "False", "heldout_pair_accuracy"} & set(text.split())
     assert "secret" not in text
     assert "nan" not in text.split("Configuration")[0].replace("network", "")
     assert "Not evaluated" in model_card(CONFIG, record(), FACTS)

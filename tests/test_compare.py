@@ -2,6 +2,9 @@
 
 import json
 import math
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from vaegan.cli import main
 from vaegan.errors import RequestError
 from vaegan.report import write_comparison
 from vaegan.report.comparing import spread_margin, student, verdict
+from vaegan.training.run import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -109,6 +113,57 @@ def test_runs_without_an_evaluation_are_shown_and_named(tmp_path: Path, capsys: 
     assert "<b>, " not in text
     main(["compare", *map(str, runs), "--out", str(page)])
     assert "2 different settings" in capsys.readouterr().out
+
+
+def test_copies_of_a_run_are_no_independent_repeats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = make_run(tmp_path / "a", scores={"recall": score(0.5)})
+    copy = Path(shutil.copytree(first, tmp_path / "copy"))
+    other = make_run(tmp_path / "b", penalty=0.2, seed=1, scores={"recall": score(0.9)})
+    page = tmp_path / "page.html"
+    main(["compare", str(first), str(copy), str(other), "--out", str(page)])
+    said = f"{copy} holds the same models as {first}: they count as one run, not as two independent ones."
+    assert said in capsys.readouterr().out
+    assert said in page.read_text()
+    facts = write_comparison([first, copy, other], page)
+    assert facts["warnings"] == [said]
+    assert facts["metrics"]["gan"]["recall"]["values"] == {"A": [0.5], "B": [0.9]}
+    assert facts["metrics"]["gan"]["recall"]["against_first"]["B"]["basis"] == "intervals"
+    assert "Every setting was run with one seed" in page.read_text()
+    write_comparison([first, copy], page)
+    assert "2 seeds" not in page.read_text()
+    assert "one run, given several times" in page.read_text()
+    # The same settings with other weights are repeats.
+    again = make_run(tmp_path / "a1", seed=1, scores={"recall": score(0.6)})
+    facts = write_comparison([first, again], page)
+    assert facts["warnings"] == []
+    assert "2 seeds of one thing" in page.read_text()
+
+
+def test_scores_of_another_version_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [make_run(tmp_path / f"r{seed}", seed=seed, scores={"recall": score(0.5)}) for seed in range(2)]
+    page = tmp_path / "page.html"
+
+    def said(**changes: object) -> str:
+        values = json.loads((runs[1] / "evaluation.json").read_text())
+        (runs[1] / "evaluation.json").write_text(json.dumps(values | changes))
+        main(["compare", *map(str, runs), "--out", str(page)])
+        return capsys.readouterr().out
+
+    for words in (said(version="0.0.9"), page.read_text()):
+        assert f"different versions of vaegan, which may measure differently: an earlier version ({runs[0]}); 0.0.9" in words
+    for words in (said(format_version=99), page.read_text()):
+        assert f"was written by another version of vaegan. Make it again with: vaegan evaluate {runs[1]}" in words
+
+
+def test_what_differs_is_said_in_words(tmp_path: Path) -> None:
+    config = make_run(tmp_path / "a")
+    record = RunFolder(config).read()
+    RunFolder(config).write(replace(record, config=replace(record.config, condition="hat", conditional=True), init="other/run"))
+    write_comparison([make_run(tmp_path / "b", seed=1), config], tmp_path / "page.html")
+    text = re.sub(r"<script.*?</script>", "", (tmp_path / "page.html").read_text(), flags=re.DOTALL)
+    assert not {"None", "True", "False"} & set(re.sub(r"[<>]", " ", text).split())
+    for words in (">not set<", ">yes<", "started from"):
+        assert words in text
 
 
 def test_wrong_requests(tmp_path: Path) -> None:

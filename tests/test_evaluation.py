@@ -96,6 +96,24 @@ def test_numbers_do_not_depend_on_how_many_images_pass_a_network_together(traine
             assert parts[name]["value"] == pytest.approx(number["value"], rel=1e-3), name
 
 
+def test_numbers_do_not_depend_on_the_number_of_threads(trained: Path) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(evaluate(trained, n=64))
+    finally:
+        torch.set_num_threads(before)
+    for stage, numbers in found[0]["stages"].items():
+        assert numbers.keys() == found[1]["stages"][stage].keys()
+        for name, number in numbers.items():
+            value = found[1]["stages"][stage][name]["value"]
+            assert value == pytest.approx(number["value"], rel=1e-3, abs=1e-6), (stage, name)
+
+
 def test_few_heldout_images_leave_metrics_out_and_say_so(trained: Path) -> None:
     found = evaluate(trained, n=100, stage="gan")
     assert found["reference"]["side"] == "test"
@@ -129,6 +147,34 @@ def test_wrong_requests_are_one_line(trained: Path, capsys: pytest.CaptureFixtur
     (other / "run.json").write_text(json.dumps(record | {"fingerprint": "0"}))
     assert "have changed" in refused(capsys, str(other))
     assert not (other / "evaluation.json").exists()
+
+
+def test_images_that_were_moved_are_asked_for_and_known_by_their_content(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("images.npy", np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8))
+    main(["train", "images.npy", *OPTIONS, "--images", "16", "--recipe", "vae", "--out", "run"])
+    wanted = evaluate("run", n=64)
+    place, moved = tmp_path / "images.npy", tmp_path / "moved.npy"
+    place.rename(moved)
+    said = refused(capsys, "run")
+    assert str(place) in said
+    assert "vaegan evaluate run PLACE" in said
+    found = evaluate("run", moved, n=64)
+    assert found["stages"] == wanted["stages"]
+    assert found["reference"] == wanted["reference"]
+    # Others lie in their place: it is not known which of them were trained on.
+    np.save(place, np.random.default_rng(1).integers(0, 256, (96, 16, 16, 3), dtype=np.uint8))
+    assert "have changed" in refused(capsys, "run", "images.npy")
+
+
+def test_what_too_few_images_leave_out_is_said_once(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(trained), "-n", "64", "--stage", "gan", "--seed", "3"])
+    printed = capsys.readouterr().out
+    assert printed.count("needs 100 held-out images") == 1
+    page = (trained / "report.html").read_text()
+    assert page.count("needs 100 held-out images") == 1
+    assert f"vaegan evaluate {trained} --stage gan -n 64 --seed 3" in page
 
 
 def test_iwae_of_a_linear_gaussian_model_meets_its_marginal_likelihood() -> None:
@@ -196,6 +242,8 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert wants_training({"gan": bad | numbers(copying=0.5)}, floor)
     assert "30 times" in variety
     assert copying.startswith("They copy")
+    wide = {"copying": {"value": 0.99, "interval": [0.02, 1.0], "n": 100, "features": None}}
+    assert "cannot be said: 99% of them" in verdict({"gan": bad | wide}, floor)[2]
     far = numbers(sharpness=1.0, variety=1.0, coverage=0.1, copying=0.9)
     assert "cannot be said yet" in verdict({"gan": far}, floor)[2]
     assert wants_training({"gan": far}, floor)
@@ -309,6 +357,28 @@ def test_feature_files_that_do_not_fit_are_one_line(trained: Path, tmp_path: Pat
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     tiny.description("bad", good)
     assert "cannot be used" in refused(capsys, run, "--features", str(tmp_path / "bad.onnx"))
+
+
+@pytest.mark.parametrize(("factor", "words"), [(0.0, "the same features for"), (float("nan"), "not finite")])
+def test_features_that_cannot_judge_are_one_line(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], factor: float, words: str
+) -> None:
+    import torch
+    from torch import nn
+
+    class Network(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            # Rounding apart, nothing of the image comes through: a network whose units are all dead.
+            return 1 + factor * images.flatten(1)[:, :8]
+
+    before = (trained / "evaluation.json").read_bytes() if (trained / "evaluation.json").is_file() else None
+    program = torch.export.export(Network().eval(), (torch.zeros(32, 3, 32, 32),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    Tiny(tmp_path).description("net", 'name = "dead"\nsize = 32\nlow = 0\nhigh = 1\n')
+    said = refused(capsys, str(trained), "--features", str(tmp_path / "net.pt2"))
+    assert words in said
+    assert "dead" in said
+    assert ((trained / "evaluation.json").read_bytes() if before else None) == before
 
 
 def test_a_program_that_hides_a_pickle_is_not_executed(tmp_path: Path) -> None:

@@ -116,6 +116,12 @@ def test_a_page_has_all_sections_and_needs_nothing_outside(run: Path) -> None:
     assert len(page.text) < 1_500_000
 
 
+def test_settings_and_checks_are_said_in_words(run: Path) -> None:
+    text = re.sub(r"<script.*?</script>", "", write_report(run).read_text(), flags=re.DOTALL)
+    assert not {"None", "True", "False", "nan"} & set(text.replace("<", " ").replace(">", " ").split())
+    assert ">Arrays of weights taken over and checked<" in text
+
+
 def test_without_images_nothing_of_the_data_is_left(run: Path) -> None:
     change_record(run, source=str(run.parent / "secret place"))
     page = Page(write_report(run, run / "shared.html", with_images=False).read_text())

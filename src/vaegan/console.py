@@ -21,7 +21,7 @@ from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title
-from vaegan.metrics.table import METRICS, is_bound
+from vaegan.metrics.table import METRICS, by_reason, is_bound
 from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
@@ -205,17 +205,22 @@ class Console:
         """Every number beside its floor, what it means, and the verdict."""
         stages, floor, reference = facts["stages"], facts["floor"], facts["reference"]
         columns = [*stages.items(), *([("real", floor)] if floor else [])]
+        best = "; real: as many training images, the best that can be had" if floor else ""
         self.say(
             f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "
-            f"seed {facts['seed']}; real: as many training images, the best that can be had."
+            f"seed {facts['seed']}{best}."
         )
         headline = [name for name, metric in METRICS.items() if metric.headline]
-        self._terminal.print(_numbers("to look at first", columns, headline, explained=self._terminal.width >= WIDE))
-        self._terminal.print(
-            _numbers("everything else", columns, [name for name in METRICS if name not in headline], explained=False)
-        )
-        for name, reason in facts["left_out"].items():
-            self.say(f"Left out: {METRICS[name].title if name in METRICS else name} ({reason}).")
+        others = [name for name in METRICS if name not in headline]
+        for title, names, explained in (
+            ("to look at first", headline, self._terminal.width >= WIDE),
+            ("everything else", others, False),
+        ):
+            table = _numbers(title, columns, names, explained)
+            if table.row_count:
+                self._terminal.print(table)
+        for reason, names in by_reason(facts["left_out"]).items():
+            self.say(f"Left out ({reason}): {', '.join(METRICS[name].title if name in METRICS else name for name in names)}.")
         for sentence in facts["verdict"]:
             self.say(sentence)
         if facts["train_longer"]:
@@ -246,7 +251,7 @@ def _number(name: str, number: dict[str, Any] | None) -> str:
         return "-"
     value = number["value"]
     half = 0.0 if number["interval"] is None else (number["interval"][1] - number["interval"][0]) / 2
-    if half <= 0:
+    if half <= 1e-4 * abs(value):
         more = "more than " if is_bound(name, value, number["n"]) else ""
         return more + (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
     digits = min(6, max(0, -math.floor(math.log10(half))))

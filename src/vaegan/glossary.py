@@ -1,5 +1,7 @@
 """What the scalars of a journal and the facts of a run are called, and what they mean, in words for a reader."""
 
+from typing import Any
+
 SCALARS: dict[str, tuple[str, str]] = {
     "loss": ("Loss", "What the VAE minimises: reconstruction and KL divergence together, in nats an image. Lower is better."),
     "error": (
@@ -108,3 +110,12 @@ def fact_title(name: str) -> str:
 def fact_meaning(name: str) -> str | None:
     """A sentence on a fact that is a scalar; None for others."""
     return None if name in FACTS else scalar_meaning(name.removeprefix("heldout_"))
+
+
+def setting_words(value: Any) -> str:
+    """A setting's value as a person would write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "not set", True: "yes", False: "no"}[value]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(setting_words, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References
-from vaegan.metrics.copying import copying_share, most_suspicious, nearest_of_both
+from vaegan.metrics.copying import Nearest, copying_share, most_suspicious, nearest_of_both
 from vaegan.metrics.features import small_images
 from vaegan.metrics.statistics import interval, resampling_weights
 from vaegan.model import Model
@@ -39,7 +39,7 @@ class CopyCheck:
         enough = not found.lacks(("copying", "copying_encoder", "neighbour_distance"), FEWEST, len(self.heldout))
         known, unknown = self._distances(PIXELS, images)
         if enough:
-            self._add("copying", PIXELS, known[0], unknown[0], found, seed)
+            self._add("copying", PIXELS, known, unknown, found)
             usual = nearest_of_both(self.pools[PIXELS][1], self.pools[PIXELS][1], self.pools[PIXELS][0])[0].median()
             ratios = known[0] / usual
             value = float(ratios.median())
@@ -48,7 +48,7 @@ class CopyCheck:
             found.add("neighbour_distance", value, interval(value, torch.stack(redrawn)), len(ratios), PIXELS)
             if ENCODER in self.pools:
                 known_code, unknown_code = self._distances(ENCODER, images)
-                self._add("copying_encoder", ENCODER, known_code[0], unknown_code[0], found, seed)
+                self._add("copying_encoder", ENCODER, known_code, unknown_code, found)
         worst = most_suspicious(known[0], unknown[0])
         values = self.pools[PIXELS][0].shape[1]
         return {
@@ -57,11 +57,11 @@ class CopyCheck:
             "pixel_distance": [round(float(one) / values**0.5, 5) for one in known[0][worst]],
         }
 
-    def _add(self, name: str, space: str, to_train: Tensor, to_heldout: Tensor, found: Findings, seed: int) -> None:
-        value, between = copying_share(to_train, to_heldout, len(self.train), len(self.heldout), seed)
-        found.add(name, value, between, len(to_train), space)
+    def _add(self, name: str, space: str, in_train: Nearest, in_heldout: Nearest, found: Findings) -> None:
+        value, between = copying_share(in_train, in_heldout, len(self.train), len(self.heldout))
+        found.add(name, value, between, len(in_train[0]), space)
 
-    def _distances(self, space: str, images: Images) -> list[tuple[Tensor, Tensor]]:
+    def _distances(self, space: str, images: Images) -> list[Nearest]:
         """Distance and position of the nearest training and the nearest held-out image."""
 
         def describe(given: Images) -> Tensor:

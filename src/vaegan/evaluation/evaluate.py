@@ -3,16 +3,18 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast
 
 from torch import Tensor
 
+import vaegan
 from vaegan import api
 from vaegan.config import Channels, DataConfig
 from vaegan.data import VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.evaluation.copies import CopyCheck
-from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, open_feature_network
+from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, check_features, open_feature_network
 from vaegan.evaluation.inference import likelihood, reconstructions
 from vaegan.evaluation.labelled import Labels
 from vaegan.evaluation.numbers import Findings
@@ -82,17 +84,19 @@ def evaluate(
     record = folder.read()
     models = load_stages(folder, record, stage)
     channels = next(iter(models.values())).config.channels
-    chosen, source, fingerprint = _real_images(record, data, channels, told)
+    chosen, source, fingerprint = _real_images(folder, record, data, channels, told)
     telling = Telling(record.config.condition, next(iter(models.values())).config.labels)
     result = _measure(models, chosen, telling, network, count, full, seed, told)
     document = {
         "format_version": FORMAT_VERSION,
+        "version": vaegan.__version__,
         "run": str(folder.path),
         "data": source,
         "fingerprint": fingerprint,
         "models": {name: model_fingerprint(model) for name, model in models.items()},
         "seed": seed,
         "n": count,
+        "full": full,
         **result,
         "train_longer": list(models)[-1] == record.plan[-1].name and wants_training(result["stages"], result["floor"]),
         "seconds": round(time.perf_counter() - began, 1),
@@ -122,29 +126,40 @@ def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict
 
 
 def _real_images(
-    record: RunRecord, data: str | Path | None, channels: int, told: ProgressCallback
+    folder: RunFolder, record: RunRecord, data: str | Path | None, channels: int, told: ProgressCallback
 ) -> tuple[References, str, str]:
     """What to compare with, where it came from, and its fingerprint."""
-    own = _own_data(record, told, required=data is None)
+    source = record.source if data is None else str(data) if _is_drawn(str(data)) else str(Path(data).absolute())
+    own = _own_data(folder, record, told, required=source == record.source)
     if data is None:
         assert own is not None
-        chosen, source, fingerprint = references(own, None), record.source, own.fingerprint
+        chosen, fingerprint = references(own, None), own.fingerprint
     else:
         config: DataConfig = replace(record.config.data, channels=cast(Channels, str(channels)))
         other = open_dataset(data, config, progress=told)
-        source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+        if own is None and other.fingerprint == record.fingerprint:
+            own = other  # the run's images, which were moved
         same = own is not None and (other.fingerprint == own.fingerprint or set(other.contents) == set(own.contents))
         chosen, fingerprint = references(own, None if same else other), other.fingerprint
     if len(chosen.heldout) < 2:
         raise DataError(
             f"{source} has no image that was held out from training, so there is nothing to judge by. "
-            "Give other images: vaegan evaluate RUN DATA"
+            f"Give other images: vaegan evaluate {quote(str(folder.path))} DATA"
         )
     return chosen, source, fingerprint
 
 
-def _own_data(record: RunRecord, told: ProgressCallback, required: bool) -> ImageDataset | None:
+def _is_drawn(source: str) -> bool:
+    return source.split(":")[0] == "faces"
+
+
+def _own_data(folder: RunFolder, record: RunRecord, told: ProgressCallback, required: bool) -> ImageDataset | None:
     """The run's own images as they were trained on; None if they are gone or have changed and are not required."""
+    if required and not _is_drawn(record.source) and not Path(record.source).exists():
+        raise RequestError(
+            f"{record.source}, where the images of this run were, does not exist. If they were moved, say where they are now: "
+            f"vaegan evaluate {quote(str(folder.path))} PLACE (they are known by their content; their held-out images are used)."
+        )
     try:
         own = open_dataset(record.source, record.config.data, progress=told)
     except (RequestError, OSError):
@@ -156,7 +171,7 @@ def _own_data(record: RunRecord, told: ProgressCallback, required: bool) -> Imag
     if required:
         raise RequestError(
             f"The images in {record.source} have changed since the run was trained, so it is not known which were held out. "
-            "Give images it never saw: vaegan evaluate RUN DATA"
+            f"Give images it never saw: vaegan evaluate {quote(str(folder.path))} DATA"
         )
     return None
 
@@ -191,6 +206,7 @@ def _measure(
     if network is not None:
         step(f"real images in {network.description.name}")
         real_features = chosen.heldout.first(count).features(network.identity, network)
+        check_features(real_features, network.description)
         if chosen.train is not None:
             train_features = chosen.train.first(count).features(network.identity, network)
             compare_features(network, real_features, train_features, floor, seed)

@@ -91,6 +91,25 @@ class FeatureNetwork:
         return whole
 
 
+def check_features(features: Tensor, described: Description) -> None:
+    """Refuses features that are the same for all images: in them every model would be perfect.
+
+    Args:
+        features: of different real images.
+        described: their network.
+
+    Raises:
+        RequestError: naming the network.
+    """
+    apart = features.amax(0) - features.amin(0)
+    # Rounding differs with an image's place in its batch.
+    if bool((apart <= 1e-6 * features.abs().amax(0)).all()):
+        raise RequestError(
+            f"The feature network {described.name} gives the same features for {len(features):,} different images, so it can "
+            "judge none; check its weights and its range in the TOML."
+        )
+
+
 def open_feature_network(path: Path) -> FeatureNetwork:
     """Reads FILE (.onnx or .pt2) and the TOML beside it, and tries the network on one grey batch.
 

@@ -105,12 +105,18 @@ def copying(judged: Numbers) -> str:
             "Whether they are copies of training images cannot be said: the training or held-out images are missing or too few."
         )
     coverage = _value(judged, "coverage")
-    value, low = number["value"], _lowest(number)
+    value, (low, high) = number["value"], number["interval"] or [number["value"]] * 2
     if coverage is not None and coverage < 0.5:
         return "Whether they are copies cannot be said yet: the samples are too far from all real images."
     if low > COPIES:
         nearer = f"{value:.0%} of them are nearer to the training images than to as many unseen ones"
         return f"They copy: {nearer} (50% is right)."
+    if value > COPIES and low <= 0.5:
+        return (
+            f"Whether they are copies cannot be said: {value:.0%} of them are nearer to the training images than to as many "
+            "unseen ones (50% is right), but so few different images are near them that it may be chance "
+            f"({low:.0%} to {high:.0%})."
+        )
     if low > 0.5:
         return f"There is a weak sign of copying ({value:.0%}, where 50% is right): look at the nearest neighbours."
     return f"There is no sign of copying training images ({value:.0%}, where 50% is right)."

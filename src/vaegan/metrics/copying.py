@@ -4,11 +4,14 @@ import torch
 from torch import Tensor
 
 from vaegan.metrics.neighbours import nearest
-from vaegan.metrics.statistics import interval, resampling_weights
+
+NORMAL = 1.960  # of a 95 % interval
+Nearest = tuple[Tensor, Tensor]
+"""Distance and position of each sample's nearest image of a pool."""
 
 
 def copying_share(
-    to_train: Tensor, to_heldout: Tensor, train_count: int, heldout_count: int, seed: int = 0
+    in_train: Nearest, in_heldout: Nearest, train_count: int, heldout_count: int
 ) -> tuple[float, tuple[float, float]]:
     """P[a sample is nearer to the training set than to as many held-out images]: 0.5 is right, towards 1 it copies.
 
@@ -16,23 +19,41 @@ def copying_share(
     distribution a sample's nearest image is held out with probability M / (N + M); the odds found, divided by N / M, are
     those of a comparison between sets of equal size. Comparing with only M training images would see only M of N copies.
 
+    Samples that share a nearest image are one piece of evidence between them: other pools would move all of them together. So
+    the 95 % interval is Wilson's (1927) with as many samples as would vary as much if they were independent: their number over
+    the index of dispersion of how many samples each image attracts (McCullagh & Nelder 1989, Section 6.2.3).
+
     Args:
-        to_train: distance of each sample to its nearest training image.
-        to_heldout: to its nearest held-out image.
+        in_train: nearest training image of each sample.
+        in_heldout: nearest held-out image.
         train_count: N.
         heldout_count: M.
-        seed: of the bootstrap over samples.
     """
-    nearer = (to_train < to_heldout).double() + 0.5 * (to_train == to_heldout).double()
+    nearer = (in_train[0] < in_heldout[0]).double() + 0.5 * (in_train[0] == in_heldout[0]).double()
 
-    def share(nearer_count: Tensor) -> Tensor:
-        # Half a sample on each side keeps the odds finite when all fall on one.
-        train = (nearer_count + 0.5 * train_count / (train_count + heldout_count)) / train_count
-        held = (len(nearer) - nearer_count + 0.5 * heldout_count / (train_count + heldout_count)) / heldout_count
-        return train / (train + held)
+    def share(of_train: float, of_heldout: float) -> float:
+        return of_train / train_count / (of_train / train_count + of_heldout / heldout_count)
 
-    value = float(share(nearer.sum()))
-    return value, interval(value, share(resampling_weights(len(nearer), seed=seed) @ nearer))
+    # Half a sample on both sides together keeps the odds finite when all fall on one.
+    half, whole = 0.5 / (train_count + heldout_count), train_count + heldout_count
+    known, unknown = float(nearer.sum()), float((1 - nearer).sum())
+    value = share(known + half * train_count, unknown + half * heldout_count)
+    attracted = _attracted(in_train[1], nearer, train_count), _attracted(in_heldout[1], 1 - nearer, heldout_count)
+    spread = sum(float((one - one.mean()).square().sum() / one.mean()) for one in attracted if one.any())
+    low, high = _wilson(known / len(nearer), len(nearer) / max(1.0, spread / max(1, whole - 2)))
+    return value, (min(value, share(low, 1 - low)), max(value, share(high, 1 - high)))
+
+
+def _attracted(nearest_image: Tensor, weights: Tensor, count: int) -> Tensor:
+    """How many samples each of `count` images is nearest to."""
+    return torch.zeros(count, dtype=torch.float64).index_add_(0, nearest_image, weights)
+
+
+def _wilson(share: float, count: float) -> tuple[float, float]:
+    """Wilson's interval for a probability of which `share` was found in `count` independent trials."""
+    centre = (share + NORMAL**2 / 2 / count) / (1 + NORMAL**2 / count)
+    reach = NORMAL / (1 + NORMAL**2 / count) * ((share * (1 - share) + NORMAL**2 / 4 / count) / count) ** 0.5
+    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def nearest_of_both(queries: Tensor, mirrored: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:

@@ -167,3 +167,11 @@ METRICS: dict[str, Metric] = {
 def is_bound(name: str, value: float, count: int | None) -> bool:
     """Whether a value only says "more than this": no two of `count` samples were nearly identical (`birthday.support_size`)."""
     return name == "support" and count is not None and value == count**2 / 6  # no number of pairs gives just that
+
+
+def by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
+    """Reasons why metrics were left out, each with the metrics it concerns."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        reasons.setdefault(reason, []).append(name)
+    return reasons

@@ -6,7 +6,7 @@ from typing import Any
 
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError
-from vaegan.glossary import scalar_meaning, scalar_title
+from vaegan.glossary import scalar_meaning, scalar_title, setting_words
 from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
 from vaegan.report.charts import Series, line_chart
@@ -81,12 +81,17 @@ def compare_page(groups: list[Group]) -> str:
 def summary(groups: list[Group]) -> Markup:
     """What can be said about each group against the first, in words."""
     if len(groups) == 1:
-        sentence = (
-            f"All runs have the same settings: {len(groups[0].runs)} seeds of one thing. The table shows how much seeds differ."
-        )
-        return section("verdict", "In short", tag("ul", tag("li", sentence)))
-    sentences = [sentence for group in groups[1:] for sentence in _sentences(groups[0], group, stages_of(groups))]
-    return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in sentences)))
+        runs = groups[0].runs
+        different = len(runs) - len(comparing.copies(runs))
+        sentences = ["All runs have the same settings and hold the same models: one run, given several times."]
+        if different > 1:
+            sentences = [
+                f"All runs have the same settings: {different} seeds of one thing. The table shows how much seeds differ."
+            ]
+    else:
+        sentences = [sentence for group in groups[1:] for sentence in _sentences(groups[0], group, stages_of(groups))]
+    warned = [gap(sentence) for sentence in comparing.warnings(groups)]
+    return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in sentences)), *warned)
 
 
 def _sentences(first: Group, other: Group, stages: list[str]) -> list[str]:
@@ -173,7 +178,7 @@ def score_sections(groups: list[Group]) -> list[Markup | None]:
 
 
 def _noise(groups: list[Group]) -> str:
-    several = any(len(group.runs) > 1 for group in groups)
+    several = any(len(group.runs) - len(comparing.copies(group.runs)) > 1 for group in groups)
     basis = (
         "Some settings were run with several seeds: a difference counts when it exceeds the 95% interval from their spread."
         if several
@@ -219,14 +224,10 @@ def settings(groups: list[Group]) -> Markup | None:
     if not differing:
         return None
     rows: list[list[Content]] = [
-        [tag("code", name.removeprefix("settings.")), *(_setting(value) for value in values)]
+        [comparing.WORDS.get(name) or tag("code", name.removeprefix("settings.")), *(setting_words(value) for value in values)]
         for name, values in differing.items()
     ]
     return section("settings", "Settings that differ", table(["Setting", *(group.label for group in groups)], rows))
-
-
-def _setting(value: Any) -> str:
-    return "not set" if value is None else str(value)
 
 
 def curves(groups: list[Group]) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from vaegan.report.gathering import GatheredRun, Score
 from vaegan.report.metric_words import TARGETS, metric_words
+from vaegan.report.parts import STAGE_TITLES
 
 # Student's t at 97.5 % for 1 to 30 degrees of freedom; without end it is the normal distribution's.
 _STUDENT = (
@@ -16,6 +17,14 @@ _STUDENT = (
     *(2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
 NORMAL = 1.960
+
+WORDS = {
+    "length.seconds": "training time asked for [s]",
+    **{f"length.{stage}": f"images shown to the {title}" for stage, title in STAGE_TITLES.items()},
+    "images": "fingerprint of the images",
+    "start": "started from",
+}
+"""What differs between runs and is no setting."""
 
 Verdict = Literal["better", "worse", "different", "within the noise", "not compared"]
 
@@ -34,9 +43,13 @@ class Group:
         return [run.record.config.seed for run in self.runs]
 
     def scores(self, stage: str, metric: str) -> list[Score]:
-        """One score a run that has it."""
-        found = (run.evaluation.stages.get(stage, {}).get(metric) for run in self.runs if run.evaluation is not None)
-        return [score for score in found if score is not None and math.isfinite(score.value)]
+        """One score for each different model of its runs that has it: copies of a run are no further evidence."""
+        found: dict[str, Score] = {}
+        for run in self.runs:
+            score = None if run.evaluation is None else run.evaluation.stages.get(stage, {}).get(metric)
+            if score is not None and math.isfinite(score.value):
+                found.setdefault(run.weights.get(stage, str(run.path)), score)
+        return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,34 @@ def grouped(runs: Sequence[GatheredRun]) -> list[Group]:
     for run in runs:
         groups.setdefault(json.dumps(_identity(run), sort_keys=True), []).append(run)
     return [Group(chr(ord("A") + index), members) for index, members in enumerate(groups.values())]
+
+
+def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]:
+    """Runs whose models are those of an earlier one, weight by weight, each with that one."""
+    found: list[tuple[GatheredRun, GatheredRun]] = []
+    for index, run in enumerate(runs):
+        first = next((other for other in runs[:index] if run.weights and other.weights == run.weights), None)
+        if first is not None:
+            found.append((run, first))
+    return found
+
+
+def warnings(groups: Sequence[Group]) -> list[str]:
+    """What a reader must know before believing the comparison: copies, runs without scores, scores of several versions."""
+    runs = [run for group in groups for run in group.runs]
+    found = [
+        f"{run.path} holds the same models as {first.path}: they count as one run, not as two independent ones."
+        for run, first in copies(runs)
+    ]
+    found += [f"No scores of {run.path}: {run.gaps['evaluation']}" for run in runs if "evaluation" in run.gaps]
+    versions: dict[str, list[str]] = {}
+    for run in runs:
+        if run.evaluation is not None:
+            versions.setdefault(run.evaluation.version or "an earlier version", []).append(str(run.path))
+    if len(versions) > 1:
+        parts = "; ".join(f"{version} ({', '.join(names)})" for version, names in versions.items())
+        found.append(f"The scores were made by different versions of vaegan, which may measure differently: {parts}.")
+    return found
 
 
 def settings_that_differ(groups: Sequence[Group]) -> dict[str, list[Any]]:
@@ -133,6 +174,7 @@ def metrics_of(groups: Sequence[Group], stage: str) -> list[str]:
 def as_facts(groups: Sequence[Group], stages: Sequence[str]) -> dict[str, Any]:
     """The comparison for a program."""
     return {
+        "warnings": warnings(groups),
         "groups": [
             {"label": group.label, "runs": [str(run.path) for run in group.runs], "seeds": group.seeds} for group in groups
         ],

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any, cast, get_args
 
 from vaegan.config import Stage
@@ -34,6 +35,8 @@ class GatheredRun:
     models: dict[str, Model]
     """By stage; of an unfinished stage the last one saved."""
     evaluation: "Evaluation | None"
+    weights: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of the models by stage."""
     gaps: dict[str, str] = field(default_factory=dict[str, str])
     """Why something is not there: "evaluation", "images", or the name of a stage."""
     dataset: ImageDataset | None = None
@@ -72,7 +75,12 @@ Scores = dict[str, Score]
 class Evaluation:
     """The content of evaluation.json."""
 
+    version: str
+    """Of the vaegan that made it; empty where it does not say."""
+    data: str
+    """Where the images lay that it compares with."""
     n: int
+    full: bool
     seed: int
     fingerprint: str
     models: dict[str, str]
@@ -113,18 +121,19 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
         except ModelError as error:
             missing = not (folder.model(plan.name) / "config.json").is_file()
             gaps[plan.name] = "This stage has not saved a model yet." if missing else str(error)
+    weights = {stage: model_fingerprint(model) for stage, model in models.items()}
     evaluation = None
     try:
         evaluation = read_evaluation(folder)
         if evaluation is None:
             gaps["evaluation"] = "This run has not been evaluated yet."
-        elif any(model_fingerprint(models[name]) != was for name, was in evaluation.models.items() if name in models):
+        elif any(weights[name] != was for name, was in evaluation.models.items() if name in weights):
             evaluation = None
             gaps["evaluation"] = "This run was trained further after it was evaluated: its scores are of a model that is gone."
     except ModelError as error:
         gaps["evaluation"] = str(error)
     dataset = _dataset(record, gaps, progress) if with_data else None
-    return GatheredRun(path, folder, record, journals, models, evaluation, gaps, dataset)
+    return GatheredRun(path, folder, record, journals, models, evaluation, weights, gaps, dataset)
 
 
 def _check(record: RunRecord, path: Path) -> None:
@@ -143,6 +152,7 @@ def read_evaluation(folder: RunFolder) -> Evaluation | None:
         ModelError: if it is damaged or of another version.
     """
     path = folder.path / "evaluation.json"
+    again = f"Make it again with: vaegan evaluate {quote(str(folder.path))}"
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
             raise ModelError(f"{path} is too large to be an evaluation.")
@@ -150,19 +160,22 @@ def read_evaluation(folder: RunFolder) -> Evaluation | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} cannot be read: {error}. Make it again with: vaegan evaluate RUN") from error
+        raise ModelError(f"{path} cannot be read: {error}. {again}") from error
     if not isinstance(values, dict) or values.get("format_version") != EVALUATION_FORMAT:
-        raise ModelError(f"{path} was written by another version of vaegan. Make it again with: vaegan evaluate RUN")
+        raise ModelError(f"{path} was written by another version of vaegan. {again}")
     try:
         return _evaluation(cast(dict[str, Any], values))
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelError(f"{path} is damaged. Make it again with: vaegan evaluate RUN") from error
+        raise ModelError(f"{path} is damaged. {again}") from error
 
 
 def _evaluation(values: dict[str, Any]) -> Evaluation:
     reference = values["reference"]
     return Evaluation(
+        version=str(values.get("version") or ""),
+        data=str(values.get("data") or ""),
         n=int(values["n"]),
+        full=bool(values.get("full")),
         seed=int(values["seed"]),
         fingerprint=str(values["fingerprint"]),
         models={str(stage): str(digits) for stage, digits in (values.get("models") or {}).items()},

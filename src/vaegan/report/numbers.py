@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from vaegan.glossary import scalar_meaning, scalar_title
+from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.report.charts import Points, Series, bar_chart, line_chart
 from vaegan.report.gathering import GatheredRun, Line
 from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.parts import STAGE_TITLES, again, command, gap, section, table
+from vaegan.report.scores import evaluate_command
 
 
 def curves(run: GatheredRun) -> Markup:
@@ -92,9 +93,7 @@ def latent_use(run: GatheredRun) -> Markup | None:
     charts = [chart for chart in charts if chart]
     if not charts:
         return None
-    how = again(
-        command("evaluate", str(run.path)), f"# then: {run.folder.path / 'evaluation.json'}, per_dimension_kl and spectra"
-    )
+    how = again(evaluate_command(run), f"# then: {run.folder.path / 'evaluation.json'}, per_dimension_kl and spectra")
     return section("spectra", "Latent and texture", tag("div", *charts, class_="charts"), how)
 
 
@@ -109,10 +108,8 @@ def checks(run: GatheredRun) -> Markup | None:
                 measured |= values
         for name, value in measured.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                plain = name.removeprefix("heldout_")
-                rows.append(
-                    [scalar_title(plain), STAGE_TITLES[stage], f"{value:,.4g}", scalar_meaning(plain) or CHECKS.get(name, "")]
-                )
+                title, meaning = fact_title(name), fact_meaning(name) or CHECKS.get(name, "")
+                rows.append([title[:1].upper() + title[1:], STAGE_TITLES[stage], f"{value:,.4g}", meaning])
     if not rows:
         return None
     note = tag("p", "Measured on held-out images when a stage ended; kept in run.json.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vaegan.errors import RequestError, TrainingError
 from vaegan.files import write_atomically
+from vaegan.glossary import setting_words
 from vaegan.report import numbers, sections
 from vaegan.report.gathering import GatheredRun, gather
 from vaegan.report.markup import Content, Markup, tag
@@ -73,7 +74,7 @@ def settings(run: GatheredRun, with_images: bool) -> Markup:
     flat = {name: value for name, value in asdict(record.config).items() if not isinstance(value, dict)}
     nested = {name: value for name, value in asdict(record.config).items() if isinstance(value, dict)}
     for name, values in {"run": flat, **nested}.items():
-        rows = [[tag("code", key), str(value)] for key, value in values.items()]
+        rows = [[tag("code", key), setting_words(value)] for key, value in values.items()]
         groups.append(table(["Setting", "Value"], rows, "settings", caption=name))
     images = sum(plan.images or 0 for plan in record.plan)
     source = record.source if with_images else "DATA"

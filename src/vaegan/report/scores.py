@@ -2,7 +2,9 @@
 
 import math
 
-from vaegan.metrics.table import is_bound
+from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
+from vaegan.metrics.features import RANDOM_FEATURES
+from vaegan.metrics.table import by_reason, is_bound
 from vaegan.report.charts import strip
 from vaegan.report.gathering import Evaluation, GatheredRun, Score
 from vaegan.report.markup import Content, Markup, tag
@@ -24,8 +26,22 @@ def scores(run: GatheredRun) -> Markup | None:
             tag("details", tag("summary", f"{len(others)} more numbers"), score_table(evaluation, others), class_="more")
         )
     content.append(_left_out(evaluation.left_out))
-    content.append(again(command("evaluate", str(run.path), "--seed", str(evaluation.seed))))
+    content.append(again(evaluate_command(run)))
     return section("scores", "How good it is", *content)
+
+
+def evaluate_command(run: GatheredRun) -> str:
+    """The command that measures a run again as it was measured; DATA and FILE are the reader's to fill in."""
+    evaluation = run.evaluation
+    if evaluation is None:
+        return command("evaluate", str(run.path))
+    measured = [stage for stage in run.stages if stage in evaluation.stages]
+    words = ["DATA"] if evaluation.data not in ("", run.record.source) else []
+    words += ["--stage", measured[0]] if len(measured) == 1 < len(run.stages) else []
+    words += ["--full"] if evaluation.full else []
+    words += ["-n", str(evaluation.n)] if evaluation.n != (FULL_COUNT if evaluation.full else DEFAULT_COUNT) else []
+    words += ["--features", "FILE"] if evaluation.features not in (None, RANDOM_FEATURES) else []
+    return command("evaluate", str(run.path), *words, "--seed", str(evaluation.seed))
 
 
 def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
@@ -102,5 +118,7 @@ def _protocol(evaluation: Evaluation) -> str:
 def _left_out(left_out: dict[str, str]) -> Markup | None:
     if not left_out:
         return None
-    rows = [tag("li", tag("b", metric_title(name)), ": ", why) for name, why in left_out.items()]
+    rows = [
+        tag("li", tag("b", ", ".join(map(metric_title, names))), f": {reason}") for reason, names in by_reason(left_out).items()
+    ]
     return tag("div", tag("h3", "Left out"), tag("ul", *rows))

@@ -6,6 +6,7 @@ from vaegan.report import pictures_of_run as pictures
 from vaegan.report.gathering import GatheredRun
 from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.parts import STAGE_TITLES, again, command, facts, gap, picture, section
+from vaegan.report.scores import evaluate_command
 
 KINDS = {
     "vae-gan": "A VAE whose decoder grew into a GAN's generator",
@@ -209,7 +210,7 @@ def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
     mirrored = " or its mirror image" if run.dataset.flips else ""
     words = "Above: the samples that look most like copies. Below: the nearest training image of each"
     note = f"{words}{mirrored}. Two that are the same would mean that the model has learned a picture by heart."
-    return section("copies", title, tag("p", note), picture(drawn, words, again=again(command("evaluate", str(run.path)))))
+    return section("copies", title, tag("p", note), picture(drawn, words, again=again(evaluate_command(run))))
 
 
 def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:

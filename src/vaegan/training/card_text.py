@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
+from vaegan.glossary import fact_meaning, fact_title, setting_words
 from vaegan.metrics.table import METRICS, is_bound
 from vaegan.model_files import ModelConfig
 from vaegan.training.run import RunRecord
@@ -131,8 +132,8 @@ def _measured(facts: Mapping[str, Any]) -> str:
     }
     if not numbers:
         return ""
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in numbers.items())
-    return f"Measured on held-out images when training ended:\n\n| | |\n|---|---|\n{rows}"
+    rows = "\n".join(f"| {fact_title(name)} | {value:.4g} | {fact_meaning(name) or ''} |" for name, value in numbers.items())
+    return f"Measured on held-out images when training ended:\n\n| | value | what it says |\n|---|---|---|\n{rows}"
 
 
 def _data(record: RunRecord, config: ModelConfig) -> str:
@@ -148,8 +149,13 @@ def _data(record: RunRecord, config: ModelConfig) -> str:
 def _configuration(record: RunRecord, config: ModelConfig, facts: Mapping[str, Any]) -> str:
     seen = int(facts.get("images", 0))
     groups = {"network": asdict(config.network), config.stage: asdict(record.config).get(config.stage, {})}
-    rows = [f"| {group}.{name} | {value} |" for group, values in groups.items() for name, value in values.items()]
-    table = "\n".join(["| setting | value |", "|---|---|", *rows])
+    titles = {"network": "network", config.stage: config.stage.upper()}
+    rows = [
+        f"| {titles[group]}: {name.replace('_', ' ')} | {setting_words(value)} | `--{group}.{name.replace('_', '-')}` |"
+        for group, values in groups.items()
+        for name, value in values.items()
+    ]
+    table = "\n".join(["| setting | value | option of `vaegan train` |", "|---|---|---|", *rows])
     how = f"{seen:,} images seen by this stage; recipe {record.config.recipe}, seed {record.config.seed}."
     if isinstance(facts.get("kept"), str):
         how += f" Kept {facts['kept']}."

@@ -150,6 +150,22 @@ def test_reconstruct_shows_originals_above(run: Path, capsys: pytest.CaptureFixt
         assert picture.convert("RGB").getpixel((100, 34)) == (128, 128, 128)
 
 
+def test_reconstruct_takes_the_first_images_of_a_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("many").mkdir()
+    for index in range(20):
+        Image.new("RGB", (16, 16), (10 * index, 10, 10)).save(f"many/{index:02d}.png")
+    main(["reconstruct", str(run), "many", "-n", "18", "--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts["mean_squared_error"]) == [f"{index:02d}.png" for index in range(18)]
+    with Image.open("reconstructions.png") as picture:  # originals 16, below them the model's; then the other two so
+        assert picture.size == (2 + 16 * 66, 2 + 4 * 66)
+        shown = picture.convert("RGB")
+        assert [shown.getpixel((34 + 66 * column, 34 + 66 * row))[0] for column, row in ((15, 0), (1, 2))] == [150, 170]
+    main(["reconstruct", str(run), "many", "-n", "18"])
+    assert "The first 18 of 20 images." in capsys.readouterr().out
+    assert "-n 0 is not possible" in refused(capsys, 2, "reconstruct", str(run), "many", "-n", "0")
+
+
 def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["info", str(run), "--json"])
     facts = json.loads(capsys.readouterr().out)

@@ -307,6 +307,11 @@ def test_directions_from_before_more_training_are_refused(run: str, capsys: pyte
     main(["train", "--resume", run, "--images", "64"])
     said = refused(capsys, "edit", run, "dark", "--direction", "light=1")
     assert "The direction light was made before the model was trained further; make it again" in said
+    main(["direction", run, "--name", "dark", "--positive", "dark", "--negative", "light"])
+    (aside,) = Path("run/vae/model").glob("directions-of-other-weights-*")
+    assert f"trained further were put aside: {aside}." in capsys.readouterr().out
+    assert told(capsys, "direction", run, "--name", "dark", "--positive", "dark", "--negative", "light")["put_aside"] is None
+    assert list(told(capsys, "direction", run, "--list")["directions"]) == ["dark"]
 
 
 def test_a_model_without_its_run_does_not_know_its_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The explorer's page in a real Chromium: what a person does there, and what it must never do."""
 
 import base64
+import contextlib
 import io
 import os
 import threading
@@ -34,11 +35,9 @@ SIZE, LATENT = 16, 6
 def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A running explorer of an untrained VAE and GAN, with 150 drawn faces on its map."""
     import torch
-    import uvicorn
 
     from vaegan.config import NetworkConfig
     from vaegan.config_files import load_preset
-    from vaegan.explorer import server
     from vaegan.explorer.state import Explorer
     from vaegan.model import Model
     from vaegan.model_files import ModelConfig, Networks
@@ -67,6 +66,38 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
         explorer = Explorer(folder.path)
         explorer.open_data(required=True)
+    with served(explorer) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def from_scratch(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A running explorer of an untrained GAN without an encoder."""
+    import torch
+
+    from vaegan.config import NetworkConfig
+    from vaegan.explorer.state import Explorer
+    from vaegan.model import Model
+    from vaegan.model_files import ModelConfig, Networks
+
+    torch.manual_seed(0)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+    config = ModelConfig(size=SIZE, channels=3, stage="gan", network=network, has_encoder=False)
+    folder = tmp_path_factory.mktemp("models") / "scratch"
+    Model(config, Networks(config)).save_pretrained(folder)
+    explorer = Explorer(folder)
+    explorer.open_data()
+    with served(explorer) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def served(explorer: Any) -> Generator[str]:
+    """The address that the explorer is served at."""
+    import uvicorn
+
+    from vaegan.explorer import server
+
     listening = server.open_port(18_900)
     running = uvicorn.Server(server.configuration(server.build_app(explorer)))
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -101,7 +132,7 @@ def browser() -> Generator[Any]:
 def visit(browser: Any, address: str) -> Generator[Callable[..., Visit]]:
     contexts: list[Any] = []
 
-    def come(fragment: str = "", **options: Any) -> Visit:
+    def come(fragment: str = "", at: str = "", **options: Any) -> Visit:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
         contexts.append(context)
         visited = Visit(context.new_page())
@@ -109,7 +140,7 @@ def visit(browser: Any, address: str) -> Generator[Callable[..., Visit]]:
         visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
         visited.page.on("request", lambda request: visited.requests.append(request.url))
         visited.page.on("websocket", lambda socket: visited.requests.append(socket.url))
-        visited.page.goto(address + fragment)
+        visited.page.goto((at or address) + fragment)
         visited.page.wait_for_selector("body.ready")
         return visited
 
@@ -291,6 +322,29 @@ def test_drawing_is_encoded_while_it_is_drawn(visit: Callable[..., Visit]) -> No
     assert changed(page, ".drawing figure:nth-child(2) canvas", before)
     page.get_by_role("button", name="Use it").click()
     page.wait_for_selector("#pictures .original")
+    assert visited.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_gan_without_encoder_has_seeds_sliders_and_tray(visit: Callable[..., Visit], from_scratch: str, width: int) -> None:
+    visited = visit(at=from_scratch, viewport={"width": width, "height": 800})
+    page = visited.page
+    assert "trained without a VAE: nothing can be placed on the map" in page.locator("#plane-note").inner_text()
+    assert not page.locator("#yours").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    note, zoom = (page.locator(selector).bounding_box() for selector in ("#plane-note", ".zoom"))
+    assert note["x"] + note["width"] < zoom["x"]
+    page.get_by_role("button", name="Seeds").click()
+    box = page.locator("#canvas").bounding_box()
+    before = pixels(page, CURRENT)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 3)
+    page.wait_for_selector("[data-pin]", state="attached")
+    assert changed(page, CURRENT, before)
+    if width == 360:
+        page.locator("#panels button").nth(1).click()
+    before = pixels(page, CURRENT)
+    page.get_by_role("slider", name="Principal 1", exact=True).fill("3")
+    assert changed(page, CURRENT, before)
     assert visited.complaints == []
 
 

@@ -376,29 +376,94 @@ def test_the_place_must_be_a_page(run: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.fixture(scope="module")
-def page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Any]:
+def chromium() -> Generator[Any]:
     from playwright.sync_api import sync_playwright
 
-    path = tmp_path_factory.mktemp("whole") / "whole.html"
-    export_html(run, path, runtime=RUNTIME, with_images=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page()
-        page.complaints = []
-        page.asked = []
-        page.on("console", lambda message: message.type in ("error", "warning") and page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("body.ready")
-        yield page
+        yield browser
         browser.close()
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no Chromium: name one in VAEGAN_CHROMIUM")
-@pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: name its package in VAEGAN_ONNXRUNTIME_WEB")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def new_page(chromium: Any) -> Any:
+    """A page that keeps what it complained about and asked for."""
+    page = chromium.new_page()
+    page.complaints = []
+    page.asked = []
+    page.on("console", lambda message: message.type in ("error", "warning") and page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    return page
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Any, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("whole") / "whole.html"
+    export_html(run, path, runtime=RUNTIME, with_images=True)
+    page = new_page(chromium)
+    page.goto(path.as_uri())
+    page.wait_for_selector("body.ready")
+    return page
+
+
+def in_a_browser(tests: Any) -> Any:
+    """Marks what needs a Chromium and the runtime."""
+    for mark in (
+        pytest.mark.browser,
+        pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no Chromium: name one in VAEGAN_CHROMIUM"),
+        pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: name its package in VAEGAN_ONNXRUNTIME_WEB"),
+        pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    ):
+        tests = mark(tests)
+    return tests
+
+
+@in_a_browser
+class TestPageOfTheNetwork:
+    """The exact files that the page names are served in the network's place."""
+
+    def open(self, chromium: Any, path: Path, changed: str = "") -> Any:
+        """The page, with one byte more at the end of one of the runtime's files."""
+        found = runtime.find_runtime(RUNTIME)
+        files = dict(zip(runtime.FILES, (found.script, found.glue, found.binary), strict=True))
+        types = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+        def serve(route: Any) -> None:
+            name = route.request.url.removeprefix(runtime.CDN)
+            content = files[name] + (b"\n" if name == changed else b"")
+            headers = {"access-control-allow-origin": "*", "content-type": types[Path(name).suffix]}
+            route.fulfill(body=content, headers=headers)
+
+        page = new_page(chromium)
+        page.route(re.compile("^https?:"), serve)
+        page.goto(path.as_uri())
+        return page
+
+    def test_works_with_the_files_that_it_names(self, chromium: Any, small: Path, run: Path) -> None:
+        page = self.open(chromium, small)
+        page.wait_for_selector("body.ready")
+        assert page.complaints == []
+        asked = [url for url in page.asked if not url.startswith(("file:", "blob:", "data:"))]
+        assert sorted(asked) == sorted(runtime.CDN + name for name in runtime.FILES)
+        latent = torch.randn(1, LATENT, generator=torch.Generator().manual_seed(4))
+        found = page.evaluate(
+            "async (latent) => [...(await globalThis.explorer.model.decodeNow([Float32Array.from(latent)], 'gan'))[0]]",
+            latent[0].tolist(),
+        )
+        wanted = Model.from_pretrained(run / "gan" / "model").decode(latent).permute(0, 2, 3, 1).flatten()
+        assert (torch.tensor(found) / 127.5 - 1 - wanted).abs().max() < 0.01 + 0.5 / 127.5
+        page.close()
+
+    @pytest.mark.parametrize("name", runtime.FILES)
+    def test_other_bytes_are_refused_in_words(self, chromium: Any, small: Path, name: str) -> None:
+        page = self.open(chromium, small, changed=name)
+        page.wait_for_selector("#said.shown:has-text('The runtime did not come, or is not the one that this file names')")
+        assert any("integrity" in complaint for complaint in page.complaints)
+        assert page.locator("body.ready").count() == 0
+        page.close()
+
+
+@in_a_browser
 class TestPage:
     def test_opens_over_file_and_asks_for_nothing(self, page: Any) -> None:
         assert page.complaints == []

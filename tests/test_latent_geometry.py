@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig
+from vaegan.config import NetworkConfig, Prior
 from vaegan.errors import RequestError
 from vaegan.latent.nearest import nearest
 from vaegan.latent.principal import mean_gram, principal_directions
@@ -36,10 +36,10 @@ class LinearDecoder(nn.Module):
         return (latents @ self.weight.T).unflatten(1, (1, SIZE, SIZE))
 
 
-def build(stage: str = "vae", has_encoder: bool = True, weight: Tensor | None = None) -> Model:
+def build(stage: str = "vae", has_encoder: bool = True, weight: Tensor | None = None, prior: Prior = "normal") -> Model:
     torch.manual_seed(0)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
-    config = ModelConfig(size=SIZE, channels=1, stage=stage, network=network, has_encoder=has_encoder)  # pyright: ignore[reportArgumentType]
+    config = ModelConfig(size=SIZE, channels=1, stage=stage, network=network, prior=prior, has_encoder=has_encoder)  # pyright: ignore[reportArgumentType]
     networks = Networks(config)
     if weight is not None:
         networks.decoder = LinearDecoder(weight)  # pyright: ignore[reportAttributeAccessIssue]
@@ -116,6 +116,12 @@ class TestWalks:
         for model, way in ((vae, lerp), (gan, slerp)):
             images = interpolate(model, ends[0], ends[1], 5)
             assert torch.allclose(images[2], model.decode(way(ends[0], ends[1], 0.5)[None])[0], atol=1e-6)
+
+    def test_a_uniform_prior_is_crossed_straight_because_it_fills_a_cube(self) -> None:
+        uniform = build("gan", has_encoder=False, prior="uniform")
+        assert default_path(uniform) == "linear"
+        ends = seed_latents(uniform, [3, 7])
+        assert torch.allclose(interpolate(uniform, ends[0], ends[1], 3)[1], uniform.decode(ends.mean(0)[None])[0], atol=1e-6)
 
 
 class TestVariations:

@@ -37,16 +37,21 @@ def test_what_is_saved_comes_back_and_others_stay(model: Model, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
-def test_directions_of_other_weights_are_refused_then_replaced(model: Model, tmp_path: Path) -> None:
-    save_direction(tmp_path, model, Direction("old", torch.ones(4)))
+def test_directions_of_other_weights_are_refused_then_put_aside(model: Model, tmp_path: Path) -> None:
+    assert save_direction(tmp_path, model, Direction("old", torch.ones(4))) is None
+    old = (tmp_path / FILE).read_bytes()
     before = model_fingerprint(model)
     model.networks.mixture.weights[0] = 1  # the mixture changes no latent's meaning
     assert model_fingerprint(model) == before
     next(model.networks.decoder.parameters()).add_(0.1)
     with pytest.raises(ModelError, match="The direction old was made before the model was trained further"):
         load_directions(tmp_path, model)
-    save_direction(tmp_path, model, Direction("new", torch.ones(4)))
-    assert list(load_directions(tmp_path, model)) == ["new"]
+    aside = save_direction(tmp_path, model, Direction("new", torch.ones(4)))
+    assert aside is not None
+    assert aside.read_bytes() == old
+    assert save_direction(tmp_path, model, Direction("newer", torch.ones(4))) is None
+    assert list(load_directions(tmp_path, model)) == ["new", "newer"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([aside.name, FILE])
 
 
 def test_many_directions_of_other_weights_are_named_and_counted(model: Model, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import pickle
 import resource
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -204,6 +206,19 @@ def refused(folder: Path, complaint: str | None = None) -> None:
         Model.from_pretrained(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_reading_a_model_does_not_load_torchs_compiler(gan: Model, vae: Model, tmp_path: Path) -> None:
+    """It is wanted by some operations on tensors without content, and takes a second of every command."""
+    for name, model in (("vae", vae), ("gan", gan)):
+        model.save_pretrained(tmp_path / name)
+    code = (
+        "import sys; from vaegan.model import Model\n"
+        f"for name in ('vae', 'gan'): Model.from_pretrained({str(tmp_path)!r} + '/' + name)\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class TestWrongFiles:

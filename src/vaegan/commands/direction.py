@@ -80,15 +80,17 @@ def direction(request: Direction) -> None:
     else:
         found, latents = _learn(request, model, name, kept, console)
         strengths = STRENGTHS
-    save_direction(folder, model, *found)
+    aside = save_direction(folder, model, *found)
     _draw(model, found, latents, strengths, out)
     facts = {
         "out": str(out),
         "stage": model.config.stage,
         "model": model_fingerprint(model),
         "directions": {one.name: one.facts for one in found},
+        "put_aside": None if aside is None else str(aside),
     }
-    report(facts, _words(found, model.config.stage, out), request.json)
+    old = "" if aside is None else f" Directions made before the model was trained further were put aside: {aside}."
+    report(facts, _words(found, model.config.stage, out) + old, request.json)
 
 
 def _check_sources(request: Direction) -> None:

@@ -6,8 +6,18 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_picture, images_config, load_model, report
-from vaegan.errors import RequestError
+from vaegan.commands.shared import (
+    FitOption,
+    LabelOption,
+    StageOption,
+    check_count,
+    check_picture,
+    images_config,
+    load_model,
+    report,
+)
+
+MOST_IMAGES, COLUMNS = 1_000, 16
 
 
 @dataclass(frozen=True)
@@ -16,8 +26,10 @@ class Reconstruct:
 
     run: Annotated[Positional[Path], arg(metavar="RUN")]
     """A run, or a saved model."""
-    images: Annotated[Positional[tuple[Path, ...]], arg(metavar="IMAGE...")]
-    """Image files."""
+    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
+    """Image files; or one folder, archive, array file, or the word faces."""
+    n: Annotated[int, arg(aliases=["-n"])] = 64
+    """At most so many of them, the first ones."""
     out: Path = Path("reconstructions.png")
     """The picture."""
     stage: StageOption = None
@@ -29,25 +41,26 @@ class Reconstruct:
 
 def reconstruct(request: Reconstruct) -> None:
     """Encodes and decodes images."""
-    import torch
+    from vaegan.console import Console
+    from vaegan.data import open_images, to_uint8
+    from vaegan.pictures import save_png, stacked
 
-    from vaegan.data import load_images, to_uint8
-    from vaegan.pictures import grid, save_png
-
-    check_picture(request.out)
-    if request.out in request.images:
-        raise RequestError(f"--out {request.out} is one of the images; give another name.")
-    if not request.images:
-        raise RequestError("Which images? vaegan reconstruct RUN IMAGE [IMAGE ...]")
+    check_picture(request.out, *request.images)
+    check_count("-n", request.n, MOST_IMAGES)
     model = load_model(request.run, request.stage, request.label)
-    originals = load_images(request.images, images_config(model, request.run, request.fit))
-    back = model.reconstruct(originals)
+    model.require_encoder()
+    dataset = open_images(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json).preparing)
+    count = min(len(dataset), request.n)
+    originals = dataset.load(range(count))
+    back = model.reconstruct(originals).cpu()
     errors = (back - originals).square().flatten(1).mean(1)
-    save_png(grid(to_uint8(torch.cat([originals, back])), columns=len(originals)), request.out)
+    save_png(stacked([to_uint8(originals), to_uint8(back)], COLUMNS), request.out)
     facts = {
         "out": str(request.out),
         "stage": model.config.stage,
-        "mean_squared_error": {str(path): round(float(error), 5) for path, error in zip(request.images, errors, strict=True)},
+        "images": len(dataset),
+        "mean_squared_error": {dataset.names[index]: round(float(error), 5) for index, error in enumerate(errors)},
     }
-    words = f"Originals above, what the {model.config.stage.upper()} keeps of them below: {request.out}"
+    some = "" if count == len(dataset) else f"The first {count} of {len(dataset):,} images. "
+    words = f"{some}Originals above, what the {model.config.stage.upper()} keeps of them below: {request.out}"
     report(facts, f"{words} (mean squared error {float(errors.mean()):.4f} on [-1, 1])", request.json)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 PathOption = Annotated[
     Literal["linear", "spherical"] | None,
-    arg(help="linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie on a sphere."),
+    arg(
+        help="linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie near a sphere, "
+        "but linear for one with a uniform prior, whose latents fill a cube."
+    ),
 ]
 MOST_FRAMES = 2_000
 FRAME_SIDE = 256

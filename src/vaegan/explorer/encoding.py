@@ -20,7 +20,7 @@ from vaegan.types import Latents, ProgressCallback
 
 AT_A_TIME = 256
 GRAM_LATENTS = 10
-EARLY = 8 * AT_A_TIME
+EARLY = 4 * AT_A_TIME
 """Images that are encoded and shown before the others [images]: a random part, from which the map's axes are made for good."""
 
 

@@ -61,13 +61,16 @@ def file_of(folder: str | Path, model: Model) -> Path:
     return Path(folder) / f"{Path(FILE).stem}-{digest}{Path(FILE).suffix}"
 
 
-def save_direction(folder: str | Path, model: Model, *directions: Direction) -> None:
-    """Adds directions to those in `folder`, replacing any of the same name. Directions of other weights are dropped.
+def save_direction(folder: str | Path, model: Model, *directions: Direction) -> Path | None:
+    """Saves directions beside those already there; one of the same name is replaced, those of other weights are put aside.
 
     Args:
         folder: of the model, as `save_pretrained` wrote it.
         model: that they belong to.
         directions: to be saved.
+
+    Returns:
+        The file that the directions of other weights are now kept in; None where there were none.
 
     Raises:
         RequestError: on a name or a shape that cannot be used, or beyond 1,000 directions.
@@ -76,14 +79,23 @@ def save_direction(folder: str | Path, model: Model, *directions: Direction) -> 
         check_name(direction.name)
         if direction.vector.shape != (model.latent_dim,) or not direction.vector.isfinite().all():
             raise RequestError(f"Direction {direction.name} must be {model.latent_dim} finite numbers.")
-    everything = load_directions(folder, model, others="drop") | {direction.name: direction for direction in directions}
+    kept = load_directions(folder, model, others="drop")
+    everything = kept | {direction.name: direction for direction in directions}
     if len(everything) > MOST_DIRECTIONS:
         raise RequestError(f"{folder} would hold {len(everything):,} directions; {MOST_DIRECTIONS:,} is the most.")
     tensors = {name: one.vector.detach().cpu().float().contiguous() for name, one in everything.items()}
     facts = json.dumps({name: one.facts for name, one in everything.items()})
     metadata = {"format": "pt", "library": "vaegan", "model": model_fingerprint(model), "facts": facts}
-    data = save(tensors, metadata=metadata)
-    write_atomically(file_of(folder, model), lambda file: file.write(data))
+    data, path = save(tensors, metadata=metadata), file_of(folder, model)
+    aside = None if kept or not path.is_file() else _put_aside(path)
+    write_atomically(path, lambda file: file.write(data))
+    return aside
+
+
+def _put_aside(path: Path) -> Path:
+    """Renames a file of directions by its content, so that none that was put aside before is lost."""
+    digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return path.replace(path.with_name(f"{path.stem}-of-other-weights-{digest}{path.suffix}"))
 
 
 def load_directions(folder: str | Path, model: Model, others: str = "refuse") -> dict[str, Direction]:

@@ -64,8 +64,12 @@ def _perpendicular(unit: Tensor) -> Tensor:
 
 
 def default_path(model: Model) -> Path:
-    """Spherical for a GAN, whose latents are draws of N(0, I); linear for an AE or VAE, whose encodings are inside too."""
-    return "spherical" if model.config.stage in ("gan", "joint") else "linear"
+    """Spherical for a GAN, whose latents lie near a sphere; linear elsewhere.
+
+    The encodings of an AE or VAE are inside of it too, and the latents of a GAN with a uniform prior fill a cube, which no
+    straight line between them leaves.
+    """
+    return "spherical" if model.config.stage in ("gan", "joint") and model.config.prior != "uniform" else "linear"
 
 
 def walk(first: Latents, second: Latents, steps: int, path: Path) -> Latents:

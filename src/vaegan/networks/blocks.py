@@ -39,20 +39,26 @@ def initialise(module: nn.Module, weights: Weights = "he") -> None:
                 fan_in = layer.in_channels * taps
             else:
                 fan_in = layer.weight[0].numel()
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / (1 + SLOPE**2) / fan_in))
+            draw_normal(layer.weight, math.sqrt(2 / (1 + SLOPE**2) / fan_in))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def draw_normal(weight: Tensor, std: float, mean: float = 0.0) -> None:
+    """Draws a weight from N(mean, std^2), if it has any content to be drawn."""
+    if not weight.is_meta:  # a model is read into such; torch would load its compiler to draw them: a second of every command
+        nn.init.normal_(weight, mean, std)
 
 
 def _initialise_as_dcgan(module: nn.Module) -> None:
     """N(0, 0.02) for weights (Radford et al. 2016, Section 4), and N(1, 0.02) for the scales of normalisation."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.normal_(layer.weight, std=0.02)
+            draw_normal(layer.weight, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, mean=1.0, std=0.02)
+            draw_normal(layer.weight, 0.02, mean=1.0)
 
 
 def pad_to(images: Images, size: int) -> Images:

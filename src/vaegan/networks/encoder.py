@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
-from vaegan.networks.blocks import initialise, start_residuals_as_identity
+from vaegan.networks.blocks import draw_normal, initialise, start_residuals_as_identity
 from vaegan.networks.labels import chosen_bias, folded
 from vaegan.networks.trunk import build_trunk
 from vaegan.types import Images, Labels, Latents, PerImage
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
         if config.weights != "he":
             return
         # Small first posteriors: log-variances near 0 and means near 0, whatever the trunk's scale.
-        nn.init.normal_(self.head.weight, std=0.3 * self.trunk.out_features**-0.5)
+        draw_normal(self.head.weight, 0.3 * self.trunk.out_features**-0.5)
 
     def forward(self, images: Images, labels: Labels | None = None) -> Gaussian:
         """Mean and log-variance, [batch, latent] each; in float32 also under autocast."""
@@ -58,7 +58,7 @@ class Critic(nn.Module):
         initialise(self, config.weights)
         start_residuals_as_identity(self)
         if config.weights == "he":
-            nn.init.normal_(self.head.weight, std=0.01)  # starts near indifference
+            draw_normal(self.head.weight, 0.01)  # starts near indifference
         self.projection = chosen_bias(config.classes, self.trunk.channels)
 
     def forward(self, images: Images, labels: Labels | None = None) -> PerImage:

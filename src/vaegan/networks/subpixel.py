@@ -58,7 +58,9 @@ class SubPixel(nn.Module):
     def __init__(self, channels: int) -> None:
         """Args: channels: of the image, 1 or 3; four times as many come in."""
         super().__init__()
-        self.register_buffer("kernel", picture_kernel(channels))  # saved: without it a model's weights mean nothing
+        with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
+            kernel = picture_kernel(channels)
+        self.register_buffer("kernel", kernel)  # saved: without it a model's weights mean nothing
 
     def forward(self, blocks: Tensor) -> Images:
         """[batch, 4 channels, height, width] to [batch, channels, 2 height, 2 width]."""

@@ -19,8 +19,9 @@ class Whitening(nn.Module):
         """Args: latent_dim: of the latents."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(latent_dim))
-        self.register_buffer("root", torch.eye(latent_dim))
-        self.register_buffer("inverse_root", torch.eye(latent_dim))
+        # Not eye: without content, as a model is read into, torch loads its compiler for that, a second.
+        self.register_buffer("root", torch.zeros(latent_dim, latent_dim).fill_diagonal_(1))
+        self.register_buffer("inverse_root", self.root.clone())
 
     @classmethod
     def of(cls, means: Latents, log_vars: Latents) -> Self:

@@ -144,7 +144,7 @@ export class Explorer {
   async watchData() {
     const { model, store } = this;
     while (model.description.data.state === "waiting") {
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      await new Promise((resolve) => setTimeout(resolve, 100));
       if ((await this.guarded(() => model.refresh())) === null) return;
       if (model.description.data.state === "waiting") this.plane.explain();
     }

@@ -15,14 +15,21 @@ async function bytesOf(id) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+const NO_RUNTIME =
+  "The runtime did not come, or is not the one that this file names: it needs the network once. Ask for one that was made without --cdn.";
+
+/** The bytes of a file of the network; the browser refuses others than its checksum says. */
 async function fetched({ url, integrity }) {
-  const response = await fetch(url, { integrity });
-  return new Uint8Array(await response.arrayBuffer());
+  try {
+    return new Uint8Array(await (await fetch(url, { integrity })).arrayBuffer());
+  } catch {
+    throw new Error(NO_RUNTIME);
+  }
 }
 
 async function runtime(facts) {
   const { ort } = globalThis;
-  if (!ort) throw new Error("The runtime did not come: this file needs the network once. Ask for one that was made without --cdn.");
+  if (!ort) throw new Error(NO_RUNTIME);
   const [glue, binary] = await Promise.all(
     facts.cdn ? [fetched(facts.cdn.glue), fetched(facts.cdn.binary)] : [bytesOf("runtime-glue"), bytesOf("runtime-binary")],
   );

@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: 
     if not result.is_file():
         options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
         # A stage's rate is that which was drawn, however short the rung; and precision is not probed anew on busy cores.
-        new = [arguments.data, "--recipe", "gan", "--init", str(arguments.init), "--gan.short-stage", "0"]
+        new = [arguments.data, "--recipe", "gan", "--init", str(arguments.init)]
         new += ["--images", str(images), "--precision", arguments.precision, "--out", str(folder), *options]
         start = ["--resume", str(folder)] if (folder / "run.json").is_file() else new
         command = [sys.executable, "-m", "vaegan", "train", *start]

@@ -281,9 +281,7 @@ class TestCaused:
         return Watching(Guards(mode, signals or all_signals(), ladders), recipe, OneProcess())  # pyright: ignore
 
     def test_a_critic_ten_times_as_fast_is_slowed_down(self) -> None:
-        gan = build_gan(
-            critic_rate=10.0, learning_rate=1e-3, final_learning_rate=1e-3, short_stage=0, penalty=0.0, final_penalty=0.0
-        )
+        gan = build_gan(critic_rate=10.0, learning_rate=1e-3, final_learning_rate=1e-3, penalty=0.0, final_penalty=0.0)
         signals = (CriticWins(LIMITS),)
         actions = train(gan, self.watch(gan, signals=signals), lambda step: images_of(BATCH, step), 240)
         assert [action.action for action in actions[:2]] == ["penalty x2, augmentation +0.1, blur", "critic rate /2"]

@@ -32,7 +32,14 @@ LATENT, SIZE, BATCH = 4, 16, 16
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
 NOTHING = 1e-30  # a learning rate too small to move a weight
 STILL = GANConfig(
-    learning_rate=NOTHING, final_learning_rate=NOTHING, blur=0, augmentation=0, critic_warmup=0, refit_every=0, anchor=0
+    learning_rate=NOTHING,
+    final_learning_rate=NOTHING,
+    encoder_learning_rate=NOTHING,
+    blur=0,
+    augmentation=0,
+    critic_warmup=0,
+    refit_every=0,
+    anchor=0,
 )
 """Nothing moves and nothing fades, so that gradients can be computed again afterwards."""
 
@@ -210,8 +217,8 @@ class TestGANSteps:
                 critic_warmup=3,
                 critic_warmup_accuracy=1,
                 generator_ramp=0.1,
+                learning_rate=3e-4,
                 final_learning_rate=3e-4,
-                short_stage=0,
             )
         )
         for step, share in ((3, 0), (8, 0.5), (13, 1), (40, 1)):
@@ -219,8 +226,9 @@ class TestGANSteps:
             assert gan.generator_optimizer.param_groups[0]["lr"] == pytest.approx(share * 3e-4)
             assert gan.critic_optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
 
-    def test_a_short_stage_starts_with_larger_steps_but_for_the_encoder(self) -> None:
-        gan = build_gan(GANConfig(critic_warmup=0, generator_ramp=0, refit_every=1, short_stage=2 * 40 * BATCH))
+    def test_the_encoder_has_a_learning_rate_of_its_own(self) -> None:
+        rates = {"learning_rate": 6e-4, "encoder_learning_rate": 3e-4}
+        gan = build_gan(GANConfig(critic_warmup=0, generator_ramp=0, refit_every=1, **rates))
         run(gan, 1, total=40)
         assert gan.encoder_optimizer is not None
         players = (gan.generator_optimizer, gan.critic_optimizer, gan.encoder_optimizer)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate, short_stage_factor
+from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 
 shares = st.floats(0, 1)
 positive = st.floats(1e-6, 1e3)
@@ -35,13 +35,6 @@ def test_curves_halfway() -> None:
 def test_ramp_rises_linearly_and_stays(progress: float, until: float) -> None:
     assert ramp(progress, until) == pytest.approx(progress / until if progress < until else 1)
     assert ramp(progress, 0) == 1
-
-
-@pytest.mark.parametrize(("end", "factor"), [(None, 1), (18_000, 1), (84_000, 1), (9_000, 2), (6_000, 3), (16, 3)])
-def test_a_short_stage_takes_larger_steps_in_proportion(end: int | None, factor: float) -> None:
-    later = None if end is None else end + 500  # measured on the part of the schedule that is the stage's own
-    assert short_stage_factor(Clock(600, later, 16, start=500), 18_000) == pytest.approx(factor)
-    assert short_stage_factor(Clock(600, later, 16, start=500), 0) == 1
 
 
 def test_set_learning_rate_reaches_every_group() -> None:

@@ -137,7 +137,7 @@ def test_impossible_networks_are_refused(name: str, value: int) -> None:
         (Budget, "vae_share_of_time", (0.0, 1.0, math.nan)),
         (Budget, "most_vae_time", (0.0, 1.0, math.nan)),
         (Budget, "vae_images", (-1,)),
-        (GANConfig, "short_stage", (-1,)),
+        (GANConfig, "encoder_learning_rate", (0.0, math.nan)),
     ],
 )
 def test_numbers_no_training_can_be_done_with_are_refused(group: type, name: str, values: tuple[float, ...]) -> None:

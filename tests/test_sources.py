@@ -25,6 +25,7 @@ from vaegan.networks.normalisation import normalises_batches, running_statistics
 from vaegan.randomness import Draws
 from vaegan.recipes.critic import PenaltyKind, judge
 from vaegan.recipes.schedule import Average, Clock
+from vaegan.settings import to_dictionary
 from vaegan.training.checks import check_settings
 
 CLOCK = Clock(0, 100, 8)
@@ -67,6 +68,7 @@ class TestPresets:
         assert stage.batch_size == 128
         assert stage.learning_rate == stage.final_learning_rate
         assert stage.average_cap == 1
+        assert "muon" not in to_dictionary(stage).values()  # which is younger than the sources
         assert config.data.flip == "off"
         assert config.guards == "warn"
 

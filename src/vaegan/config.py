@@ -134,7 +134,7 @@ def _check_ranges(
                 raise RequestError(f"--{group}.{name.replace('_', '-')} is {value}; it must be {words}.")
 
 
-OptimizerName = Literal["adam", "sgd", "rmsprop"]
+OptimizerName = Literal["muon", "adam", "sgd", "rmsprop"]
 Prior = Literal["mixture", "normal", "uniform"]
 GANObjective = Literal["relativistic", "saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
 Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplace", "cross-entropy", "continuous-bernoulli"]
@@ -144,12 +144,14 @@ Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplac
 class AEConfig:
     """How the plain autoencoder is trained."""
 
-    batch_size: int = 16
-    """Images a step over all devices; as for the VAE, so that the two can be compared."""
+    optimizer: Literal["muon", "adam"] = "muon"
+    """As for the VAE, so that the two can be compared."""
+    batch_size: int = 32
+    """Images a step over all devices; as for the VAE."""
     learning_rate: float = 1.5e-3
-    """Adam's, at the start; falls along half a cosine."""
+    """At the start; falls along half a cosine."""
     final_learning_rate: float = 2e-5
-    """Adam's, at the end."""
+    """At the end."""
     average_cap: int = 5_000
     """Longest half-life of the averaged weights [images]."""
 
@@ -166,14 +168,17 @@ class VAEConfig:
     """What holds reconstructions to images. calibrated: squared error over twice the batch's own error, which needs no weight;
     squared-error: summed over an image; mean-squared-error: averaged, which lets the KL divergence win and the posterior
     collapse; laplace: absolute errors, calibrated; cross-entropy and continuous-bernoulli: on [0, 1]."""
-    batch_size: int = 16
-    """Images a step over all devices. After the same few images small batches are ahead (held-out error after 12,000 faces 0.100
-    with 32, 0.093 with 16, 0.090 with 8), in the same time 16 is: with two threads it sees 1.4 times as many images as 8."""
+    optimizer: Literal["muon", "adam"] = "muon"
+    """muon (Jordan et al. 2024): after 12,000 faces the held-out error is 0.076 with it and 0.090 with adam, and after 30,000
+    0.070, for which adam needs 84,000."""
+    batch_size: int = 32
+    """Images a step over all devices. Muon loses little by larger batches, which two threads work through faster: after 12,000
+    faces 0.0772 with 16 and 0.0783 with 32 in three quarters of the time; 0.0844 with 64."""
     learning_rate: float = 1.5e-3
-    """Adam's, at the start; falls along half a cosine. Held-out error after 6,000 faces 0.108 with 1e-3, 0.105 with 2e-3,
-    0.114 with 4e-3."""
+    """At the start; falls along half a cosine. Held-out error after 12,000 faces in batches of 16: 0.080 with 3e-4, 0.078 with
+    6e-4, 0.077 with 1.2e-3."""
     final_learning_rate: float = 2e-5
-    """Adam's, at the end: low enough for the noise of small batches to settle."""
+    """At the end: low enough for the noise of small batches to settle."""
     reconstruction_weight: float = 1.0
     """Factor on the reconstruction loss; 0 leaves the KL divergence alone, to see what it does."""
     kl_weight: float = 1.0
@@ -210,7 +215,8 @@ class HandoverConfig:
     whitening: bool = True
     """Change the latent coordinates so that encoded images have mean 0 and covariance 1, as the prior says they have."""
     critic: Literal["encoder", "scratch"] = "encoder"
-    """encoder: the critic starts on the encoder's trunk; scratch: a fresh one."""
+    """encoder: the critic starts on the encoder's trunk; scratch: a fresh one, whose samples are nearer by some distances and
+    grainier to the eye."""
 
 
 @dataclass(frozen=True)
@@ -224,24 +230,24 @@ class GANConfig:
     --gan.penalty 10."""
     batch_size: int = 16
     """Pairs a step over all devices; as for the VAE, more steps beat larger ones when the images are few."""
-    learning_rate: float = 3e-4
-    """Adam's for both networks, at the start; falls along half a cosine."""
-    final_learning_rate: float = 5e-5
-    """Adam's for both networks, at the end: low, so that a short average is calm."""
-    short_stage: int = 18_000
-    """A stage of fewer images starts with a larger learning rate, in proportion, at most 3 times; 0: never. After 5,400 images on
-    drawn faces 8e-4 had less grain than 3e-4 (power at two pixels 6 times the real one against 16); after 24,000 on anime faces
-    1.2e-3 was worse (recall 0.36 against 0.55); 2.4e-3 lost its critic."""
+    learning_rate: float = 9e-4
+    """Of generator and critic, at the start; falls along half a cosine. After 6,000 anime faces the Frechet distance is 0.57 with
+    3e-4, 0.53 with 6e-4 and 0.33 with 9e-4; after 30,000 there is no grain left with 9e-4."""
+    final_learning_rate: float = 1e-5
+    """Of all networks, at the end: low, so that a short average is calm."""
+    encoder_learning_rate: float = 3e-4
+    """Of the refitted encoder, at the start, in steps of the generator's kind."""
     generator_rate: float = 1.0
     """The generator's learning rate as a multiple of both; not 1: two time scales (Heusel et al. 2017)."""
     critic_rate: float = 1.0
     """The critic's in the same way."""
-    generator_optimizer: OptimizerName = "adam"
-    """The generator's optimiser."""
-    critic_optimizer: OptimizerName = "adam"
+    generator_optimizer: OptimizerName = "muon"
+    """The generator's optimiser. From one VAE, after 45,000 images of anime faces: with muon for both a Frechet distance of 0.18
+    and 0.89 of the real sharpness, with adam 0.22 and 0.65."""
+    critic_optimizer: OptimizerName = "muon"
     """The critic's; one source trains it with sgd, Wasserstein with clipped weights was published with rmsprop."""
     beta1: float = 0.0
-    """Adam's first moment: 0, because the players' gradients turn around each other."""
+    """First moment of Adam and momentum of Muon: 0, because the players' gradients turn around each other."""
     beta2: float = 0.99
     """Adam's second moment."""
     momentum: float = 0.9
@@ -252,10 +258,11 @@ class GANConfig:
     """What latents are drawn from. mixture: ten Gaussians fitted to the encoded training images when the GAN grows out of a VAE,
     because those do not lie as N(0, I) says (after 18,000 images on anime faces coverage is 0.89 with it and 0.73 without), and
     normal from scratch; normal: N(0, I); uniform on [-1, 1], which a VAE's decoder does not know."""
-    penalty: float = 0.3
+    penalty: float = 0.2
     """Gradient penalty gamma at the start: keeps recall. With 1 the critic was worse than chance and samples stayed noisy."""
-    final_penalty: float = 0.05
-    """Gradient penalty gamma at the end: lower, so that the critic sees detail; at 0.015 it ends up winning 9 pairs of 10."""
+    final_penalty: float = 0.03
+    """Gradient penalty gamma at the end: lower, so that the critic sees detail. After 30,000 anime faces sharpness is 0.91 with
+    0.2 -> 0.03 and 0.80 with 0.3 -> 0.05."""
     penalty_kind: Literal["finite-difference", "exact", "interpolated"] = "finite-difference"
     """exact uses double backward: slower, and the yardstick the other is tested against; interpolated: slope 1 between real and
     generated images (WGAN-GP), with --gan.penalty 10."""
@@ -292,8 +299,8 @@ class GANConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
-        positive = ("learning_rate", "final_learning_rate", "generator_rate", "critic_rate", "penalty_step")
-        positive += ("average_cap", "batch_size", "critic_steps")
+        positive = ("learning_rate", "final_learning_rate", "encoder_learning_rate", "generator_rate", "critic_rate")
+        positive += ("penalty_step", "average_cap", "batch_size", "critic_steps")
         zero_or_more = (
             "penalty",
             "final_penalty",
@@ -301,7 +308,6 @@ class GANConfig:
             "clip",
             "blur",
             "critic_warmup",
-            "short_stage",
             "anchor",
             "final_anchor",
             "refit_every",

@@ -11,8 +11,9 @@ from torch import Tensor
 from vaegan.config import AEConfig
 from vaegan.networks import Decoder, Encoder
 from vaegan.objectives import gaussian
-from vaegan.recipes.autoencoding import Autoencoding
+from vaegan.recipes.autoencoding import BETAS, Autoencoding
 from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks
+from vaegan.recipes.optimizers import build_optimizer
 from vaegan.recipes.schedule import Clock, cosine, set_learning_rate
 from vaegan.types import Images, Labels, Scalars
 
@@ -26,8 +27,8 @@ class AE(Autoencoding):
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
         super().__init__(encoder, decoder, config.average_cap, engine)
         self.config = config
-        adam = torch.optim.Adam(self.parameters, config.learning_rate, betas=(0.9, 0.99), fused=True)
-        self.optimizer = engine.optimizer(adam)
+        both = [self.encoder, self.decoder]
+        self.optimizer = engine.optimizer(build_optimizer(config.optimizer, both, config.learning_rate, BETAS))
 
     def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step on one batch."""
@@ -67,4 +68,4 @@ class AE(Autoencoding):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""
-        return {"adam": self.optimizer}
+        return {"autoencoder": self.optimizer}

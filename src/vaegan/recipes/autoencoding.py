@@ -9,6 +9,8 @@ from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Average, Clock
 from vaegan.types import Images, Labels
 
+BETAS = (0.9, 0.99)  # of AE and VAE. With a few thousand steps in all, 0.999 remembers the start for too long.
+
 
 class Autoencoding:
     """An encoder and a decoder under training; the recipes add what they are trained by."""
@@ -19,11 +21,6 @@ class Autoencoding:
         self.encoder, self.decoder = engine.prepare(encoder), engine.prepare(decoder)
         self.average_encoder = Average(unwrapped(self.encoder), average_cap)
         self.average_decoder = Average(unwrapped(self.decoder), average_cap)
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """Of both networks, for their common optimiser."""
-        return [*self.encoder.parameters(), *self.decoder.parameters()]
 
     def follow(self, clock: Clock) -> None:
         """Moves the averages after a step."""

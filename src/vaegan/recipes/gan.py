@@ -24,7 +24,7 @@ from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_b
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.optimizers import build_optimizer
-from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate, short_stage_factor
+from vaegan.recipes.schedule import Average, Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, Scalars
 
 INVERTED = 64  # held-out images and samples that a validation gives to the encoder
@@ -81,7 +81,7 @@ class GAN:
         self.encoder, self.encoder_optimizer, self.average_encoder = None, None, None
         if encoder is not None and anchor is not None and config.refit_every:
             self.encoder = engine.prepare(encoder)
-            self.encoder_optimizer = self._optimizer(self.encoder, "adam")
+            self.encoder_optimizer = self._optimizer(self.encoder, config.generator_optimizer)
             self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.score = SampleScore()
         self.draws = engine.draws(self.name)
@@ -91,7 +91,9 @@ class GAN:
         self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
 
     def _optimizer(self, network: nn.Module, name: OptimizerName) -> torch.optim.Optimizer:
-        return self.engine.optimizer(build_optimizer(name, network.parameters(), self.config))
+        config = self.config
+        betas = (config.beta1, config.beta2)
+        return self.engine.optimizer(build_optimizer(name, [network], config.learning_rate, betas, config.momentum))
 
     def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step of both players on one batch."""
@@ -288,16 +290,15 @@ class GAN:
 
     def _set_learning_rates(self, clock: Clock) -> None:
         config, levers = self.config, self.levers
-        steady = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
-        start = config.learning_rate * short_stage_factor(clock, config.short_stage)
-        rate = cosine(start, config.final_learning_rate, clock.progress)
+        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.critic_optimizer, rate * config.critic_rate * levers.critic_rate)
         since_release = clock.share_since(int(self.released_at))
         generator_rate = rate * config.generator_rate * levers.generator_rate
         generator_rate *= ramp(since_release, config.generator_ramp)
         set_learning_rate(self.generator_optimizer, generator_rate)
         if self.encoder_optimizer is not None:
-            set_learning_rate(self.encoder_optimizer, steady)  # larger steps lose the latents: R^2 below 0
+            encoder_rate = cosine(config.encoder_learning_rate, config.final_learning_rate, clock.progress)
+            set_learning_rate(self.encoder_optimizer, encoder_rate)
 
     def _generator_is_held(self, clock: Clock) -> bool:
         """Whether the critic still warms up: it must first order held-out pairs, or its gradient is noise."""

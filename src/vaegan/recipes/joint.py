@@ -18,6 +18,7 @@ from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.recipes.autoencoding import Autoencoding
 from vaegan.recipes.critic import draw_view, judge
 from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.optimizers import build_optimizer
 from vaegan.recipes.schedule import Clock, cosine, geometric, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, PerImage, Scalars
 
@@ -55,8 +56,8 @@ class Joint(Autoencoding):
         self.penalty_step = config.penalty_step * (5 if low_precision else 1)
         self.critic = engine.prepare(critic)
         betas, rate = (0.0, config.beta2), config.learning_rate
-        self.vae_optimizer = engine.optimizer(torch.optim.Adam(self.parameters, rate, betas=betas, fused=True))
-        self.critic_optimizer = engine.optimizer(torch.optim.Adam(self.critic.parameters(), rate, betas=betas, fused=True))
+        self.vae_optimizer = engine.optimizer(build_optimizer("adam", [self.encoder, self.decoder], rate, betas))
+        self.critic_optimizer = engine.optimizer(build_optimizer("adam", [self.critic], rate, betas))
         self.score = SampleScore()
         self.draws = engine.draws(self.name)
 

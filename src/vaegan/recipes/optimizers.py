@@ -6,14 +6,28 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from vaegan.config import GANConfig, OptimizerName
+from vaegan.config import OptimizerName
+from vaegan.recipes.muon import Muon
 
 
-def build_optimizer(name: OptimizerName, parameters: Iterable[nn.Parameter], config: GANConfig) -> Optimizer:
-    """Adam (Kingma & Ba 2015), SGD with momentum, or RMSProp, at the learning rate of `config`."""
-    rate = config.learning_rate
+def build_optimizer(
+    name: OptimizerName, networks: Iterable[nn.Module], rate: float, betas: tuple[float, float], momentum: float = 0.9
+) -> Optimizer:
+    """Muon, Adam (Kingma & Ba 2015), SGD with momentum, or RMSProp.
+
+    Args:
+        name: which.
+        networks: to be trained.
+        rate: learning rate.
+        betas: decay of the first and second moment, for Adam and Muon.
+        momentum: for SGD.
+    """
+    networks = list(networks)
+    if name == "muon":
+        return Muon(networks, rate, betas)
+    parameters = [parameter for network in networks for parameter in network.parameters()]
     if name == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=config.momentum)
+        return torch.optim.SGD(parameters, rate, momentum=momentum)
     if name == "rmsprop":
         return torch.optim.RMSprop(parameters, rate)
-    return torch.optim.Adam(parameters, rate, betas=(config.beta1, config.beta2), fused=True)
+    return torch.optim.Adam(parameters, rate, betas=betas, fused=True)

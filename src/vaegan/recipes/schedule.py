@@ -42,12 +42,6 @@ class Clock:
         return self.seen // self.batch_size
 
 
-def short_stage_factor(clock: Clock, images: int) -> float:
-    """How much larger steps a stage takes that is shorter than `images`: in proportion, at most 3 times."""
-    length = None if clock.end is None else clock.end - clock.start
-    return 1.0 if length is None else min(3.0, max(1.0, images / max(1, length)))
-
-
 def cosine(start: float, end: float, progress: float) -> float:
     """From `start` to `end` along half a cosine."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))

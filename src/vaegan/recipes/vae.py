@@ -10,8 +10,9 @@ from vaegan.config import VAEConfig
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian, latent
 from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
-from vaegan.recipes.autoencoding import Autoencoding
+from vaegan.recipes.autoencoding import BETAS, Autoencoding
 from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks, unwrapped
+from vaegan.recipes.optimizers import build_optimizer
 from vaegan.recipes.schedule import Clock, cosine, cyclical, ramp, set_learning_rate
 from vaegan.types import Images, Labels, Latents, PerImage, Scalars
 
@@ -37,9 +38,8 @@ class VAE(Autoencoding):
         super().__init__(encoder, decoder, config.average_cap, engine)
         self.config = config
         self.reconstruction = RECONSTRUCTIONS[config.objective]
-        # beta2 0.99: with a few thousand steps in all, 0.999 remembers the start for too long.
-        adam = torch.optim.Adam(self.parameters, config.learning_rate, betas=(0.9, 0.99), fused=True)
-        self.optimizer = engine.optimizer(adam)
+        both = [self.encoder, self.decoder]
+        self.optimizer = engine.optimizer(build_optimizer(config.optimizer, both, config.learning_rate, BETAS))
         self.draws = engine.draws(self.name)
         self.variance = torch.ones((), device=self.draws.device)
 
@@ -153,7 +153,7 @@ class VAE(Autoencoding):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimiser."""
-        return {"adam": self.optimizer}
+        return {"autoencoder": self.optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the networks."""

@@ -21,7 +21,8 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     bare = {"penalty": 0.0, "final_penalty": 0.0}
     wasserstein = {"objective": "wasserstein", "critic_steps": 5}
     slow = {"generator_optimizer": "rmsprop", "critic_optimizer": "rmsprop", "learning_rate": 5e-5, "final_learning_rate": 5e-5}
-    slope = {"penalty_kind": "interpolated", "penalty": 10.0, "final_penalty": 10.0, "beta2": 0.9, "learning_rate": 1e-4}
+    adam = {"generator_optimizer": "adam", "critic_optimizer": "adam", "beta2": 0.9, "learning_rate": 1e-4}
+    slope = {"penalty_kind": "interpolated", "penalty": 10.0, "final_penalty": 10.0} | adam
     return [
         arm(OURS),
         arm(OURS + BARE, **bare),

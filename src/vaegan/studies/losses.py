@@ -53,7 +53,7 @@ def arms(setting: Setting) -> Sequence[Arm]:
 def watch(work: Work) -> Numbers:
     """The loss of the first steps with reconstruction weight 0, in batches of 128 as in the source."""
     config, dataset = work.setting.base, work.setting.dataset
-    settings = VAEConfig(objective="squared-error", reconstruction_weight=0.0, kl_warmup=0.0, batch_size=BATCH)
+    settings = VAEConfig(objective="squared-error", reconstruction_weight=0.0, kl_warmup=0.0, batch_size=BATCH, optimizer="adam")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(work.seed, "losses"))
         encoder = Encoder(config.network, dataset.config.size, dataset.channels)

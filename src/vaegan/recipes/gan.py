@@ -81,7 +81,7 @@ class GAN:
         self.encoder, self.encoder_optimizer, self.average_encoder = None, None, None
         if encoder is not None and anchor is not None and config.refit_every:
             self.encoder = engine.prepare(encoder)
-            self.encoder_optimizer = self._optimizer(self.encoder, config.generator_optimizer)
+            self.encoder_optimizer = self._optimizer(self.encoder, "muon")
             self.average_encoder = Average(unwrapped(self.encoder), config.average_cap)
         self.score = SampleScore()
         self.draws = engine.draws(self.name)

@@ -317,7 +317,7 @@ def test_what_the_option_parser_says_in_another_way_is_still_one_line() -> None:
 def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "already exists" in refused(capsys, 2, "train", "faces:96", "--out", str(run))
     assert "finished" in refused(capsys, 2, "train", "--resume", str(run))
-    assert "not both" in refused(capsys, 2, "train", "faces", "--resume", str(run))
+    assert "are not those" in refused(capsys, 2, "train", "faces:80", "--resume", str(run), "--minutes", "1")
     assert "p(x|z)" in refused(capsys, 2, "sample", str(run), "--observation-noise")
     assert "missing.png" in refused(capsys, 2, "reconstruct", str(run), "missing.png")
     Path("text.png").write_text("no image")

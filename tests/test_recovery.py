@@ -371,3 +371,25 @@ def test_processes_wait_for_the_first_one_to_decode(patience: str, finishes: boo
     )
     assert (done.returncode == 0) == finishes, done.stderr
     assert Path("run/vae/model/model.safetensors").is_file() == finishes
+
+
+def test_a_run_goes_on_with_images_that_were_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place, moved = tmp_path / "images.npy", tmp_path / "moved.npy"
+    np.save(place, np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8))
+    vaegan.train(place, TINY, images=16, out="run")
+    place.rename(moved)
+    for arguments, words in (
+        (["train", "--resume", "run", "--images", "32"], f"{place}, where the images of this run were, does not exist."),
+        (["train", "--resume", "run", "--images", "32"], "vaegan train PLACE --resume run"),
+        (["train", "faces:96", "--resume", "run", "--images", "32"], "are not those that run was trained on"),
+    ):
+        with pytest.raises(SystemExit) as exit:
+            main(arguments)
+        said = capsys.readouterr().err
+        assert exit.value.code == 2
+        assert said.count("\n") == 1
+        assert words in said
+    assert RunFolder(tmp_path / "run").read().source == str(place)
+    main(["train", str(moved), "--resume", "run", "--images", "32"])
+    assert RunFolder(tmp_path / "run").read().source == str(moved)
+    vaegan.resume("run", images=48)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -324,3 +325,19 @@ def test_resuming_with_more_processes_than_the_batch_allows_is_refused(
     monkeypatch.setattr("vaegan.api.Engine", lambda *_: Two())
     with pytest.raises(vaegan.RequestError, match="batch"):
         vaegan.resume(run, minutes=1)
+
+
+@pytest.mark.parametrize("recipe", ["vae", "ae", "joint"])
+def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
+    import numpy as np
+
+    from vaegan.data import TRAIN, VALIDATION, open_dataset
+
+    np.save(tmp_path / "all.npy", np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8))
+    dataset = open_dataset(tmp_path / "all.npy", TINY.data)
+    kept = np.concatenate([dataset.indices(TRAIN)[:80], dataset.indices(VALIDATION)[:1]])
+    np.save(tmp_path / "one.npy", dataset.images[kept])
+    assert len(open_dataset(tmp_path / "one.npy", TINY.data).indices(VALIDATION)) == 1
+    run = vaegan.train(tmp_path / "one.npy", replace(TINY, recipe=recipe), images=16, out=tmp_path / "run")
+    (row,) = [row for row in read_journal(run.path / recipe / "metrics.jsonl") if "active_units" in row][-1:]
+    assert row["active_units"] == 0

@@ -14,7 +14,17 @@ from vaegan.processes import is_first_process, is_launched
 from vaegan.training.checks import check_classes, check_fits, check_settings, check_start
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress, whole_batches
-from vaegan.training.run import RunFolder, RunRecord, StagePlan, check_new_run, find_run, new_run_folder, point_last_at
+from vaegan.training.run import (
+    RunFolder,
+    RunRecord,
+    StagePlan,
+    check_new_run,
+    check_place,
+    find_run,
+    new_run_folder,
+    place_of,
+    point_last_at,
+)
 from vaegan.training.saved import load
 from vaegan.training.session import Listener, Session
 from vaegan.types import ProgressCallback
@@ -81,7 +91,7 @@ def train(
     for sentence in (*dataset.notes, *dataset.warnings):
         listener.say(sentence)
 
-    source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+    source = place_of(data)
     # The first process chooses the folder, so that all of them mean the same.
     chosen = str(new_run_folder(Path(out) if out else None, source).path) if engine.is_first else ""
     folder = RunFolder(Path(engine.share(chosen)))
@@ -109,6 +119,7 @@ def train(
 
 def resume(
     run: str | Path,
+    data: str | Path | None = None,
     *,
     minutes: float | None = None,
     images: int | None = None,
@@ -122,6 +133,7 @@ def resume(
 
     Args:
         run: its folder.
+        data: where its images are now, if they were moved; the run remembers it.
         minutes: so many more; without it the run ends where it was planned to.
         images: so many in all, over all stages.
         progress: as for `train`.
@@ -131,7 +143,7 @@ def resume(
         checkpoint_seconds: as for `train`.
 
     Raises:
-        RequestError: if the run is finished and no more is asked for, or its images have changed.
+        RequestError: if the run is finished and no more is asked for, or its images were moved or have changed.
         InterruptedTraining: when cancelled, after saving.
     """
     folder = find_run(run)
@@ -140,7 +152,9 @@ def resume(
         check_request(record.config, minutes, images)
         if minutes is None and images is None and record.status == "finished":
             raise RequestError(f"{run} is finished; to go on add --minutes 10 (more), or --images N (in all, over all stages).")
-        record = _extended(record, minutes, images)
+        record = replace(_extended(record, minutes, images), source=record.source if data is None else place_of(data))
+        if data is None:
+            check_place(record.source, f"vaegan train PLACE --resume {quote(str(run))}")
         engine = Engine(record.config.device, record.config.seed)
         check_settings(record.config, engine.world_size)
         # Checkpoints hold everything; only a GAN is built around the model it started from.
@@ -148,8 +162,9 @@ def resume(
         start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
         dataset = _open_everywhere(engine, record.source, record.config, preparing)
         if dataset.fingerprint != record.fingerprint:
+            what = f"have changed since {run} began" if data is None else f"are not those that {run} was trained on"
             raise RequestError(
-                f"The images in {record.source} have changed since {run} began. Start a new run from it: "
+                f"The images in {record.source} {what}. Start a new run from it: "
                 f"vaegan train {quote(record.source)} --init {quote(str(run))}"
             )
         listener = _listener(engine, progress, say, cancel)

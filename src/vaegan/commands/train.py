@@ -48,7 +48,7 @@ class Train:
     init_stage: Annotated[Stage, arg(name="stage")] = "vae"
     """Which model of the --init run is the start."""
     resume: Path | None = None
-    """Go on with this run; with --minutes or --images train it longer."""
+    """Go on with this run; with --minutes or --images train it longer. DATA says where its images are now, if they were moved."""
     dry_run: bool = False
     """Show what would be trained, and stop."""
     json: bool = False
@@ -103,6 +103,7 @@ def train(request: Train) -> None:
         with stoppable() as stop:
             folder = api.resume(
                 request.resume,
+                request.source,
                 minutes=request.minutes,
                 images=request.images,
                 progress=console.progress,
@@ -137,9 +138,7 @@ def train(request: Train) -> None:
 
 def _check_resume(request: Train) -> None:
     """Refuses what a resumed run would not heed: it goes on with the settings of its run.json."""
-    if request.source is not None:
-        raise RequestError("Give DATA for a new run or --resume RUN for an old one, not both.")
-    plain = replace(request, resume=None, minutes=None, images=None, json=False)
+    plain = replace(request, source=None, resume=None, minutes=None, images=None, json=False)
     differing = [entry.name for entry in fields(Train) if getattr(plain, entry.name) != getattr(Train(), entry.name)]
     if differing:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in differing)

@@ -30,7 +30,7 @@ from vaegan.metrics.kernel import kernel_distance_with_interval
 from vaegan.metrics.statistics import Moments
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
-from vaegan.training.run import RunFolder, RunRecord, disk_errors, find_run
+from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 
 FORMAT_VERSION = 1
@@ -129,7 +129,7 @@ def _real_images(
     folder: RunFolder, record: RunRecord, data: str | Path | None, channels: int, told: ProgressCallback
 ) -> tuple[References, str, str]:
     """What to compare with, where it came from, and its fingerprint."""
-    source = record.source if data is None else str(data) if _is_drawn(str(data)) else str(Path(data).absolute())
+    source = record.source if data is None else place_of(data)
     own = _own_data(folder, record, told, required=source == record.source)
     if data is None:
         assert own is not None
@@ -149,17 +149,10 @@ def _real_images(
     return chosen, source, fingerprint
 
 
-def _is_drawn(source: str) -> bool:
-    return source.split(":")[0] == "faces"
-
-
 def _own_data(folder: RunFolder, record: RunRecord, told: ProgressCallback, required: bool) -> ImageDataset | None:
     """The run's own images as they were trained on; None if they are gone or have changed and are not required."""
-    if required and not _is_drawn(record.source) and not Path(record.source).exists():
-        raise RequestError(
-            f"{record.source}, where the images of this run were, does not exist. If they were moved, say where they are now: "
-            f"vaegan evaluate {quote(str(folder.path))} PLACE (they are known by their content; their held-out images are used)."
-        )
+    if required:
+        check_place(record.source, f"vaegan evaluate {quote(str(folder.path))} PLACE")
     try:
         own = open_dataset(record.source, record.config.data, progress=told)
     except (RequestError, OSError):

@@ -49,7 +49,7 @@ def likelihood(
     per_dimension = kl_per_dimension(mean, log_var)
     kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
     found.add("kl", *mean_with_interval(kl, seed), len(images))
-    found.add("active_units", active_units(mean), None, len(images))
+    found.add("active_units", int(active_units(mean)), None, len(images))
     gap = aggregate_gap(mean, log_var)
     found.add("aggregate_gap", gap, None, len(images))
     if not model.has_observation_noise:

@@ -12,9 +12,12 @@ def kl_per_dimension(mean: Latents, log_var: Latents) -> Tensor:
     return (0.5 * (mean.square() + log_var.exp() - 1 - log_var)).mean(0)
 
 
-def active_units(mean: Latents, threshold: float = 0.01) -> int:
-    """Dimensions whose posterior mean varies over the images by more than 0.01 (Burda et al. 2016, Section 4.2)."""
-    return int((mean.double().var(0) > threshold).sum())
+def active_units(mean: Latents, threshold: float = 0.01) -> Tensor:
+    """Number of dimensions whose posterior mean varies over the images by more than 0.01 (Burda et al. 2016, Section 4.2).
+
+    A single image does not vary.
+    """
+    return (mean.var(0, correction=min(1, len(mean) - 1)) > threshold).sum()
 
 
 def aggregate_gap(mean: Latents, log_var: Latents) -> float:

@@ -6,9 +6,9 @@ Nothing orders its latents, so there is no prior to sample from: holes between e
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from vaegan.config import AEConfig
+from vaegan.metrics.posterior import active_units
 from vaegan.networks import Decoder, Encoder
 from vaegan.objectives import gaussian
 from vaegan.recipes.autoencoding import BETAS, Autoencoding
@@ -50,11 +50,10 @@ class AE(Autoencoding):
         """The averaged weights on held-out images: error of the reconstruction, and the latent dimensions that vary."""
         latents = self.averaged_posterior(images, labels).mean
         error = gaussian.squared_error(images, in_blocks(self.average_decoder.network, latents, labels))
-        active: Tensor = (latents.var(0) > 0.01).sum()
         return {
             "heldout_loss": error.mean(),
             "heldout_error": error.mean() / images[0].numel(),
-            "active_units": active.float(),
+            "active_units": active_units(latents).float(),
         }
 
     @property

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vaegan.config import JointConfig
 from vaegan.metrics.cheap import FEWEST, SampleScore
+from vaegan.metrics.posterior import active_units
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian, penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -144,11 +145,10 @@ class Joint(Autoencoding):
         mean, log_var = self.averaged_posterior(images, labels)
         samples = in_blocks(decoder, self._fixed_latents(mean), labels)
         kl = gaussian.kl_to_standard_normal(mean, log_var)
-        active: Tensor = (mean.var(0) > 0.01).sum()
         return {
             "heldout_error": (in_blocks(decoder, mean, labels) - images).square().mean(),
             "heldout_kl": kl.sum(1).mean(),
-            "active_units": active.float(),
+            "active_units": active_units(mean).float(),
             "heldout_pair_accuracy": relativistic.pair_accuracy(
                 in_blocks(critic, images, labels), in_blocks(critic, samples, labels)
             ),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vaegan.config import VAEConfig
+from vaegan.metrics.posterior import active_units
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian, latent
 from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
@@ -130,14 +131,13 @@ class VAE(Autoencoding):
         kl_weight = config.kl_weight * self.levers.kl_weight
         found = self._compare(images, labels, posterior, noise, decode, kl_weight, lambda value: value)
         at_mean = (images - decode(posterior.mean, labels, False)).square().mean()
-        active: Tensor = (posterior.mean.var(0) > 0.01).sum()  # Burda et al. 2016, Section 4.2
         elbo = log_density(self.reconstruction.likelihood, images, found.raw, self.variance) - found.kl
         return {
             "heldout_loss": found.loss.mean(),
             "heldout_error": at_mean,
             "heldout_elbo": elbo.mean(),
             "heldout_kl": found.kl.mean(),
-            "active_units": active.float(),
+            "active_units": active_units(posterior.mean).float(),
         }
 
     @property

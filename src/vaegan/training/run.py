@@ -73,6 +73,33 @@ class RunRecord:
         return replace(self, plan=tuple(settled if other.name == stage else other for other in self.plan))
 
 
+def place_of(data: str | Path) -> str:
+    """DATA as run.json keeps it: made absolute if it is a path."""
+    return str(data) if is_drawn(str(data)) else str(Path(data).absolute())
+
+
+def is_drawn(source: str) -> bool:
+    """Whether the package draws these images, so that they lie nowhere."""
+    return source.split(":")[0] == "faces"
+
+
+def check_place(source: str, command: str) -> None:
+    """Refuses images that are no longer where a run found them.
+
+    Args:
+        source: of the run.
+        command: in which PLACE stands for where they are now, for the message.
+
+    Raises:
+        RequestError: with what to do.
+    """
+    if not is_drawn(source) and not Path(source).exists():
+        raise RequestError(
+            f"{source}, where the images of this run were, does not exist. If they were moved, say where they are now: {command} "
+            "(they are known by their content, whatever their names)."
+        )
+
+
 class RunFolder:
     """Paths of a run."""
 

@@ -44,10 +44,26 @@ class TestPoints:
         assert modes.found(samples) == (2, 1.0)
         assert modes.found(torch.zeros(100, 2)) == (0, 0.0)
 
+    def test_samples_spread_evenly_find_nothing_of_the_grid(self) -> None:
+        modes = square()
+        spread = modes.reach * (2 * torch.rand(2500, 2, generator=torch.Generator().manual_seed(0)) - 1)
+        assert modes.found(spread)[0] == 0
+
+    def test_a_slow_critic_steps_in_proportion(self) -> None:
+        moved = []
+        for rate in (1.0, 0.1):
+            game = PointGAN(Player("hinge"), ring(), seed=0, critic_rate=rate)
+            before = [each.detach().clone() for each in (game.critic[0].weight, game.generator[0].weight)]
+            game.step(0)
+            both = zip((game.critic[0].weight, game.generator[0].weight), before, strict=True)
+            moved.append([float((now.detach() - then).abs().max()) for now, then in both])
+        assert moved[1][0] == pytest.approx(0.1 * moved[0][0], rel=1e-3)
+        assert moved[1][1] == pytest.approx(moved[0][1], rel=1e-3)
+
     def test_the_saturating_slope_vanishes_where_the_critic_is_sure(self) -> None:
         slopes = {}
         for name in ("saturating", "non-saturating"):
-            game = PointGAN(Player(name), ring(), seed=0, rate=0.0)
+            game = PointGAN(Player(name), ring(), seed=0, critic_rate=0.0)
             with torch.no_grad():
                 game.critic[-1].bias.fill_(-12.0)  # every sample is taken for generated
             slopes[name] = game.step(0)

@@ -48,6 +48,8 @@ def measure(look: Look) -> Numbers:
             "accuracy": neighbour_accuracy(encoded, classes),
             "spread": float(encoded.std(0).mean()),
         }
+        if look.arm.label == AE:
+            del found["kl"]  # of the decoder's noise-free latents to N(0, I): nothing that was trained or means anything
         found["points"] = torch.cat([encoded, classes[:, None]], 1)[:600].tolist()
     half = len(ends) // 2
     found["unevenness"] = unevenness(model, ends[:half], ends[half : 2 * half])
@@ -103,7 +105,7 @@ def tell(results: Results) -> Story:
         )
         pictures.append(Picture(name, f"Where the {label} puts held-out images, by class."))
     sheets = {label: results.arm_folder(label) / "manifold.png" for label in results.labels}
-    save_png(open_pictures(sheets, columns=3), results.folder / "manifolds.png")
+    save_png(open_pictures(sheets, columns=2), results.folder / "manifolds.png")
     pictures.append(
         Picture(
             "manifolds.png",

@@ -1,10 +1,12 @@
 """Study generator-loss: the vanishing gradient seen. Saturating against non-saturating before a critic that is sure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vaegan.config import GANConfig
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import sampling
 from vaegan.studies.sheets import save_learning
@@ -12,26 +14,37 @@ from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story
 from vaegan.training.journal import read_journal
 
 SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"
-HELD, SATURATING_HELD = " + R1 + R2", "saturating: log(1 - D(G(z))) + R1 + R2"
+HELD, PLAIN = " + R1 + R2", ", SGD"
+SATURATING_HELD, SATURATING_PLAIN, NON_SATURATING_PLAIN = SATURATING + HELD, SATURATING + PLAIN, NON_SATURATING + PLAIN
 GRADIENT = "generator_gradient"
 POINTS = 4
+# The generator's SGD: with ten times this rate the first steps of the non-saturating loss end in numbers that are none.
+PLAIN_RATE = 9e-3
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """The same weights, data and draws; a critic without penalty that is trained first, so that it is sure of itself."""
+    """The same weights, data and draws; a critic without penalty that is trained first, so that it is sure of itself.
+
+    Twice, because an optimiser that divides by the gradient's size hides that it vanishes: with the settings' own, and with SGD,
+    whose step is the gradient.
+    """
     base = replace(setting.base, recipe="gan")
     bare = replace(
         base.gan, penalty=0.0, final_penalty=0.0, augmentation=0.0, blur=0.0, critic_warmup=100, critic_warmup_accuracy=1.0
     )
-    saturating = replace(bare, objective="saturating")
+    saturating, other = replace(bare, objective="saturating"), replace(bare, objective="non-saturating")
+    held = {"penalty": base.gan.penalty, "final_penalty": base.gan.final_penalty}
+    plain = {"generator_optimizer": "sgd", "generator_rate": PLAIN_RATE / base.gan.learning_rate}
+
+    def arm(label: str, gan: GANConfig, **changes: object) -> TrainedArm:
+        return TrainedArm(label, replace(base, gan=replace(gan, **changes)), points=POINTS)
+
     return [
-        TrainedArm(SATURATING, replace(base, gan=saturating), points=POINTS),
-        TrainedArm(NON_SATURATING, replace(base, gan=replace(bare, objective="non-saturating")), points=POINTS),
-        TrainedArm(
-            SATURATING_HELD,
-            replace(base, gan=replace(saturating, penalty=base.gan.penalty, final_penalty=base.gan.final_penalty)),
-            points=POINTS,
-        ),
+        arm(SATURATING, saturating),
+        arm(NON_SATURATING, other),
+        arm(SATURATING_PLAIN, saturating, **plain),
+        arm(NON_SATURATING_PLAIN, other, **plain),
+        arm(SATURATING_HELD, saturating, **held),
     ]
 
 
@@ -56,19 +69,21 @@ def tell(results: Results) -> Story:
     if any(not result.last["gradients"] for result in results.all):
         held = "The budget was spent before the critic's first 100 steps were over, so no generator has taken a step: give more."
         return Story([held], COLUMNS)
-    mean, short = results.mean, {label: label.split(":")[0] + (HELD if label.endswith(HELD) else "") for label in results.labels}
-    ratios = some(lambda: mean(NON_SATURATING, "gradient") / max(mean(SATURATING, "gradient"), 1e-12))
+    mean, short = results.mean, {label: _short(label) for label in results.labels}
+    ratios = some(lambda: mean(NON_SATURATING, "gradient") / max(mean(SATURATING, "gradient"), 1e-30))
     right = {label: [value for _, value in results.of(label)[0].last["accuracies"]][-1] for label in results.labels}
     distances = ", ".join(f"{short[label]} {mean(label, 'distance'):.0f}" for label in results.labels)
+    optimizer = results.setting.base.gan.generator_optimizer
     sentences = [
         *(f"The critic is trained first and never held back; at the end it orders {right[SATURATING]:.0%} of pairs rightly "
         f"against the saturating generator and {right[NON_SATURATING]:.0%} against the other. The median gradient of the "
         f"generator is {mean(SATURATING, 'gradient'):.2g} saturating and {mean(NON_SATURATING, 'gradient'):.2g} "
-        f"non-saturating: {ratio:,.1f} times as much. In closed form the slope in the critic's logit is sigmoid(D(G)), "
+        f"non-saturating: {_times(ratio)} as much. In closed form the slope in the critic's logit is sigmoid(D(G)), "
         "nothing where the critic is sure of a fake, against sigmoid(-D(G)), which is full just there. (One sentence of the "
         "source has it the wrong way round.)" for ratio in ratios),
+        *some(lambda: plainly(results)),
+        *some(lambda: learning(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"), optimizer)),
         f"Distance of samples at the end: {distances}; real images {mean(results.labels[0], 'real_distance'):.0f}.",
-        *some(lambda: _learning(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"))),
     ]  # fmt: skip
     x = Axis("images seen")
     gradients = {short[label]: results.of(label)[0].last["gradients"] for label in results.labels}
@@ -91,13 +106,50 @@ def tell(results: Results) -> Story:
     return Story(sentences, COLUMNS, pictures, answer | dict(zip(["gradient_ratio"], ratios, strict=False)))
 
 
-def _learning(saturating: float, other: float) -> str:
-    if saturating > 1.05 * other:
-        return "Where the gradient vanishes, so does the learning."
-    return (
-        "The smaller gradient has not cost quality here: Adam divides by the gradient's own size, and so hides much of the "
-        "vanishing."
+def _times(ratio: float) -> str:
+    """A ratio in words.
+
+    >>> _times(1.5), _times(20_000.0), _times(3e17)
+    ('1.5 times', '20,000 times', '10^17 times')
+    """
+    if ratio >= 1e6:
+        return f"10^{math.floor(math.log10(ratio))} times"
+    return f"{ratio:,.0f} times" if ratio >= 100 else f"{ratio:.1f} times"
+
+
+def _short(label: str) -> str:
+    return label.split(":")[0] + next((end for end in (HELD, PLAIN) if label.endswith(end)), "")
+
+
+def plainly(results: Results) -> str:
+    """What vanishing means where the step is the gradient."""
+    mean = results.mean
+    saturating, other = ((mean(label, "distance"), mean(label, "gradient")) for label in (SATURATING_PLAIN, NON_SATURATING_PLAIN))
+    looks = [value for _, value in results.curve(SATURATING_PLAIN, "distance")]
+    words = (
+        f"Where the generator's step is its gradient (SGD), the median gradient is {saturating[1]:.2g} saturating and "
+        f"{other[1]:.2g} non-saturating, and the distance of samples {saturating[0]:.0f} and {other[0]:.0f}. "
     )
+    if max(looks) < 1.01 * min(looks) and saturating[0] > other[0]:
+        words += (
+            "Where the gradient vanishes, so does the learning: the saturating generator stands where it stood at the first look."
+        )
+    elif saturating[0] > 1.05 * other[0]:
+        words += "Where the gradient is small, so is the learning."
+    else:
+        return f"{words}The larger gradient has not helped here: large is not yet useful, before a critic that nobody holds back."
+    dropped = mean(NON_SATURATING_PLAIN, "recall") < 0.05
+    return words + (" The other one moves, but what it makes reaches next to no real image." if dropped else "")
+
+
+def learning(saturating: float, other: float, optimizer: str) -> str:
+    """Whether the distances of samples show that the gradient vanishes where `optimizer` takes the generator's steps."""
+    words = f"With {optimizer} for the generator the distances are {saturating:.0f} and {other:.0f}: "
+    if saturating > 1.05 * other:
+        return f"{words}the smaller gradient costs quality, too."
+    if optimizer in ("muon", "adam"):
+        return f"{words}an optimiser that divides by the gradient's own size hides much of the vanishing."
+    return f"{words}the smaller gradient has not cost quality."
 
 
 COLUMNS = {

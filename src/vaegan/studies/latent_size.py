@@ -47,9 +47,9 @@ def tell(results: Results) -> Story:
         f"the gain from {min(sizes)} latents to the best size ({max(sizes, key=lambda size: curve['elbo'][size])}). At "
         f"{chosen} the error is {results.mean(label, 'error'):.4f} a value, the rate {results.mean(label, 'kl'):.1f} nats, "
         f"and {results.mean(label, 'active_units'):.0f} units are active.",
-        f"Offered {offered} latents, the model used {used:.0f} (variance of the posterior mean over 0.01): the KL term "
-        "switches off what does not pay, so a size that is too large costs time more than quality. Error there: "
-        f"{results.mean(largest, 'error'):.4f}.",
+        f"Offered {offered} latents, the model used {used:.0f} (variance of the posterior mean over 0.01). "
+        + too_many(max(curve["elbo"].values()) - curve["elbo"][offered], used, offered)
+        + f" Error there: {results.mean(largest, 'error'):.4f}.",
         f"Samples come nearest to held-out images at {nearest} latents (sliced Wasserstein {curve['distance'][nearest]:.1f}, "
         f"real images {results.mean(label, 'real_distance'):.1f})"
         + (
@@ -73,6 +73,25 @@ def tell(results: Results) -> Story:
     return Story(sentences, COLUMNS, pictures, answer)
 
 
+def too_many(lacking: float, used: float, offered: int) -> str:
+    """What the largest size costs.
+
+    Args:
+        lacking: bound of the best size less that of the largest [nats].
+        used: active units of the largest.
+        offered: latents of the largest.
+    """
+    if used > 0.9 * offered:
+        off = "The KL term has switched next to none of them off"
+    else:
+        off = "The KL term switches off what does not pay"
+    if lacking < 1:
+        return f"{off}, and too large a size costs nothing but time here."
+    return (
+        f"{off}; the bound is {lacking:.0f} nats below the best size's, so too large a size costs quality after this many images."
+    )
+
+
 COLUMNS = {
     "error": "held-out error a value",
     "kl": "rate: KL [nats]",
@@ -83,7 +102,7 @@ COLUMNS = {
     "sharpness": "sharpness of samples, real = 1",
 }
 FIGURES = (
-    ("distortion.svg", {"error": "error"}, "Distortion: held-out error falls, then stands", Axis("squared error a value")),
+    ("distortion.svg", {"error": "error"}, "Distortion: error of held-out images", Axis("squared error a value")),
     ("rate.svg", {"kl": "KL [nats]", "active_units": "active units"}, "Rate and active units", Axis("nats; units", log=True)),
     ("samples.svg", {"distance": "samples", "real_distance": "real images"}, "Distance of samples to held-out images",
      Axis("sliced Wasserstein x1000")),

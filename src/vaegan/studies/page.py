@@ -59,12 +59,13 @@ def _figure(folder: Path, picture: Picture) -> Markup:
 
 
 def _numbers(results: Results, columns: dict[str, str]) -> list[Content]:
-    measured = {name: head for name, head in columns.items() if any(results.values(label, name) for label in results.labels)}
-    if len(measured) > len(results.labels):  # a wide table is hard to read on a page: arms across, numbers down
-        rows = [[head, *(_cell(results, label, name) for label in results.labels)] for name, head in measured.items()]
-        shown: list[Content] = [table(["", *results.labels], rows)]
+    labels = [label for label in results.labels if any(results.values(label, name) for name in columns)]
+    measured = {name: head for name, head in columns.items() if any(results.values(label, name) for label in labels)}
+    if len(measured) > len(labels):  # a wide table is hard to read on a page: arms across, numbers down
+        rows = [[head, *(_cell(results, label, name) for label in labels)] for name, head in measured.items()]
+        shown: list[Content] = [table(["", *labels], rows)]
     else:
-        rows = [[label, *(_cell(results, label, name) for name in measured)] for label in results.labels]
+        rows = [[label, *(_cell(results, label, name) for name in measured)] for label in labels]
         shown = [table(["arm", *measured.values()], rows)]
     if any(len(results.of(label)) > 1 for label in results.labels):
         shown.append(tag("p", "Mean ± standard deviation over seeds.", class_="note"))

@@ -1,33 +1,50 @@
 """Pictures of several arms side by side, from what their runs drew anyway: fixed latents, fixed held-out images."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from vaegan.pictures import save_animation, save_png
 from vaegan.training.session import sample_shots
 
-STRIP = 16  # [pixels] above each picture for its name
 EDGE = 6
+WIDEST, WIDEST_MOVING = 1800, 1100  # of a sheet [pixels]: pages show it narrower, and an animation of noise grows by its area
+LETTERS = 90  # widths of a letter's height that a sheet has: names stay readable where a page shrinks it
+SMALLEST_LETTER = 11  # [pixels]
 
 
-def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None) -> Image.Image:
-    """Named pictures in rows on white, each with its name above; small ones are doubled."""
-    columns = columns or min(4, len(pictures))
-    scale = 2 if columns * max(picture.width for picture in pictures.values()) <= 400 else 1
-    scaled = {name: picture.convert("RGB").resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
-              for name, picture in pictures.items()}  # fmt: skip
-    names = list(scaled)
-    widest = max([*(picture.width for picture in scaled.values()), *(6 * len(name) for name in names)]) + EDGE
-    tallest = max(picture.height for picture in scaled.values()) + STRIP + EDGE
+def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None, widest: int = WIDEST) -> Image.Image:
+    """Named pictures in rows on white, each with its name above; small ones are doubled, too large ones made smaller.
+
+    Args:
+        pictures: name to picture.
+        columns: pictures a row; at most four when None.
+        widest: width of the sheet up to which pictures stay as large as they are [pixels].
+    """
+    columns = min(columns or 4, len(pictures))
+    whole = columns * max(picture.width for picture in pictures.values())
+    scale = 2.0 if whole <= 400 else min(1.0, widest / whole)
+    method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
+    shown = {name: picture.convert("RGB") for name, picture in pictures.items()}
+    if scale != 1:
+        shown = {name: picture.resize((round(picture.width * scale), round(picture.height * scale)), method)
+                 for name, picture in shown.items()}  # fmt: skip
+    letter = max(SMALLEST_LETTER, round(columns * max(picture.width for picture in shown.values()) / LETTERS))
+    font, strip = ImageFont.load_default(letter), letter + 6
+    names = list(shown)
+    wide = EDGE + max(
+        [*(picture.width for picture in shown.values()), *(math.ceil(font.getlength(name)) + letter for name in names)]
+    )
+    tall = max(picture.height for picture in shown.values()) + strip + EDGE
     rows = -(-len(names) // columns)
-    sheet = Image.new("RGB", (columns * widest + EDGE, rows * tallest + EDGE), "white")
+    sheet = Image.new("RGB", (columns * wide + EDGE, rows * tall + EDGE), "white")
     draw = ImageDraw.Draw(sheet)
     for index, name in enumerate(names):
-        left, top = EDGE + index % columns * widest, EDGE + index // columns * tallest
-        draw.text((left + 1, top), name, fill="black")
-        sheet.paste(scaled[name], (left, top + STRIP))
+        left, top = EDGE + index % columns * wide, EDGE + index // columns * tall
+        draw.text((left + 1, top), name, fill="black", font=font)
+        sheet.paste(shown[name], (left, top + strip))
     return sheet
 
 
@@ -47,7 +64,9 @@ def save_learning(runs: Mapping[str, Path], path: Path, columns: int | None = No
     shots = {name: spread_out(run_shots(run), frames) for name, run in runs.items() if run_shots(run)}
     most = max(len(list_of) for list_of in shots.values())
     pictures = [
-        side_by_side({name: _open(list_of[min(index, len(list_of) - 1)]) for name, list_of in shots.items()}, columns)
+        side_by_side(
+            {name: _open(list_of[min(index, len(list_of) - 1)]) for name, list_of in shots.items()}, columns, WIDEST_MOVING
+        )
         for index in range(most)
     ]
     save_animation(pictures, path, 250)

@@ -22,7 +22,7 @@ from vaegan.data import ImageDataset, open_dataset, to_tensor, to_uint8
 from vaegan.evaluation.copies import CopyCheck
 from vaegan.evaluation.numbers import Findings, Number
 from vaegan.evaluation.reference import RealImages, References
-from vaegan.evaluation.samples import Pictures, Yardstick, compare
+from vaegan.evaluation.samples import Described, Yardstick, compare
 from vaegan.metrics.table import METRICS
 from vaegan.types import Images
 
@@ -39,14 +39,16 @@ def main() -> None:
     dataset = open_dataset(arguments.data, DataConfig(size=arguments.size))
     heldout, base, train = divide(dataset, arguments.n)
     chosen = References(heldout, train, mirrored=False)
-    yard, copies = Yardstick(chosen, arguments.n, 0), CopyCheck(chosen, None, False, arguments.n)
+    yard, copies = Yardstick(Described.of(heldout.images(), given=False), None, 0), CopyCheck(chosen, None, False, arguments.n)
     pool = base.images()
     untouched, results = pool[: arguments.n], {}
     for name, damage in damages(pool, train.first(arguments.n).images()).items():
         images = to_tensor(to_uint8(damage(untouched)))[: arguments.n].contiguous()
         found = Findings()
-        compare(yard, Pictures.of(images), found)
-        copies.check(images, found, 0)
+        described = Described.of(images)
+        copies.describe(described.tally, 0, images)
+        compare(yard, described, found)
+        copies.judge(described.tally, found, 0)
         results[name] = found.numbers
         if arguments.out:
             arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
 """Model: encode, decode, sample. Inference only; knows no training."""
 
 import copy
-import itertools
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
@@ -173,17 +172,23 @@ class Model:
         Raises:
             RequestError: if the model lacks what the sampler draws from.
         """
+        draw = self._drawing(seed, sampler)
+        return torch.cat([torch.zeros(0, self.latent_dim), *map(draw, range(-(-count // BLOCK)))])[:count]
+
+    def _drawing(self, seed: int, sampler: Sampler | None) -> Callable[[int], Latents]:
+        """What draws the latents of each block."""
         sampler = sampler or self.usual_sampler
         if sampler == "prior" and not self.has_prior:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
             )
         mixture = self._mixture() if sampler == "gmm" or self.config.prior == "mixture" else None
-        blocks: list[Tensor] = []
-        for block in range(-(-count // BLOCK)):
+
+        def draw(block: int) -> Latents:
             generator = torch.Generator().manual_seed(keyed_seed(seed, "sample", block))
-            blocks.append(mixture.sample(BLOCK, generator) if mixture else self._prior(generator))
-        return torch.cat(blocks)[:count] if blocks else torch.zeros(0, self.latent_dim)
+            return mixture.sample(BLOCK, generator) if mixture else self._prior(generator)
+
+        return draw
 
     @torch.inference_mode()
     def sample(
@@ -215,28 +220,42 @@ class Model:
         sampler: Sampler | None = None,
         observation_noise: bool = False,
         labels: Labels | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[Images]:
-        """The images of `sample` in blocks of 64, for more of them than fit into memory."""
+        """The images of `sample` in blocks of 64, for more of them than fit into memory.
+
+        Args:
+            count: as for `sample`.
+            seed: as for `sample`.
+            sampler: as for `sample`.
+            observation_noise: as for `sample`.
+            labels: as for `sample`.
+            share: (r, w) gives every w-th block from the r-th on, for the r-th of w processes.
+        """
         if observation_noise and not self.has_observation_noise:
             raise RequestError(
                 f"The {self.config.stage.upper()} has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out."
             )
         whole = -(-count // BLOCK) * BLOCK
-        blocks = self.latents(whole, seed, sampler).split(BLOCK) if count else ()
+        draw = self._drawing(seed, sampler)
         if not self.config.labels:
             labels = None
         elif labels is None:
             labels = torch.arange(whole) % len(self.config.labels)
         else:
             labels = torch.cat([labels.cpu(), torch.zeros(whole - count, dtype=torch.long)])
-        parts = itertools.repeat(None) if labels is None else labels.split(BLOCK)
         return (
-            self._sample_block(latents, part, seed, index, observation_noise)[: count - index * BLOCK]
-            for index, (latents, part) in enumerate(zip(blocks, parts, strict=False))
+            self._sample_block(
+                draw, None if labels is None else labels[at * BLOCK : (at + 1) * BLOCK], seed, at, observation_noise
+            )[: count - at * BLOCK]
+            for at in range(share[0], whole // BLOCK, share[1])
         )
 
     @torch.inference_mode()
-    def _sample_block(self, latents: Latents, labels: Labels | None, seed: int, index: int, observation_noise: bool) -> Images:
+    def _sample_block(
+        self, draw: Callable[[int], Latents], labels: Labels | None, seed: int, index: int, observation_noise: bool
+    ) -> Images:
+        latents = draw(index)
         if not observation_noise:
             return self.decode(latents, labels).cpu()
         raw = self.raw(latents, labels)

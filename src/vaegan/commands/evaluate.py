@@ -3,11 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.config import Stage
+from vaegan.config import DeviceConfig, Stage
+from vaegan.processes import is_first_process
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,17 @@ class Evaluate:
     stage: Stage | None = None
     """vae or gan alone; all finished ones by default."""
     n: Annotated[int | None, arg(aliases=["-n"])] = None
-    """Samples of each stage; 1,700 by default, 10,000 with --full."""
+    """Samples of each stage, up to 1,000,000; 1,700 by default, 10,000 with --full."""
     full: bool = False
     """More samples and more draws, for numbers to publish; takes many times as long."""
     features: Path | None = None
     """A feature network of your own, .onnx or .pt2, with a .toml beside it; docs/evaluation.md says how to get the usual ones."""
     seed: int = 0
     """The same seed gives the same numbers."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the models run; auto takes a GPU when there is one. Numbers differ by less than their intervals."""
+    devices: int = 1
+    """Processes that share the images; on GPUs one a card."""
     json: bool = False
     """Print evaluation.json instead of a table."""
 
@@ -49,8 +54,11 @@ def evaluate(request: Evaluate) -> None:
             full=request.full,
             features=request.features,
             seed=request.seed,
+            device=DeviceConfig(request.accelerator, request.devices),
             progress=console.preparing,
         )
+        if not is_first_process():
+            return
         page = write_report(request.run, progress=console.preparing)
     finally:
         console.close()

@@ -1,42 +1,41 @@
 """`evaluate`: a run's stages and real images, measured alike; writes evaluation.json."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
 
-from torch import Tensor
-
 import vaegan
 from vaegan import api
-from vaegan.config import Channels, DataConfig
-from vaegan.data import VALIDATION, ImageDataset, open_dataset
+from vaegan.config import Channels, DataConfig, DeviceConfig
+from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError, RequestError
-from vaegan.evaluation.copies import CopyCheck
-from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, check_features, open_feature_network
-from vaegan.evaluation.inference import likelihood, reconstructions
+from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, open_feature_network
+from vaegan.evaluation.inference import likelihood, posteriors, reconstructions
 from vaegan.evaluation.labelled import Labels
+from vaegan.evaluation.looking import FEWEST_SAMPLES, MOST_SAMPLES, NETWORK, Looked, Request, look
 from vaegan.evaluation.numbers import Findings
-from vaegan.evaluation.reference import RealImages, References, of_side, references
-from vaegan.evaluation.samples import FEW, MOST_IN_PAIRS, Pictures, Yardstick, compare
+from vaegan.evaluation.reference import References, references
+from vaegan.evaluation.samples import FEW, Described, compare, log_spectrum
+from vaegan.evaluation.tally import KEPT, Share
 from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.evaluation.verdict import verdict, wants_training
 from vaegan.files import write_json
 from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.frechet import frechet_distance, frechet_with_interval
+from vaegan.metrics.frechet import frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance_with_interval
-from vaegan.metrics.statistics import Moments
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
+from vaegan.training.engine import Engine
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 
 FORMAT_VERSION = 1
 EVALUATION_FILE = "evaluation.json"
 DEFAULT_COUNT, FULL_COUNT = 1_700, 10_000
-FEWEST_SAMPLES, MOST_SAMPLES = 64, 50_000
 
 
 def evaluate(
@@ -48,6 +47,7 @@ def evaluate(
     full: bool = False,
     features: str | Path | None = None,
     seed: int = 0,
+    device: DeviceConfig | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Measures how good a run's models are and writes evaluation.json into its folder.
@@ -65,6 +65,7 @@ def evaluate(
         features: an ONNX file or torch.export program that turns images into features, with a TOML beside it; adds the distances
             in its features.
         seed: of samples, patches, folds and intervals.
+        device: where the models run, and how many processes share the images; one process, and a GPU if there is one, when None.
         progress: called with (what, done, total).
 
     Returns:
@@ -79,32 +80,58 @@ def evaluate(
     if not FEWEST_SAMPLES <= count <= MOST_SAMPLES:
         raise RequestError(f"-n {count} is not possible; give {FEWEST_SAMPLES} to {MOST_SAMPLES:,} samples.")
     network = None if features is None else open_feature_network(Path(features))
-    told = progress or (lambda what, done, total: None)
+    request = Request(count, full, seed, network)
     folder = find_run(run)
     record = folder.read()
     models = load_stages(folder, record, stage)
-    channels = next(iter(models.values())).config.channels
-    chosen, source, fingerprint = _real_images(folder, record, data, channels, told)
-    telling = Telling(record.config.condition, next(iter(models.values())).config.labels)
-    result = _measure(models, chosen, telling, network, count, full, seed, told)
-    document = {
-        "format_version": FORMAT_VERSION,
-        "version": vaegan.__version__,
-        "run": str(folder.path),
-        "data": source,
-        "fingerprint": fingerprint,
-        "models": {name: model_fingerprint(model) for name, model in models.items()},
-        "seed": seed,
-        "n": count,
-        "full": full,
-        **result,
-        "train_longer": list(models)[-1] == record.plan[-1].name and wants_training(result["stages"], result["floor"]),
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    with disk_errors(folder.path):
-        write_json(folder.path / EVALUATION_FILE, document)
-    refresh_cards(folder, document)
-    return document
+    engine = Engine(device or DeviceConfig(), seed)
+    models = {name: Model(model.config, model.networks, engine.device) for name, model in models.items()}
+    told = progress if progress is not None and engine.is_first else lambda what, done, total: None
+    first = next(iter(models.values())).config
+    opened: list[tuple[References, str, str]] = []
+    engine.first_does(lambda: opened.append(_real_images(folder, record, data, first.channels, told)))
+    # What the first process decoded the others find in the cache.
+    chosen, source, fingerprint = opened[0] if opened else _real_images(folder, record, data, first.channels, told)
+    step, telling = _steps(told, 2 + 4 * len(models)), Telling(record.config.condition, first.labels)
+    looked = look(models, chosen, telling, request, Share(engine.rank, engine.world_size, engine.gather), step)
+    document: dict[str, Any] = {}
+
+    def judge() -> None:
+        result = _judge(looked, models, chosen, telling, request, step)
+        last = list(models)[-1] == record.plan[-1].name
+        document.update(
+            format_version=FORMAT_VERSION,
+            version=vaegan.__version__,
+            run=str(folder.path),
+            data=source,
+            fingerprint=fingerprint,
+            models={name: model_fingerprint(model) for name, model in models.items()},
+            seed=seed,
+            n=count,
+            full=full,
+            **result,
+            train_longer=last and wants_training(result["stages"], result["floor"]),
+            seconds=round(time.perf_counter() - began, 1),
+        )
+        with disk_errors(folder.path):
+            write_json(folder.path / EVALUATION_FILE, document)
+        refresh_cards(folder, document)
+        step("")
+
+    engine.first_does(judge)
+    return engine.share(document)
+
+
+def _steps(told: ProgressCallback, steps: int) -> Callable[[str], None]:
+    """What says that the next of `steps` begins; nothing ("") begins at the end."""
+    done = 0
+
+    def step(what: str) -> None:
+        nonlocal done
+        told(f"measuring {what}".rstrip(), done, steps)
+        done += 1
+
+    return step
 
 
 def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict[str, Model]:
@@ -169,68 +196,43 @@ def _own_data(folder: RunFolder, record: RunRecord, told: ProgressCallback, requ
     return None
 
 
-def _measure(
+def _judge(
+    looked: Looked,
     models: dict[str, Model],
     chosen: References,
     telling: Telling,
-    network: FeatureNetwork | None,
-    count: int,
-    full: bool,
-    seed: int,
-    told: ProgressCallback,
+    request: Request,
+    step: Callable[[str], None],
 ) -> dict[str, Any]:
     """All numbers of all stages and of the floor."""
-    steps, done = (2 if network is None else 3) + 4 * len(models), 0
-
-    def step(what: str) -> None:
-        nonlocal done
-        told(f"measuring {what}", done, steps)
-        done += 1
-
-    step("real images")
-    yard = Yardstick(chosen, count, seed)
-    spectra: dict[str, list[float]] = {"real": yard.spectrum}
+    yard, copies, seed, network = looked.yard, looked.copies, request.seed, request.network
     floor, left_out = Findings(), {}
     if yard.train is None:
         left_out["floor"] = "the training images are not at hand"
     else:
         compare(yard, yard.train, floor)
-    real_features = None
-    if network is not None:
-        step(f"real images in {network.description.name}")
-        real_features = chosen.heldout.first(count).features(network.identity, network)
-        check_features(real_features, network.description)
-        if chosen.train is not None:
-            train_features = chosen.train.first(count).features(network.identity, network)
-            compare_features(network, real_features, train_features, floor, seed)
-    step("real neighbours")
-    # A conditional encoder is told what an image shows, so that its places leave out what a label says: no space to compare in.
-    encoder = next((model for model in models.values() if model.has_encoder and not model.config.labels), None)
-    copies = None if chosen.train is None else CopyCheck(chosen, encoder, full, count)
+        if network is not None:
+            compare_features(network, yard.real, yard.train, floor, seed)
     if copies is None:
         left_out |= dict.fromkeys(("copying", "copying_encoder", "neighbour_distance"), "the training images are not at hand")
-    elif (unseen := _validation(chosen)) is not None:
-        copies.check(unseen.first(count).images(), floor, seed)
-    labels = None if chosen.train is None or not chosen.train.dataset.labels else Labels(chosen, count)
+    elif looked.unseen is not None:
+        copies.judge(looked.unseen, floor, seed)
+    labels = None if chosen.train is None or not chosen.train.dataset.labels else Labels(chosen, request.count)
     labels = labels if labels is not None and labels.factors else None
     if labels is not None and yard.train is not None:
-        labels.mix(yard.train.images, floor, seed)
+        labels.mix(yard.train, floor, seed)
     stages: dict[str, Findings] = {}
-    per_dimension: list[float] | None = None
+    per_dimension: list[float] = []
     neighbours: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
-    heldout, heldout_labels = yard.real.images, telling.of(chosen.heldout.first(count))
-    unlabelled = telling.lacks(chosen.heldout)
-    sample_labels = telling.samples(chosen, count, seed)
+    heldout, sample_labels = chosen.heldout.first(request.count), telling.samples(chosen, request.count, seed)
     for name, model in models.items():
-        found = stages[name] = Findings()
-        step(f"samples of the {name.upper()}")
-        samples = model.sample(count, seed=seed, labels=sample_labels)
-        spectra[name] = compare(yard, Pictures.of(samples), found)
-        if real_features is not None and network is not None:
-            compare_features(network, real_features, network(samples), found, seed)
-        step(f"neighbours of the {name.upper()}")
+        found, samples = stages.setdefault(name, Findings()), looked.samples[name]
+        step(f"numbers of the {name.upper()}")
+        compare(yard, samples, found)
+        if network is not None:
+            compare_features(network, yard.real, samples, found, seed)
         if copies is not None:
-            neighbours = copies.check(samples, found, seed)
+            neighbours = copies.judge(samples.tally, found, seed)
             if sample_labels is not None:
                 neighbours["label"] = sample_labels[neighbours["samples"]].tolist()
         step(f"attributes of the {name.upper()}")
@@ -238,49 +240,37 @@ def _measure(
             labels.mix(samples, found, seed)
             if model.has_encoder:
                 labels.latent(model, telling, found)
-        step(f"reconstructions of the {name.upper()}")
-        if model.has_encoder and not unlabelled:
-            reconstructions(model, heldout, heldout_labels, found, seed)
-        if name == "vae" and not unlabelled:
-            per_dimension = likelihood(model, heldout, heldout_labels, found, seed, full, lambda what, done, total: None)
-    if unlabelled:
+        if name in looked.inferred:
+            reconstructions(looked.inferred[name], len(heldout), found, seed)
+            if name == "vae":
+                per_dimension = posteriors(looked.inferred[name], len(heldout), found, seed)
+                likelihood(model, heldout, telling, found, seed, request.full)
+    if telling.lacks(chosen.heldout):
         left_out |= dict.fromkeys(("reconstruction_error", "psnr", "ssim", "elbo", "iwae", "kl"), UNTOLD)
-    told("measuring", steps, steps)
     for found in (floor, *stages.values()):
         left_out |= found.left_out
     numbers = {name: found.as_json() for name, found in stages.items()}
     return {
-        "reference": {"side": chosen.heldout.side, "count": len(yard.real)},
+        "reference": {"side": chosen.heldout.side, "count": len(heldout)},
         "features": RANDOM_FEATURES if network is None else network.description.name,
+        "kept": KEPT,
         "stages": numbers,
         "floor": floor.as_json(),
         "left_out": left_out,
-        "spectra": spectra,
-        "per_dimension_kl": per_dimension or [],
+        "spectra": {name: log_spectrum(one) for name, one in {"real": yard.real, **looked.samples}.items()},
+        "per_dimension_kl": per_dimension,
         "neighbours": neighbours,
         "verdict": verdict(numbers, floor.as_json()),
     }
 
 
-def compare_features(network: FeatureNetwork, real: Tensor, fake: Tensor, found: Findings, seed: int) -> None:
+def compare_features(network: FeatureNetwork, real: Described, given: Described, found: Findings, seed: int) -> None:
     """Distances in the features of the user's network; only Inception's are called FID and KID."""
-    inception = network.description.name == INCEPTION
-    frechet, kernel = ("fid", "kid") if inception else ("feature_frechet_distance", "feature_kernel_distance")
     name = network.description.name
-    if not found.lacks(kernel, FEW["kernel"], len(real)):
-        value, between = kernel_distance_with_interval(real[:MOST_IN_PAIRS], fake[:MOST_IN_PAIRS], seed)
-        found.add(kernel, value, between, min(len(fake), MOST_IN_PAIRS), name)
-    if not found.lacks(frechet, FEW["frechet"], len(real)):
-        # Replicates of 2,048 dimensions would take longer than everything else together.
-        if real.shape[1] <= 512:
-            found.add(frechet, *frechet_with_interval(real, fake, seed), len(fake), name)
-        else:
-            found.add(frechet, frechet_distance(Moments.of(real), Moments.of(fake)), None, len(fake), name)
-
-
-def _validation(chosen: References) -> RealImages | None:
-    """Images that were not trained on and are not compared with: what copying looks like where there is none."""
-    if chosen.train is None:
-        return None
-    images = of_side(chosen.train.dataset, VALIDATION, "validation")
-    return images if len(images) >= FEWEST_SAMPLES and chosen.heldout.side != "validation" else None
+    frechet, kernel = ("fid", "kid") if name == INCEPTION else ("feature_frechet_distance", "feature_kernel_distance")
+    if not found.lacks(kernel, FEW["kernel"], real.count):
+        one, two = real.tally.rows(NETWORK), given.tally.rows(NETWORK)
+        found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name)
+    if not found.lacks(frechet, FEW["frechet"], real.count):
+        value, between = frechet_with_interval(real.tally.moments(NETWORK), given.tally.moments(NETWORK), seed)
+        found.add(frechet, value, between, given.count, name)

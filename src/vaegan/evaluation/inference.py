@@ -4,69 +4,88 @@ import torch
 from torch import Generator, Tensor
 
 from vaegan.evaluation.numbers import Findings
-from vaegan.metrics.posterior import active_units, aggregate_gap, bits_per_dimension, dequantised, kl_per_dimension
+from vaegan.evaluation.reference import RealImages
+from vaegan.evaluation.tally import Tally
+from vaegan.evaluation.telling import Telling
+from vaegan.metrics.posterior import ACTIVE, aggregate_gap, bits_per_dimension, dequantised
 from vaegan.metrics.reconstruction import mean_squared_error, peak_signal_to_noise, structural_similarity
 from vaegan.metrics.statistics import mean_with_interval
 from vaegan.model import Model
+from vaegan.objectives.gaussian import kl_to_standard_normal
 from vaegan.objectives.latent import importance_weighted_bound, log_ratio
 from vaegan.objectives.likelihood import log_density
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images, Labels, ProgressCallback
 
 FEW_RECONSTRUCTIONS, FEW_POSTERIORS = 2, 20
-SMALLEST_FOR_SSIM = 11  # [pixels] its window
 
 
-def reconstructions(model: Model, images: Images, labels: Labels | None, found: Findings, seed: int) -> None:
-    """Errors of encoding and decoding held-out images, beside the `labels` that a conditional model is told."""
-    if found.lacks(("reconstruction_error", "psnr", "ssim"), FEW_RECONSTRUCTIONS, len(images)):
-        return
-    back = model.reconstruct(images, labels).cpu()
-    error = mean_squared_error(images, back)
-    found.add("reconstruction_error", *mean_with_interval(error, seed), len(images))
-    found.add("psnr", *mean_with_interval(peak_signal_to_noise(error), seed), len(images))
-    found.add("ssim", *mean_with_interval(structural_similarity(images, back), seed), len(images))
+def describe_inference(tally: Tally, first: int, model: Model, images: Images, labels: Labels | None, likelihood: bool) -> None:
+    """Notes errors of encoding and decoding one block of held-out images, and what their posteriors are.
+
+    Args:
+        tally: of all held-out images.
+        first: position of the block's first image among them.
+        model: with an encoder.
+        images: the block.
+        labels: what a conditional model is told of them.
+        likelihood: whether posteriors are noted, too.
+    """
+    error = mean_squared_error(images, back := model.reconstruct(images, labels).cpu())
+    tally.add("reconstruction_error", first, error)
+    tally.add("psnr", first, peak_signal_to_noise(error))
+    tally.add("ssim", first, structural_similarity(images, back))
+    if likelihood:
+        posterior = model.posterior(images, labels)
+        mean, log_var = posterior.mean.cpu().double(), posterior.log_var.cpu().double()
+        tally.add_moments("mean", first, mean, shards=1)
+        tally.add("variance", first, log_var.exp())
+        kl = kl_to_standard_normal(mean, log_var)
+        tally.add("kl_per_dimension", first, kl)
+        tally.add("kl", first, kl.sum(1))
 
 
-def likelihood(
-    model: Model,
-    images: Images,
-    labels: Labels | None,
-    found: Findings,
-    seed: int,
-    full: bool,
-    progress: ProgressCallback,
-) -> list[float] | None:
-    """ELBO, IWAE bound, bits, KL and the posterior's use of the latent; returns the KL a dimension.
+def reconstructions(tally: Tally, count: int, found: Findings, seed: int) -> None:
+    """Errors of encoding and decoding `count` held-out images."""
+    names = ("reconstruction_error", "psnr", "ssim")
+    if not found.lacks(names, FEW_RECONSTRUCTIONS, count):
+        for name in names:
+            found.add(name, *tally.sums(name).mean_with_interval(seed), count)
+
+
+def posteriors(tally: Tally, count: int, found: Findings, seed: int) -> list[float]:
+    """KL and the posterior's use of the latent, of `count` held-out images; returns the KL a dimension."""
+    if found.lacks(("kl", "active_units", "aggregate_gap"), FEW_POSTERIORS, count):
+        return []
+    (means,) = tally.moments("mean")
+    found.add("kl", *tally.sums("kl").mean_with_interval(seed), count)
+    found.add("active_units", int((means.covariance.diagonal() > ACTIVE).sum()), None, count)
+    found.add("aggregate_gap", aggregate_gap(means, tally.sums("variance").mean), None, count)
+    return [round(float(value), 5) for value in tally.sums("kl_per_dimension").mean]
+
+
+def likelihood(model: Model, heldout: RealImages, telling: Telling, found: Findings, seed: int, full: bool) -> None:
+    """ELBO, IWAE bound and bits of held-out images: the first 100, with `full` the first 1,000.
 
     Images are dequantised with uniform noise of one level, as the density asks for.
     """
-    names = ("elbo", "iwae", "bits_per_dimension", "kl", "active_units", "aggregate_gap")
-    if found.lacks(names, FEW_POSTERIORS, len(images)):
-        return None
-    posterior = model.posterior(images, labels)
-    mean, log_var = posterior.mean.cpu(), posterior.log_var.cpu()
-    per_dimension = kl_per_dimension(mean, log_var)
-    kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
-    found.add("kl", *mean_with_interval(kl, seed), len(images))
-    found.add("active_units", int(active_units(mean)), None, len(images))
-    gap = aggregate_gap(mean, log_var)
-    found.add("aggregate_gap", gap, None, len(images))
+    names = ("elbo", "iwae", "bits_per_dimension")
+    if found.lacks(names, FEW_POSTERIORS, len(heldout)):
+        return
     if not model.has_observation_noise:
-        for name in names[:3]:
-            found.left_out[name] = "the model has no p(x|z)"
-        return [round(float(value), 5) for value in per_dimension]
-    count, draws = (min(1000, len(images)), 500) if full else (min(100, len(images)), 50)
-    weights = log_weights(model, images[:count], draws, seed, progress, None if labels is None else labels[:count])
-    bound = importance_weighted_bound(weights.double())
-    found.add("elbo", *mean_with_interval(weights.double().mean(0), seed), count)
+        found.left_out |= dict.fromkeys(names, "the model has no p(x|z)")
+        return
+    chosen, draws = (heldout.first(1000), 500) if full else (heldout.first(100), 50)
+    images, count = chosen.images(), len(chosen)
+    weights = log_weights(model, images, draws, seed, lambda what, done, total: None, telling.of(chosen)).double()
+    bound = importance_weighted_bound(weights)
+    found.add("elbo", *mean_with_interval(weights.mean(0), seed), count)
     found.add("iwae", *mean_with_interval(bound, seed), count)
     if model.config.likelihood != "bernoulli":
         bits = bits_per_dimension(bound, images[0].numel(), model.config.likelihood)
         found.add("bits_per_dimension", *mean_with_interval(bits, seed), count)
     else:
         found.left_out["bits_per_dimension"] = "the model's p(x|z) is for binary images"
-    return [round(float(value), 5) for value in per_dimension]
 
 
 @torch.inference_mode()

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References
+from vaegan.evaluation.samples import Described
+from vaegan.evaluation.tally import KEPT
 from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.factors import disentanglement, in_bins, lasso, mutual_information_gap, shared_mix
 from vaegan.metrics.features import RANDOM_FEATURES, LayoutFeatures, Standardise, random_features, small_images
 from vaegan.metrics.statistics import interval, resampling_weights
 from vaegan.model import Model
-from vaegan.types import Images
 
 MOST_CLASSES = 40  # more are names, not kinds
 MOST_FACTORS = 24
@@ -63,9 +64,9 @@ class Labels:
     """Known factors of training and held-out images, and classifiers that read them from pictures."""
 
     def __init__(self, references: References, count: int) -> None:
-        """Args: references: real images; count: at most so many of each kind."""
+        """Args: references: real images; count: at most so many of each kind, and at most `KEPT`."""
         assert references.train is not None
-        self.train, self.heldout = references.train.first(count), references.heldout.first(count)
+        self.train, self.heldout = (part.first(min(count, KEPT)) for part in (references.train, references.heldout))
         self.factors = factors_of(self.train, self.heldout)
 
     @cached_property
@@ -75,7 +76,7 @@ class Labels:
         )
         layout = LayoutFeatures(small)
         both = torch.cat([layout(small), random], 1)
-        standardise = Standardise(both)
+        standardise = Standardise.of(both)
         held = torch.cat(
             [layout(self.heldout.features("small-16", small_images)), self.heldout.features(RANDOM_FEATURES, random_features)], 1
         )
@@ -94,7 +95,7 @@ class Labels:
                 readers.append((factor, reader))
         return readers
 
-    def mix(self, images: Images, found: Findings, seed: int) -> None:
+    def mix(self, given: Described, found: Findings, seed: int) -> None:
         """How much of the real mix of each readable attribute these images show, as the same classifiers see both."""
         if found.lacks("mode_coverage", FEW_TRAIN, len(self.train), "labelled training images"):
             return
@@ -104,10 +105,10 @@ class Labels:
             found.left_out["mode_coverage"] = "no attribute can be read from the pictures"
             return
         layout, standardise, _, unknown = self._described
-        described = standardise(torch.cat([layout(small_images(images)), random_features(images)], 1))
+        described = standardise(torch.cat([layout(given.small), given.random], 1))
         shares: list[float] = []
         replicates = torch.zeros(100, dtype=torch.float64)
-        weights = resampling_weights(len(images), 100, seed)
+        weights = resampling_weights(len(described), 100, seed)
         for factor, reader in self._readers:
             real, fake = reader(unknown).argmax(1), reader(described).argmax(1)
             shares.append(shared_mix(real, fake, factor.classes))
@@ -115,7 +116,7 @@ class Labels:
             usual = torch.bincount(real, minlength=factor.classes).double() / len(real)
             replicates += torch.minimum(weights @ hot / len(fake), usual).sum(1)
         value = sum(shares) / len(shares)
-        found.add("mode_coverage", value, interval(value, replicates / len(shares)), len(images), FEATURES)
+        found.add("mode_coverage", value, interval(value, replicates / len(shares)), len(described), FEATURES)
 
     def latent(self, model: Model, telling: Telling, found: Findings) -> None:
         """MIG, DCI and the accuracy of reading attributes, from the latents of labelled images."""
@@ -130,7 +131,7 @@ class Labels:
         known, unknown = (telling.encode(model, part) for part in (self.train, self.heldout))
         codes = {factor.name: in_bins(factor.train_values) if factor.continuous else factor.train for factor in self.factors}
         found.add("mig", mutual_information_gap(known, codes), None, len(known))
-        standardise = Standardise(known)
+        standardise = Standardise.of(known)
         known, unknown = standardise(known).double(), standardise(unknown).double()
         importance, informativeness, accuracies = [], [], []
         for factor in self.factors:

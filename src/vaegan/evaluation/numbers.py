@@ -10,7 +10,7 @@ class Number:
 
     value: float
     interval: tuple[float, float] | None
-    """95 %, by the bootstrap; of copying by the dispersion of what real images attract."""
+    """95 %: by the bootstrap, of what neighbours say by halves, of copying by the dispersion of what real images attract."""
     n: int
     """Images it was computed from: samples, or held-out images where only those are used."""
     features: str | None = None

@@ -1,6 +1,7 @@
 """The real images an evaluation compares with: held-out ones, training ones as the floor, and their cached features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from vaegan.files import atomic_path
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
-VERSION = 2
-"""Of the cached features; raised when one of the fixed feature spaces changes."""
+BLOCK = 512  # [images]
+VERSION = 3
+"""Of what is cached; raised when a fixed feature space or what is noted of images changes."""
 
 
 @dataclass(frozen=True)
@@ -40,34 +42,55 @@ class RealImages:
         """The first ones: a random choice, because the order is that of content hashes."""
         return RealImages(self.dataset, self.indices[:count], self.side)
 
-    def blocks(self, size: int = 512) -> list["RealImages"]:
-        """Parts that fit into memory."""
-        return [RealImages(self.dataset, self.indices[at : at + size], self.side) for at in range(0, len(self), size)]
+    def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[int, "RealImages"]]:
+        """Parts that fit into memory, each with the position of its first image.
+
+        Args:
+            share: (r, w) gives every w-th part from the r-th on, for the r-th of w processes.
+        """
+        for at in range(share[0] * BLOCK, len(self), share[1] * BLOCK):
+            yield at, RealImages(self.dataset, self.indices[at : at + BLOCK], self.side)
 
     def features(self, name: str, compute: Callable[[Images], Tensor], cache: Path | None = None) -> Tensor:
-        """[count, dimension], from the cache beside the data if there.
+        """[count, dimension], from the cache beside the data if there; of so many images as fit into memory.
 
         Args:
             name: says which network with which weights; the same name must mean the same features.
             compute: from images to features.
             cache: where caches are; the usual place when None.
         """
+        path = self.cache_file(name, cache)
+        found = read_cached(path)
+        if "features" not in found:
+            found = {"features": torch.cat([compute(block.images()).cpu().float() for _, block in self.blocks()]).contiguous()}
+            write_cached(path, found)
+        return found["features"]
+
+    def cache_file(self, name: str, cache: Path | None = None) -> Path:
+        """Where what `name` says of exactly these images is kept.
+
+        Args:
+            name: says what, by which network with which weights.
+            cache: where caches are; the usual place when None.
+        """
         contents = self.dataset.contents[self.indices].tobytes().hex()
         # The fingerprint is that of the grey cache, which runs with and without binarisation share.
         key = keyed_seed(VERSION, name, self.dataset.fingerprint, self.dataset.config.binarize, contents)
-        path = (cache or default_cache_dir()) / "features" / f"{key:016x}.safetensors"
-        try:
-            return load_file(path)["features"]
-        except (OSError, SafetensorError, KeyError):
-            pass
-        parts = [compute(block.images()).cpu().float() for block in self.blocks()]
-        features = torch.cat(parts).contiguous()
-        try:
-            with atomic_path(path) as temporary:
-                save_file({"features": features}, temporary)
-        except OSError:
-            pass  # a cache that cannot be written costs time, nothing else
-        return features
+        return (cache or default_cache_dir()) / "features" / f"{key:016x}.safetensors"
+
+
+def read_cached(path: Path) -> dict[str, Tensor]:
+    """What `write_cached` wrote; nothing if it is not there or damaged."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        return {}
+
+
+def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Keeps tensors; a cache that cannot be written costs time, nothing else."""
+    with suppress(OSError), atomic_path(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:

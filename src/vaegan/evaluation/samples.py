@@ -1,13 +1,14 @@
 """Every number that compares a set of images with held-out real ones: for a stage's samples, and for real images as the floor."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from vaegan.evaluation.numbers import Findings
-from vaegan.evaluation.reference import References
+from vaegan.evaluation.tally import Tally
 from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
 from vaegan.metrics.birthday import duplicate_rate, duplicate_threshold, pair_distances, support_size
 from vaegan.metrics.classifier import two_sample_correct
@@ -22,62 +23,84 @@ from vaegan.metrics.features import (
 )
 from vaegan.metrics.frechet import frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance_with_interval
-from vaegan.metrics.neighbours import manifold_scores, nearest_neighbour_accuracy
-from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
+from vaegan.metrics.neighbours import neighbour_scores
+from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, power_spectrum, radial_spectrum, texture_power
 from vaegan.metrics.statistics import Moments, interval, mean_with_interval, ratio_with_interval, resampling_weights
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
-MOST_IN_PAIRS = 4_000  # images that all pairs are looked at of: 16 M distances, 128 MB
 OCTAVES = ("swd_full", "swd_half", "swd_quarter")
 FEW = {"kernel": 10, "patches": 10, "power": 10, "frechet": 200, "neighbours": 100, "classifier": 100, "bins": 200, "pairs": 100}
 """Held-out images below which a metric says nothing [images]."""
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A set of images with the two descriptions that all sample metrics use."""
+class Described:
+    """A set of images as what was noted of them while they passed by."""
 
-    images: Images
-    random: Tensor
-    small: Tensor
+    count: int
+    """[images] of the whole set."""
+    tally: Tally
 
     @classmethod
-    def of(cls, images: Images) -> "Pictures":
-        """Describes generated images."""
-        return cls(images, random_features(images), small_images(images))
+    def of(cls, images: Images, seed: int = 0, given: bool = True) -> Self:
+        """Describes images that are all in memory."""
+        tally = Tally()
+        describe(tally, 0, images, len(images), seed, given)
+        return cls(len(images), tally)
 
-    def first(self, count: int) -> "Pictures":
-        """The first `count` of them."""
-        return Pictures(self.images[:count], self.random[:count], self.small[:count])
+    @cached_property
+    def random(self) -> Tensor:
+        """Random features of at most `KEPT` images."""
+        return self.tally.rows("random")
 
-    def __len__(self) -> int:
-        """[images]."""
-        return len(self.images)
+    @cached_property
+    def small(self) -> Tensor:
+        """`small_images` of at most `KEPT` images."""
+        return self.tally.rows("small")
+
+
+def describe(tally: Tally, first: int, images: Images, count: int, seed: int, given: bool) -> None:
+    """Notes what all sample metrics need of one block.
+
+    Args:
+        tally: of the set.
+        first: position of the block's first image in the set.
+        images: the block.
+        count: of the whole set [images].
+        seed: of the places of patches.
+        given: whether the set is compared with real images; patches of the real ones are at other places.
+    """
+    random, small, power = random_features(images), small_images(images), power_spectrum(images)
+    tally.add_moments("random", first, random)
+    tally.keep_first("random", first, random)
+    tally.keep_first("small", first, small)
+    tally.add("small", first, torch.cat([small, small.square().sum(1, keepdim=True)], 1))
+    tally.add("sharpness", first, detail_energy(images))
+    for period in (2, 4):
+        tally.add(f"texture_{period}", first, texture_power(power, period))
+    tally.add("spectrum", first, radial_spectrum(power))
+    for name, octave in zip(OCTAVES, laplacian_pyramid(images), strict=False):
+        places = patch_places(count, octave.shape[-1], seed, given)
+        here = torch.nonzero((places.image >= first) & (places.image < first + len(images)))[:, 0]
+        mine = Places(places.image[here] - first, places.top[here], places.left[here])
+        tally.keep(name, here, take_patches(octave, mine))
+        tally.keep(f"{name}-image", here, places.image[here])
 
 
 class Yardstick:
     """Held-out real images and what is derived from them once, for all sets of images that are compared with them."""
 
-    def __init__(self, references: References, count: int, seed: int) -> None:
-        """Args: references: real images; count: at most so many of them; seed: of everything random."""
-        self.seed = seed
-        heldout = references.heldout.first(count)
-        self.real = Pictures(
-            heldout.images(), heldout.features(RANDOM_FEATURES, random_features), heldout.features("small-16", small_images)
-        )
-        self.train: Pictures | None = None
-        if references.train is not None:
-            train = references.train.first(count)
-            self.train = Pictures(
-                train.images(), train.features(RANDOM_FEATURES, random_features), train.features("small-16", small_images)
-            )
+    def __init__(self, real: Described, train: Described | None, seed: int) -> None:
+        """Args: real: held-out images; train: training images, if at hand; seed: of everything random."""
+        self.real, self.train, self.seed = real, train, seed
 
     @cached_property
     def standardise(self) -> Standardise:
         """To units of the real deviation."""
-        return Standardise(self.real.random)
+        whole = reduce(Moments.merge, self.real.tally.moments("random"))
+        return Standardise(whole.mean.float(), whole.covariance.diagonal().clamp_min(0).sqrt().float())
 
     @cached_property
     def layout(self) -> LayoutFeatures:
@@ -85,91 +108,68 @@ class Yardstick:
         return LayoutFeatures(self.real.small)
 
     @cached_property
-    def octaves(self) -> list[Images]:
-        """Of the held-out images."""
-        return laplacian_pyramid(self.real.images)
-
-    @cached_property
-    def power(self) -> Tensor:
-        """Spectra of the held-out images."""
-        return power_spectrum(self.real.images)
-
-    @cached_property
     def bins(self) -> Tensor | None:
         """Centres found among training images, so that held-out images are judged by bins that were not made from them."""
         if self.train is None:
             return None
-        count = max(2, min(100, len(self.real) // 10, len(self.train) // 10))
+        count = max(2, min(100, len(self.real.small) // 10, len(self.train.small) // 10))
         return find_bins(self.layout(self.train.small), count, self.seed)
 
-    @cached_property
-    def spectrum(self) -> list[float]:
-        """log10 of the radial power of the held-out images."""
-        return log_spectrum(self.power)
 
-
-def log_spectrum(power: Tensor) -> list[float]:
+def log_spectrum(described: Described) -> list[float]:
     """log10 of the mean radial power, one number a radius."""
-    return [round(float(value), 5) for value in radial_spectrum(power).mean(0).clamp_min(1e-12).log10()]
+    return [round(float(value), 5) for value in described.tally.sums("spectrum").mean.clamp_min(1e-12).log10()]
 
 
-def compare(yard: Yardstick, given: Pictures, found: Findings) -> list[float]:
-    """Puts all sample metrics of `given` into `found` and returns the spectrum of its images."""
+def compare(yard: Yardstick, given: Described, found: Findings) -> None:
+    """Puts all sample metrics of `given` into `found`."""
     _distances(yard, given, found)
-    power = _appearance(yard, given, found)
+    _appearance(yard, given, found)
     _neighbours(yard, given, found)
     _variety(yard, given, found)
-    return log_spectrum(power)
 
 
-def _distances(yard: Yardstick, given: Pictures, found: Findings) -> None:
-    count, there, seed = len(given), len(yard.real), yard.seed
+def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
+    there, seed = yard.real.count, yard.seed
     real, fake = yard.standardise(yard.real.random), yard.standardise(given.random)
     if not found.lacks("kernel_distance", FEW["kernel"], there):
-        value, between = kernel_distance_with_interval(real[:MOST_IN_PAIRS], fake[:MOST_IN_PAIRS], seed)
-        found.add("kernel_distance", value, between, min(count, MOST_IN_PAIRS), RANDOM_FEATURES)
+        found.add("kernel_distance", *kernel_distance_with_interval(real, fake, seed), len(fake), RANDOM_FEATURES)
     if not found.lacks("frechet_distance", FEW["frechet"], there):
-        value, between = frechet_with_interval(real, fake, seed)
-        found.add("frechet_distance", value, between, count, RANDOM_FEATURES)
+        unit = yard.standardise.deviation.double()
+        one, two = ([part.scaled(unit) for part in cloud.tally.moments("random")] for cloud in (yard.real, given))
+        found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES)
     if not found.lacks(OCTAVES, FEW["patches"], there):
-        pairs = zip(OCTAVES, yard.octaves, laplacian_pyramid(given.images), strict=False)
-        for name, one, two in pairs:
-            found.add(name, *sliced_distance_of_octave(one, two, seed, replicates=30), count)
-        for name in OCTAVES[len(yard.octaves) :]:
-            found.left_out[name] = "the images are too small for this octave"
-    if not found.lacks("two_sample_accuracy", FEW["classifier"], min(there, count)):
-        equal = min(there, count, MOST_IN_PAIRS)
+        for name in OCTAVES:
+            if not yard.real.tally.has_rows(name):
+                found.left_out[name] = "the images are too small for this octave"
+                continue
+            patches = [one.tally.rows(rows) for one in (yard.real, given) for rows in (name, f"{name}-image")]
+            found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count)
+    if not found.lacks("two_sample_accuracy", FEW["classifier"], min(there, given.count)):
+        equal = min(len(real), len(fake))
         correct = two_sample_correct(real[:equal], fake[:equal], seed)
         found.add("two_sample_accuracy", *mean_with_interval(correct, seed), equal, RANDOM_FEATURES)
 
 
-def _appearance(yard: Yardstick, given: Pictures, found: Findings) -> Tensor:
-    power = power_spectrum(given.images)
+def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
     names = ("sharpness", "texture_2", "texture_4")
-    if not found.lacks(names, FEW["power"], len(yard.real)):
-        pairs = [(detail_energy(given.images), detail_energy(yard.real.images))]
-        pairs += [(texture_power(power, period), texture_power(yard.power, period)) for period in (2, 4)]
-        for name, (above, below) in zip(names, pairs, strict=True):
-            found.add(name, *ratio_with_interval(above, below, yard.seed), len(given))
-    return power
+    if not found.lacks(names, FEW["power"], yard.real.count):
+        for name in names:
+            found.add(name, *ratio_with_interval(given.tally.sums(name), yard.real.tally.sums(name), yard.seed), given.count)
 
 
-def _neighbours(yard: Yardstick, given: Pictures, found: Findings) -> None:
-    there = min(len(yard.real), len(given))
-    if found.lacks(("precision", "recall", "density", "coverage", "nearest_neighbour_accuracy"), FEW["neighbours"], there):
-        return
+def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
     # Equal counts: with many more samples than real images every real one would be covered.
-    equal = min(there, MOST_IN_PAIRS)
-    real, fake = (yard.layout(set_.small)[:equal] for set_ in (yard.real, given))
-    scores = manifold_scores(real, fake)
-    for name, values in scores._asdict().items():
-        found.add(name, *mean_with_interval(values, yard.seed), len(fake), LAYOUT_FEATURES)
-    alike = nearest_neighbour_accuracy(real, fake)
-    found.add("nearest_neighbour_accuracy", *mean_with_interval(alike, yard.seed), equal, LAYOUT_FEATURES)
+    equal = min(len(yard.real.small), len(given.small))
+    if found.lacks(("precision", "recall", "density", "coverage", "nearest_neighbour_accuracy"), FEW["neighbours"], equal):
+        return
+    real, fake = (yard.layout(one.small[:equal]) for one in (yard.real, given))
+    for name, (value, between) in neighbour_scores(real, fake, yard.seed).items():
+        found.add(name, value, between, equal, LAYOUT_FEATURES)
 
 
-def _variety(yard: Yardstick, given: Pictures, found: Findings) -> None:
-    there, seed = min(len(yard.real), len(given)), yard.seed
+def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
+    there, seed = min(len(yard.real.small), len(given.small)), yard.seed
     real, fake = yard.layout(yard.real.small), yard.layout(given.small)
     if yard.bins is None:
         for name in ("different_bins", "bins_divergence"):
@@ -177,17 +177,22 @@ def _variety(yard: Yardstick, given: Pictures, found: Findings) -> None:
     elif not found.lacks(("different_bins", "bins_divergence"), FEW["bins"], there):
         _bins(real, fake, yard.bins, found, seed)
     if not found.lacks("variety", FEW["power"], there):
-        # The mean squared distance of pairs is twice the summed variance; one value an image, so that it has an interval.
-        spread, usual = ((small - small.mean(0)).square().sum(1) for small in (given.small, yard.real.small))
-        found.add("variety", *ratio_with_interval(spread, usual, seed), len(given), "small-16")
+        # The mean squared distance of pairs is twice the summed variance.
+        small = given.tally.sums("small"), yard.real.tally.sums("small")
+        found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16")
     if found.lacks(("duplicates", "support", "effective_rank"), FEW["pairs"], there):
         return
-    _duplicates(real[:MOST_IN_PAIRS], fake[:MOST_IN_PAIRS], found, seed)
+    _duplicates(real, fake, found, seed)
     # The rank of a covariance rises with the number of images: equal counts on both sides.
     ranks = [effective_rank(Moments.of(yard.standardise(set_.random[:there]))) for set_ in (given, yard.real)]
     drawn = [_rank_of_redrawn(yard.standardise(given.random[:there]), k, seed) / ranks[1] for k in range(20)]
     value = ranks[0] / ranks[1]
     found.add("effective_rank", value, interval(value, drawn), there, RANDOM_FEATURES)
+
+
+def _summed_variance(mean: Tensor) -> Tensor:
+    """Of images of which the mean [..., values] and, behind it, the mean of their squared length is known."""
+    return mean[..., -1] - mean[..., :-1].square().sum(-1)
 
 
 def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: int) -> None:

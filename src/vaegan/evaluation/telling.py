@@ -45,4 +45,4 @@ class Telling:
 
     def encode(self, model: Model, real: RealImages) -> Latents:
         """The latents of real images, in blocks, on the CPU."""
-        return torch.cat([model.encode(block.images(), self.of(block)).cpu() for block in real.blocks()])
+        return torch.cat([model.encode(block.images(), self.of(block)).cpu() for _, block in real.blocks()])

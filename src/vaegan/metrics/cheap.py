@@ -30,7 +30,7 @@ def real_statistics(images: Images) -> RealStatistics:
     """Measures real images (some hundred validation images) once, for `cheap_score`."""
     images = images.float()
     features = _features(images)
-    standardise = Standardise(features)
+    standardise = Standardise.of(features)
     features = standardise(features)
     power = power_spectrum(images)
     return RealStatistics(

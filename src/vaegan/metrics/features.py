@@ -1,5 +1,7 @@
 """Feature vectors that need no download: a fixed random network, and principal components of small images."""
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -49,9 +51,14 @@ def small_images(images: Images, side: int = 16) -> Tensor:
 class Standardise:
     """Subtracts the real features' mean and divides by their deviation, so that no unit of measure decides."""
 
-    def __init__(self, real: Tensor) -> None:
-        """Args: real: features [count, dimension]."""
-        self.mean, self.deviation = real.mean(0), real.std(0).clamp_min(1e-6)
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        """Args: mean, deviation: of the real features, [dimension]."""
+        self.mean, self.deviation = mean, deviation.clamp_min(1e-6)
+
+    @classmethod
+    def of(cls, real: Tensor) -> Self:
+        """By features [count, dimension] of all real images."""
+        return cls(real.mean(0), real.std(0))
 
     def __call__(self, features: Tensor) -> Tensor:
         """The features in units of the real deviation."""

@@ -1,11 +1,15 @@
 """Frechet distance between the Gaussians of two feature clouds."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from vaegan.metrics.statistics import Moments, interval, resampling_weights
 
-SHARDS, REPLICATES = 25, 40
+REPLICATES = 40
+Shards = Sequence[Moments]
+"""Moments of parts of a collection of images."""
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
@@ -26,13 +30,15 @@ def symmetric_root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def frechet_with_interval(real: Tensor, fake: Tensor, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """The distance of two feature clouds [count, dimension] and its interval.
+def frechet_with_interval(real: Shards, fake: Shards, seed: int = 0) -> tuple[float, tuple[float, float] | None]:
+    """The distance of two feature clouds and its interval; None for clouds that are not in shards.
 
     The bootstrap redraws shards of images, not images: their moments are sums, so that a replicate costs no new pass.
     """
-    shards = [[Moments.of(part) for part in cloud.tensor_split(min(SHARDS, len(cloud)))] for cloud in (real, fake)]
+    shards = [[part for part in cloud if part.count] for cloud in (real, fake)]
     value = frechet_distance(*(_weighted(parts, torch.ones(len(parts))) for parts in shards))
+    if len(real) == 1:
+        return value, None
     drawn = [resampling_weights(len(parts), REPLICATES, seed + side) for side, parts in enumerate(shards)]
     pairs = zip(*drawn, strict=True)
     return value, interval(
@@ -40,7 +46,7 @@ def frechet_with_interval(real: Tensor, fake: Tensor, seed: int = 0) -> tuple[fl
     )
 
 
-def _weighted(shards: list[Moments], weights: Tensor) -> Moments:
+def _weighted(shards: Shards, weights: Tensor) -> Moments:
     pairs = [(float(weight), shard) for weight, shard in zip(weights, shards, strict=True) if weight > 0]
     count = round(sum(weight * shard.count for weight, shard in pairs))
     total = sum((weight * shard.total for weight, shard in pairs), start=torch.zeros_like(shards[0].total))

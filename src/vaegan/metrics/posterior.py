@@ -3,32 +3,31 @@
 import torch
 from torch import Generator, Tensor
 
+from vaegan.metrics.statistics import Moments
 from vaegan.types import Images, Latents
 
-
-def kl_per_dimension(mean: Latents, log_var: Latents) -> Tensor:
-    """KL(q(z_j|x) || N(0, 1)) averaged over the images, [latent] [nats] (Kingma & Welling 2014, Appendix B)."""
-    mean, log_var = mean.double(), log_var.double()
-    return (0.5 * (mean.square() + log_var.exp() - 1 - log_var)).mean(0)
+ACTIVE = 0.01  # variance of the posterior mean, from which on a dimension counts as used
 
 
-def active_units(mean: Latents, threshold: float = 0.01) -> Tensor:
+def active_units(mean: Latents) -> Tensor:
     """Number of dimensions whose posterior mean varies over the images by more than 0.01 (Burda et al. 2016, Section 4.2).
 
     A single image does not vary.
     """
-    return (mean.var(0, correction=min(1, len(mean) - 1)) > threshold).sum()
+    return (mean.var(0, correction=min(1, len(mean) - 1)) > ACTIVE).sum()
 
 
-def aggregate_gap(mean: Latents, log_var: Latents) -> float:
+def aggregate_gap(means: Moments, variance: Tensor) -> float:
     """KL(N(m, C) || N(0, I)) [nats] of the Gaussian with the aggregated posterior's mean m and covariance C.
 
-    C = Cov(mu) + diag(mean variance). A lower bound on nothing and an upper bound on nothing, but 0 exactly when the first
+    C = Cov(mean) + diag(mean variance). A lower bound on nothing and an upper bound on nothing, but 0 exactly when the first
     two moments are the prior's; after re-whitening they are.
+
+    Args:
+        means: of the posterior means.
+        variance: mean variance of the posteriors, [latent].
     """
-    mean, log_var = mean.double(), log_var.double()
-    covariance = torch.cov(mean.T).reshape(mean.shape[1], mean.shape[1]) + log_var.exp().mean(0).diag()
-    middle = mean.mean(0)
+    covariance, middle = means.covariance + variance.diag(), means.mean
     return float(0.5 * (covariance.trace() + middle @ middle - len(middle) - torch.logdet(covariance)))
 
 

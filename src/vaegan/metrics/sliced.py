@@ -1,5 +1,7 @@
 """Sliced Wasserstein distance between two clouds of images, whole or octave by octave."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
@@ -45,8 +47,47 @@ def laplacian_pyramid(images: Images, levels: int = 3) -> list[Images]:
     return [*octaves, images]
 
 
+class Places(NamedTuple):
+    """Where patches are taken: image, top and left corner of each, int64 [PATCHES]."""
+
+    image: Tensor
+    top: Tensor
+    left: Tensor
+
+
+def patch_places(count: int, side: int, seed: int = 0, given: bool = False) -> Places:
+    """The patches of an octave of `count` images: at random places of all images in turn, at most one of each of many images.
+
+    Args:
+        count: images.
+        side: of the octave [pixels].
+        seed: the same seed gives the same places.
+        given: for the images that are compared with the real ones, whose places are other ones.
+    """
+    generator = Generator().manual_seed(seed)
+    drawn = [torch.randint(side - min(PATCH, side) + 1, (PATCHES,), generator=generator) for _ in range(4)]
+    return Places(torch.arange(PATCHES) % count, *drawn[2:] if given else drawn[:2])
+
+
+def take_patches(octave: Images, places: Places) -> Tensor:
+    """The patches at these places of one octave, [patch, pixel, channel]; the octave's first image is image 0."""
+    patch = min(PATCH, octave.shape[-1])
+    rows, columns = places.top[:, None, None] + torch.arange(patch)[:, None], places.left[:, None, None] + torch.arange(patch)
+    return octave.permute(0, 2, 3, 1)[places.image[:, None, None], rows, columns].flatten(1, 2)
+
+
 def sliced_distance_of_octave(
     real: Images, fake: Images, seed: int = 0, replicates: int = 0
+) -> tuple[float, tuple[float, float] | None]:
+    """`sliced_distance` of the patches of one octave of real and of other images; the counts may differ."""
+    places = [patch_places(len(cloud), cloud.shape[-1], seed, given) for cloud, given in ((real, False), (fake, True))]
+    patches = [take_patches(*pair) for pair in zip((real, fake), places, strict=True)]
+    return sliced_distance(patches[0], places[0].image, patches[1], places[1].image, seed, replicates)
+
+
+@torch.no_grad()
+def sliced_distance(
+    one: Tensor, of_one: Tensor, two: Tensor, of_two: Tensor, seed: int = 0, replicates: int = 0
 ) -> tuple[float, tuple[float, float] | None]:
     """SWD x 1000 of 7x7 patches of one octave (Karras et al. 2018, Section 5), and its bootstrap interval over images.
 
@@ -54,37 +95,29 @@ def sliced_distance_of_octave(
     hides errors of brightness and contrast.
 
     Args:
-        real: one octave of real images.
-        fake: the same octave of others; the counts may differ.
-        seed: of patches and directions.
+        one: patches of real images.
+        of_one: the image of each.
+        two: patches of other images.
+        of_two: the image of each.
+        seed: of directions.
         replicates: of the bootstrap; 0 for none.
 
     Returns:
         mean over 128 directions of the Wasserstein distance in one dimension [1/1000 of the real deviation].
     """
-    generator = Generator().manual_seed(seed)
-    (one, of_one), (two, of_two) = (_patches(cloud, generator) for cloud in (real, fake))
     mean, deviation = one.mean((0, 1)), one.std((0, 1)).clamp_min(1e-6)
-    axes = torch.randn(one.shape[1] * one.shape[2], DIRECTIONS, generator=generator)
+    axes = torch.randn(one.shape[1] * one.shape[2], DIRECTIONS, generator=Generator().manual_seed(seed))
     axes = axes / axes.norm(dim=0)
     projected = torch.cat([(axes.T @ ((cloud - mean) / deviation).flatten(1).cpu().T) for cloud in (one, two)], 1)
     ordered, order = projected.sort(1)
     gaps = ordered.diff(dim=1)
-    value = float(_transport(torch.ones(len(real)), torch.ones(len(fake)), of_one, of_two, order, gaps))
+    counts = int(of_one.max()) + 1, int(of_two.max()) + 1
+    value = float(_transport(torch.ones(counts[0]), torch.ones(counts[1]), of_one, of_two, order, gaps))
     if not replicates:
         return value, None
     few, near = order[:REPLICATED], gaps[:REPLICATED]
-    drawn = zip(resampling_weights(len(real), replicates, seed), resampling_weights(len(fake), replicates, seed + 1), strict=True)
+    drawn = zip(*(resampling_weights(count, replicates, seed + side) for side, count in enumerate(counts)), strict=True)
     return value, interval(value, [float(_transport(a, b, of_one, of_two, few, near)) for a, b in drawn])
-
-
-def _patches(octave: Images, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Patches [PATCHES, 49, channel] at random places of all images in turn, and the image of each."""
-    patch = min(PATCH, octave.shape[-1])
-    image = torch.arange(PATCHES) % len(octave)
-    top, left = (torch.randint(side - patch + 1, (PATCHES,), generator=generator) for side in octave.shape[-2:])
-    rows, columns = top[:, None, None] + torch.arange(patch)[:, None], left[:, None, None] + torch.arange(patch)
-    return octave.permute(0, 2, 3, 1)[image[:, None, None], rows, columns].flatten(1, 2), image
 
 
 def _transport(weights_one: Tensor, weights_two: Tensor, of_one: Tensor, of_two: Tensor, order: Tensor, gaps: Tensor) -> Tensor:

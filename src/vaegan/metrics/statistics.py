@@ -1,6 +1,6 @@
-"""Moments of feature vectors as exact sums in float64, so that they can be collected in shards, and bootstrap intervals."""
+"""Exact sums in float64 that are collected in shards, over any number of images, and bootstrap intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from vaegan.randomness import keyed_seed
 
 REPLICATES = 200
+GROUPS, SHARDS = 200, 25  # of images, by their position: values are small, outer products are not
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Moments:
         """The moments of both collections together."""
         return type(self)(self.count + other.count, self.total + other.total, self.outer + other.outer)
 
+    def scaled(self, unit: Tensor) -> Self:
+        """The moments of the same features in other units [dimension]."""
+        return type(self)(self.count, self.total / unit, self.outer / torch.outer(unit, unit))
+
     @property
     def mean(self) -> Tensor:
         """[dimension]."""
@@ -40,6 +45,49 @@ class Moments:
         """Unbiased, [dimension, dimension]."""
         mean = self.mean
         return (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Sums of values over groups of images: their mean, and how chance moves it, without the values themselves.
+
+    An image's group is its position modulo their number, so that it does not hang on the block that the image came in. A
+    bootstrap replicate redraws groups: with fewer images than groups these are the images, and it is the usual bootstrap.
+    """
+
+    count: Tensor
+    """[group]."""
+    total: Tensor
+    """[group, ...]."""
+
+    @classmethod
+    def of(cls, values: Tensor, first: int = 0) -> Self:
+        """Groups values [image, ...] of images at the positions from `first` on."""
+        values = values.detach().cpu().double()
+        group = torch.arange(first, first + len(values)) % GROUPS
+        empty = torch.zeros(GROUPS, *values.shape[1:], dtype=torch.float64)
+        return cls(torch.bincount(group, minlength=GROUPS).double(), empty.index_add_(0, group, values))
+
+    def merge(self, other: Self) -> Self:
+        """The sums of both collections together."""
+        return type(self)(self.count + other.count, self.total + other.total)
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the values, [...]."""
+        return self.total.sum(0) / self.count.sum()
+
+    def redrawn(self, seed: int) -> Tensor:
+        """Means of bootstrap replicates, [replicate, ...]."""
+        filled = self.count > 0
+        weights = resampling_weights(int(filled.sum()), seed=seed)
+        count, total = weights @ self.count[filled], weights @ self.total[filled].reshape(weights.shape[1], -1)
+        return (total / count[:, None]).view(-1, *self.total.shape[1:])
+
+    def mean_with_interval(self, seed: int = 0) -> tuple[float, tuple[float, float]]:
+        """The mean of one value an image, and its bootstrap interval."""
+        value = float(self.mean)
+        return value, interval(value, self.redrawn(seed))
 
 
 def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
@@ -75,11 +123,9 @@ def mean_with_interval(values: Tensor, seed: int = 0) -> tuple[float, tuple[floa
     return value, interval(value, resampling_weights(len(values), seed=seed) @ values / len(values))
 
 
-def ratio_with_interval(above: Tensor, below: Tensor, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """The mean of `above` over the mean of `below`, whose items are other ones, and its bootstrap interval."""
-    above, below = above.detach().cpu().double(), below.detach().cpu().double()
-    below_mean = below.mean().clamp_min(1e-300)
-    value = float(above.mean() / below_mean)
-    tops = resampling_weights(len(above), seed=seed) @ above / len(above)
-    bottoms = resampling_weights(len(below), seed=seed + 1) @ below / len(below)
-    return value, interval(value, tops / bottoms.clamp_min(1e-300))
+def ratio_with_interval(
+    above: Grouped, below: Grouped, seed: int = 0, of: Callable[[Tensor], Tensor] = lambda mean: mean
+) -> tuple[float, tuple[float, float]]:
+    """The mean of `above` over the mean of `below`, of other images, and its bootstrap interval; or the ratio `of` the means."""
+    value = float(of(above.mean) / of(below.mean).clamp_min(1e-300))
+    return value, interval(value, of(above.redrawn(seed)) / of(below.redrawn(seed + 1)).clamp_min(1e-300))

@@ -1,4 +1,4 @@
-"""Which differences between runs exceed the noise: bootstrap intervals, or the spread over seeds where there are several."""
+"""Which differences between runs exceed the noise: intervals, or the spread over seeds where there are several."""
 
 import json
 import math

@@ -62,7 +62,7 @@ class Score:
 
     value: float
     interval: tuple[float, float] | None
-    """Bootstrap interval of 95 %."""
+    """Of 95 %."""
     n: int | None
     features: str | None
     """The network whose features it was measured in."""

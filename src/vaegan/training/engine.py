@@ -55,7 +55,7 @@ class Engine:
             )
             self._fabric.launch()
         except (RuntimeError, ValueError) as error:
-            raise RequestError(f"Cannot train on {devices} {accelerator} device(s): {str(error).splitlines()[0]}") from error
+            raise RequestError(f"Cannot run on {devices} {accelerator} device(s): {str(error).splitlines()[0]}") from error
         self.device = self._fabric.device
         self.rank, self.world_size = self._fabric.global_rank, self._fabric.world_size
         self.precision: Precision = "float32"
@@ -98,6 +98,14 @@ class Engine:
     def share(self, value: Any) -> Any:
         """The first process's `value`, in every process."""
         return value if self.world_size == 1 else self._fabric.broadcast(value, src=0)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's `value` on the CPU, in every process, in the order of their ranks."""
+        if self.world_size == 1:
+            return [value]
+        found: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(found, value)
+        return found
 
     def first_does(self, action: Callable[[], object]) -> None:
         """The first process acts; if that fails, all of them stop with its error instead of waiting for it.

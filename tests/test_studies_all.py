@@ -82,7 +82,7 @@ NUMBERS = (
     "active_units elbo exact_elbo truth "
     "iwae_5000 gap_1 gap_5000 bits_per_dim bits values variance beta share_of_variance train_error gap distance real_distance "
     "recall coverage sharpness variety psnr latent_bytes jpeg_bytes jpeg_bare pca_error limit spread near_prior near_fitted "
-    "unevenness accuracy gradient latent_recovery low_pass_ratio latent_dim"
+    "unevenness accuracy commonest gradient latent_recovery low_pass_ratio latent_dim"
 )
 
 

@@ -1,9 +1,10 @@
 """What single studies set and say, where a wrong word or setting would not be seen in numbers."""
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from PIL import Image, ImageOps
 from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.networks import Gaussian
-from vaegan.studies import ae_vs_vae, collapse, generator_loss, latent_size, losses, page
+from vaegan.studies import ae_vs_vae, collapse, gan_losses, generator_loss, latent_size, losses, page, vae_vs_gan, warm_start
+from vaegan.studies.figures import BOTTOM, HEIGHT, TOP, Axis, save_bars, save_lines
 from vaegan.studies.losses import LOSSES
 from vaegan.studies.sheets import SMALLEST_LETTER, WIDEST, side_by_side
 from vaegan.studies.study import Result, Results, Setting, Story
@@ -108,6 +110,7 @@ class TestGeneratorLoss:
         ("looks", "other", "recall", "said"),
         [
             ((500, 501), 450, 0.5, "stands where it stood at the first look"),
+            ((500, 501), 600, 0.5, "stands where it stood at the first look"),
             ((500, 501), 450, 0.0, "reaches next to no real image"),
             ((700, 500), 450, 0.5, "Where the gradient is small"),
             ((700, 460), 450, 0.5, "has not helped"),
@@ -160,7 +163,15 @@ def test_an_autoencoder_has_no_divergence(setting: Setting, monkeypatch: pytest.
         look = SimpleNamespace(
             setting=setting, dataset=setting.dataset, model=Model(), arm=SimpleNamespace(label=label), folder=setting.folder
         )
-        assert ("kl" in ae_vs_vae.measure(look)) == expected  # pyright: ignore[reportArgumentType]
+        found = ae_vs_vae.measure(look)  # pyright: ignore[reportArgumentType]
+        assert ("kl" in found) == expected
+        assert 0.3 < found["commonest"] <= 1
+
+
+@pytest.mark.parametrize(("accuracy", "expected"), [(0.52, True), (0.9, False)])
+def test_classes_that_neighbours_cannot_tell_are_unseen(setting: Setting, accuracy: float, expected: bool) -> None:
+    numbers = {ae_vs_vae.AE: {"accuracy": 0.4, "commonest": 0.5}, ae_vs_vae.VAE: {"accuracy": accuracy}}
+    assert ae_vs_vae.unseen(results_of(setting, numbers)) is expected
 
 
 class TestSheets:
@@ -220,3 +231,58 @@ def test_what_too_many_latents_cost_is_read_from_the_numbers(lacking: float, use
 )
 def test_what_the_critic_s_pace_does_is_read_from_the_modes(equal: tuple[int, ...], slow: tuple[int, ...], said: str) -> None:
     assert said in collapse.pace(equal, slow)
+
+
+def test_steps_left_out_are_judged_by_every_score(setting: Setting) -> None:
+    numbers = {
+        warm_start.ALL: ((100.0, 0.9), (104.0, 0.9)),
+        "prior N(0, I)": ((103.0, 0.6), (105.0, 0.6)),
+        "without anchor": ((140.0, 0.5), (141.0, 0.9)),
+        "without blur": ((80.0, 0.95), (80.0, 0.95)),
+    }
+    results = [
+        Result(label, seed, 64, 1.0, ({"distance": distance, "coverage": coverage},))
+        for label, seeds in numbers.items()
+        for seed, (distance, coverage) in enumerate(seeds)
+    ]
+    found = Results(setting, setting.folder, results)
+    assert warm_start.without(found, "distance") == (["without anchor (+38.5)"], ["without blur (-22)"], ["prior N(0, I)"])
+    assert warm_start.without(found, "coverage") == (["prior N(0, I) (-0.3)"], ["without blur (+0.05)"], ["without anchor"])
+
+
+def test_a_gan_from_scratch_is_given_the_time_of_vae_and_handover(setting: Setting) -> None:
+    """An image costs the VAE 1, the GAN that grows out of it 2.2 and one from scratch two thirds of that."""
+    for study in (warm_start, vae_vs_gan):
+        images = {arm.label: arm.images for arm in study.arms(setting)}
+        assert images[study.SCRATCH] * 2.2 / 1.5 == pytest.approx(1 + 2.2)
+
+
+def test_spreads_stay_inside_the_figure(tmp_path: Path) -> None:
+    save_bars(tmp_path / "bars.svg", {"a": 1.0, "b": 100.0}, "title", "label", {"a": 0.1, "b": 30.0})
+    bars = (tmp_path / "bars.svg").read_text()
+    line = float(re.findall(r'x2="([0-9.]+)" y1', bars)[-1])
+    assert float(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+">100', bars)[0]) > line
+    save_lines(tmp_path / "lines.svg", {"a": [(0, 1.0), (1, 9.0)]}, "title", Axis("x"), Axis("y"), spreads={"a": [0.0, 4.0]})
+    top, bottom = re.findall(r'y1="([0-9.]+)" y2="([0-9.]+)" stroke', (tmp_path / "lines.svg").read_text())[-1]
+    assert float(top) - float(bottom) == pytest.approx(8 / 13.2 * (HEIGHT - BOTTOM - TOP), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("study", "labels"),
+    [(gan_losses, ("relativistic", "least squares")), (vae_vs_gan, ("VAE", vae_vs_gan.GROWN))],
+)
+def test_scattered_samples_are_not_praised_for_their_recall(
+    study: ModuleType, labels: tuple[str, str], setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for draw in ("save_last_samples", "save_learning"):
+        monkeypatch.setattr(study, draw, lambda *_, **__: None)
+    shared = {"distance": 9.0, "real_distance": 5.0, "sharpness": 1.0, "seen": 8}
+    good, scattered = shared | {"recall": 0.1, "coverage": 0.6}, shared | {"recall": 0.9, "coverage": 0.0}
+    story = study.tell(results_of(setting, dict(zip(labels, (good, scattered), strict=True))))
+    assert story.answer["highest_coverage"] == labels[0]
+
+
+@pytest.mark.parametrize(("quality", "said"), [(1, "lowest quality"), (8, "JPEG of equal error")])
+def test_jpeg_that_cannot_be_as_coarse_is_not_called_equal(setting: Setting, quality: int, said: str) -> None:
+    numbers = {"jpeg_bare": 70.0, "jpeg_bytes": 760.0, "psnr": 16.0, "latent_bytes": 64, "quality": quality}
+    assert said in vae_vs_gan.compression(results_of(setting, {vae_vs_gan.VAE: numbers}))

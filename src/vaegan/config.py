@@ -395,6 +395,9 @@ class DeviceConfig:
 
 
 GAN_COST = 2.2  # the GAN's time for an image over the VAE's: 1.7 to 2.6 by machine (benchmarks/README.md)
+GROWN_COST = (
+    1.5  # the same of a GAN that grows out of a VAE over one from scratch: anchor and encoder (docs/studies/warm-start.md)
+)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def measure(look: Look) -> Numbers:
         classes = torch.from_numpy(dataset.labels[look.setting.labels()][heldout_indices(dataset, POINTS)]).long()
         found |= autoencoding(model, heldout) | {
             "accuracy": neighbour_accuracy(encoded, classes),
+            "commonest": float(classes.bincount().max()) / len(classes),
             "spread": float(encoded.std(0).mean()),
         }
         if look.arm.label == AE:
@@ -85,7 +86,9 @@ def tell(results: Results) -> Story:
         ),
         lambda: (
             f"Classes: the five nearest encodings name the class of {mean(AE, 'accuracy'):.0%} (autoencoder) and "
-            f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, though nobody told either of the {len(words)} classes."
+            f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, though nobody told either of the {len(words)} classes. "
+            f"(Always naming the commonest is right for {mean(AE, 'commonest'):.0%}"
+            + (": the plane shows nothing of these classes.)" if unseen(results) else ".)")
         ),
     )
     pictures: list[Picture] = []
@@ -121,10 +124,16 @@ def tell(results: Results) -> Story:
         "near_fitted": "near the data, fitted",
         "unevenness": "largest / mean step",
         "accuracy": "classes by neighbours",
+        "commonest": "commonest class",
     }
     answer = {name: {label: mean(label, name) for label in results.labels} for name in ("near_prior", "unevenness")}
     below = some(lambda: {"autoencoder_below_pca": 1 - mean(AE, "error") / pca})
     return Story(sentences, columns, pictures, answer | dict(*below))
+
+
+def unseen(results: Results) -> bool:
+    """Whether neighbours say no more of the class than its commonest value does."""
+    return max(results.mean(label, "accuracy") for label in (AE, VAE)) < results.mean(AE, "commonest") + 0.05
 
 
 def _holes(results: Results) -> str:

@@ -83,7 +83,14 @@ def save_lines(
         marks: draw the points too.
     """
     shown = {name: [point for point in points if _fits(point, x, y)] for name, points in curves.items()}
-    across, up = _scales([point for points in shown.values() for point in points], x, y, _legend_width(shown))
+    ends = [
+        (a, b + end * bar)
+        for name, points in shown.items()
+        for (a, b), bar in zip(points, (spreads or {}).get(name, ()), strict=False)
+        for end in (-1, 1)
+    ]
+    everything = [point for points in shown.values() for point in points] + [point for point in ends if _fits(point, x, y)]
+    across, up = _scales(everything, x, y, _legend_width(shown))
     parts = [_frame(title, x, y, across, up)]
     for index, (name, points) in enumerate(shown.items()):
         colour = COLOURS[index % len(COLOURS)]
@@ -91,11 +98,10 @@ def save_lines(
         if len(points) > 1:
             line = "M" + "L".join(f"{across(a):.1f},{up(b):.1f}" for a, b in points)
             parts.append(f'<path class="l" stroke="{colour}"{dashed} d="{line}"/>')
-        bars = (spreads or {}).get(name, ())
-        for (a, b), bar in zip(points, bars, strict=False):
+        for (a, b), bar in zip(points, (spreads or {}).get(name, ()), strict=False):
             place = across(a)
-            ends = f'y1="{up(b - bar):.1f}" y2="{up(b + bar):.1f}"'
-            parts.append(f'<line x1="{place:.1f}" x2="{place:.1f}" {ends} stroke="{colour}"/>')
+            line = f'y1="{up(b - bar):.1f}" y2="{up(b + bar):.1f}"'
+            parts.append(f'<line x1="{place:.1f}" x2="{place:.1f}" {line} stroke="{colour}"/>')
         if marks or len(points) == 1:
             parts += [f'<circle cx="{across(a):.1f}" cy="{up(b):.1f}" r="3" fill="{colour}"/>' for a, b in points]
     parts.append(_legend(list(shown), across.end))
@@ -117,7 +123,7 @@ def save_bars(path: Path, bars: Mapping[str, float], title: str, label: str, spr
     """One horizontal bar a name, with its value written beside it."""
     names, row = list(bars), 26
     left, right = 20 + 7 * max((len(name) for name in names), default=4), WIDTH - 70
-    values = [value for value in bars.values() if math.isfinite(value)]
+    values = [value + (spreads or {}).get(name, 0.0) for name, value in bars.items() if math.isfinite(value)]
     most = max([*values, 1e-12])
     place: Callable[[float], float] = lambda value: left + max(0.0, value) / most * (right - left)  # noqa: E731
     parts = [f'<text class="t" x="12" y="22">{html.escape(title)}</text>']

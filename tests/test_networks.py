@@ -151,6 +151,21 @@ def test_first_posteriors_are_near_the_prior_and_first_logits_near_indifference(
     assert critic.head.bias.abs().max() == 0
 
 
+@torch.no_grad()
+def test_critic_can_weigh_places_of_the_image_against_each_other() -> None:
+    """Opposite corners share no place of the last map: a linear head adds up what each says, hidden numbers see both."""
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.float64)
+    images[1, :, 0, 0] = images[2, :, -1, -1] = 1
+    images[3] = images[1] + images[2]
+
+    def interaction(hidden: int) -> float:
+        none, first, last, both = Critic(tiny(critic_hidden=hidden), 32, 3).double()(images)
+        return abs(float(both - first - last + none)) / float((first - none).abs())
+
+    assert interaction(0) < 1e-4
+    assert interaction(16) > 1e-2
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_encoder_and_critic_have_the_same_trunk(kind: str) -> None:
     encoder, critic = Encoder(tiny(kind), 28, 1), Critic(tiny(kind), 28, 1)

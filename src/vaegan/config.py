@@ -73,6 +73,9 @@ class NetworkConfig:
     """Channels of the finest stage; doubled at every coarser one, up to `width_limit`."""
     width_limit: int = 256
     """Channels of the coarsest stages."""
+    critic_hidden: int = 32
+    """Numbers between the critic's last map and its logit, which see the whole image at once; 0: a linear head, as the sources
+    have. Coverage of anime faces after 30,000 images: 0.90 with 32, 0.86 without; more makes samples rougher."""
     blocks: int = 1
     """Residual blocks a stage (residual only)."""
     layers: int = 4
@@ -104,8 +107,10 @@ class NetworkConfig:
             value = getattr(self, name)
             if not 1 <= value <= limit:
                 raise RequestError(f"network.{name} is {value}; it must be between 1 and {limit}.")
-        if not 0 <= self.decoder_width <= limits["width"]:
-            raise RequestError(f"network.decoder_width is {self.decoder_width}; it must be between 0 and {limits['width']}.")
+        for name, limit in {"critic_hidden": limits["width_limit"], "decoder_width": limits["width"]}.items():
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise RequestError(f"network.{name} is {value}; it must be between 0 and {limit}.")
         choices = {"norm": ("none", "classic"), "upsampling": ("transposed", "classic"), "decoder_width": (0, "classic")}
         for name, (usual, kinds) in (choices | {"activation": ("leaky", "classic and mlp")}).items():
             value = getattr(self, name)
@@ -293,9 +298,9 @@ class GANConfig:
     """Share of the stage over which the generator's learning rate rises from 0."""
     anchor: float = 3.0
     """Weight that holds low-passed reconstructions of real images to the originals; 0 turns it off."""
-    final_anchor: float = 1.0
-    """The same at the end of the stage. With 0.1 the GAN unlearns kinds of images that its VAE knew: coverage is 0.84 after
-    45,000 images, and 0.91 with 1."""
+    final_anchor: float = 3.0
+    """The same at the end of the stage. After 30,000 anime faces reconstructions have 1.40 times the VAE's low-passed error, and
+    1.55 times with 1 (and 128 hidden numbers in the critic); with 0.1 the GAN unlearns kinds of images that its VAE knew."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
-from vaegan.networks.blocks import draw_normal, initialise, start_residuals_as_identity
+from vaegan.networks.blocks import activation, draw_normal, initialise, start_residuals_as_identity
 from vaegan.networks.labels import chosen_bias, folded
 from vaegan.networks.trunk import build_trunk
 from vaegan.types import Images, Labels, Latents, PerImage
@@ -54,7 +54,10 @@ class Critic(nn.Module):
         """Args: config: the networks' settings; size: of the square images [pixels]; channels: 1 or 3."""
         super().__init__()
         self.trunk = build_trunk(config, size, channels)
-        self.head = nn.Linear(self.trunk.out_features, 1)
+        self.hidden = nn.Identity()
+        if config.critic_hidden > 0:
+            self.hidden = nn.Sequential(nn.Linear(self.trunk.out_features, config.critic_hidden), activation())
+        self.head = nn.Linear(config.critic_hidden or self.trunk.out_features, 1)
         initialise(self, config.weights)
         start_residuals_as_identity(self)
         if config.weights == "he":
@@ -68,7 +71,7 @@ class Critic(nn.Module):
         2018, Eq. 3.
         """
         features = self.trunk(images, labels)[-1]
-        logits: Tensor = self.head(features.flatten(1)).float().squeeze(1)
+        logits: Tensor = self.head(self.hidden(features.flatten(1))).float().squeeze(1)
         if self.projection is None:
             return logits
         return logits + (self.projection(labels) * features.mean((2, 3)).float()).sum(1)

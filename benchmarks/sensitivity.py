@@ -137,7 +137,7 @@ def row(name: str, numbers: dict[str, Number], floor: dict[str, Number]) -> str:
 
 def moved(number: Number, floor: Number) -> bool:
     """Whether two values differ by more than twice what their intervals allow."""
-    half = [(one.interval[1] - one.interval[0]) / 2 if one.interval else 0.0 for one in (number, floor)]
+    half = [(one.interval[1] - one.interval[0]) / 2 if isinstance(one.interval, tuple) else 0.0 for one in (number, floor)]
     return abs(number.value - floor.value) > 2 * (half[0] ** 2 + half[1] ** 2) ** 0.5 + 1e-12
 
 

@@ -30,6 +30,8 @@ OPTIONS = [
     *("--vae.batch-size", "8", "--gan.batch-size", "8", "--gan.critic-warmup", "4", "--precision", "float32"),
 ]
 
+ONLY_A_MODEL = ("decodes", "has a likelihood", "has a latent")
+
 
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +68,17 @@ def test_evaluation_has_the_promised_form_and_repeats_itself(trained: Path) -> N
     assert set(first["stages"]) == {"vae", "gan"}
     for numbers in (*first["stages"].values(), first["floor"]):
         assert set(numbers) <= set(METRICS)
-        for number in numbers.values():
-            assert set(number) == {"value", "interval", "n", "features"}
+        for name, number in numbers.items():
+            assert set(number) - {"no_interval", "no_floor"} == {"value", "interval", "n", "features"}
+            # What is missing has a reason, and nothing else has one.
+            assert bool(number["interval"]) != bool(number.get("no_interval")), name
+            assert (name in first["floor"]) != bool(number.get("no_floor")), name
             if number["interval"]:
                 assert number["interval"][0] <= number["value"] <= number["interval"][1]
+            else:
+                assert name == "support"
+    vae = first["stages"]["vae"]
+    assert [vae[name]["no_floor"] for name in ("psnr", "iwae", "kl")] == [f"only a model {has}" for has in ONLY_A_MODEL]
     assert set(first["spectra"]) == {"real", "vae", "gan"}
     assert len(first["spectra"]["gan"]) == 8
     assert len(first["per_dimension_kl"]) == 4
@@ -362,6 +371,17 @@ def test_a_feature_file_adds_its_numbers_and_only_inception_is_called_fid(traine
         assert found["stages"]["gan"][keys.copy().pop()]["features"] == name
 
 
+def test_the_frechet_distance_of_many_dimensions_has_an_interval(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.evaluation.looking.MOST_RESAMPLED", 40)  # the network gives 48
+    tiny = Tiny(tmp_path)
+    tiny.description("net", 'name = "inception-2015"\nsize = 32\nlow = -1\nhigh = 1\n')
+    found = evaluate(trained, "faces:900", n=210, stage="gan", features=tiny.program("net", 32, 32))
+    for fid in (found["stages"]["gan"]["fid"], found["floor"]["fid"]):
+        assert fid["interval"][0] < fid["value"] < fid["interval"][1]
+
+
 def test_feature_files_that_do_not_fit_are_one_line(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny, run = Tiny(tmp_path), str(trained)
     assert "net.pkl" in refused(capsys, run, "--features", str(tmp_path / "net.pkl"))
@@ -433,7 +453,9 @@ def test_a_program_that_hides_a_pickle_is_not_executed(tmp_path: Path) -> None:
 
 def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
     found = evaluate(trained, "faces:900", n=310)
-    assert {"mig", "dci_disentanglement", "attribute_accuracy", "mode_coverage"} <= set(found["stages"]["vae"])
+    for name in ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "attribute_accuracy", "mode_coverage"):
+        number = found["stages"]["vae"][name]
+        assert number["interval"][0] < number["value"] < number["interval"][1], name
     assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1
 
 

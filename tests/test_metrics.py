@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.metrics.cheap import cheap_score, real_statistics
-from vaegan.metrics.frechet import frechet_distance, frechet_with_interval
+from vaegan.metrics.frechet import frechet_distance, frechet_interval_by_halves, frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance
 from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
 from vaegan.metrics.statistics import Grouped, Moments, interval, mean_with_interval, ratio_with_interval, resampling_weights
@@ -49,6 +49,22 @@ def test_frechet_distance_agrees_with_scipys_matrix_root() -> None:
     gap = (first.mean - second.mean).numpy()
     expected = gap @ gap + np.trace(first.covariance.numpy() + second.covariance.numpy() - 2 * np.real(root))
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6)
+
+
+def held(values: list[float], intervals: list[tuple[float, float]], truth: float | None = None) -> float:
+    """Share of intervals that hold what is true in the long run."""
+    truth = float(np.mean(values)) if truth is None else truth
+    return float(np.mean([low <= truth <= high for low, high in intervals]))
+
+
+def test_frechet_intervals_by_halves_hold_the_long_run_with_fewer_images_than_dimensions() -> None:
+    values, intervals = [], []
+    for draw in range(60):
+        one, two = normal(80, 100, seed=2 * draw), 1.1 * normal(80, 100, seed=2 * draw + 1)
+        values.append(frechet_distance(Moments.of(one), Moments.of(two)))
+        intervals.append(frechet_interval_by_halves(values[-1], one, two, draw))
+    assert held(values, intervals) >= 47 / 60
+    assert np.mean([high - low for low, high in intervals]) < 2 * 3.2 * 2 * np.std(values)
 
 
 def test_frechet_interval_contains_the_value_and_narrows() -> None:
@@ -330,6 +346,23 @@ def test_support_is_found_from_birthdays() -> None:
     assert duplicate_rate(normal(30, 4, seed=1).repeat(10, 1), threshold) > 0.03
 
 
+@pytest.mark.parametrize("power", [0.0, 0.8])
+def test_intervals_of_the_support_hold_it_also_where_some_images_come_often(power: float) -> None:
+    from vaegan.metrics.birthday import support_interval
+
+    shares = torch.arange(1.0, 2001.0).pow(-power)
+    shares /= shares.sum()
+    intervals: list[tuple[float, float]] = []
+    for seed in range(100):
+        drawn = shares.multinomial(500, replacement=True, generator=torch.Generator().manual_seed(seed))
+        between = support_interval((drawn[:, None] == drawn[None]).sum(1) - 1)
+        assert between is not None
+        intervals.append(between)
+    # As if pairs were independent 0.31 of 200 intervals held it where some images come often.
+    assert held([], intervals, 1 / float(shares.square().sum())) >= 0.88
+    assert support_interval(torch.zeros(100)) is None
+
+
 def test_effective_rank_counts_directions() -> None:
     from vaegan.metrics.diversity import effective_rank
 
@@ -401,6 +434,22 @@ def test_posterior_numbers_have_their_closed_forms() -> None:
     assert aggregate_gap(Moments.of(mean), log_var.exp().mean(0)) == pytest.approx(expected, rel=0.03)
     # One uniform value of 256 levels costs 8 bits: its density on [-1, 1] is that of a step, 127.5 / 256 a value.
     assert float(bits_per_dimension(torch.tensor(50 * math.log(127.5 / 256)), 50, "gaussian")) == pytest.approx(8, rel=1e-6)
+
+
+def test_intervals_of_the_posteriors_use_hold_the_long_run() -> None:
+    from vaegan.metrics.posterior import active_units_interval, aggregate_gap, aggregate_gap_reach
+
+    values, intervals = [], []
+    for draw in range(60):
+        mean, variance = 0.9 * normal(100, 16, seed=draw), torch.full((100, 16), 0.2)
+        values.append(aggregate_gap(Moments.of(mean), variance.double().mean(0)))
+        reach = aggregate_gap_reach(mean, variance, draw)
+        intervals.append((values[-1] - reach, values[-1] + reach))
+    assert held(values, intervals) >= 50 / 60
+    assert np.mean([high - low for low, high in intervals]) < 2 * 2.1 * 1.7 * np.std(values)
+    # Three surely, one of a variance at the threshold, one surely not; a mean far from 0 is no variance.
+    scale = torch.tensor([1.0, 1.0, 0.2, 0.1, 0.01])
+    assert active_units_interval(10 + scale * normal(300, 5)) == (3, 4)
 
 
 def test_dequantised_levels_fill_the_range_of_their_density() -> None:

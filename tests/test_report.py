@@ -28,7 +28,7 @@ from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
 from vaegan.report.images import frame
 from vaegan.report.markup import escaped, tag
-from vaegan.report.scores import value_cell
+from vaegan.report.scores import score_table, value_cell
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
@@ -287,6 +287,17 @@ def test_frames_of_an_animation_lose_their_paper(tmp_path: Path, size: int) -> N
         opaque = np.asarray(picture.convert("RGBA"))[..., 3] > 0
     wanted = np.arange(6 * (64 + GAP) + GAP) % (64 + GAP) >= GAP
     assert np.array_equal(opaque, wanted[:, None] & wanted[None])
+
+
+def test_the_table_says_why_a_number_has_no_interval_or_no_floor(tmp_path: Path) -> None:
+    values = evaluation(kl=score(3.0, 0.5) | {"interval": None, "no_interval": "It is a bound.", "no_floor": "Only a model has."})
+    run = make_run(tmp_path / "run")
+    (run / "evaluation.json").write_text(json.dumps(values | {"floor": {}}))
+    found = gather(run, with_data=False).evaluation
+    assert found is not None
+    table = str(score_table(found, ["kl"]))
+    assert table.count("<small>It is a bound.</small>") == 2
+    assert table.count('<span class="absent">Only a model has.</span>') == 1
 
 
 def test_a_bound_says_more_than() -> None:

@@ -25,8 +25,9 @@ from vaegan.evaluation.verdict import verdict, wants_training
 from vaegan.files import write_json
 from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.frechet import frechet_with_interval
+from vaegan.metrics.frechet import frechet_interval_by_halves, frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance_with_interval
+from vaegan.metrics.table import METRICS
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
 from vaegan.training.engine import Engine
@@ -239,7 +240,7 @@ def _judge(
         if labels is not None:
             labels.mix(samples, found, seed)
             if model.has_encoder:
-                labels.latent(model, telling, found)
+                labels.latent(model, telling, found, seed)
         if name in looked.inferred:
             reconstructions(looked.inferred[name], len(heldout), found, seed)
             if name == "vae":
@@ -250,6 +251,10 @@ def _judge(
     for found in (floor, *stages.values()):
         left_out |= found.left_out
     numbers = {name: found.as_json() for name, found in stages.items()}
+    missing = "the training images are not at hand" if yard.train is None else "too few validation images to stand for samples"
+    for named in numbers.values():
+        for name in named.keys() - floor.numbers.keys():
+            named[name]["no_floor"] = METRICS[name].no_floor or missing
     return {
         "reference": {"side": chosen.heldout.side, "count": len(heldout)},
         "features": RANDOM_FEATURES if network is None else network.description.name,
@@ -273,4 +278,5 @@ def compare_features(network: FeatureNetwork, real: Described, given: Described,
         found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name)
     if not found.lacks(frechet, FEW["frechet"], real.count):
         value, between = frechet_with_interval(real.tally.moments(NETWORK), given.tally.moments(NETWORK), seed)
+        between = between or frechet_interval_by_halves(value, real.tally.rows(NETWORK), given.tally.rows(NETWORK), seed)
         found.add(frechet, value, between, given.count, name)

@@ -7,7 +7,14 @@ from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages
 from vaegan.evaluation.tally import Tally
 from vaegan.evaluation.telling import Telling
-from vaegan.metrics.posterior import ACTIVE, aggregate_gap, bits_per_dimension, dequantised
+from vaegan.metrics.posterior import (
+    ACTIVE,
+    active_units_interval,
+    aggregate_gap,
+    aggregate_gap_reach,
+    bits_per_dimension,
+    dequantised,
+)
 from vaegan.metrics.reconstruction import mean_squared_error, peak_signal_to_noise, structural_similarity
 from vaegan.metrics.statistics import mean_with_interval
 from vaegan.model import Model
@@ -40,6 +47,7 @@ def describe_inference(tally: Tally, first: int, model: Model, images: Images, l
         mean, log_var = posterior.mean.cpu().double(), posterior.log_var.cpu().double()
         tally.add_moments("mean", first, mean, shards=1)
         tally.add("variance", first, log_var.exp())
+        tally.keep_first("posterior", first, torch.cat([mean, log_var.exp()], 1))
         kl = kl_to_standard_normal(mean, log_var)
         tally.add("kl_per_dimension", first, kl)
         tally.add("kl", first, kl.sum(1))
@@ -59,8 +67,11 @@ def posteriors(tally: Tally, count: int, found: Findings, seed: int) -> list[flo
         return []
     (means,) = tally.moments("mean")
     found.add("kl", *tally.sums("kl").mean_with_interval(seed), count)
-    found.add("active_units", int((means.covariance.diagonal() > ACTIVE).sum()), None, count)
-    found.add("aggregate_gap", aggregate_gap(means, tally.sums("variance").mean), None, count)
+    mean, variance = tally.rows("posterior").chunk(2, 1)
+    active, ends = int((means.covariance.diagonal() > ACTIVE).sum()), active_units_interval(mean, seed)
+    found.add("active_units", active, (min(active, ends[0]), max(active, ends[1])), count)
+    gap, reach = aggregate_gap(means, tally.sums("variance").mean), aggregate_gap_reach(mean, variance, seed)
+    found.add("aggregate_gap", gap, (max(0.0, gap - reach), gap + reach), count)
     return [round(float(value), 5) for value in tally.sums("kl_per_dimension").mean]
 
 

@@ -14,7 +14,7 @@ from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.factors import disentanglement, in_bins, lasso, mutual_information_gap, shared_mix
 from vaegan.metrics.features import RANDOM_FEATURES, LayoutFeatures, Standardise, random_features, small_images
-from vaegan.metrics.statistics import interval, resampling_weights
+from vaegan.metrics.statistics import FEW_SPLITS, interval, reach_by_halves, resampling_weights
 from vaegan.model import Model
 
 MOST_CLASSES = 40  # more are names, not kinds
@@ -118,7 +118,7 @@ class Labels:
         value = sum(shares) / len(shares)
         found.add("mode_coverage", value, interval(value, replicates / len(shares)), len(described), FEATURES)
 
-    def latent(self, model: Model, telling: Telling, found: Findings) -> None:
+    def latent(self, model: Model, telling: Telling, found: Findings, seed: int) -> None:
         """MIG, DCI and the accuracy of reading attributes, from the latents of labelled images."""
         names = ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "attribute_accuracy")
         if found.lacks(names, FEW_TRAIN, len(self.train), "labelled training images") or found.lacks(
@@ -129,41 +129,56 @@ class Labels:
             found.left_out |= dict.fromkeys(names, UNTOLD)
             return
         known, unknown = (telling.encode(model, part) for part in (self.train, self.heldout))
-        codes = {factor.name: in_bins(factor.train_values) if factor.continuous else factor.train for factor in self.factors}
-        found.add("mig", mutual_information_gap(known, codes), None, len(known))
         standardise = Standardise.of(known)
         known, unknown = standardise(known).double(), standardise(unknown).double()
-        importance, informativeness, accuracies = [], [], []
-        for factor in self.factors:
-            importance.append(_importance(known, factor))
-            if factor.continuous:
-                informativeness.append(_explained(known, unknown, factor))
-            else:
-                reader = LogisticClassifier(known, factor.train, factor.classes, penalty=5.0)
-                right = float((reader(unknown).argmax(1) == factor.heldout).double().mean())
-                informativeness.append(right)
-                accuracies.append(right)
-        both = disentanglement(torch.stack(importance, 1))
-        found.add("dci_disentanglement", both.disentanglement, None, len(known))
-        found.add("dci_completeness", both.completeness, None, len(known))
-        found.add("dci_informativeness", sum(informativeness) / len(informativeness), None, len(unknown))
-        if accuracies:
-            found.add("attribute_accuracy", sum(accuracies) / len(accuracies), None, len(unknown))
+        self._separation(known, found, seed)
+        # Of the readers as they are: a row of equal weights, and those of the bootstrap over the images that are read.
+        weights = torch.cat([torch.ones(1, len(unknown)), resampling_weights(len(unknown), seed=seed)]) / len(unknown)
+        read = [_read(known, unknown, factor, weights) for factor in self.factors]
+        categories = [drawn for factor, drawn in zip(self.factors, read, strict=True) if not factor.continuous]
+        for name, several in (("dci_informativeness", read), ("attribute_accuracy", categories)):
+            if several:
+                value, *drawn = torch.stack(several).mean(0).tolist()
+                found.add(name, value, interval(value, drawn), len(unknown))
+
+    def _separation(self, latents: Tensor, found: Findings, seed: int) -> None:
+        """Adds MIG and DCI of standardised latents of the training images."""
+        codes = {factor.name: in_bins(factor.train_values) if factor.continuous else factor.train for factor in self.factors}
+
+        def measured(chosen: Tensor) -> Tensor:
+            importance = torch.stack([_importance(latents[chosen], factor, chosen) for factor in self.factors], 1)
+            gap = mutual_information_gap(latents[chosen], {name: code[chosen] for name, code in codes.items()})
+            return torch.tensor([gap, *disentanglement(importance)], dtype=torch.float64)
+
+        values, reach = measured(torch.arange(len(latents))), reach_by_halves(measured, (len(latents),), seed, FEW_SPLITS)
+        ends = (values - reach).clamp_min(0).tolist(), (values + reach).clamp_max(1).tolist()
+        for name, value, low, high in zip(
+            ("mig", "dci_disentanglement", "dci_completeness"), values.tolist(), *ends, strict=True
+        ):
+            found.add(name, value, (low, high), len(latents))
 
 
-def _importance(latents: Tensor, factor: Factor) -> Tensor:
-    """Absolute lasso weights of each latent for a factor, summed over the classes of a category: [latent]."""
-    targets = factor.train_values[:, None] if factor.continuous else torch.nn.functional.one_hot(factor.train, factor.classes)
+def _importance(latents: Tensor, factor: Factor, chosen: Tensor) -> Tensor:
+    """Absolute lasso weights of each latent for a factor of these images, summed over the classes of a category: [latent]."""
+    codes, values = factor.train[chosen], factor.train_values[chosen]
+    targets = values[:, None] if factor.continuous else torch.nn.functional.one_hot(codes, factor.classes)
     targets = targets.double() - targets.double().mean(0)
     targets = targets / targets.std(0).clamp_min(1e-9) * (targets.std(0) > 0)
     weights = lasso(latents, targets, penalty=0.02).abs().sum(1)
     return weights / weights.sum().clamp_min(1e-300)
 
 
-def _explained(known: Tensor, unknown: Tensor, factor: Factor) -> float:
-    """R^2 on held-out images of a ridge regression of a continuous factor, at least 0."""
+def _read(known: Tensor, unknown: Tensor, factor: Factor, weights: Tensor) -> Tensor:
+    """How well a factor is read from the latents of held-out images, for each row of their weights [row, image]: [row].
+
+    The accuracy of a logistic regression; of a continuous factor R^2 of a ridge regression, at least 0.
+    """
+    if not factor.continuous:
+        reader = LogisticClassifier(known, factor.train, factor.classes, penalty=5.0)
+        return weights @ (reader(unknown).argmax(1) == factor.heldout).double()
     middle, target = factor.train_values.mean(), factor.train_values - factor.train_values.mean()
     gram = known.T @ known + 1e-2 * len(known) * torch.eye(known.shape[1], dtype=known.dtype)
-    weights = torch.linalg.solve(gram, known.T @ target)
-    residual = factor.heldout_values - middle - unknown @ weights
-    return max(0.0, float(1 - residual.square().mean() / factor.heldout_values.var().clamp_min(1e-12)))
+    slope = torch.linalg.solve(gram, known.T @ target)
+    residual, values = factor.heldout_values - middle - unknown @ slope, factor.heldout_values - middle
+    variance = (weights @ values.square() - (weights @ values).square()) * len(values) / (len(values) - 1)
+    return (1 - (weights @ residual.square()) / variance.clamp_min(1e-12)).clamp_min(0)

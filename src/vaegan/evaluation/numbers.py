@@ -1,20 +1,25 @@
 """A number of an evaluation with what it takes to judge it, and what was left out for want of images."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Number:
-    """One metric's value; its fields are those of evaluation.json."""
+    """One metric's value."""
 
     value: float
-    interval: tuple[float, float] | None
-    """95 %: by the bootstrap, of what neighbours say by halves, of copying by the dispersion of what real images attract."""
+    interval: tuple[float, float] | str
+    """95 %, or why there is none; docs/evaluation.md says how each is made."""
     n: int
     """Images it was computed from: samples, or held-out images where only those are used."""
     features: str | None = None
     """The feature network or space, where there is one."""
+
+    def as_json(self) -> dict[str, Any]:
+        """What evaluation.json holds of it."""
+        found: dict[str, Any] = {"value": self.value, "interval": None, "n": self.n, "features": self.features}
+        return found | ({"no_interval": self.interval} if isinstance(self.interval, str) else {"interval": list(self.interval)})
 
 
 @dataclass
@@ -24,9 +29,11 @@ class Findings:
     numbers: dict[str, Number] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, value: float, interval: tuple[float, float] | None, n: int, features: str | None = None) -> None:
-        """Keeps a number."""
-        self.numbers[name] = Number(value, interval, n, features)
+    def add(
+        self, name: str, value: float, interval: tuple[float, float] | str | None, n: int, features: str | None = None
+    ) -> None:
+        """Keeps a number; `interval` may be the reason why there is none."""
+        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features)
 
     def lacks(self, names: str | tuple[str, ...], needed: int, there: int, what: str = "held-out images") -> bool:
         """Whether there are too few images for these metrics; if so, says so in `left_out`."""
@@ -38,7 +45,4 @@ class Findings:
 
     def as_json(self) -> dict[str, Any]:
         """What evaluation.json holds of the numbers."""
-        return {
-            name: asdict(number) | {"interval": number.interval and list(number.interval)}
-            for name, number in self.numbers.items()
-        }
+        return {name: number.as_json() for name, number in self.numbers.items()}

@@ -10,7 +10,7 @@ from torch import Tensor
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.tally import Tally
 from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
-from vaegan.metrics.birthday import duplicate_rate, duplicate_threshold, pair_distances, support_size
+from vaegan.metrics.birthday import duplicate_rate, duplicate_threshold, support_interval, support_size
 from vaegan.metrics.classifier import two_sample_correct
 from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.features import (
@@ -215,7 +215,8 @@ def _rank_of_redrawn(features: Tensor, replicate: int, seed: int) -> float:
 def _duplicates(real: Tensor, fake: Tensor, found: Findings, seed: int) -> None:
     threshold = duplicate_threshold(real)
     usual = duplicate_rate(real, threshold)
-    close = (torch.cdist(fake.double(), fake.double()) <= threshold).double().fill_diagonal_(0)
+    distances = torch.cdist(fake.double(), fake.double()).fill_diagonal_(torch.inf)
+    close = (distances <= threshold).double()
     weights = resampling_weights(len(fake), seed=seed)
     pairs = len(fake) * (len(fake) - 1)
     value = float(close.sum()) / pairs / usual
@@ -224,8 +225,9 @@ def _duplicates(real: Tensor, fake: Tensor, found: Findings, seed: int) -> None:
     )
     # Nearly identical: four times as near as a real image's nearest neighbour usually is.
     apart = torch.cdist(real.double(), real.double()).fill_diagonal_(torch.inf).min(1).values.median()
-    identical = int((pair_distances(fake) < apart / 4).sum())
-    found.add("support", support_size(identical, len(fake)), None, len(fake), LAYOUT_FEATURES)
+    alike = (distances < apart / 4).sum(1)
+    size, between = support_size(int(alike.sum()) // 2, len(fake)), support_interval(alike)
+    found.add("support", size, between or "a lower bound at 95 %, no estimate", len(fake), LAYOUT_FEATURES)
 
 
 def _generator(seed: int, replicate: int) -> torch.Generator:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from vaegan.metrics.statistics import NORMAL
+
 
 def pair_distances(features: Tensor) -> Tensor:
     """Distances of all pairs of different items, float64 [n (n - 1) / 2]."""
@@ -19,6 +21,26 @@ def duplicate_threshold(real: Tensor, share: float = 1e-4, fewest: int = 5) -> f
 def duplicate_rate(features: Tensor, threshold: float) -> float:
     """Share of pairs that are at most so far apart."""
     return float((pair_distances(features) <= threshold).double().mean())
+
+
+def support_interval(alike: Tensor) -> tuple[float, float] | None:
+    """The 95 % interval of `support_size`; None without a pair, where it is a bound and no estimate.
+
+    Pairs are counts of rare events, but pairs that share a sample come together. So it is the score interval of a Poisson count,
+    for as many pairs as would vary as much if they were independent: their number over their index of dispersion.
+
+    Args:
+        alike: how many others each sample is nearly identical to, [count].
+    """
+    alike, count = alike.double(), len(alike)
+    pairs = float(alike.sum()) / 2
+    if pairs == 0:
+        return None
+    dispersion = max(1.0, float((alike - alike.mean()).square().sum()) / pairs - 1)
+    independent = pairs / dispersion
+    centre, reach = independent + NORMAL**2 / 2, NORMAL * (independent + NORMAL**2 / 4) ** 0.5
+    every = count * (count - 1) / 2
+    return every / (dispersion * (centre + reach)), every / (dispersion * (centre - reach))
 
 
 def support_size(pairs: int, count: int) -> float:

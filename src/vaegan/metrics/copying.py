@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from vaegan.metrics.neighbours import nearest
+from vaegan.metrics.statistics import NORMAL
 
-NORMAL = 1.960  # of a 95 % interval
 Nearest = tuple[Tensor, Tensor]
 """Distance and position of each sample's nearest image of a pool."""
 

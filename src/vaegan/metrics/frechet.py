@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vaegan.metrics.statistics import Moments, interval, resampling_weights
+from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, reach_by_halves, resampling_weights
 
 REPLICATES = 40
 Shards = Sequence[Moments]
@@ -44,6 +44,23 @@ def frechet_with_interval(real: Shards, fake: Shards, seed: int = 0) -> tuple[fl
     return value, interval(
         value, [frechet_distance(_weighted(shards[0], first), _weighted(shards[1], second)) for first, second in pairs]
     )
+
+
+def frechet_interval_by_halves(value: float, real: Tensor, fake: Tensor, seed: int = 0) -> tuple[float, float]:
+    """The interval of a distance `value`, for features of so many dimensions that 40 replicates would take too long.
+
+    Args:
+        value: of clouds of which these are images, all or as many as were kept; of fewer than all it is wider than it must be.
+        real: features [real, dimension].
+        fake: features [fake, dimension].
+        seed: of the halves.
+    """
+
+    def distance(reals: Tensor, fakes: Tensor) -> Tensor:
+        return torch.tensor(frechet_distance(Moments.of(real[reals]), Moments.of(fake[fakes])))
+
+    reach = float(reach_by_halves(distance, (len(real), len(fake)), seed, FEW_SPLITS))
+    return max(0.0, value - reach), value + reach
 
 
 def _weighted(shards: Shards, weights: Tensor) -> Moments:

@@ -3,11 +3,11 @@
 from typing import NamedTuple, Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
+
+from vaegan.metrics.statistics import reach_by_halves
 
 NEIGHBOURS = 5
-SPLITS = 20
-STUDENT = 2.093  # of a 95 % interval, for the spread of 20 values
 
 
 class Manifold(NamedTuple):
@@ -60,22 +60,16 @@ def nearest(queries: Tensor, pool: Tensor, block: int = 4096) -> tuple[Tensor, T
 def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, tuple[float, float]]]:
     """The means of `manifold_scores` and of `nearest_neighbour_accuracy` and their 95 % intervals.
 
-    What neighbours say of one image hangs on the others, so redrawing the values an image gives would be too sure of itself.
-    Both clouds are cut into halves at random, 20 times: half the difference between what two halves say, which share no image,
-    has the spread of the score of the whole (random half-samples, McCarthy 1969).
+    What neighbours say of one image hangs on the others, so redrawing the values an image gives would be too sure of itself:
+    the intervals are by halves.
 
     Args:
         real: features [real, dimension].
         fake: features [fake, dimension].
         seed: of the halves.
     """
-    whole, generator = Distances.of(real, fake), Generator().manual_seed(seed)
-    gaps: list[Tensor] = []
-    for _ in range(SPLITS):
-        halves = [torch.randperm(len(cloud), generator=generator).tensor_split(2) for cloud in (real, fake)]
-        one, two = (whole.part(reals, fakes).means() for reals, fakes in zip(*halves, strict=True))
-        gaps.append(one - two)
-    reach = STUDENT * torch.stack(gaps).square().mean(0).sqrt() / 2
+    whole = Distances.of(real, fake)
+    reach = reach_by_halves(lambda *halves: whole.part(*halves).means(), (len(real), len(fake)), seed)
     names = (*Manifold._fields, "nearest_neighbour_accuracy")
     most = torch.tensor([torch.inf if name == "density" else 1.0 for name in names], dtype=torch.float64)
     value = whole.means()

@@ -3,7 +3,7 @@
 import torch
 from torch import Generator, Tensor
 
-from vaegan.metrics.statistics import Moments
+from vaegan.metrics.statistics import Moments, reach_by_halves, resampling_weights
 from vaegan.types import Images, Latents
 
 ACTIVE = 0.01  # variance of the posterior mean, from which on a dimension counts as used
@@ -29,6 +29,37 @@ def aggregate_gap(means: Moments, variance: Tensor) -> float:
     """
     covariance, middle = means.covariance + variance.diag(), means.mean
     return float(0.5 * (covariance.trace() + middle @ middle - len(middle) - torch.logdet(covariance)))
+
+
+def active_units_interval(mean: Latents, seed: int = 0) -> tuple[float, float]:
+    """How many dimensions surely are active, and how many may be: by the ends of each one's 95 % bootstrap interval.
+
+    Args:
+        mean: of the posteriors, [image, latent].
+        seed: of the bootstrap.
+    """
+    mean, count = mean.double(), len(mean)
+    weights = resampling_weights(count, seed=seed) / count
+    # A redrawn variance is smaller than the unbiased one in the mean, once for the images and once for their being redrawn.
+    variance = (weights @ mean.square() - (weights @ mean).square()) * (count / (count - 1)) ** 2
+    ends = torch.quantile(variance, torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
+    low, high = (ends > ACTIVE).sum(1).tolist()
+    return low, high
+
+
+def aggregate_gap_reach(mean: Latents, variance: Tensor, seed: int = 0) -> float:
+    """Half the width of the 95 % interval of `aggregate_gap` [nats], by halves.
+
+    Args:
+        mean: of the posteriors, [image, latent].
+        variance: of the posteriors, [image, latent].
+        seed: of the halves.
+    """
+
+    def gap(half: Tensor) -> Tensor:
+        return torch.tensor(aggregate_gap(Moments.of(mean[half]), variance[half].double().mean(0)))
+
+    return float(reach_by_halves(gap, (len(mean),), seed))
 
 
 def dequantised(images: Images, likelihood: str, generator: Generator) -> Images:

@@ -1,8 +1,8 @@
-"""Exact sums in float64 that are collected in shards, over any number of images, and bootstrap intervals."""
+"""Exact sums in float64 that are collected in shards, over any number of images, and intervals by the bootstrap or by halves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Generator, Tensor
@@ -10,7 +10,10 @@ from torch import Generator, Tensor
 from vaegan.randomness import keyed_seed
 
 REPLICATES = 200
+NORMAL = 1.960  # of a 95 % interval
 GROUPS, SHARDS = 200, 25  # of images, by their position: values are small, outer products are not
+SPLITS, FEW_SPLITS = 20, 4
+STUDENT = {SPLITS: 2.093, FEW_SPLITS: 3.182}  # of a 95 % interval, for the spread of so many values
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,26 @@ def interval(value: float, replicates: Tensor | Sequence[float], level: float = 
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = (value + torch.quantile(drawn, tails) - drawn.mean()).tolist()
     return min(low, value), max(high, value)
+
+
+def reach_by_halves(of: Callable[..., Tensor], counts: Sequence[int], seed: int = 0, splits: Literal[4, 20] = SPLITS) -> Tensor:
+    """Half the width of the 95 % interval of what is said `of` collections of images, for what a bootstrap is wrong about.
+
+    Every collection is cut into halves at random, again and again: half the difference between what two halves say, which share
+    no image, has the spread of what the whole says (random half-samples, McCarthy 1969). A bias by the count cancels out.
+
+    Args:
+        of: given the positions of some images of each collection.
+        counts: of each collection [images].
+        seed: of the halves.
+        splits: how often; fewer cost less and are worth less.
+    """
+    generator, gaps = Generator().manual_seed(seed), []
+    for _ in range(splits):
+        halves = [torch.randperm(count, generator=generator).tensor_split(2) for count in counts]
+        one, two = (of(*parts) for parts in zip(*halves, strict=True))
+        gaps.append(one - two)
+    return STUDENT[splits] * torch.stack(gaps).square().mean(0).sqrt() / 2
 
 
 def mean_with_interval(values: Tensor, seed: int = 0) -> tuple[float, tuple[float, float]]:

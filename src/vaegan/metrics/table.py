@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Good = Literal["lower", "higher", "one", "half"]
+DECODING, DENSITY, LATENT = "only a model decodes", "only a model has a likelihood", "only a model has a latent"
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Metric:
     unit: str = ""
     headline: bool = False
     """Whether it is among the few to look at first."""
+    no_floor: str = ""
+    """Why real images have no such number, if they have none."""
 
 
 METRICS: dict[str, Metric] = {
@@ -120,29 +123,48 @@ METRICS: dict[str, Metric] = {
         "one",
     ),
     "reconstruction_error": Metric(
-        "reconstruction error", "Mean squared error of unseen images that were encoded and decoded.", "lower", "on [-1, 1]", True
+        "reconstruction error",
+        "Mean squared error of unseen images that were encoded and decoded.",
+        "lower",
+        "on [-1, 1]",
+        True,
+        no_floor=DECODING,
     ),
-    "psnr": Metric("PSNR", "The same on a logarithmic scale.", "higher", "dB"),
-    "ssim": Metric("SSIM", "Likeness in local brightness, contrast and structure; 1 when equal.", "higher"),
-    "elbo": Metric("ELBO", "Lower bound on the log-likelihood of an unseen image.", "higher", "nat"),
-    "iwae": Metric("IWAE bound", "A tighter bound, from many draws an image.", "higher", "nat"),
+    "psnr": Metric("PSNR", "The same on a logarithmic scale.", "higher", "dB", no_floor=DECODING),
+    "ssim": Metric("SSIM", "Likeness in local brightness, contrast and structure; 1 when equal.", "higher", no_floor=DECODING),
+    "elbo": Metric("ELBO", "Lower bound on the log-likelihood of an unseen image.", "higher", "nat", no_floor=DENSITY),
+    "iwae": Metric("IWAE bound", "A tighter bound, from many draws an image.", "higher", "nat", no_floor=DENSITY),
     "bits_per_dimension": Metric(
-        "bits per value", "What storing one colour value of an unseen image would cost, by the IWAE bound.", "lower", "bit"
+        "bits per value",
+        "What storing one colour value of an unseen image would cost, by the IWAE bound.",
+        "lower",
+        "bit",
+        no_floor=DENSITY,
     ),
-    "kl": Metric("KL", "How much the encoding tells about an image, at most.", "higher", "nat"),
-    "active_units": Metric("active units", "Latent numbers that carry something.", "higher", "of the latent"),
+    "kl": Metric("KL", "How much the encoding tells about an image, at most.", "higher", "nat", no_floor=LATENT),
+    "active_units": Metric("active units", "Latent numbers that carry something.", "higher", "of the latent", no_floor=LATENT),
     "aggregate_gap": Metric(
         "posterior against prior",
         "How far the encodings of all images together are from the N(0, I) that samples are drawn from.",
         "lower",
         "nat",
+        no_floor=LATENT,
     ),
-    "mig": Metric("MIG", "Whether each known factor sits in one latent number alone.", "higher"),
-    "dci_disentanglement": Metric("DCI disentanglement", "Whether each latent number is about one factor alone.", "higher"),
-    "dci_completeness": Metric("DCI completeness", "Whether each factor is told by one latent number alone.", "higher"),
-    "dci_informativeness": Metric("DCI informativeness", "How well the factors can be read from the latent at all.", "higher"),
+    "mig": Metric("MIG", "Whether each known factor sits in one latent number alone.", "higher", no_floor=LATENT),
+    "dci_disentanglement": Metric(
+        "DCI disentanglement", "Whether each latent number is about one factor alone.", "higher", no_floor=LATENT
+    ),
+    "dci_completeness": Metric(
+        "DCI completeness", "Whether each factor is told by one latent number alone.", "higher", no_floor=LATENT
+    ),
+    "dci_informativeness": Metric(
+        "DCI informativeness", "How well the factors can be read from the latent at all.", "higher", no_floor=LATENT
+    ),
     "attribute_accuracy": Metric(
-        "attributes read", "How often a linear classifier reads a known attribute from the latent, on unseen images.", "higher"
+        "attributes read",
+        "How often a linear classifier reads a known attribute from the latent, on unseen images.",
+        "higher",
+        no_floor=LATENT,
     ),
     "mode_coverage": Metric(
         "attributes covered",

@@ -19,7 +19,7 @@ from vaegan.report.page import chapters_in, page
 from vaegan.report.parts import STAGE_TITLES, again, command, gap, picture, section, table
 from vaegan.report.pictures_of_run import counts_for
 from vaegan.report.run_report import check_out, write_page
-from vaegan.report.scores import metric_cell, number
+from vaegan.report.scores import interval_words, metric_cell, number
 
 MOST_RUNS = 12
 SEED = 0
@@ -204,8 +204,7 @@ def _score_cell(first: Group, group: Group, stage: str, metric: str) -> Content:
     if len(values) > 1:
         spread: str | None = f"{number(min(values))} to {number(max(values))}, {len(values)} seeds"
     else:
-        interval = found[0].interval
-        spread = None if interval is None else f"{number(interval[0])} to {number(interval[1])}"
+        spread = interval_words(found[0])
     compared = None if group is first else comparing.difference(first, group, stage, metric)
     said = None
     if compared is not None:

@@ -11,6 +11,8 @@ from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.metric_words import GOOD, TARGETS, metric_title, metric_words
 from vaegan.report.parts import STAGE_TITLES, again, command, section, table
 
+NOT_MEASURED = "not measured"
+
 
 def scores(run: GatheredRun) -> Markup | None:
     """Every number of the evaluation; nothing without one (the verdict says so)."""
@@ -55,14 +57,17 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     ]
     rows: list[list[Content]] = []
     for name in names:
-        columns = [(stage, evaluation.stages[stage].get(name)) for stage in stages] + [("real", evaluation.floor.get(name))]
+        ours, floor = [(stage, evaluation.stages[stage].get(name)) for stage in stages], evaluation.floor.get(name)
+        columns = [*ours, ("real", floor)]
+        no_floor = next((score.no_floor for _, score in ours if score is not None and score.no_floor), NOT_MEASURED)
         words = metric_words(name)
         target = None if words is None else TARGETS.get(words.good)
         entries = [(kind, score.value, score.interval) for kind, score in columns if score is not None]
         rows.append(
             [
                 metric_cell(name, [score for _, score in columns]),
-                *(value_cell(name, score) for _, score in columns),
+                *(value_cell(name, score) for _, score in ours),
+                value_cell(name, floor, no_floor),
                 strip(entries, target),
             ]
         )
@@ -82,15 +87,19 @@ def metric_cell(name: str, found: list[Score | None]) -> Markup:
     return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
 
 
-def value_cell(name: str, score: Score | None) -> Content:
-    """A value and its interval."""
+def value_cell(name: str, score: Score | None, absent: str = NOT_MEASURED) -> Content:
+    """A value and its interval or why it has none; without a value what is `absent`."""
     if score is None:
-        return tag("span", "not measured", class_="absent")
-    interval = None
-    if score.interval is not None:
-        interval = tag("small", f"{number(score.interval[0])} to {number(score.interval[1])}")
+        return tag("span", absent, class_="absent")
+    between = interval_words(score)
+    interval = tag("small", between) if between else None
     more = "more than " if is_bound(name, score.value, score.n) else ""
     return tag("span", more + number(score.value), interval, class_="value")
+
+
+def interval_words(score: Score) -> str | None:
+    """The interval, or why there is none."""
+    return score.no_interval if score.interval is None else f"{number(score.interval[0])} to {number(score.interval[1])}"
 
 
 def number(value: float) -> str:

@@ -47,6 +47,13 @@ def test_orthogonalised_does_not_depend_on_scale_and_leaves_zero_alone() -> None
     assert orthogonalised(torch.zeros(8, 20)).abs().max() == 0
 
 
+def test_orthogonalised_takes_large_matrices_in_blocks() -> None:
+    matrix = draw(600, 700)
+    blocks = [published(block).float() for block in matrix.split(200)]
+    torch.testing.assert_close(orthogonalised(matrix), torch.cat(blocks), atol=2e-3, rtol=0)
+    torch.testing.assert_close(orthogonalised(matrix.T), torch.cat(blocks).T, atol=2e-3, rtol=0)
+
+
 def test_orthogonalised_under_autocast_is_as_exact() -> None:
     matrix = draw(24, 60)
     expected = orthogonalised(matrix)

@@ -299,8 +299,8 @@ class GANConfig:
     anchor: float = 3.0
     """Weight that holds low-passed reconstructions of real images to the originals; 0 turns it off."""
     final_anchor: float = 3.0
-    """The same at the end of the stage. After 30,000 anime faces reconstructions have 1.40 times the VAE's low-passed error, and
-    1.55 times with 1 (and 128 hidden numbers in the critic); with 0.1 the GAN unlearns kinds of images that its VAE knew."""
+    """The same at the end of the stage. After 30,000 anime faces against a critic with 128 hidden numbers, reconstructions have
+    1.40 times the VAE's low-passed error, and 1.55 times with 1; with 0.1 the GAN unlearns kinds of images its VAE knew."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""
 
@@ -400,9 +400,8 @@ class DeviceConfig:
 
 
 GAN_COST = 2.2  # the GAN's time for an image over the VAE's: 1.7 to 2.6 by machine (benchmarks/README.md)
-GROWN_COST = (
-    1.5  # the same of a GAN that grows out of a VAE over one from scratch: anchor and encoder (docs/studies/warm-start.md)
-)
+# The same of a GAN that grows out of a VAE over one from scratch: anchor and encoder (docs/studies/warm-start.md).
+GROWN_COST = 1.5
 
 
 @dataclass(frozen=True)

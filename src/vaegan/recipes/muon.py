@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 MATRICES = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of those that end near 1 the steepest at 0 (Jordan et al. 2024)
 ITERATIONS = 5
+MOST_ROWS = 256  # orthogonalised at once: 1,024 rows of 4,096 take 0.5 s at once and 0.06 s in four blocks (one core)
 
 
 class Muon(Optimizer):
@@ -69,10 +70,14 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     """`matrix` [rows, columns] with all its singular values near 1 (0.7 to 1.2), its singular vectors as they are.
 
     Newton and Schulz's iteration X <- (a + b X X^T + c (X X^T)^2) X. Its factors are polynomials of one square matrix, no larger
-    than the shorter side, so they are multiplied with each other first and with X once: a fifth of the multiply-adds.
+    than the shorter side, so they are multiplied with each other first and with X once: a fifth of the multiply-adds. Of large
+    matrices every block of rows (the shorter side) is orthogonalised for itself (Khaled et al. 2025).
     """
-    if matrix.shape[0] > matrix.shape[1]:
+    rows, columns = matrix.shape
+    if rows > columns:
         return orthogonalised(matrix.T).T.contiguous()
+    if rows > MOST_ROWS:
+        return torch.cat([orthogonalised(block) for block in matrix.chunk(math.ceil(rows / MOST_ROWS))])
     with torch.autocast(matrix.device.type, enabled=False):
         matrix = matrix.float() / matrix.float().norm().clamp_min(1e-12)
         gram = matrix @ matrix.T

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from engines import OneProcess
 from vaegan.config import AEConfig, GANConfig, NetworkConfig, VAEConfig
+from vaegan.mixture import fit_mixture
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View, gaussian_blur
 from vaegan.networks.whitening import Whitening
@@ -126,14 +127,15 @@ class TestVAE:
 
         mean, log_var = vae.encoder(images)
         noise = Draws(0, "vae").normal("posterior", clock.seen, BATCH, LATENT)
-        error = (images - vae.decoder(mean + log_var.exp().sqrt() * noise)).square().mean()
+        decoded = vae.decoder(mean + log_var.exp().sqrt() * noise, raw=True)
+        error, seen = ((images - each).square().mean() for each in (decoded, decoded.clamp(-1, 1)))
         kl = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1).mean()
         parameters = [*vae.encoder.parameters(), *vae.decoder.parameters()]
         wanted = torch.autograd.grad(values / 2 * error.log() + 3 * 0.5 * kl, parameters)
 
         for parameter, gradient in zip(parameters, wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-3)
-        assert scalars["error"].item() == pytest.approx(error.item(), rel=1e-5)
+        assert scalars["error"].item() == pytest.approx(seen.item(), rel=1e-5)
         assert scalars["kl"].item() == pytest.approx(kl.item(), rel=1e-4)
         assert float(scalars["beta"]) == pytest.approx(1.5 * error.item(), rel=1e-5)
 
@@ -145,6 +147,7 @@ class TestVAE:
 
     def test_stored_variance_is_a_running_mean_of_the_error(self) -> None:
         vae = build_vae()
+        vae.decoder.stages[-2].weight.data.mul_(0.1)  # nothing beyond black and white, where the picture is not the mean
         errors = [float(line["error"]) for line in run(vae, 5)]
         wanted = errors[0]
         for error in errors[1:]:
@@ -174,7 +177,7 @@ class TestVAE:
         found = vae.validate(images)
         mean, log_var = vae.networks()["average_encoder"](images)
         noise = torch.randn(mean.shape, generator=Draws(0, "vae").generator("validation", 0))
-        decoded = vae.networks()["average_decoder"](mean + (log_var / 2).exp() * noise)
+        decoded = vae.networks()["average_decoder"](mean + (log_var / 2).exp() * noise, raw=True)
         error = (decoded - images).square().mean().item()
         kl = found["heldout_kl"].item()
         assert found["heldout_loss"].item() == pytest.approx(values / 2 * (1 + math.log(error)) + kl, rel=1e-4)
@@ -285,6 +288,15 @@ class TestGANSteps:
         assert build_gan(grown=False).averaged().encoder is None
         unfitted = build_gan(GANConfig(refit_every=0))
         assert unfitted.averaged().encoder is unfitted.anchor.encoder
+
+    def test_what_is_kept_draws_from_a_narrower_mixture_than_training(self) -> None:
+        mixture = fit_mixture(torch.randn(100, LATENT), components=2)
+        gan = build_gan(GANConfig(batch_size=BATCH, temperature=0.5), mixture=mixture)
+        kept, noise = gan.averaged().mixture, torch.randn(64, LATENT + 1)
+        assert kept is not None
+        centre = kept(torch.cat([torch.zeros(64, LATENT), noise[:, -1:]], 1))
+        torch.testing.assert_close(kept(noise) - centre, 0.5 * (mixture(noise) - centre))
+        assert torch.equal(gan.networks()["mixture"](noise), mixture(noise))
 
     def test_average_of_an_encoder_that_is_refitted_every_few_steps_forgets_as_fast(self) -> None:
         gan = build_gan(replace(STILL, refit_every=4, average_cap=8 * BATCH))
@@ -604,3 +616,16 @@ def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
     vae.levers = Levers(kl_weight=1001.0)  # so much that it stands out of a loss of some hundred nats in single precision
     heavier = vae.validate(images)
     assert float(heavier["heldout_loss"] - whole["heldout_loss"]) == pytest.approx(1000 * float(whole["heldout_kl"]), rel=1e-4)
+
+
+def test_an_autoencoder_learns_beyond_black_and_white() -> None:
+    """The picture is cut there, and a cut has no gradient: a decoder that starts out too bright would never come back."""
+    torch.manual_seed(0)
+    encoder, decoder = Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
+    decoder.stages[-2].bias.data.fill_(5.0)
+    autoencoder = AE(AEConfig(batch_size=BATCH), encoder, decoder, OneProcess())
+    before, images = copies(decoder), smooth_images()
+    assert decoder(encoder(images).mean).min() == 1
+    autoencoder.step(images, Clock(0, BATCH * 100, BATCH))
+    assert not same(before, decoder)
+    assert decoder(encoder(images).mean, raw=True).mean() < 5

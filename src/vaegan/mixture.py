@@ -4,6 +4,7 @@ It is what a GAN draws its latents from once it has grown out of a VAE, and the 
 """
 
 import math
+from copy import deepcopy
 from typing import Self
 
 import torch
@@ -62,6 +63,12 @@ class Mixture(nn.Module):
         chosen = (noise[:, -1:] > self.ends).sum(1)
         with torch.autocast(noise.device.type, enabled=False):  # latents are never rounded to bfloat16
             return self.means[chosen] + (self.factors[chosen] @ noise[:, :-1, None].float())[..., 0]
+
+    def tempered(self, temperature: float) -> Self:
+        """A copy whose components are `temperature` times as wide: what others call truncation."""
+        tempered = deepcopy(self)
+        tempered.factors.mul_(temperature)
+        return tempered
 
     def sample(self, count: int, generator: Generator) -> Latents:
         """Draws [count, latent] on the CPU."""

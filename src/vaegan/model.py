@@ -106,7 +106,7 @@ class Model:
         if len(latents) == 0:
             return torch.zeros(0, self.config.channels, self.config.size, self.config.size, device=self.device)
         parts = [self.networks.decoder(*block) for block in self._blocks(latents, labels)]
-        return torch.cat(parts).clamp(-1, 1)
+        return torch.cat(parts)
 
     @torch.inference_mode()
     def raw(self, latents: Latents, labels: Labels | None = None) -> Tensor:
@@ -259,7 +259,7 @@ class Model:
         if not observation_noise:
             return self.decode(latents, labels).cpu()
         raw = self.raw(latents, labels)
-        images, raw = self.networks.decoder.output(raw).clamp(-1, 1).cpu(), raw.cpu()
+        images, raw = self.networks.decoder.output(raw).cpu(), raw.cpu()
         generator = torch.Generator().manual_seed(keyed_seed(seed, "observation", index))
         variance = self.config.variance or 0.0
         return likelihoods.draw(self.config.likelihood, images, raw, variance, generator).clamp(-1, 1)

@@ -43,7 +43,7 @@ class DecoderGraph(nn.Module):
     def forward(self, latents: Latents) -> Images:
         """[batch, latent] to [batch, channel, size, size] in [-1, 1]."""
         images: Tensor = self.decoder(latents)
-        return images.clamp(-1, 1)
+        return images
 
 
 class EncoderGraph(nn.Module):

@@ -28,16 +28,18 @@ class Decoder(nn.Module):
         self.size, self.latent_dim = size, config.latent_dim
         self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)
         self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid**2)
+        self.saturates = config.output == "tanh"
         self.output = OUTPUTS[config.output]()
         self.label_bias = chosen_bias(config.classes, self.start.out_features)
         initialise(self, config.weights)
         start_residuals_as_identity(self)
 
     def forward(self, latents: Latents, labels: Labels | None = None, raw: bool = False) -> Images:
-        """[batch, latent] to float32 [batch, channel, size, size]; with `raw` before the last operation (logits, for a loss)."""
+        """[batch, latent] to float32 [batch, channel, size, size]; with `raw` what the likelihood is told: a mean, or logits."""
         x = with_bias(self.start(latents), self.label_bias, labels).unflatten(1, (self.start_channels, self.grid, self.grid))
         x = self.stages(x.contiguous(memory_format=torch.channels_last))
         x = crop_to(x.float(), self.size)
+        x = x.tanh() if self.saturates else x
         return x if raw else self.output(x)
 
     def told(self, label: int) -> dict[str, Tensor]:

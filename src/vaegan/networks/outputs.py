@@ -1,9 +1,21 @@
-"""What a decoder ends in: from its last layer's raw numbers to the image that they stand for, always in [-1, 1] terms."""
+"""What a decoder ends in: from its raw numbers, the likelihood's mean or logits, to the image they stand for, in [-1, 1]."""
 
 import torch
 from torch import Tensor, nn
 
 from vaegan.types import Images
+
+
+class Cut(nn.Module):
+    """Raw numbers as values, cut at black and white: what a picture can hold, so a critic judges what the user will see.
+
+    What is cut off has no gradient. One that leads back inside and not further out would turn the noise of a critic's gradient
+    into a pull towards grey (docs/handover.md, "What the critic does not see").
+    """
+
+    def forward(self, values: Tensor) -> Images:
+        """min(max(v, -1), 1)."""
+        return values.clamp(-1, 1)
 
 
 class Sigmoid(nn.Module):
@@ -32,4 +44,4 @@ def langevin(x: Tensor) -> Tensor:
     )
 
 
-OUTPUTS = {"linear": nn.Identity, "tanh": nn.Tanh, "sigmoid": Sigmoid, "continuous-bernoulli": ContinuousBernoulli}
+OUTPUTS = {"linear": Cut, "tanh": Cut, "sigmoid": Sigmoid, "continuous-bernoulli": ContinuousBernoulli}

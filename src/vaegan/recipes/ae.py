@@ -36,7 +36,8 @@ class AE(Autoencoding):
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.optimizer, rate * self.levers.generator_rate)
 
-        reconstructions = self.decoder(self.encoder(images, labels).mean, labels)
+        # Before the cut at black and white, beyond which there is no gradient.
+        reconstructions = self.decoder(self.encoder(images, labels).mean, labels, raw=True)
         loss = gaussian.squared_error(images, reconstructions).mean()
 
         self.optimizer.zero_grad()

@@ -256,7 +256,8 @@ class GAN:
         if self.anchor is None:
             return Trained(generator, None, None, None, prior=self.prior)
         encoder = self.anchor.encoder if self.average_encoder is None else self.average_encoder.network
-        return Trained(generator, encoder, self.anchor.whitening, None, prior=self.prior, mixture=self.mixture)
+        mixture = None if self.mixture is None else self.mixture.tempered(self.config.temperature)
+        return Trained(generator, encoder, self.anchor.whitening, None, prior=self.prior, mixture=mixture)
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights."""

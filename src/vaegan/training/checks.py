@@ -28,7 +28,8 @@ def check_start(model: Model, config: TrainConfig) -> None:
             getattr(network, field.name) for network in (model.config.network, config.network)
         )
         for field in fields(NetworkConfig)
-        if field.name != "classes"  # as many as labels, which only the images can tell
+        # There are as many classes as labels, which only the images can tell; and no saved model has a critic.
+        if field.name not in ("classes", "critic_hidden")
     }
     if config.data.channels != "auto":
         pairs["--channels"] = (model.config.channels, int(config.data.channels))

@@ -13,6 +13,7 @@ from scipy import stats
 from report_runs import make_run, score
 from vaegan.cli import main
 from vaegan.errors import RequestError
+from vaegan.metrics.table import METRICS
 from vaegan.report import write_comparison
 from vaegan.report.comparing import spread_margin, student, verdict
 from vaegan.training.run import RunFolder
@@ -61,6 +62,11 @@ def test_the_table_of_student() -> None:
 )
 def test_what_a_difference_means(good: str, first: float, other: float, margin: float, said: str) -> None:
     assert verdict(good, first, other, margin) == said
+
+
+def test_more_of_what_is_neither_good_nor_bad_is_different_and_no_better() -> None:
+    for name in ("kl", "active_units"):
+        assert verdict(METRICS[name].good, 1.0, 2.0, 0.1) == "different"
 
 
 def test_intervals_decide_when_every_setting_has_one_seed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from vaegan.data import to_tensor, to_uint8
 from vaegan.metrics.cheap import cheap_score, real_statistics
 from vaegan.metrics.frechet import frechet_distance, frechet_interval_by_halves, frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance
@@ -390,6 +391,10 @@ def test_spectrum_of_white_noise_is_flat_and_a_grid_stands_out() -> None:
     assert float(texture_power(power_spectrum(noise + 0.5 * checks), 4).mean()) == pytest.approx(
         float(texture_power(power, 4).mean()), rel=1e-3
     )
+    for way in (place[:, None] + place[None], place[:, None] - place[None], place[:, None] + 0 * place[None]):
+        wave = torch.cos(torch.pi / 2 * way).expand(1, 3, -1, -1)
+        # Half of the square, over 32 x 32 values, at this frequency and at its negative, in one of four places.
+        assert float(texture_power(power_spectrum(wave), 4)) == pytest.approx(32 * 32 / 4 / 4, rel=1e-3)
     assert float(detail_energy(2 * noise).mean()) == pytest.approx(4 * float(detail_energy(noise).mean()), rel=1e-5)
 
 
@@ -403,18 +408,20 @@ def test_reconstruction_metrics_agree_with_torchmetrics_and_scikit_image() -> No
     from vaegan.metrics.reconstruction import mean_squared_error, peak_signal_to_noise, structural_similarity
 
     for channels in (1, 3):
-        first = pictures(6)[:, :channels]
-        second = (first + 0.1 * normal(*first.shape, seed=3)).clamp(-1, 1)
+        first = to_tensor(to_uint8(pictures(6)[:, :channels]))
+        second = to_tensor(to_uint8(first + 0.1 + 0.1 * normal(*first.shape, seed=3)))  # noisier and brighter
         error = mean_squared_error(first, second)
         expected = torch.stack([peak_signal_noise_ratio(a, b, data_range=2.0) for a, b in zip(first, second, strict=True)])
         torch.testing.assert_close(peak_signal_to_noise(error), expected, rtol=1e-4, atol=0)
         ours = structural_similarity(first, second)
         # Torchmetrics also averages over a border that it fills by reflection; the definition stops at it.
-        whole = structural_similarity_index_measure(second, first, data_range=2.0, reduction="none", return_full_image=True)[1]
+        whole = structural_similarity_index_measure(
+            (second + 1) / 2, (first + 1) / 2, data_range=1.0, reduction="none", return_full_image=True
+        )[1]
         torch.testing.assert_close(ours, whole[..., 5:-5, 5:-5].flatten(1).mean(1), rtol=1e-4, atol=0)
-        one, two = (images[0].permute(1, 2, 0).numpy() for images in (first, second))
-        options = {"data_range": 2.0, "channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-        assert float(ours[0]) == pytest.approx(theirs(one, two, **options), rel=1e-3)
+        options = {"channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        expected = [theirs(one, two, **options) for one, two in zip(to_uint8(first), to_uint8(second), strict=True)]
+        assert ours.numpy() == pytest.approx(expected, rel=1e-4)
         assert structural_similarity(first, first).numpy() == pytest.approx(1, abs=1e-5)
 
 

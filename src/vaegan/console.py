@@ -30,7 +30,7 @@ MOST_LABELS, MOST_WORDS = 8, 4  # of a preview
 WIDE = 100  # [characters] below it a table has no room for explanations
 PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
 
-GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5"}
+GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": "-"}
 
 WORDS = {
     "error": "error {:.4f}",

@@ -139,8 +139,8 @@ def open_feature_network(path: Path) -> FeatureNetwork:
 def prepared(images: Images, described: Description) -> NDArray[np.float32]:
     """Images as the network wants them: resized like clean-fid does (Parmar et al. 2022), then moved into its range.
 
-    Rounded to 8 bits as a saved image would be, each channel resized by Pillow's bicubic filter, antialiased, in float and
-    never rounded again.
+    Rounded to 8 bits as a saved image would be, each channel resized by Pillow's bicubic filter, antialiased, in float, never
+    rounded again, and clipped to the 8-bit range that the filter overshoots (since clean-fid 0.1.35).
     """
     resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
     pixels = resized / 255 * (described.high - described.low) + described.low
@@ -153,7 +153,8 @@ def prepared(images: Images, described: Description) -> NDArray[np.float32]:
 def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     colour = np.broadcast_to(image, (*image.shape[:2], 3))
     channels = [Image.fromarray(np.ascontiguousarray(colour[..., index], dtype=np.float32)) for index in range(3)]
-    return np.stack([np.asarray(channel.resize((size, size), Image.Resampling.BICUBIC)) for channel in channels], 2)
+    resized = np.stack([np.asarray(channel.resize((size, size), Image.Resampling.BICUBIC)) for channel in channels], 2)
+    return resized.clip(0, 255)
 
 
 def _description(path: Path, network: Path) -> Description:

@@ -18,7 +18,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
 BLOCK = 512  # [images]
-VERSION = 3
+VERSION = 4
 """Of what is cached; raised when a fixed feature space or what is noted of images changes."""
 
 

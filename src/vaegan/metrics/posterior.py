@@ -20,8 +20,9 @@ def active_units(mean: Latents) -> Tensor:
 def aggregate_gap(means: Moments, variance: Tensor) -> float:
     """KL(N(m, C) || N(0, I)) [nats] of the Gaussian with the aggregated posterior's mean m and covariance C.
 
-    C = Cov(mean) + diag(mean variance). A lower bound on nothing and an upper bound on nothing, but 0 exactly when the first
-    two moments are the prior's; after re-whitening they are.
+    C = Cov(mean) + diag(mean variance). With exact moments a lower bound on KL(q(z) || N(0, I)): of all densities with these
+    moments the Gaussian has the largest entropy. So 0 says that the first two moments are the prior's, as re-whitening makes
+    them, and not that the aggregated posterior is the prior: clusters and holes of its shape are not seen.
 
     Args:
         means: of the posterior means.

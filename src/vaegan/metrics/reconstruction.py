@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from vaegan.types import Images, PerImage
 
-SPAN = 2.0  # images lie in [-1, 1]
+BLACK, SPAN = -1.0, 2.0  # images lie in [-1, 1]
 
 
 @torch.no_grad()
@@ -23,8 +23,10 @@ def peak_signal_to_noise(error: PerImage) -> PerImage:
 def structural_similarity(first: Images, second: Images) -> PerImage:
     """SSIM with the usual Gaussian window, 11 pixels wide, deviation 1.5 (Wang et al. 2004, Eq. 13); 1 for equal images.
 
-    Means, variances and covariance are taken where the window fits into the picture, a channel at a time.
+    Means, variances and covariance are taken where the window fits into the picture, a channel at a time. Black counts as 0:
+    the comparison of brightness is for means that are not negative.
     """
+    first, second = first - BLACK, second - BLACK
     channels = first.shape[1]
     place = torch.arange(11, dtype=torch.float64) - 5
     line = torch.exp(-(place**2) / (2 * 1.5**2))

@@ -45,9 +45,11 @@ def radial_spectrum(power: Tensor) -> Tensor:
 
 
 def texture_power(power: Tensor, period: int) -> Tensor:
-    """Power at a spatial period of 2 or 4 pixels, across, down and diagonal: [count].
+    """Power at a spatial period of 2 or 4 pixels, across, down and along both diagonals (with 2 pixels they are one): [count].
 
     Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing.
     """
     at = power.shape[-1] // period
-    return (power[..., at, at] + power[..., at, 0] + power[..., 0, at]) / 3 + FLOOR
+    diagonals = power[..., at, at], power[..., at, -at]
+    ways = (power[..., at, 0], power[..., 0, at], *diagonals[: 1 if period == 2 else 2])
+    return torch.stack(ways).mean(0) + FLOOR

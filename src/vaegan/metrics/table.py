@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Good = Literal["lower", "higher", "one", "half"]
+Good = Literal["lower", "higher", "one", "half", "neither"]
 DECODING, DENSITY, LATENT = "only a model decodes", "only a model has a likelihood", "only a model has a latent"
 
 
@@ -16,7 +16,7 @@ class Metric:
     explanation: str
     """One line for somebody who has never met it."""
     good: Good
-    """lower or higher; one: near 1; half: near 0.5."""
+    """lower or higher; one: near 1; half: near 0.5; neither: a description, good or bad by what it is for."""
     unit: str = ""
     headline: bool = False
     """Whether it is among the few to look at first."""
@@ -141,8 +141,8 @@ METRICS: dict[str, Metric] = {
         "bit",
         no_floor=DENSITY,
     ),
-    "kl": Metric("KL", "How much the encoding tells about an image, at most.", "higher", "nat", no_floor=LATENT),
-    "active_units": Metric("active units", "Latent numbers that carry something.", "higher", "of the latent", no_floor=LATENT),
+    "kl": Metric("KL", "How much the encoding tells about an image, at most.", "neither", "nat", no_floor=LATENT),
+    "active_units": Metric("active units", "Latent numbers that carry something.", "neither", "of the latent", no_floor=LATENT),
     "aggregate_gap": Metric(
         "posterior against prior",
         "How far the encodings of all images together are from the N(0, I) that samples are drawn from.",

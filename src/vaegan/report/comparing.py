@@ -199,7 +199,7 @@ def verdict(good: str, first: float, other: float, margin: float) -> Verdict:
     """What a difference means.
 
     Args:
-        good: lower, higher, one or half, as in the table of metrics.
+        good: lower, higher, one, half or neither, as in the table of metrics.
         first: mean of the first group.
         other: mean of the other.
         margin: differences up to this are noise.

@@ -7,7 +7,13 @@ from vaegan.metrics.table import METRICS, Metric
 TARGETS = {"one": 1.0, "half": 0.5}
 """Where a metric is best that is neither best low nor best high."""
 
-GOOD = {"lower": "lower is better", "higher": "higher is better", "one": "1 is best", "half": "0.5 is best"}
+GOOD = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "one": "1 is best",
+    "half": "0.5 is best",
+    "neither": "neither high nor low is better",
+}
 
 
 def metric_words(name: str) -> Metric | None:

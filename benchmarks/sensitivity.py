@@ -9,6 +9,7 @@ training images. Prints a Markdown row a damage; with --out the damaged images a
 import argparse
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def main() -> None:
     dataset = open_dataset(arguments.data, DataConfig(size=arguments.size))
     heldout, base, train = divide(dataset, arguments.n)
     chosen = References(heldout, train, mirrored=False)
-    yard, copies = Yardstick(Described.of(heldout.images(), given=False), None, 0), CopyCheck(chosen, None, False, arguments.n)
+    yard, copies = Yardstick(Described.of(heldout.images(), given=False), None, 0), CopyCheck(chosen, None, False)
     pool = base.images()
     untouched, results = pool[: arguments.n], {}
     for name, damage in damages(pool, train.first(arguments.n).images()).items():
@@ -136,9 +137,12 @@ def row(name: str, numbers: dict[str, Number], floor: dict[str, Number]) -> str:
 
 
 def moved(number: Number, floor: Number) -> bool:
-    """Whether two values differ by more than twice what their intervals allow."""
-    half = [(one.interval[1] - one.interval[0]) / 2 if isinstance(one.interval, tuple) else 0.0 for one in (number, floor)]
-    return abs(number.value - floor.value) > 2 * (half[0] ** 2 + half[1] ** 2) ** 0.5 + 1e-12
+    """Whether two values differ by more than twice what their intervals allow; as ratios where both intervals are positive."""
+    ranges = [(one.value, *one.interval) if isinstance(one.interval, tuple) else (one.value,) * 3 for one in (number, floor)]
+    if min(map(min, ranges)) > 0:
+        ranges = [tuple(map(math.log, ends)) for ends in ranges]
+    half = [(high - low) / 2 for _, low, high in ranges]
+    return abs(ranges[0][0] - ranges[1][0]) > 2 * (half[0] ** 2 + half[1] ** 2) ** 0.5 + 1e-12
 
 
 if __name__ == "__main__":

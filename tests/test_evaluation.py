@@ -279,11 +279,95 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert copying.startswith("They copy")
     wide = {"copying": {"value": 0.99, "interval": [0.02, 1.0], "n": 100, "features": None}}
     assert "cannot be said: 99% of them" in verdict({"gan": bad | wide}, floor)[2]
-    far = numbers(sharpness=1.0, variety=1.0, coverage=0.1, copying=0.9)
-    assert "cannot be said yet" in verdict({"gan": far}, floor)[2]
-    assert wants_training({"gan": far}, floor)
+    for far in ({"neighbour_distance": 1.8, "precision": 0.6}, {"neighbour_distance": 1.2, "precision": 0.3}):
+        far = numbers(sharpness=1.0, variety=1.0, coverage=0.1, copying=0.9, **far)
+        assert "cannot be said yet" in verdict({"gan": far}, floor)[2]
+        assert wants_training({"gan": far}, floor)
+    few_kinds = numbers(sharpness=1.0, variety=0.6, coverage=0.3, precision=0.95, neighbour_distance=1.0, copying=0.5)
+    assert "no sign of copying" in verdict({"gan": few_kinds}, floor)[2]
     assert "Samples of the VAE are" in verdict({"vae": vae}, floor)[0]
     assert all("cannot be said" in sentence for sentence in verdict({"gan": {}}, {}))
+
+
+def test_numbers_of_pairs_are_right_in_the_mean_and_their_intervals_know_the_chance_of_both_sides() -> None:
+    import torch
+
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.samples import Described, Yardstick, compare
+
+    def pictures(count: int, seed: int) -> Tensor:
+        rough = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+        return (0.4 * torch.nn.functional.interpolate(rough, size=16, mode="bilinear")).clamp(-1, 1)
+
+    names, draws = ("density", "duplicates", "effective_rank", "different_bins", "bins_divergence"), 12
+    values, reach = torch.zeros(2, draws, len(names), dtype=torch.float64)
+    bins = Described.of(pictures(400, 99))
+    for draw in range(draws):
+        found = Findings()
+        compare(Yardstick(Described.of(pictures(200, 2 * draw)), bins, draw), Described.of(pictures(600, 2 * draw + 1)), found)
+        for at, name in enumerate(names):
+            low, high = found.numbers[name].interval
+            values[draw, at], reach[draw, at] = found.numbers[name].value, (float(high) - float(low)) / 2
+    mean, spread = dict(zip(names, values.mean(0).tolist(), strict=True)), values.std(0)
+    assert mean["density"] == pytest.approx(1, abs=0.1)
+    assert mean["duplicates"] == pytest.approx(1, abs=0.4)
+    assert (reach.mean(0) > 1.2 * spread).all(), dict(zip(names, (reach.mean(0) / spread).tolist(), strict=True))
+
+
+@pytest.mark.parametrize("copied", [10, 30, 100])
+def test_a_model_that_repeats_a_few_training_images_is_said_to_copy(copied: int) -> None:
+    """Its coverage is low and the interval of copying wide, because so few images stand for all samples."""
+    import torch
+
+    from vaegan.evaluation.copies import CopyCheck
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.reference import RealImages, References
+    from vaegan.evaluation.samples import Described, Yardstick, compare
+    from vaegan.evaluation.verdict import verdict, wants_training
+
+    dataset = open_dataset("faces:900", DataConfig(size=16))
+    parts = np.split(np.arange(len(dataset)), [150, 300])
+    heldout, new, train = (RealImages(dataset, part, "test") for part in parts)
+    yard = Yardstick(Described.of(heldout.images(), given=False), Described.of(train.first(200).images()), 0)
+    check = CopyCheck(References(heldout, train, mirrored=False), None, full=False)
+
+    def judged(images: Tensor) -> Findings:
+        found, described = Findings(), Described.of(images)
+        compare(yard, described, found)
+        check.describe(described.tally, 0, images)
+        check.judge(described.tally, found, 0)
+        return found
+
+    floor, generator = judged(new.images()), torch.Generator().manual_seed(0)
+    few = train.images()[torch.randint(copied, (200,), generator=generator)]
+    copies = {"gan": judged((few + 0.01 * torch.randn(few.shape, generator=generator)).clamp(-1, 1)).as_json()}
+    assert verdict(copies, floor.as_json())[2].startswith("They copy")
+    assert not wants_training(copies, floor.as_json())
+    assert "They copy" not in verdict({"gan": floor.as_json()}, floor.as_json())[2]
+
+
+def test_copying_is_left_out_where_too_few_samples_can_be_nearest_to_a_heldout_image() -> None:
+    from vaegan.evaluation.copies import CopyCheck
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.reference import RealImages, References
+    from vaegan.evaluation.tally import Tally
+
+    dataset = open_dataset("faces:900", DataConfig(size=16))
+    new, heldout, train = (RealImages(dataset, part, "test") for part in np.split(np.arange(len(dataset)), [200, 260]))
+    for mirrored in (False, True):
+        check = CopyCheck(References(heldout, train, mirrored), None, full=False)
+        for samples, there in ((new, True), (new.first(100), False)):
+            found, tally = Findings(), Tally()
+            check.describe(tally, 0, samples.images())
+            check.judge(tally, found, 0)
+            assert ("copying" in found.numbers) == there
+            assert "neighbour_distance" in found.numbers
+        # 640 training images: one in 11.7 samples is nearest to one of 60.
+        assert found.left_out["copying"] == "needs 117 samples beside so few held-out images, and there are 100"
+        found, tally = Findings(), Tally()
+        check.describe(tally, 0, heldout.images())
+        check.judge(tally, found, 0)
+        assert found.numbers["neighbour_distance"].value == pytest.approx(1, rel=1e-5)
 
 
 def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:

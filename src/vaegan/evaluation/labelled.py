@@ -13,7 +13,7 @@ from vaegan.evaluation.tally import KEPT
 from vaegan.evaluation.telling import UNTOLD, Telling
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.factors import disentanglement, in_bins, lasso, mutual_information_gap, shared_mix
-from vaegan.metrics.features import RANDOM_FEATURES, LayoutFeatures, Standardise, random_features, small_images
+from vaegan.metrics.features import RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
 from vaegan.metrics.statistics import FEW_SPLITS, interval, reach_by_halves, resampling_weights
 from vaegan.model import Model
 
@@ -70,22 +70,20 @@ class Labels:
         self.factors = factors_of(self.train, self.heldout)
 
     @cached_property
-    def _described(self) -> tuple[LayoutFeatures, Standardise, Tensor, Tensor]:
-        small, random = (
-            self.train.features(name, of) for name, of in (("small-16", small_images), (RANDOM_FEATURES, random_features))
+    def _described(self) -> tuple[Standardise, Tensor, Tensor]:
+        known, unknown = (
+            torch.cat(
+                [layout_features(part.features("small-16", small_images)), part.features(RANDOM_FEATURES, random_features)], 1
+            )
+            for part in (self.train, self.heldout)
         )
-        layout = LayoutFeatures(small)
-        both = torch.cat([layout(small), random], 1)
-        standardise = Standardise.of(both)
-        held = torch.cat(
-            [layout(self.heldout.features("small-16", small_images)), self.heldout.features(RANDOM_FEATURES, random_features)], 1
-        )
-        return layout, standardise, standardise(both), standardise(held)
+        standardise = Standardise.of(known)
+        return standardise, standardise(known), standardise(unknown)
 
     @cached_property
     def _readers(self) -> list[tuple[Factor, LogisticClassifier]]:
         """Classifiers of those attributes that can be seen: clearly better than guessing on held-out images."""
-        _, _, known, unknown = self._described
+        _, known, unknown = self._described
         readers: list[tuple[Factor, LogisticClassifier]] = []
         for factor in self.factors:
             reader = LogisticClassifier(known, factor.train, factor.classes, penalty=20.0)
@@ -104,19 +102,19 @@ class Labels:
         if not self._readers:
             found.left_out["mode_coverage"] = "no attribute can be read from the pictures"
             return
-        layout, standardise, _, unknown = self._described
-        described = standardise(torch.cat([layout(given.small), given.random], 1))
+        standardise, _, unknown = self._described
+        described = standardise(torch.cat([given.layout, given.random], 1))
         shares: list[float] = []
         replicates = torch.zeros(100, dtype=torch.float64)
-        weights = resampling_weights(len(described), 100, seed)
+        weights = [resampling_weights(len(one), 100, seed) / len(one) for one in (described, unknown)]
         for factor, reader in self._readers:
             real, fake = reader(unknown).argmax(1), reader(described).argmax(1)
             shares.append(shared_mix(real, fake, factor.classes))
-            hot = torch.nn.functional.one_hot(fake, factor.classes).double()
-            usual = torch.bincount(real, minlength=factor.classes).double() / len(real)
-            replicates += torch.minimum(weights @ hot / len(fake), usual).sum(1)
+            mixes = [torch.nn.functional.one_hot(codes, factor.classes).double() for codes in (fake, real)]
+            replicates += torch.minimum(*(one @ mix for one, mix in zip(weights, mixes, strict=True))).sum(1)
         value = sum(shares) / len(shares)
-        found.add("mode_coverage", value, interval(value, replicates / len(shares)), len(described), FEATURES)
+        low, high = interval(value, replicates / len(shares))
+        found.add("mode_coverage", value, (low, min(1.0, high)), len(described), FEATURES)
 
     def latent(self, model: Model, telling: Telling, found: Findings, seed: int) -> None:
         """MIG, DCI and the accuracy of reading attributes, from the latents of labelled images."""

@@ -72,7 +72,7 @@ def look(
     step("real neighbours")
     # A conditional encoder is told what an image shows, so that its places leave out what a label says: no space to compare in.
     encoder = next((model for model in models.values() if model.has_encoder and not model.config.labels), None)
-    copies = None if chosen.train is None else CopyCheck(chosen, encoder, request.full, count, share)
+    copies = None if chosen.train is None else CopyCheck(chosen, encoder, request.full, share)
     unseen, validation = None, _validation(chosen)
     if copies is not None and validation is not None:
         mine = Tally()

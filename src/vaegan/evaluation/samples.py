@@ -10,14 +10,14 @@ from torch import Tensor
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.tally import Tally
 from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
-from vaegan.metrics.birthday import duplicate_rate, duplicate_threshold, support_interval, support_size
+from vaegan.metrics.birthday import duplicate_ratio, duplicate_threshold, support_interval, support_size
 from vaegan.metrics.classifier import two_sample_correct
 from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.features import (
     LAYOUT_FEATURES,
     RANDOM_FEATURES,
-    LayoutFeatures,
     Standardise,
+    layout_features,
     random_features,
     small_images,
 )
@@ -26,7 +26,7 @@ from vaegan.metrics.kernel import kernel_distance_with_interval
 from vaegan.metrics.neighbours import neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, power_spectrum, radial_spectrum, texture_power
-from vaegan.metrics.statistics import Moments, interval, mean_with_interval, ratio_with_interval, resampling_weights
+from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, mean_with_interval, ratio_with_interval, reach_by_halves
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
@@ -56,9 +56,9 @@ class Described:
         return self.tally.rows("random")
 
     @cached_property
-    def small(self) -> Tensor:
-        """`small_images` of at most `KEPT` images."""
-        return self.tally.rows("small")
+    def layout(self) -> Tensor:
+        """`layout_features` of at most `KEPT` images."""
+        return layout_features(self.tally.rows("small"))
 
 
 def describe(tally: Tally, first: int, images: Images, count: int, seed: int, given: bool) -> None:
@@ -103,17 +103,12 @@ class Yardstick:
         return Standardise(whole.mean.float(), whole.covariance.diagonal().clamp_min(0).sqrt().float())
 
     @cached_property
-    def layout(self) -> LayoutFeatures:
-        """Principal components of the held-out images."""
-        return LayoutFeatures(self.real.small)
-
-    @cached_property
     def bins(self) -> Tensor | None:
         """Centres found among training images, so that held-out images are judged by bins that were not made from them."""
         if self.train is None:
             return None
-        count = max(2, min(100, len(self.real.small) // 10, len(self.train.small) // 10))
-        return find_bins(self.layout(self.train.small), count, self.seed)
+        count = max(2, min(100, len(self.real.layout) // 10, len(self.train.layout) // 10))
+        return find_bins(self.train.layout, count, self.seed)
 
 
 def log_spectrum(described: Described) -> list[float]:
@@ -160,17 +155,17 @@ def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
 
 def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
     # Equal counts: with many more samples than real images every real one would be covered.
-    equal = min(len(yard.real.small), len(given.small))
+    equal = min(len(yard.real.layout), len(given.layout))
     if found.lacks(("precision", "recall", "density", "coverage", "nearest_neighbour_accuracy"), FEW["neighbours"], equal):
         return
-    real, fake = (yard.layout(one.small[:equal]) for one in (yard.real, given))
+    real, fake = (one.layout[:equal] for one in (yard.real, given))
     for name, (value, between) in neighbour_scores(real, fake, yard.seed).items():
         found.add(name, value, between, equal, LAYOUT_FEATURES)
 
 
 def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
-    there, seed = min(len(yard.real.small), len(given.small)), yard.seed
-    real, fake = yard.layout(yard.real.small), yard.layout(given.small)
+    real, fake, seed = yard.real.layout, given.layout, yard.seed
+    there = min(len(real), len(fake))
     if yard.bins is None:
         for name in ("different_bins", "bins_divergence"):
             found.left_out[name] = "the training images are not at hand"
@@ -182,12 +177,16 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
         found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16")
     if found.lacks(("duplicates", "support", "effective_rank"), FEW["pairs"], there):
         return
-    _duplicates(real, fake, found, seed)
+    _duplicates(real, fake, found)
     # The rank of a covariance rises with the number of images: equal counts on both sides.
-    ranks = [effective_rank(Moments.of(yard.standardise(set_.random[:there]))) for set_ in (given, yard.real)]
-    drawn = [_rank_of_redrawn(yard.standardise(given.random[:there]), k, seed) / ranks[1] for k in range(20)]
-    value = ranks[0] / ranks[1]
-    found.add("effective_rank", value, interval(value, drawn), there, RANDOM_FEATURES)
+    spread, usual = (yard.standardise(one.random[:there]) for one in (given, yard.real))
+
+    def rank(mine: Tensor, others: Tensor) -> Tensor:
+        ranks = [effective_rank(Moments.of(features)) for features in (spread[mine], usual[others])]
+        return torch.tensor(ranks[0] / ranks[1], dtype=torch.float64)
+
+    value, reach = float(rank(*[torch.arange(there)] * 2)), float(reach_by_halves(rank, (there, there), seed, FEW_SPLITS))
+    found.add("effective_rank", value, (max(0.0, value - reach), value + reach), there, RANDOM_FEATURES)
 
 
 def _summed_variance(mean: Tensor) -> Tensor:
@@ -198,37 +197,26 @@ def _summed_variance(mean: Tensor) -> Tensor:
 def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: int) -> None:
     first, second = fill_bins(real, centres), fill_bins(fake, centres)
     filling = compare_bins(first, second, len(centres))
-    redrawn = (second[torch.randint(len(second), (len(second),), generator=_generator(seed, k))] for k in range(50))
-    drawn = [compare_bins(first, member, len(centres)) for member in redrawn]
+    drawn = [compare_bins(_redrawn(first, 2 * k, seed), _redrawn(second, 2 * k + 1, seed), len(centres)) for k in range(50)]
     for name, value, replicates in (
         ("different_bins", filling.different, [one.different for one in drawn]),
         ("bins_divergence", filling.divergence, [one.divergence for one in drawn]),
     ):
-        found.add(name, value, interval(value, replicates), len(fake), LAYOUT_FEATURES)
+        low, high = interval(value, replicates)
+        found.add(name, value, (max(0.0, low), min(1.0, high)), len(fake), LAYOUT_FEATURES)
 
 
-def _rank_of_redrawn(features: Tensor, replicate: int, seed: int) -> float:
-    drawn = torch.randint(len(features), (len(features),), generator=_generator(seed, replicate))
-    return effective_rank(Moments.of(features[drawn]))
+def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(keyed_seed("replicate", seed, replicate))
+    return bins[torch.randint(len(bins), (len(bins),), generator=generator)]
 
 
-def _duplicates(real: Tensor, fake: Tensor, found: Findings, seed: int) -> None:
+def _duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
+    apart, distances = (torch.cdist(one.double(), one.double()).fill_diagonal_(torch.inf) for one in (real, fake))
     threshold = duplicate_threshold(real)
-    usual = duplicate_rate(real, threshold)
-    distances = torch.cdist(fake.double(), fake.double()).fill_diagonal_(torch.inf)
-    close = (distances <= threshold).double()
-    weights = resampling_weights(len(fake), seed=seed)
-    pairs = len(fake) * (len(fake) - 1)
-    value = float(close.sum()) / pairs / usual
-    found.add(
-        "duplicates", value, interval(value, ((weights @ close) * weights).sum(1) / pairs / usual), len(fake), LAYOUT_FEATURES
-    )
+    close = [(one <= threshold).sum(1) for one in (distances, apart)]
+    found.add("duplicates", *duplicate_ratio(*close), len(fake), LAYOUT_FEATURES)
     # Nearly identical: four times as near as a real image's nearest neighbour usually is.
-    apart = torch.cdist(real.double(), real.double()).fill_diagonal_(torch.inf).min(1).values.median()
-    alike = (distances < apart / 4).sum(1)
+    alike = (distances < apart.min(1).values.median() / 4).sum(1)
     size, between = support_size(int(alike.sum()) // 2, len(fake)), support_interval(alike)
     found.add("support", size, between or "a lower bound at 95 %, no estimate", len(fake), LAYOUT_FEATURES)
-
-
-def _generator(seed: int, replicate: int) -> torch.Generator:
-    return torch.Generator().manual_seed(keyed_seed("replicate", seed, replicate))

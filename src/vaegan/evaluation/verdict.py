@@ -9,6 +9,8 @@ SLIGHT, CLEAR = 0.25, 0.6
 VISIBLE_GRID = 3.0  # times the real power
 MANY_MISSING = 0.2  # [share] of real images without a sample near, beyond those that training images leave out
 COPIES = 0.65
+NEAR, FAR = 0.5, 1.5  # times as far from training images as unseen images are: of copies, and where copying says nothing
+UNLIKE = 0.5  # precision below which samples are no images of this kind, so that copying says nothing
 WHO = {"ae": "autoencoder", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 
 
@@ -38,7 +40,7 @@ def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
     sharpness, coverage = _value(judged, "sharpness"), _value(judged, "coverage")
     wrong = sharpness is not None and (abs(sharpness - 1) > SLIGHT or _texture(judged) > VISIBLE_GRID)
     missing = coverage is not None and (_value(floor, "coverage") or 1.0) - coverage > MANY_MISSING
-    copies = coverage is not None and coverage >= 0.5 and _lowest(judged.get("copying")) > COPIES
+    copies = _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
     return ((wrong and name in ("gan", "joint")) or missing) and not copies
 
 
@@ -104,9 +106,13 @@ def copying(judged: Numbers) -> str:
         return (
             "Whether they are copies of training images cannot be said: the training or held-out images are missing or too few."
         )
-    coverage = _value(judged, "coverage")
     value, (low, high) = number["value"], number["interval"] or [number["value"]] * 2
-    if coverage is not None and coverage < 0.5:
+    if _near(judged):
+        distance = _value(judged, "neighbour_distance")
+        return (
+            f"They copy: half of them are at most {distance:.2g} times as far from a training image as unseen images usually are."
+        )
+    if _far(judged):
         return "Whether they are copies cannot be said yet: the samples are too far from all real images."
     if low > COPIES:
         nearer = f"{value:.0%} of them are nearer to the training images than to as many unseen ones"
@@ -120,6 +126,21 @@ def copying(judged: Numbers) -> str:
     if low > 0.5:
         return f"There is a weak sign of copying ({value:.0%}, where 50% is right): look at the nearest neighbours."
     return f"There is no sign of copying training images ({value:.0%}, where 50% is right)."
+
+
+def _near(judged: Numbers) -> bool:
+    """Whether samples lie on training images, be they few: then neither coverage nor the interval of copying is needed."""
+    distance, share = _value(judged, "neighbour_distance"), _value(judged, "copying")
+    if distance is None or share is None or distance >= NEAR:
+        return False
+    # What is blurred enough is near everything, and as near to unseen images.
+    return share > COPIES or (_value(judged, "sharpness") or 1.0) >= 1 - SLIGHT
+
+
+def _far(judged: Numbers) -> bool:
+    """Whether samples lie so far from all real images that one outlier among these is the nearest of all."""
+    distance, precision = _value(judged, "neighbour_distance"), _value(judged, "precision")
+    return (distance is not None and distance > FAR) or (precision is not None and precision < UNLIKE)
 
 
 def _value(numbers: Numbers, name: str) -> float | None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaegan.metrics.statistics import NORMAL
+from vaegan.metrics.statistics import NORMAL, wilson_interval
 
 
 def pair_distances(features: Tensor) -> Tensor:
@@ -18,9 +18,23 @@ def duplicate_threshold(real: Tensor, share: float = 1e-4, fewest: int = 5) -> f
     return float(distances.kthvalue(at).values)
 
 
-def duplicate_rate(features: Tensor, threshold: float) -> float:
-    """Share of pairs that are at most so far apart."""
-    return float((pair_distances(features) <= threshold).double().mean())
+def duplicate_ratio(alike: Tensor, usual: Tensor) -> tuple[float, tuple[float, float]]:
+    """How many times as frequent near-duplicates are among samples as among real images, and the 95 % interval.
+
+    Both are counts of rare events. Where these are as likely a pair on both sides, each is one of the samples' with a probability
+    that the numbers of pairs give: the interval is Wilson's for a share of counts, for as many as would vary as much if
+    they were independent; a count of 0 has an upper end, too.
+
+    Args:
+        alike: how many others are near each sample, [sample].
+        usual: how many others are near each real image, [image]; not all 0.
+    """
+    ours, theirs = float(alike.sum()) / 2, float(usual.sum()) / 2
+    pairs = [len(one) * (len(one) - 1) / 2 for one in (alike, usual)]
+    share = ours / (ours + theirs)
+    independent = (ours + theirs) / ((1 - share) * _dispersion(alike) + share * _dispersion(usual))
+    value, low, high = (one / max(1 - one, 1e-12) * pairs[1] / pairs[0] for one in (share, *wilson_interval(share, independent)))
+    return value, (low, high)
 
 
 def support_interval(alike: Tensor) -> tuple[float, float] | None:
@@ -32,11 +46,10 @@ def support_interval(alike: Tensor) -> tuple[float, float] | None:
     Args:
         alike: how many others each sample is nearly identical to, [count].
     """
-    alike, count = alike.double(), len(alike)
-    pairs = float(alike.sum()) / 2
+    pairs, count = float(alike.sum()) / 2, len(alike)
     if pairs == 0:
         return None
-    dispersion = max(1.0, float((alike - alike.mean()).square().sum()) / pairs - 1)
+    dispersion = _dispersion(alike)
     independent = pairs / dispersion
     centre, reach = independent + NORMAL**2 / 2, NORMAL * (independent + NORMAL**2 / 4) ** 0.5
     every = count * (count - 1) / 2
@@ -50,3 +63,9 @@ def support_size(pairs: int, count: int) -> float:
     n^2 / 6 at 95 %, and that bound is the answer.
     """
     return count * (count - 1) / (2 * pairs) if pairs else count**2 / 6
+
+
+def _dispersion(alike: Tensor) -> float:
+    """Index of dispersion of a number of pairs, of which those that share an item come together: 1 if they do not."""
+    pairs = float(alike.sum()) / 2
+    return max(1.0, float((alike - alike.double().mean()).square().sum()) / pairs - 1) if pairs else 1.0

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vaegan.metrics.neighbours import nearest
-from vaegan.metrics.statistics import NORMAL
+from vaegan.metrics.statistics import wilson_interval
 
 Nearest = tuple[Tensor, Tensor]
 """Distance and position of each sample's nearest image of a pool."""
@@ -40,20 +40,13 @@ def copying_share(
     value = share(known + half * train_count, unknown + half * heldout_count)
     attracted = _attracted(in_train[1], nearer, train_count), _attracted(in_heldout[1], 1 - nearer, heldout_count)
     spread = sum(float((one - one.mean()).square().sum() / one.mean()) for one in attracted if one.any())
-    low, high = _wilson(known / len(nearer), len(nearer) / max(1.0, spread / max(1, whole - 2)))
+    low, high = wilson_interval(known / len(nearer), len(nearer) / max(1.0, spread / max(1, whole - 2)))
     return value, (min(value, share(low, 1 - low)), max(value, share(high, 1 - high)))
 
 
 def _attracted(nearest_image: Tensor, weights: Tensor, count: int) -> Tensor:
     """How many samples each of `count` images is nearest to."""
     return torch.zeros(count, dtype=torch.float64).index_add_(0, nearest_image, weights)
-
-
-def _wilson(share: float, count: float) -> tuple[float, float]:
-    """Wilson's interval for a probability of which `share` was found in `count` independent trials."""
-    centre = (share + NORMAL**2 / 2 / count) / (1 + NORMAL**2 / count)
-    reach = NORMAL / (1 + NORMAL**2 / count) * ((share * (1 - share) + NORMAL**2 / 4 / count) / count) ** 0.5
-    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def nearest_of_both(queries: Tensor, mirrored: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:

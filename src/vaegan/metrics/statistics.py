@@ -152,3 +152,10 @@ def ratio_with_interval(
     """The mean of `above` over the mean of `below`, of other images, and its bootstrap interval; or the ratio `of` the means."""
     value = float(of(above.mean) / of(below.mean).clamp_min(1e-300))
     return value, interval(value, of(above.redrawn(seed)) / of(below.redrawn(seed + 1)).clamp_min(1e-300))
+
+
+def wilson_interval(share: float, count: float) -> tuple[float, float]:
+    """Wilson's 95 % interval (1927) for a probability of which `share` was found in `count` independent trials."""
+    centre = (share + NORMAL**2 / 2 / count) / (1 + NORMAL**2 / count)
+    reach = NORMAL / (1 + NORMAL**2 / count) * ((share * (1 - share) + NORMAL**2 / 4 / count) / count) ** 0.5
+    return max(0.0, centre - reach), min(1.0, centre + reach)

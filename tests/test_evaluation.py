@@ -69,7 +69,7 @@ def test_evaluation_has_the_promised_form_and_repeats_itself(trained: Path) -> N
     for numbers in (*first["stages"].values(), first["floor"]):
         assert set(numbers) <= set(METRICS)
         for name, number in numbers.items():
-            assert set(number) - {"no_interval", "no_floor"} == {"value", "interval", "n", "features"}
+            assert set(number) - {"no_interval", "no_floor", "against"} == {"value", "interval", "n", "features"}
             # What is missing has a reason, and nothing else has one.
             assert bool(number["interval"]) != bool(number.get("no_interval")), name
             assert (name in first["floor"]) != bool(number.get("no_floor")), name
@@ -77,6 +77,9 @@ def test_evaluation_has_the_promised_form_and_repeats_itself(trained: Path) -> N
                 assert number["interval"][0] <= number["value"] <= number["interval"][1]
             else:
                 assert name == "support"
+    gan = first["stages"]["gan"]
+    assert (gan["frechet_distance"]["n"], gan["frechet_distance"]["against"]) == (210, 210)
+    assert gan["copying"]["n"] == 210 < gan["copying"]["against"]  # -n is about samples
     vae = first["stages"]["vae"]
     assert [vae[name]["no_floor"] for name in ("psnr", "iwae", "kl")] == [f"only a model {has}" for has in ONLY_A_MODEL]
     assert set(first["spectra"]) == {"real", "vae", "gan"}
@@ -157,6 +160,9 @@ def test_few_heldout_images_leave_metrics_out_and_say_so(trained: Path) -> None:
     assert "frechet_distance" not in found["stages"]["gan"]
     assert "kernel_distance" in found["stages"]["gan"]
     assert set(found["stages"]) == {"gan"}
+    there = found["reference"]["count"]
+    assert found["left_out"]["recall"] == f"needs 100 held-out images, and there are {there}"
+    assert found["left_out"]["mode_coverage"] == "needs 300 labelled training images, and -n takes only 100"
 
 
 def test_the_table_names_the_floor_and_the_verdict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -543,6 +549,23 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
         number = found["stages"]["vae"][name]
         assert number["interval"][0] < number["value"] < number["interval"][1], name
     assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1
+
+
+def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from vaegan.evaluation.reference import read_cached, write_cached
+
+    monkeypatch.setattr("vaegan.evaluation.reference.MOST_BYTES", 25_000)
+    paths = [tmp_path / f"{name}.safetensors" for name in "abcd"]
+    for at, path in enumerate(paths[:3]):
+        write_cached(path, {"features": torch.zeros(2_000)})  # 8 kB
+        os.utime(path, (at, at))
+    assert len(read_cached(paths[0])) == 1
+    write_cached(paths[3], {"features": torch.zeros(2_000)})
+    assert [path.exists() for path in paths] == [True, False, True, True]
+    write_cached(paths[1], {"features": torch.zeros(20_000)})  # more than all of them may have, and needed now
+    assert [path.exists() for path in paths] == [False, True, False, False]
 
 
 def test_features_of_binarised_images_are_not_those_of_grey_ones(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def test_the_command_says_what_it_made(run: Path, capsys: pytest.CaptureFixture[
 
 def test_scores_are_shown_with_floor_interval_and_meaning(tmp_path: Path) -> None:
     own = open_dataset("faces:96", DataConfig(size=16)).fingerprint
-    scores = {"recall": score(0.5), "kernel_distance": score(1.25), "made_up": score(0.125)}
+    scores = {"recall": score(0.5), "kernel_distance": score(1.25, against=400), "made_up": score(0.125)}
     run = make_run(tmp_path / "run", scores=scores | {"odd": score(1.0) | {"interval": None}}, fingerprint=own)
     text = write_report(run).read_text()
     page = Page(text)
@@ -240,7 +240,8 @@ def test_scores_are_shown_with_floor_interval_and_meaning(tmp_path: Path) -> Non
         "Recall",
         "higher is better",
         "Less varied &lt;than&gt; the data.",
-        "n = 1,700",
+        "n = 1,700 ",
+        "n = 1,700 against 400",
     ):
         assert words in text
     assert "It needs &lt;Inception&gt;." in text

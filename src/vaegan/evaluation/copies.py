@@ -57,7 +57,7 @@ class CopyCheck:
         names = ("copying", "copying_encoder", "neighbour_distance")
         known, unknown = _both(tally.rows(PIXELS))
         if not found.lacks(names, FEWEST, len(self.heldout)):
-            found.add("neighbour_distance", *self._neighbour_distance(known[0], seed), len(known[0]), PIXELS)
+            found.add("neighbour_distance", *self._neighbour_distance(known[0], seed), len(known[0]), PIXELS, len(self.heldout))
             needed = math.ceil(FEW_HITS * (len(self.train) + len(self.heldout)) / len(self.heldout))
             if not found.lacks(names[:2], needed, len(known[0]), "samples beside so few held-out images"):
                 self._add("copying", PIXELS, known, unknown, found)
@@ -85,7 +85,7 @@ class CopyCheck:
 
     def _add(self, name: str, space: str, in_train: Nearest, in_heldout: Nearest, found: Findings) -> None:
         value, between = copying_share(in_train, in_heldout, len(self.train), len(self.heldout))
-        found.add(name, value, between, len(in_train[0]), space)
+        found.add(name, value, between, len(in_train[0]), space, len(self.heldout))
 
     def _encoded(self, pool: RealImages, share: Share) -> Tensor:
         assert self.encoder is not None

@@ -207,7 +207,7 @@ def _judge(
 ) -> dict[str, Any]:
     """All numbers of all stages and of the floor."""
     yard, copies, seed, network = looked.yard, looked.copies, request.seed, request.network
-    floor, left_out = Findings(), {}
+    floor, left_out = Findings(most=request.count), {}
     if yard.train is None:
         left_out["floor"] = "the training images are not at hand"
     else:
@@ -227,7 +227,7 @@ def _judge(
     neighbours: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
     heldout, sample_labels = chosen.heldout.first(request.count), telling.samples(chosen, request.count, seed)
     for name, model in models.items():
-        found, samples = stages.setdefault(name, Findings()), looked.samples[name]
+        found, samples = stages.setdefault(name, Findings(most=request.count)), looked.samples[name]
         step(f"numbers of the {name.upper()}")
         compare(yard, samples, found)
         if network is not None:
@@ -250,6 +250,8 @@ def _judge(
         left_out |= dict.fromkeys(("reconstruction_error", "psnr", "ssim", "elbo", "iwae", "kl"), UNTOLD)
     for found in (floor, *stages.values()):
         left_out |= found.left_out
+    for name in [name for name in left_out if any(name in found.numbers for found in stages.values())]:
+        del left_out[name]  # what only the floor lacks says so in the floor's place
     numbers = {name: found.as_json() for name, found in stages.items()}
     missing = "the training images are not at hand" if yard.train is None else "too few validation images to stand for samples"
     for named in numbers.values():
@@ -275,8 +277,8 @@ def compare_features(network: FeatureNetwork, real: Described, given: Described,
     frechet, kernel = ("fid", "kid") if name == INCEPTION else ("feature_frechet_distance", "feature_kernel_distance")
     if not found.lacks(kernel, FEW["kernel"], real.count):
         one, two = real.tally.rows(NETWORK), given.tally.rows(NETWORK)
-        found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name)
+        found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name, len(one))
     if not found.lacks(frechet, FEW["frechet"], real.count):
         value, between = frechet_with_interval(real.tally.moments(NETWORK), given.tally.moments(NETWORK), seed)
         between = between or frechet_interval_by_halves(value, real.tally.rows(NETWORK), given.tally.rows(NETWORK), seed)
-        found.add(frechet, value, between, given.count, name)
+        found.add(frechet, value, between, given.count, name, real.count)

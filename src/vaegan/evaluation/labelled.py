@@ -114,7 +114,7 @@ class Labels:
             replicates += torch.minimum(*(one @ mix for one, mix in zip(weights, mixes, strict=True))).sum(1)
         value = sum(shares) / len(shares)
         low, high = interval(value, replicates / len(shares))
-        found.add("mode_coverage", value, (low, min(1.0, high)), len(described), FEATURES)
+        found.add("mode_coverage", value, (low, min(1.0, high)), len(described), FEATURES, len(unknown))
 
     def latent(self, model: Model, telling: Telling, found: Findings, seed: int) -> None:
         """MIG, DCI and the accuracy of reading attributes, from the latents of labelled images."""

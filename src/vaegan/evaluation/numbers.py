@@ -15,10 +15,13 @@ class Number:
     """Images it was computed from: samples, or held-out images where only those are used."""
     features: str | None = None
     """The feature network or space, where there is one."""
+    against: int | None = None
+    """Held-out images that samples were compared with, where there are such."""
 
     def as_json(self) -> dict[str, Any]:
         """What evaluation.json holds of it."""
         found: dict[str, Any] = {"value": self.value, "interval": None, "n": self.n, "features": self.features}
+        found |= {} if self.against is None else {"against": self.against}
         return found | ({"no_interval": self.interval} if isinstance(self.interval, str) else {"interval": list(self.interval)})
 
 
@@ -28,19 +31,28 @@ class Findings:
 
     numbers: dict[str, Number] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    most: int | None = None
+    """Images of a kind that were taken at most: -n. So many are few because of it, and not because there are no more."""
 
     def add(
-        self, name: str, value: float, interval: tuple[float, float] | str | None, n: int, features: str | None = None
+        self,
+        name: str,
+        value: float,
+        interval: tuple[float, float] | str | None,
+        n: int,
+        features: str | None = None,
+        against: int | None = None,
     ) -> None:
         """Keeps a number; `interval` may be the reason why there is none."""
-        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features)
+        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features, against)
 
     def lacks(self, names: str | tuple[str, ...], needed: int, there: int, what: str = "held-out images") -> bool:
         """Whether there are too few images for these metrics; if so, says so in `left_out`."""
         if there >= needed:
             return False
         for name in (names,) if isinstance(names, str) else names:
-            self.left_out[name] = f"needs {needed} {what}, and there are {there}"
+            few = f"-n takes only {there}" if there == self.most else f"there are {there}"
+            self.left_out[name] = f"needs {needed} {what}, and {few}"
         return True
 
     def as_json(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
 BLOCK = 512  # [images]
+MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 46 MB, and each seed and -n has its own
 VERSION = 4
 """Of what is cached; raised when a fixed feature space or what is noted of images changes."""
 
@@ -82,15 +83,24 @@ class RealImages:
 def read_cached(path: Path) -> dict[str, Tensor]:
     """What `write_cached` wrote; nothing if it is not there or damaged."""
     try:
-        return load_file(path)
+        found = load_file(path)
+        path.touch()  # used: others go first
+        return found
     except (OSError, SafetensorError):
         return {}
 
 
 def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Keeps tensors; a cache that cannot be written costs time, nothing else."""
+    """Keeps tensors, and drops what was not used for longest beyond `MOST_BYTES`; no cache costs time, nothing else."""
     with suppress(OSError), atomic_path(path) as temporary:
         save_file(tensors, temporary)
+    with suppress(OSError):
+        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in path.parent.glob("*.safetensors"))
+        left = sum(size for _, size, _ in files)
+        for _, size, file in files:
+            if left > MOST_BYTES and file != path:
+                file.unlink(missing_ok=True)
+                left -= size
 
 
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:

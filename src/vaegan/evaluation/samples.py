@@ -128,29 +128,30 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
     there, seed = yard.real.count, yard.seed
     real, fake = yard.standardise(yard.real.random), yard.standardise(given.random)
     if not found.lacks("kernel_distance", FEW["kernel"], there):
-        found.add("kernel_distance", *kernel_distance_with_interval(real, fake, seed), len(fake), RANDOM_FEATURES)
+        found.add("kernel_distance", *kernel_distance_with_interval(real, fake, seed), len(fake), RANDOM_FEATURES, len(real))
     if not found.lacks("frechet_distance", FEW["frechet"], there):
         unit = yard.standardise.deviation.double()
         one, two = ([part.scaled(unit) for part in cloud.tally.moments("random")] for cloud in (yard.real, given))
-        found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES)
+        found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES, there)
     if not found.lacks(OCTAVES, FEW["patches"], there):
         for name in OCTAVES:
             if not yard.real.tally.has_rows(name):
                 found.left_out[name] = "the images are too small for this octave"
                 continue
             patches = [one.tally.rows(rows) for one in (yard.real, given) for rows in (name, f"{name}-image")]
-            found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count)
+            found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count, against=there)
     if not found.lacks("two_sample_accuracy", FEW["classifier"], min(there, given.count)):
         equal = min(len(real), len(fake))
         correct = two_sample_correct(real[:equal], fake[:equal], seed)
-        found.add("two_sample_accuracy", *mean_with_interval(correct, seed), equal, RANDOM_FEATURES)
+        found.add("two_sample_accuracy", *mean_with_interval(correct, seed), equal, RANDOM_FEATURES, equal)
 
 
 def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
     names = ("sharpness", "texture_2", "texture_4")
     if not found.lacks(names, FEW["power"], yard.real.count):
         for name in names:
-            found.add(name, *ratio_with_interval(given.tally.sums(name), yard.real.tally.sums(name), yard.seed), given.count)
+            ratio = ratio_with_interval(given.tally.sums(name), yard.real.tally.sums(name), yard.seed)
+            found.add(name, *ratio, given.count, against=yard.real.count)
 
 
 def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
@@ -160,7 +161,7 @@ def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
         return
     real, fake = (one.layout[:equal] for one in (yard.real, given))
     for name, (value, between) in neighbour_scores(real, fake, yard.seed).items():
-        found.add(name, value, between, equal, LAYOUT_FEATURES)
+        found.add(name, value, between, equal, LAYOUT_FEATURES, equal)
 
 
 def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
@@ -174,7 +175,7 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
     if not found.lacks("variety", FEW["power"], there):
         # The mean squared distance of pairs is twice the summed variance.
         small = given.tally.sums("small"), yard.real.tally.sums("small")
-        found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16")
+        found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16", yard.real.count)
     if found.lacks(("duplicates", "support", "effective_rank"), FEW["pairs"], there):
         return
     _duplicates(real, fake, found)
@@ -186,7 +187,7 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
         return torch.tensor(ranks[0] / ranks[1], dtype=torch.float64)
 
     value, reach = float(rank(*[torch.arange(there)] * 2)), float(reach_by_halves(rank, (there, there), seed, FEW_SPLITS))
-    found.add("effective_rank", value, (max(0.0, value - reach), value + reach), there, RANDOM_FEATURES)
+    found.add("effective_rank", value, (max(0.0, value - reach), value + reach), there, RANDOM_FEATURES, there)
 
 
 def _summed_variance(mean: Tensor) -> Tensor:
@@ -203,7 +204,7 @@ def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: in
         ("bins_divergence", filling.divergence, [one.divergence for one in drawn]),
     ):
         low, high = interval(value, replicates)
-        found.add(name, value, (max(0.0, low), min(1.0, high)), len(fake), LAYOUT_FEATURES)
+        found.add(name, value, (max(0.0, low), min(1.0, high)), len(fake), LAYOUT_FEATURES, len(real))
 
 
 def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
@@ -215,7 +216,7 @@ def _duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
     apart, distances = (torch.cdist(one.double(), one.double()).fill_diagonal_(torch.inf) for one in (real, fake))
     threshold = duplicate_threshold(real)
     close = [(one <= threshold).sum(1) for one in (distances, apart)]
-    found.add("duplicates", *duplicate_ratio(*close), len(fake), LAYOUT_FEATURES)
+    found.add("duplicates", *duplicate_ratio(*close), len(fake), LAYOUT_FEATURES, len(real))
     # Nearly identical: four times as near as a real image's nearest neighbour usually is.
     alike = (distances < apart.min(1).values.median() / 4).sum(1)
     size, between = support_size(int(alike.sum()) // 2, len(fake)), support_interval(alike)

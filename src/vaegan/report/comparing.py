@@ -239,5 +239,5 @@ def _reference(run: GatheredRun) -> tuple[Any, ...]:
     return (evaluation.fingerprint, evaluation.reference_side, evaluation.reference_count)
 
 
-def _protocols(scores: Sequence[Score]) -> set[tuple[int | None, str | None]]:
-    return {(score.n, score.features) for score in scores}
+def _protocols(scores: Sequence[Score]) -> set[tuple[int | None, int | None, str | None]]:
+    return {(score.n, score.against, score.features) for score in scores}

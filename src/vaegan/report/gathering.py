@@ -66,6 +66,8 @@ class Score:
     n: int | None
     features: str | None
     """The network whose features it was measured in."""
+    against: int | None = None
+    """Held-out images that `n` samples were compared with."""
     no_interval: str | None = None
     """Why it has none."""
     no_floor: str | None = None
@@ -208,6 +210,7 @@ def _score(one: dict[str, Any]) -> Score:
         interval=None if interval is None else (_number(interval[0]), _number(interval[1])),
         n=None if one.get("n") is None else int(one["n"]),
         features=None if one.get("features") is None else str(one["features"]),
+        against=None if one.get("against") is None else int(one["against"]),
         no_interval=None if one.get("no_interval") is None else str(one["no_interval"]),
         no_floor=None if one.get("no_floor") is None else str(one["no_floor"]),
     )

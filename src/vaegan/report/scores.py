@@ -79,8 +79,9 @@ def metric_cell(name: str, found: list[Score | None]) -> Markup:
     words = metric_words(name)
     hints = [] if words is None else [words.unit, GOOD[words.good]]
     known = [score for score in found if score is not None]
-    counts, features = {score.n for score in known if score.n}, {score.features for score in known if score.features}
-    measured = [f"n = {count:,}" for count in sorted(counts)] + [f"features: {name}" for name in sorted(features)]
+    counts = {(score.n, score.against or 0) for score in known if score.n}
+    measured = [f"n = {n:,}" + (f" against {against:,}" if against else "") for n, against in sorted(counts)]
+    measured += [f"features: {name}" for name in sorted({score.features for score in known if score.features})]
     explained = tag(
         "details", tag("summary", "What is this?"), tag("p", words.explanation) if words else None, tag("p", " · ".join(measured))
     )

@@ -100,7 +100,7 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
     floor = cast(Scores, evaluation.get("floor") or {})
     rows = [
         f"| {metric_title(name)} | {_value(name, score)} | {_interval(score)} | {_value(name, floor.get(name, {}))} "
-        f"| {score.get('n') or ''} | {score.get('features') or ''} |"
+        f"| {_counts(score)} | {score.get('features') or ''} |"
         for name, score in scores.items()
     ]
     reference = evaluation["reference"]
@@ -119,6 +119,11 @@ def _value(name: str, score: Mapping[str, Any]) -> str:
     if not is_number(score.get("value")):
         return ""
     return ("more than " if is_bound(name, score["value"], score.get("n")) else "") + f"{score['value']:.4g}"
+
+
+def _counts(score: Mapping[str, Any]) -> str:
+    against = score.get("against")
+    return f"{score.get('n') or ''}" + (f" against {against}" if against else "")
 
 
 def _interval(score: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -160,6 +160,7 @@ def test_few_heldout_images_leave_metrics_out_and_say_so(trained: Path) -> None:
     assert "frechet_distance" not in found["stages"]["gan"]
     assert "kernel_distance" in found["stages"]["gan"]
     assert set(found["stages"]) == {"gan"}
+    assert "prior" in found["left_out"]["kl"]
     there = found["reference"]["count"]
     assert found["left_out"]["recall"] == f"needs 100 held-out images, and there are {there}"
     assert found["left_out"]["mode_coverage"] == "needs 300 labelled training images, and -n takes only 100"
@@ -207,6 +208,15 @@ def test_images_that_were_moved_are_asked_for_and_known_by_their_content(
     # Others lie in their place: it is not known which of them were trained on.
     np.save(place, np.random.default_rng(1).integers(0, 256, (96, 16, 16, 3), dtype=np.uint8))
     assert "have changed" in refused(capsys, "run", "images.npy")
+
+
+def test_vae_and_gan_at_once_have_posteriors_and_say_what_they_lack(tmp_path: Path) -> None:
+    run = tmp_path / "joint"
+    main(["train", "faces:600", *OPTIONS[:8], "--precision", "float32", "--images", "32", "--recipe", "joint", "--out", str(run)])
+    found = evaluate(run, n=64)
+    assert {"kl", "active_units", "aggregate_gap", "reconstruction_error"} <= set(found["stages"]["joint"])
+    assert len(found["per_dimension_kl"]) == 4
+    assert found["left_out"]["elbo"] == "the model has no p(x|z)"
 
 
 def test_what_too_few_images_leave_out_is_said_once(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -548,7 +558,48 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
     for name in ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "attribute_accuracy", "mode_coverage"):
         number = found["stages"]["vae"][name]
         assert number["interval"][0] < number["value"] < number["interval"][1], name
+        if name != "mode_coverage":
+            assert number["no_floor"] == f"{number['chance']:.2f} by chance, with latents of other images"
     assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1
+
+
+def test_what_latents_say_of_factors_stands_beside_what_noise_would_say() -> None:
+    import torch
+
+    from vaegan.evaluation.labelled import Labels
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.reference import RealImages, References
+
+    dataset = open_dataset("faces:900", DataConfig(size=16))
+    train, heldout = (RealImages(dataset, part, "test") for part in np.split(np.arange(len(dataset)), [700]))
+    labels = Labels(References(heldout, train, mirrored=False), 900)
+    seen = [factor.name for factor in labels.factors if factor.continuous]
+
+    class Telling:
+        def __init__(self, told: float) -> None:
+            self.told = told
+
+        def lacks(self, part: RealImages) -> bool:
+            return False
+
+        def encode(self, model: Any, part: RealImages) -> Tensor:
+            latents = torch.randn(len(part), 32, generator=torch.Generator().manual_seed(len(part)))
+            for at, name in enumerate(seen):
+                latents[:, at] += self.told * torch.from_numpy(part.dataset.labels[name][part.indices]).float()
+            return latents
+
+    def found(told: float) -> dict[str, Any]:
+        findings: Any = Findings()
+        labels.latent(cast(Any, None), cast(Any, Telling(told)), findings, 0)
+        return findings.numbers
+
+    for name, number in found(0.0).items():
+        low, high = number.interval
+        assert number.chance == pytest.approx(number.value, abs=high - low), name
+    told = found(1e3)
+    for name in ("dci_disentanglement", "dci_completeness"):
+        # The 14 factors that no latent tells weigh little beside the 9 that are told; if all weighed alike it were 0.46 and 0.51.
+        assert told[name].value > 0.53 > 0.2 > told[name].chance, name
 
 
 def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

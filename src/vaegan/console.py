@@ -240,7 +240,12 @@ def _numbers(title: str, columns: list[tuple[str, dict[str, Any]]], names: list[
     for name in names:
         if any(name in numbers for _, numbers in columns):
             metric = METRICS[name]
-            cells = [_number(name, numbers.get(name)) for _, numbers in columns]
+            chance = next((one["chance"] for _, numbers in columns if "chance" in (one := numbers.get(name, {}))), None)
+            without = "-" if chance is None else f"chance {chance:.2f}"
+            cells = [
+                without if column == "real" and name not in numbers else _number(name, numbers.get(name))
+                for column, numbers in columns
+            ]
             table.add_row(metric.title, *cells, GOOD[metric.good], *([metric.explanation] if explained else []))
     return table
 

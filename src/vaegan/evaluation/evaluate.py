@@ -13,7 +13,7 @@ from vaegan.config import Channels, DataConfig, DeviceConfig
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, open_feature_network
-from vaegan.evaluation.inference import likelihood, posteriors, reconstructions
+from vaegan.evaluation.inference import NO_POSTERIOR, has_posteriors, likelihood, posteriors, reconstructions
 from vaegan.evaluation.labelled import Labels
 from vaegan.evaluation.looking import FEWEST_SAMPLES, MOST_SAMPLES, NETWORK, Looked, Request, look
 from vaegan.evaluation.numbers import Findings
@@ -243,9 +243,11 @@ def _judge(
                 labels.latent(model, telling, found, seed)
         if name in looked.inferred:
             reconstructions(looked.inferred[name], len(heldout), found, seed)
-            if name == "vae":
+            if has_posteriors(model):
                 per_dimension = posteriors(looked.inferred[name], len(heldout), found, seed)
                 likelihood(model, heldout, telling, found, seed, request.full)
+    if not any(has_posteriors(model) for model in models.values()):
+        left_out |= dict.fromkeys(("elbo", "iwae", "bits_per_dimension", "kl", "active_units", "aggregate_gap"), NO_POSTERIOR)
     if telling.lacks(chosen.heldout):
         left_out |= dict.fromkeys(("reconstruction_error", "psnr", "ssim", "elbo", "iwae", "kl"), UNTOLD)
     for found in (floor, *stages.values()):
@@ -257,6 +259,8 @@ def _judge(
     for named in numbers.values():
         for name in named.keys() - floor.numbers.keys():
             named[name]["no_floor"] = METRICS[name].no_floor or missing
+            if "chance" in named[name]:
+                named[name]["no_floor"] = f"{named[name]['chance']:.2f} by chance, with latents of other images"
     return {
         "reference": {"side": chosen.heldout.side, "count": len(heldout)},
         "features": RANDOM_FEATURES if network is None else network.description.name,

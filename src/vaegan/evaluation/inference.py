@@ -27,8 +27,16 @@ from vaegan.types import Images, Labels, ProgressCallback
 FEW_RECONSTRUCTIONS, FEW_POSTERIORS = 2, 20
 
 
-def describe_inference(tally: Tally, first: int, model: Model, images: Images, labels: Labels | None, likelihood: bool) -> None:
-    """Notes errors of encoding and decoding one block of held-out images, and what their posteriors are.
+NO_POSTERIOR = "none of these stages has posteriors that were trained towards a prior"
+
+
+def has_posteriors(model: Model) -> bool:
+    """Whether the encoder was trained towards the prior by a KL divergence: in a VAE, alone or with its GAN."""
+    return model.config.stage in ("vae", "joint")
+
+
+def describe_inference(tally: Tally, first: int, model: Model, images: Images, labels: Labels | None) -> None:
+    """Notes errors of encoding and decoding one block of held-out images, and of a VAE what their posteriors are.
 
     Args:
         tally: of all held-out images.
@@ -36,13 +44,12 @@ def describe_inference(tally: Tally, first: int, model: Model, images: Images, l
         model: with an encoder.
         images: the block.
         labels: what a conditional model is told of them.
-        likelihood: whether posteriors are noted, too.
     """
     error = mean_squared_error(images, back := model.reconstruct(images, labels).cpu())
     tally.add("reconstruction_error", first, error)
     tally.add("psnr", first, peak_signal_to_noise(error))
     tally.add("ssim", first, structural_similarity(images, back))
-    if likelihood:
+    if has_posteriors(model):
         posterior = model.posterior(images, labels)
         mean, log_var = posterior.mean.cpu().double(), posterior.log_var.cpu().double()
         tally.add_moments("mean", first, mean, shards=1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References
@@ -16,6 +16,7 @@ from vaegan.metrics.factors import disentanglement, in_bins, lasso, mutual_infor
 from vaegan.metrics.features import RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
 from vaegan.metrics.statistics import FEW_SPLITS, interval, reach_by_halves, resampling_weights
 from vaegan.model import Model
+from vaegan.randomness import keyed_seed
 
 MOST_CLASSES = 40  # more are names, not kinds
 MOST_FACTORS = 24
@@ -129,41 +130,49 @@ class Labels:
         known, unknown = (telling.encode(model, part) for part in (self.train, self.heldout))
         standardise = Standardise.of(known)
         known, unknown = standardise(known).double(), standardise(unknown).double()
-        self._separation(known, found, seed)
+        # By chance: each training image has the latent of another one.
+        others = known[torch.randperm(len(known), generator=Generator().manual_seed(keyed_seed("others", seed)))]
+        self._separation(known, others, found, seed)
         # Of the readers as they are: a row of equal weights, and those of the bootstrap over the images that are read.
         weights = torch.cat([torch.ones(1, len(unknown)), resampling_weights(len(unknown), seed=seed)]) / len(unknown)
         read = [_read(known, unknown, factor, weights) for factor in self.factors]
-        categories = [drawn for factor, drawn in zip(self.factors, read, strict=True) if not factor.continuous]
-        for name, several in (("dci_informativeness", read), ("attribute_accuracy", categories)):
-            if several:
-                value, *drawn = torch.stack(several).mean(0).tolist()
-                found.add(name, value, interval(value, drawn), len(unknown))
+        chance = [_read(others, unknown, factor, weights[:1]) for factor in self.factors]
+        categories = [at for at, factor in enumerate(self.factors) if not factor.continuous]
+        for name, some in (("dci_informativeness", range(len(read))), ("attribute_accuracy", categories)):
+            if some:
+                value, *drawn = torch.stack([read[at] for at in some]).mean(0).tolist()
+                low, high = interval(value, drawn)
+                by_chance = float(torch.stack([chance[at] for at in some]).mean())
+                found.add(name, value, (max(0.0, low), min(1.0, high)), len(unknown), chance=by_chance)
 
-    def _separation(self, latents: Tensor, found: Findings, seed: int) -> None:
-        """Adds MIG and DCI of standardised latents of the training images."""
+    def _separation(self, latents: Tensor, others: Tensor, found: Findings, seed: int) -> None:
+        """Adds MIG and DCI of standardised latents of the training images, and by chance with those of others."""
         codes = {factor.name: in_bins(factor.train_values) if factor.continuous else factor.train for factor in self.factors}
 
-        def measured(chosen: Tensor) -> Tensor:
+        def measured(chosen: Tensor, latents: Tensor = latents) -> Tensor:
             importance = torch.stack([_importance(latents[chosen], factor, chosen) for factor in self.factors], 1)
             gap = mutual_information_gap(latents[chosen], {name: code[chosen] for name, code in codes.items()})
             return torch.tensor([gap, *disentanglement(importance)], dtype=torch.float64)
 
-        values, reach = measured(torch.arange(len(latents))), reach_by_halves(measured, (len(latents),), seed, FEW_SPLITS)
+        everything = torch.arange(len(latents))
+        values, chance = measured(everything), measured(everything, others).tolist()
+        reach = reach_by_halves(measured, (len(latents),), seed, FEW_SPLITS)
         ends = (values - reach).clamp_min(0).tolist(), (values + reach).clamp_max(1).tolist()
-        for name, value, low, high in zip(
-            ("mig", "dci_disentanglement", "dci_completeness"), values.tolist(), *ends, strict=True
-        ):
-            found.add(name, value, (low, high), len(latents))
+        names = ("mig", "dci_disentanglement", "dci_completeness")
+        for name, value, low, high, by_chance in zip(names, values.tolist(), *ends, chance, strict=True):
+            found.add(name, value, (low, high), len(latents), chance=by_chance)
 
 
 def _importance(latents: Tensor, factor: Factor, chosen: Tensor) -> Tensor:
-    """Absolute lasso weights of each latent for a factor of these images, summed over the classes of a category: [latent]."""
+    """Absolute lasso weights of each latent for a factor of these images, of a category the mean over its classes: [latent].
+
+    Targets have deviation 1, so that weights of factors can be compared: what cannot be read weighs little.
+    """
     codes, values = factor.train[chosen], factor.train_values[chosen]
     targets = values[:, None] if factor.continuous else torch.nn.functional.one_hot(codes, factor.classes)
     targets = targets.double() - targets.double().mean(0)
     targets = targets / targets.std(0).clamp_min(1e-9) * (targets.std(0) > 0)
-    weights = lasso(latents, targets, penalty=0.02).abs().sum(1)
-    return weights / weights.sum().clamp_min(1e-300)
+    return lasso(latents, targets, penalty=0.02).abs().mean(1)
 
 
 def _read(known: Tensor, unknown: Tensor, factor: Factor, weights: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def look(
         if model.has_encoder and not unlabelled:
             mine = Tally()
             for first, block in heldout.blocks(share.blocks):
-                describe_inference(mine, first, model, block.images(), telling.of(block), name == "vae")
+                describe_inference(mine, first, model, block.images(), telling.of(block))
             looked.inferred[name] = share.whole(mine)
     return looked
 

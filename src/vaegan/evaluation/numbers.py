@@ -17,11 +17,13 @@ class Number:
     """The feature network or space, where there is one."""
     against: int | None = None
     """Held-out images that samples were compared with, where there are such."""
+    chance: float | None = None
+    """What it would be if nothing were to be found, where that is not plain."""
 
     def as_json(self) -> dict[str, Any]:
         """What evaluation.json holds of it."""
         found: dict[str, Any] = {"value": self.value, "interval": None, "n": self.n, "features": self.features}
-        found |= {} if self.against is None else {"against": self.against}
+        found |= {name: more for name in ("against", "chance") if (more := getattr(self, name)) is not None}
         return found | ({"no_interval": self.interval} if isinstance(self.interval, str) else {"interval": list(self.interval)})
 
 
@@ -42,9 +44,10 @@ class Findings:
         n: int,
         features: str | None = None,
         against: int | None = None,
+        chance: float | None = None,
     ) -> None:
         """Keeps a number; `interval` may be the reason why there is none."""
-        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features, against)
+        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features, against, chance)
 
     def lacks(self, names: str | tuple[str, ...], needed: int, there: int, what: str = "held-out images") -> bool:
         """Whether there are too few images for these metrics; if so, says so in `left_out`."""

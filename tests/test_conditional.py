@@ -12,6 +12,7 @@ from PIL import Image
 from vaegan.cli import main
 from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import TEST, open_dataset, to_uint8
+from vaegan.errors import DataError
 from vaegan.evaluation import evaluate
 from vaegan.evaluation.inference import log_weights
 from vaegan.evaluation.reference import RealImages, References
@@ -135,14 +136,15 @@ def test_the_map_shows_the_images_of_the_label(run: str) -> None:
     explorer.open_data(required=True)
     assert explorer.dataset is not None
     words = dataset.label_words["glasses"]
-    wanted = np.flatnonzero(dataset.labels["glasses"] == words.index(label))
-    assert np.array_equal(explorer.dataset.contents, dataset.contents[wanted])
-    assert np.array_equal(explorer.dataset.images, dataset.images[wanted])
+    wanted = np.flatnonzero((dataset.labels["glasses"] == words.index(label)) & (dataset.sides != TEST))
+    assert np.array_equal(explorer.order, wanted)
     assert explorer.encodings is not None
     encoded = load(run).encode(dataset.load(wanted[:5]), torch.ones(5, dtype=torch.long))
     np.testing.assert_allclose(explorer.encodings.latents[:5], encoded, atol=1e-5)
     assert explorer.describe()["name"] == f"run, {label}"
-    assert len(showing(run, dataset, None)) == len(dataset)
+    assert np.array_equal(showing(run, dataset, None), np.flatnonzero(dataset.sides != TEST))
+    with pytest.raises(DataError, match="test side"):
+        showing(run, dataset.part(dataset.indices(TEST)), None)
 
 
 def test_samples_are_drawn_in_the_data_s_proportions() -> None:

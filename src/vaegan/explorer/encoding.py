@@ -39,48 +39,50 @@ class Encodings:
 def encode_dataset(
     model: Model,
     dataset: ImageDataset,
+    indices: NDArray[np.int64],
     *,
     cache_dir: Path | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     early: Callable[[Encodings], None] | None = None,
 ) -> Encodings | None:
-    """The latents of all images; None when cancelled.
+    """The latents of some images; None when cancelled.
 
     Args:
         model: one with an encoder.
         dataset: prepared for this model's size and channels.
+        indices: of the images, by their positions in the data set.
         cache_dir: where they are kept; beside the prepared images when None.
         progress: called with (what, done, total).
         cancelled: asked between blocks.
         early: called once with what is known after the first `EARLY` of `early_first`, if there are more than these.
     """
-    path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset)}.npz"
-    kept = _read(path, len(dataset), model.latent_dim)
+    path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset, indices)}.npz"
+    kept = _read(path, len(indices), model.latent_dim)
     if kept is not None:
         return kept
-    latents = np.empty((len(dataset), model.latent_dim), np.float32)
+    latents = np.empty((len(indices), model.latent_dim), np.float32)
     kl = torch.zeros(model.latent_dim)
     whitening = model.networks.whitening
     assert whitening is not None
-    order, gram = early_first(len(dataset)), None
-    for start in range(0, len(dataset), AT_A_TIME):
+    order, gram = early_first(len(indices)), None
+    for start in range(0, len(indices), AT_A_TIME):
         if cancelled():
             return None
         chosen = order[start : start + AT_A_TIME]
         done = start + len(chosen)
-        posterior = model.posterior(dataset.load(chosen))
+        posterior = model.posterior(dataset.load(indices[chosen]))
         with torch.inference_mode():
             latents[chosen] = whitening(posterior.mean).cpu().numpy()
             kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
-        if done == min(EARLY, len(dataset)):
+        if done == min(EARLY, len(indices)):
             first = latents[order[:done]]
             gram = quick_gram(model, torch.from_numpy(first)) if is_whitened(model) else None
-            if early is not None and done < len(dataset):
+            if early is not None and done < len(indices):
                 early(Encodings(first, (kl / done).numpy(), gram))
         if progress:
-            progress("Encoding", done, len(dataset))
-    found = Encodings(latents, (kl / len(dataset)).numpy(), gram)
+            progress("Encoding", done, len(indices))
+    found = Encodings(latents, (kl / len(indices)).numpy(), gram)
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **_arrays(found)))
     return found
@@ -105,10 +107,10 @@ def _arrays(found: Encodings) -> dict[str, NDArray[np.float32]]:
     return arrays if found.gram is None else arrays | {"gram": found.gram}
 
 
-def _key(model: Model, dataset: ImageDataset) -> str:
+def _key(model: Model, dataset: ImageDataset, indices: NDArray[np.int64]) -> str:
     hashed = hashlib.blake2b(dataset.fingerprint.encode(), digest_size=16)
     # The fingerprint does not change with the images' order, the latents do.
-    hashed.update(np.ascontiguousarray(dataset.contents).tobytes())
+    hashed.update(dataset.contents[indices].tobytes())
     if dataset.config.binarize != "none":  # nor does it change with how pixels are drawn
         hashed.update(dataset.config.binarize.encode())
     for part in (model.networks.encoder, model.networks.whitening, model.networks.decoder):

@@ -181,14 +181,13 @@ class Explorer:
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
             shown = showing(self.run, dataset, self.model.told_label)
-            if len(shown) < len(dataset):
-                dataset = dataset.part(shown)
             encodings = encode_dataset(
                 self.model,
                 dataset,
+                shown,
                 progress=self._report,
                 cancelled=self._stopped.is_set,
-                early=partial(self._show, dataset, growing=True),
+                early=partial(self._show, dataset, shown, growing=True),
             )
         except VaeganError as error:
             self.leave_images_out(str(error))
@@ -196,15 +195,15 @@ class Explorer:
                 raise
             return
         if encodings is not None:
-            ordered = encodings.latents[early_first(len(dataset))]
-            self._show(dataset, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
+            ordered = encodings.latents[early_first(len(shown))]
+            self._show(dataset, shown, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
 
-    def _show(self, dataset: ImageDataset, encodings: Encodings, growing: bool) -> None:
+    def _show(self, dataset: ImageDataset, shown: NDArray[np.int64], encodings: Encodings, growing: bool) -> None:
         """Puts the first images on the map, or all of them; the axes and the middle stay what the first ones made them."""
         if not self._principal:
             first = encodings.latents[:EARLY]
             self._principal, self._origin = principal_directions(first, encodings.gram), first.mean(0)
-        order = early_first(len(dataset))[: len(encodings.latents)]
+        order = shown[early_first(len(shown))[: len(encodings.latents)]]
         labels = {name: values[order] for name, values in dataset.labels.items()}
         saved = saved_directions(self._saved, encodings.latents)
         names = {one.name for one in saved}

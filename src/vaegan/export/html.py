@@ -157,7 +157,7 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     """What is told about the images, one picture with all of them, and how many they are."""
     assert explorer.dataset is not None
     assert explorer.encodings is not None
-    count, config = len(explorer.dataset), explorer.model.config
+    count, config = len(explorer.order), explorer.model.config
     chosen = np.arange(count)
     if count > MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(0).choice(count, MOST_IMAGES, replace=False))

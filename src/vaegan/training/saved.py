@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.config import Fit
-from vaegan.data import VALIDATION, ImageDataset, open_dataset
+from vaegan.data import TEST, VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError
 from vaegan.model import Model
 from vaegan.training.run import RunFolder, find_run
@@ -74,18 +74,25 @@ def run_images(run: str | Path, progress: ProgressCallback | None = None) -> Ima
 def showing(run: str | Path, dataset: ImageDataset, label: str | None) -> NDArray[np.int64]:
     """Positions of the images that show what a conditional model was told; of all where nothing was told or they do not say.
 
+    The test side is left out: `evaluate` alone reads it.
+
     Args:
         run: its record names the label that its networks were told.
         dataset: images with or without that label.
         label: its word.
+
+    Raises:
+        DataError: if there are images on the test side alone.
     """
-    everything = np.arange(len(dataset), dtype=np.int64)
+    everything = np.flatnonzero(dataset.sides != TEST)
+    if not len(everything):
+        raise DataError("All of these images are on the test side, which only evaluate reads; give others.")
     folder = RunFolder(Path(run))
     name = folder.read().config.condition if label is not None and folder.record_path.is_file() else None
     words = dataset.label_words.get(name or "", ())
     if name is None or label not in words:
         return everything
-    return everything[dataset.labels[name] == words.index(label)]
+    return everything[dataset.labels[name][everything] == words.index(label)]
 
 
 def heldout_images(

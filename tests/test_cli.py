@@ -60,6 +60,34 @@ def test_help_needs_no_torch() -> None:
         assert "usage: vaegan" in done.stdout
 
 
+@pytest.mark.parametrize("command", [("sample",), ("vary", "a.png"), ("similar", "a.png", "--in", "faces"), ("evaluate",)])
+def test_a_wrong_number_is_refused_before_torch_is_imported(command: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from vaegan.cli import main\n"
+        f"try: main({[command[0], 'run', *command[1:], '-n', '0']!r})\nexcept SystemExit as end: told = end.code\n"
+        "sys.exit(0 if told == 2 and not {'torch', 'numpy', 'PIL'} & set(sys.modules) else 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("vaegan: -n 0 is not possible; give ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "run", "--seed", "99999999999999999999999"),
+        ("sample", "run", "--seed=-1"),
+        ("vary", "run", "a.png", "--seed", str(2**63)),
+        ("train", "faces:96", "--seed", str(2**63)),
+        ("interpolate", "run", "--seeds", "1", str(2**63)),
+        ("morph", "run", "--seeds", "1", "-2"),
+    ],
+)
+def test_a_seed_that_torch_does_not_take_is_one_line(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not possible; give 0 to 9223372036854775807." in refused(capsys, 2, *command)
+    assert not Path("runs").exists()
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     from vaegan.cli import COMMANDS
     from vaegan.commands import LOADERS as PARSERS

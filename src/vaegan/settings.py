@@ -13,6 +13,7 @@ from vaegan.errors import RequestError
 Settings = TypeVar("Settings")
 
 MOST_TOML_BYTES = 1_000_000
+MOST_SEED = 2**63 - 1  # what torch takes
 
 
 def to_dictionary(settings: Any) -> dict[str, Any]:
@@ -79,6 +80,16 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise RequestError(f"{where}: {name} is {value!r}; it must be of type {kind.__name__}.")
     return value
+
+
+def check_seed(seed: int) -> None:
+    """Refuses a seed that no generator of torch takes.
+
+    Raises:
+        RequestError: saying what can be given.
+    """
+    if not 0 <= seed <= MOST_SEED:
+        raise RequestError(f"The seed {seed} is not possible; give 0 to {MOST_SEED}.")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

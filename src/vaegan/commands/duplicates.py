@@ -33,6 +33,10 @@ class Duplicates:
 
 def duplicates(request: Duplicates) -> None:
     """Finds duplicates."""
+    check_picture(request.out, *request.images)
+    if not 0 <= request.tolerance <= 255:
+        raise RequestError(f"--tolerance {request.tolerance:g} is not possible; give 0 to 255.")
+
     import numpy as np
 
     from vaegan.console import Console
@@ -41,9 +45,6 @@ def duplicates(request: Duplicates) -> None:
     from vaegan.latent.groups import encode_images
     from vaegan.pictures import rows, save_png
 
-    check_picture(request.out, *request.images)
-    if not 0 <= request.tolerance <= 255:
-        raise RequestError(f"--tolerance {request.tolerance:g} is not possible; give 0 to 255.")
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console = Console(quiet=request.json)

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from vaegan.commands.shared import check_count
 from vaegan.config import DeviceConfig, Stage
+from vaegan.metrics.table import FEWEST_SAMPLES, MOST_SAMPLES
 from vaegan.processes import is_first_process
 
 
@@ -39,6 +41,9 @@ class Evaluate:
 
 def evaluate(request: Evaluate) -> None:
     """Measures a run."""
+    if request.n is not None:
+        check_count("-n", request.n, MOST_SAMPLES, FEWEST_SAMPLES)
+
     from vaegan.console import Console
     from vaegan.evaluation import EVALUATION_FILE
     from vaegan.evaluation import evaluate as measure

@@ -37,10 +37,6 @@ class Interpolate:
 
 def interpolate(request: Interpolate) -> None:
     """Draws the way between two images."""
-    from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
-    from vaegan.latent.walks import default_path, interpolate, seed_latents
-
     check_walk(request.out, request.milliseconds)
     check_count("--steps", request.steps, MOST_FRAMES, least=2)
     if bool(request.images) == bool(request.seeds):
@@ -50,6 +46,11 @@ def interpolate(request: Interpolate) -> None:
         raise RequestError(
             f"A way has two ends, and {len(request.seeds or request.images)} were given; for a way through several: vaegan morph."
         )
+
+    from vaegan.console import Console
+    from vaegan.data import open_images, to_uint8
+    from vaegan.latent.walks import default_path, interpolate, seed_latents
+
     model = load_model(request.run, request.stage, request.label)
     if request.seeds:
         ends, names = seed_latents(model, request.seeds), [f"seed {seed}" for seed in request.seeds]

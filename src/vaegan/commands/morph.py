@@ -37,15 +37,16 @@ class Morph:
 
 def morph(request: Morph) -> None:
     """Draws a loop through several images."""
-    from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
-    from vaegan.latent.walks import default_path, loop, seed_latents
-
     check_walk(request.out, request.milliseconds)
     check_count("--steps", request.steps, MOST_FRAMES)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give images, or seeds: --seeds 3 7 12.")
     check_no_seeds(request.images)
+
+    from vaegan.console import Console
+    from vaegan.data import open_images, to_uint8
+    from vaegan.latent.walks import default_path, loop, seed_latents
+
     model = load_model(request.run, request.stage, request.label)
     dataset = None
     if request.images:

@@ -37,6 +37,11 @@ class Outliers:
 
 def outliers(request: Outliers) -> None:
     """Ranks images."""
+    check_picture(request.out, *request.images)
+    check_count("-n", request.n, 1000)
+    if not 0 < request.level < 1:
+        raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
+
     import numpy as np
 
     from vaegan.console import Console
@@ -45,10 +50,6 @@ def outliers(request: Outliers) -> None:
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
-    check_picture(request.out, *request.images)
-    check_count("-n", request.n, 1000)
-    if not 0 < request.level < 1:
-        raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
     model = load_model(request.run, request.stage or saved.stage_with_likelihood(request.run), request.label)
     model.require_encoder()
     console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import tyro
 
 from vaegan.errors import RequestError
+from vaegan.settings import check_seed
 
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
 
@@ -39,7 +40,15 @@ def parse(options: Any, prog: str, arguments: list[str], **extra: Any) -> Any:
             raise
         raise RequestError(explain(told.getvalue(), prog)) from None
     sys.stderr.write(told.getvalue())
+    for seed in (getattr(parsed, "seed", 0), *_seeds(parsed)):
+        check_seed(seed)
     return parsed
+
+
+def _seeds(parsed: Any) -> tuple[int, ...]:
+    """Those of a command that takes several; of a study --seeds is their number."""
+    seeds = getattr(parsed, "seeds", ())
+    return seeds if isinstance(seeds, tuple) else ()
 
 
 def _spell_unions_out(options: Any) -> None:

@@ -27,13 +27,14 @@ class Preview:
 
 def preview(request: Preview) -> None:
     """Shows what training will see."""
+    check_picture(request.out)
+
     from vaegan.console import Console
     from vaegan.data import open_dataset
     from vaegan.describe import measure_speed
     from vaegan.pictures import save_png
     from vaegan.preview import contact_sheet, summary
 
-    check_picture(request.out)
     console = Console(quiet=request.json)
     dataset = open_dataset(request.source, request.data, progress=console.preparing)
     save_png(contact_sheet(dataset), request.out)

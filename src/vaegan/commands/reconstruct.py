@@ -41,12 +41,13 @@ class Reconstruct:
 
 def reconstruct(request: Reconstruct) -> None:
     """Encodes and decodes images."""
+    check_picture(request.out, *request.images)
+    check_count("-n", request.n, MOST_IMAGES)
+
     from vaegan.console import Console
     from vaegan.data import open_images, to_uint8
     from vaegan.pictures import save_png, stacked
 
-    check_picture(request.out, *request.images)
-    check_count("-n", request.n, MOST_IMAGES)
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     dataset = open_images(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json).preparing)

@@ -40,6 +40,14 @@ class Sample:
 
 def sample(request: Sample) -> None:
     """Makes images."""
+    one_picture = request.out.suffix.lower() == ".png"
+    limit = MOST_IN_A_GRID if one_picture else MOST_SAMPLES
+    if not 1 <= request.n <= limit:
+        raise RequestError(f"-n {request.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
+    if request.out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
+        raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
+    check_picture(request.out) if one_picture else check_new_folder(request.out)
+
     from itertools import chain
 
     import numpy as np
@@ -48,13 +56,6 @@ def sample(request: Sample) -> None:
     from vaegan.data import to_uint8
     from vaegan.pictures import grid, save_png, to_picture
 
-    one_picture = request.out.suffix.lower() == ".png"
-    limit = MOST_IN_A_GRID if one_picture else MOST_SAMPLES
-    if not 1 <= request.n <= limit:
-        raise RequestError(f"-n {request.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
-    if request.out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
-        raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
-    check_picture(request.out) if one_picture else check_new_folder(request.out)
     model = api.load(request.run, request.stage)
     notes_on_label = {} if request.label is None else {"label": request.label}
     model = model if request.label is None else model.told(request.label)

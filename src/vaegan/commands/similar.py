@@ -44,6 +44,9 @@ class Similar:
 
 def similar(request: Similar) -> None:
     """Finds the nearest images."""
+    check_picture(request.out, *request.images)
+    check_count("-n", request.n, MOST_NEIGHBOURS)
+
     import numpy as np
 
     from vaegan.console import Console
@@ -52,8 +55,6 @@ def similar(request: Similar) -> None:
     from vaegan.latent.nearest import nearest
     from vaegan.pictures import grid, save_png
 
-    check_picture(request.out, *request.images)
-    check_count("-n", request.n, MOST_NEIGHBOURS)
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)

@@ -46,6 +46,11 @@ class Vary:
 
 def vary(request: Vary) -> None:
     """Makes variations."""
+    check_picture(request.out, *request.images)
+    check_count("-n", request.n, MOST_VARIATIONS)
+    if not 0 <= request.strength <= 100:
+        raise RequestError(f"--strength {request.strength:g} is not possible; give 0 to 100.")
+
     import torch
 
     from vaegan.console import Console
@@ -53,10 +58,6 @@ def vary(request: Vary) -> None:
     from vaegan.latent.variations import vary_latents
     from vaegan.pictures import grid, save_png
 
-    check_picture(request.out, *request.images)
-    check_count("-n", request.n, MOST_VARIATIONS)
-    if not 0 <= request.strength <= 100:
-        raise RequestError(f"--strength {request.strength:g} is not possible; give 0 to 100.")
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     config = images_config(model, request.run, request.fit)

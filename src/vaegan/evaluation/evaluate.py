@@ -15,7 +15,7 @@ from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, open_feature_network
 from vaegan.evaluation.inference import NO_POSTERIOR, has_posteriors, likelihood, posteriors, reconstructions
 from vaegan.evaluation.labelled import Labels
-from vaegan.evaluation.looking import FEWEST_SAMPLES, MOST_SAMPLES, NETWORK, Looked, Request, look
+from vaegan.evaluation.looking import NETWORK, Looked, Request, look
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import References, references
 from vaegan.evaluation.samples import FEW, Described, compare, log_spectrum
@@ -27,7 +27,7 @@ from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.frechet import frechet_interval_by_halves, frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance_with_interval
-from vaegan.metrics.table import METRICS
+from vaegan.metrics.table import FEWEST_SAMPLES, METRICS, MOST_SAMPLES
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
 from vaegan.training.engine import Engine

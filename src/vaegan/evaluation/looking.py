@@ -12,10 +12,10 @@ from vaegan.evaluation.samples import Described, Yardstick, describe
 from vaegan.evaluation.tally import Share, Tally
 from vaegan.evaluation.telling import Telling
 from vaegan.metrics.statistics import SHARDS
+from vaegan.metrics.table import FEWEST_SAMPLES
 from vaegan.model import BLOCK, Model
 from vaegan.types import Images
 
-FEWEST_SAMPLES, MOST_SAMPLES = 64, 1_000_000
 NETWORK = "network"  # the user's feature network, in a tally
 MOST_RESAMPLED = 512  # [dimensions]
 

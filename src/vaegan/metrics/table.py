@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Good = Literal["lower", "higher", "one", "half", "neither"]
+FEWEST_SAMPLES, MOST_SAMPLES = 64, 1_000_000  # that can be asked for
 DECODING, DENSITY, LATENT = "only a model decodes", "only a model has a likelihood", "only a model has a latent"
 
 

@@ -18,6 +18,7 @@ from vaegan.config import DeviceConfig
 from vaegan.errors import RequestError, TrainingError, VaeganError
 from vaegan.randomness import Draws
 from vaegan.recipes.engine import Network
+from vaegan.settings import check_seed
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -37,8 +38,9 @@ class Engine:
             seed: of the run, for the keyed random streams.
 
         Raises:
-            RequestError: if the device asked for is not there.
+            RequestError: if the device asked for is not there, or the seed is none.
         """
+        check_seed(seed)
         self.seed = seed
         accelerator = chosen_device(config.accelerator).type
         devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))

@@ -1,10 +1,12 @@
 """`vaegan evaluate`: what it measures of a run, writes and prints, and what it refuses."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -418,6 +420,21 @@ class Tiny:
         torch.export.save(torch.export.export(nn.Sequential(*layers).eval(), (torch.zeros(batch, 3, size, size),)), path)
         return path
 
+    def onnx_with_weights_outside(self, stem: str, weight: float) -> Path:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        nodes = [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
+        weights = numpy_helper.from_array(np.full((192, 4), weight, np.float32), "w")
+        graph = helper.make_graph(nodes, "g", [x], [y], [weights])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        path = self.folder / f"{stem}.onnx"
+        (self.folder / f"{stem}.data").unlink(missing_ok=True)
+        onnx.save(model, path, save_as_external_data=True, location=f"{stem}.data", size_threshold=0)
+        return path
+
     def onnx(self, stem: str, size: int) -> Path:
         import onnx
         from onnx import TensorProto, helper
@@ -461,6 +478,18 @@ def test_feature_networks_give_the_same_from_onnx_and_torch_export(tmp_path: Pat
     np.testing.assert_allclose(program(images)[0, :16].reshape(4, 4).numpy(), expected, atol=1e-5)
 
 
+def test_weights_beside_an_onnx_file_make_another_network(tmp_path: Path) -> None:
+    from vaegan.evaluation.feature_files import open_feature_network
+
+    tiny = Tiny(tmp_path)
+    tiny.description("net", 'name = "pooled"\nsize = 8\nlow = 0\nhigh = 1\n')
+    networks = [open_feature_network(tiny.onnx_with_weights_outside("net", weight)) for weight in (1.0, 1.0, 2.0)]
+    assert (tmp_path / "net.data").stat().st_size == 192 * 4 * 4
+    # What is kept of real images is found again by this name.
+    assert networks[0].identity == networks[1].identity
+    assert networks[0].identity != networks[2].identity
+
+
 def test_a_feature_file_adds_its_numbers_and_only_inception_is_called_fid(trained: Path, tmp_path: Path) -> None:
     tiny = Tiny(tmp_path)
     path = tiny.program("net", 32, 32)
@@ -484,7 +513,9 @@ def test_the_frechet_distance_of_many_dimensions_has_an_interval(
         assert fid["interval"][0] < fid["value"] < fid["interval"][1]
 
 
-def test_feature_files_that_do_not_fit_are_one_line(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_feature_files_that_do_not_fit_are_one_line(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     tiny, run = Tiny(tmp_path), str(trained)
     assert "net.pkl" in refused(capsys, run, "--features", str(tmp_path / "net.pkl"))
     assert "does not exist" in refused(capsys, run, "--features", str(tmp_path / "net.onnx"))
@@ -494,7 +525,16 @@ def test_feature_files_that_do_not_fit_are_one_line(trained: Path, tmp_path: Pat
     for text, words in (
         ("not toml at all =", "not TOML"),
         (good + "colour = 3\n", "colour"),
-        (good.replace("32", "3"), "size"),
+        (good.replace("32", "3"), "size is 3; it must be 8 to 1024"),
+        (good + "batch = 0\n", "batch is 0; it must be 1 to 1024"),
+        (good.replace("low = 0", "low = -inf"), "low is -inf; it must be a number from"),
+        (good.replace("high = 1", "high = 0"), "low is 0 and high 0; low must be less"),
+        (good + "mean = [0, 0, 0]\ndeviation = [1, 0, 1]\n", "deviation is '1 0 1'; its numbers must be positive"),
+        (good + "deviation = [1, 1, 1]\n", "mean is ''; it must be three numbers"),
+        (good.replace("pooled", "Random-conv-1"), "the program's own features"),
+        (good.replace("pooled", "layout-pca-64"), "the program's own features"),
+        (good.replace("pooled", "a\\u001b"), "letters that can be shown"),
+        (good.replace("pooled", "a" * 81), "1 to 80 letters"),
         (good.replace("32", "48"), "48, 48"),
         (good + "mean = [1]\ndeviation = [1]\n", "three numbers"),
     ):
@@ -502,6 +542,11 @@ def test_feature_files_that_do_not_fit_are_one_line(trained: Path, tmp_path: Pat
         assert words in refused(capsys, run, "--features", str(path))
     tiny.description("flat", good)
     assert "must be [32, features]" in refused(capsys, run, "--features", str(tiny.program("flat", 32, 32, flat=False)))
+    with zipfile.ZipFile(tmp_path / "flat.pt2", "w") as archive:
+        archive.writestr("a.txt", "no program")
+    caplog.clear()
+    assert "holds no program that torch" in refused(capsys, run, "--features", str(tmp_path / "flat.pt2"))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     (tmp_path / "bad.onnx").write_bytes(b"no network")
     tiny.description("bad", good)
     assert "cannot be used" in refused(capsys, run, "--features", str(tmp_path / "bad.onnx"))
@@ -532,7 +577,6 @@ def test_features_that_cannot_judge_are_one_line(
 def test_a_program_that_hides_a_pickle_is_not_executed(tmp_path: Path) -> None:
     import os
     import pickle
-    import zipfile
 
     from vaegan.errors import RequestError
     from vaegan.evaluation.feature_files import open_feature_network

@@ -1,12 +1,14 @@
 """Feature networks that the user brings: ONNX or torch.export, described by a small TOML. No pickle, no TorchScript."""
 
 import hashlib
+import logging
 import os
 import zipfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,20 @@ from PIL import Image
 from torch import Tensor
 
 from vaegan.data import to_uint8
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, one_line
+from vaegan.evaluation.copies import ENCODER, PIXELS
+from vaegan.evaluation.labelled import FEATURES as BOTH_FEATURES
 from vaegan.extras import need
+from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES
 from vaegan.settings import from_dictionary, read_toml
 from vaegan.types import Images
 
 INCEPTION = "inception-2015"
 MOST_FEATURES = 16_384
+MOST_LETTERS = 80  # of a name, which stands in tables
+MOST_VALUE = 1_000_000  # of a network's input
+LEAST = {"size": 8, "batch": 1}
+BUILT_IN = (RANDOM_FEATURES, LAYOUT_FEATURES, BOTH_FEATURES, PIXELS, ENCODER)
 
 
 @dataclass(frozen=True)
@@ -45,15 +54,36 @@ class Description:
 
     def __post_init__(self) -> None:
         """Refuses what no network expects."""
-        if not self.name or not 8 <= self.size <= 1024 or not 1 <= self.batch <= 1024 or not self.low < self.high:
-            raise RequestError("name, size (8 to 1024), low < high and batch (1 to 1024) must make sense")
+        if not self.name.strip() or len(self.name) > MOST_LETTERS or one_line(self.name) != self.name:
+            raise RequestError(f"name is {self.name[:MOST_LETTERS]!r}; it must be 1 to {MOST_LETTERS} letters that can be shown")
+        if self.name.strip().casefold() in BUILT_IN:
+            raise RequestError(f"name is {self.name!r}, by which the program's own features are known; choose another")
+        for key, value in (("size", self.size), ("batch", self.batch)):
+            if not LEAST[key] <= value <= 1024:
+                raise RequestError(f"{key} is {value}; it must be {LEAST[key]} to 1024")
+        for key, value in (("low", self.low), ("high", self.high)):
+            if not abs(value) <= MOST_VALUE:
+                raise RequestError(f"{key} is {value:g}; it must be a number from -{MOST_VALUE:,} to {MOST_VALUE:,}")
+        if not self.low < self.high:
+            raise RequestError(f"low is {self.low:g} and high {self.high:g}; low must be less than high")
         if self.mean or self.deviation:
-            try:
-                numbers = [float(word) for word in f"{self.mean} {self.deviation}".split()]
-            except ValueError:
-                numbers = []
-            if len(self.mean.split()) != 3 or len(self.deviation.split()) != 3 or min(numbers[3:], default=0.0) <= 0:
-                raise RequestError("mean and deviation must be three numbers each")
+            _three_numbers("mean", self.mean)
+            if min(_three_numbers("deviation", self.deviation)) < 1 / MOST_VALUE:
+                raise RequestError(f"deviation is {self.deviation!r}; its numbers must be positive, and not next to 0")
+
+
+def _three_numbers(key: str, text: str) -> list[float]:
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or not all(abs(number) <= MOST_VALUE for number in numbers):
+        raise RequestError(f"{key} is {text!r}; it must be three numbers, and mean and deviation are given together")
+    return numbers
+
+
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From images [batch, 3, size, size] in the network's range to features [batch, dimension]."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +92,8 @@ class FeatureNetwork:
 
     description: Description
     identity: str
-    """Name and hash of the file: what features are cached under."""
-    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    """Name and hash of all its files: what features are cached under."""
+    run: Run
 
     def __call__(self, images: Images) -> Tensor:
         """Features [count, dimension] of images in [-1, 1].
@@ -116,15 +146,15 @@ def open_feature_network(path: Path) -> FeatureNetwork:
     Raises:
         RequestError: if either is missing, of another kind, or does not fit the other.
     """
-    runners = {".onnx": _onnx, ".pt2": _program}
+    runners: dict[str, Callable[[Path], tuple[Run, list[Path]]]] = {".onnx": _onnx, ".pt2": _program}
     if path.suffix not in runners:
         raise RequestError(f"--features {path} must be an ONNX file (.onnx) or a torch.export program (.pt2).")
     if not path.is_file():
         raise RequestError(f"--features {path} does not exist. How to get the usual networks: docs/evaluation.md")
     described = _description(path.with_suffix(".toml"), path)
     try:
-        run = runners[path.suffix](path)
-        network = FeatureNetwork(described, f"{described.name} {_digest(path, path.with_suffix('.toml'))}", run)
+        run, beside = runners[path.suffix](path)
+        network = FeatureNetwork(described, f"{described.name} {_digest(path, path.with_suffix('.toml'), *beside)}", run)
         network(torch.zeros(2, 3, 32, 32))
     except RequestError:
         raise
@@ -182,8 +212,10 @@ def _digest(*paths: Path) -> str:
     return hashed.hexdigest()
 
 
-def _onnx(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    need("onnx", "onnxruntime", purpose="A feature network in ONNX")
+def _onnx(path: Path) -> tuple[Run, list[Path]]:
+    """What runs the network, and the files beside it that hold its weights."""
+    need("onnx", "onnx", "onnxruntime", purpose="A feature network in ONNX")
+    import onnx
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -192,16 +224,36 @@ def _onnx(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise RequestError(f"--features {path} has {len(inputs)} inputs; a feature network has one, the images.")
-    return lambda pixels: np.asarray(session.run(None, {inputs[0].name: pixels})[0], dtype=np.float32)
+    outside = sorted(set(_locations(onnx.load(path, load_external_data=False))))
+    return (
+        lambda pixels: np.asarray(session.run(None, {inputs[0].name: pixels})[0], dtype=np.float32),
+        [path.parent / location for location in outside],
+    )
 
 
-def _program(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+def _locations(message: Any) -> Generator[str]:
+    """The files that a part of an ONNX model names as the places of its weights, wherever in its graphs these are."""
+    for field, value in message.ListFields():
+        if field.name == "external_data":
+            yield from (entry.value for entry in value if entry.key == "location")
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _locations(part)
+
+
+def _program(path: Path) -> tuple[Run, list[Path]]:
+    """What runs the program; it is whole in its file."""
+    names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any("custom_obj" in name for name in names) or any(name.endswith("/code/") or "/code/__torch__" in name for name in names):
         raise RequestError(f"--features {path} holds TorchScript, which is not run here; export it with torch.export.")
-    with _only_weights():
-        module = torch.export.load(path).module()
+    try:
+        with _only_weights(), _no_log_of_torch():
+            module = torch.export.load(path).module()
+    except Exception as error:  # what a foreign file can raise is known to nobody, and torch points to what it has logged
+        raise RequestError(
+            f"--features {path} holds no program that torch {torch.__version__.split('+')[0]} can read; write it with "
+            "torch.export.save, by the same version of torch."
+        ) from error
 
     def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -209,7 +261,19 @@ def _program(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]
             first: Tensor = answer[0] if isinstance(answer, tuple | list) else answer
             return first.float().numpy()
 
-    return run
+    return run, []
+
+
+@contextmanager
+def _no_log_of_torch() -> Generator[None]:
+    """Keeps tracebacks that torch writes before it raises from the user, who gets one line."""
+    log = logging.getLogger("torch.export")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @contextmanager

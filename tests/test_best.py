@@ -169,7 +169,8 @@ class TestLoop:
         assert planned == [pytest.approx(1e6, rel=0.01)]
 
     @pytest.mark.parametrize(
-        ("images", "words"), [(9, "9 held-out images are too few"), (0, "without held-out images there is noth")]
+        ("images", "words"),
+        [(9, "9 held-out images are too few"), (1, "1 held-out image is too few"), (0, "without held-out images there is noth")],
     )
     def test_too_few_images_decide_nothing(self, tmp_path: Path, images: int, words: str) -> None:
         recipe = Counter(valley(160))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,20 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(COMMANDS) == set(PARSERS)
     for name in COMMANDS:
         assert f"  {name}" in printed
+
+
+def test_few_heldout_images_do_not_say_whether_the_gan_gives_images_back(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vaegan.console import Console
+    from vaegan.training.run import RunFolder
+
+    inverse = RunFolder(run).read().facts["gan"]["inverse"]  # of 96 images a few are held out
+    words = inverse["own_source_nearest"]
+    assert re.fullmatch(r"needs 20 held-out images, and there (is 1|are \d+)", words)
+    Console().finished(RunFolder(run), as_json=False)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"Whether the GAN gives real images back cannot be said: that {words}; " in printed
+    main(["info", str(run)])
+    assert words in " ".join(capsys.readouterr().out.split())
 
 
 def test_train_says_what_it_made_and_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:

@@ -276,8 +276,7 @@ def test_the_verdict_follows_the_numbers() -> None:
     vae = numbers(sharpness=0.05, variety=0.9, coverage=0.5, copying=0.4)
     good = numbers(sharpness=1.18, texture_2=1.1, texture_4=0.9, variety=0.88, coverage=0.96, duplicates=1.1, copying=0.5)
     looks, variety, copying = verdict({"vae": vae, "gan": good}, floor)
-    assert "sharper than the VAE's" in looks
-    assert "slightly noisy" in looks
+    assert "are sharper than the VAE's and slightly noisy (1.18 of the real detail)" in looks
     assert "grid" not in looks
     assert "Samples of the GAN" in looks
     assert "12% less varied than as many training images" in variety
@@ -285,6 +284,8 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert wants_training({"vae": vae}, floor)
     assert not wants_training({"vae": vae | numbers(coverage=0.9)}, floor)  # blurred, as a VAE is
     assert "no sign of copying" in copying
+    assert "sharper than the VAE's but still very blurred (0.30" in verdict({"vae": vae, "gan": numbers(sharpness=0.3)}, floor)[0]
+    assert "sharper than the VAE's and as sharp as real" in verdict({"vae": vae, "gan": numbers(sharpness=1.0)}, floor)[0]
     bad = numbers(sharpness=0.3, texture_2=9.0, texture_4=1.0, variety=1.0, coverage=0.6, duplicates=30.0, copying=0.9)
     looks, variety, copying = verdict({"gan": bad}, floor)
     assert "very blurred" in looks
@@ -661,6 +662,16 @@ def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path, monkeypat
     assert [path.exists() for path in paths] == [True, False, True, True]
     write_cached(paths[1], {"features": torch.zeros(20_000)})  # more than all of them may have, and needed now
     assert [path.exists() for path in paths] == [False, True, False, False]
+
+
+def test_a_single_label_has_no_disentanglement(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaegan.evaluation import labelled
+
+    monkeypatch.setattr(labelled, "MOST_FACTORS", 1)
+    found = evaluate(trained, "faces:900", n=310, stage="vae")
+    assert "dci_disentanglement" not in found["stages"]["vae"]
+    assert found["left_out"]["dci_disentanglement"].startswith("needs two labels")
+    assert {"mig", "dci_completeness", "dci_informativeness"} <= set(found["stages"]["vae"])
 
 
 def test_features_of_binarised_images_are_not_those_of_grey_ones(tmp_path: Path) -> None:

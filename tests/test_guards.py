@@ -316,6 +316,19 @@ class TestCaused:
         values = {name: float(value) for name, value in gan.validate(images_of(32, 9)).items()}
         assert Copying(LIMITS).look(Look(0, 0.5, {}, values)) is None
 
+    @pytest.mark.parametrize(
+        ("weight", "weighs", "divided"),
+        [
+            (1.04, "a little more than what", "KL weight a little lower"),
+            (1.3, "1.3 times what", "KL weight divided by 1.3"),
+            (40.0, "40 times what", "KL weight divided by 40"),
+        ],
+    )
+    def test_how_much_too_heavy_the_kl_divergence_was_is_not_rounded_away(self, weight: float, weighs: str, divided: str) -> None:
+        reason, excess = reason_of_collapse(VAEConfig(kl_weight=weight), 768)
+        assert f"weighs {weighs} the calibrated" in reason
+        assert guards.free_latents(excess).words.startswith(f"{divided}, a quarter")
+
     @pytest.mark.parametrize("mode", ["off", "act"])
     def test_mean_reduced_error_collapses_and_a_lighter_kl_brings_the_latents_back(self, mode: Any) -> None:
         torch.manual_seed(0)

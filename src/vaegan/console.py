@@ -159,10 +159,7 @@ class Console:
         self.say(f"Done in {record.spent_seconds / 60:.1f} minutes ({seen}): {path}")
         inverse = record.facts.get("gan", {}).get("inverse")
         if inverse:
-            self.say(
-                f"The GAN gives real images back: {inverse['own_source_nearest']:.0%} of held-out images are recognised "
-                f"in their reconstruction, {max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
-            )
+            self.say(_gives_back(inverse))
         run = quote(str(path))
         self.say(f"  watch it learn      {path / 'progress.webp'}")
         self.say(f"  new images          vaegan sample {run} -n 64 --out samples.png")
@@ -226,6 +223,14 @@ class Console:
         if facts["train_longer"]:
             self.say(f"To make it better, first train it longer: vaegan train --resume {quote(str(path.parent))} --minutes 10")
         self.say(f"All numbers with their intervals: {path}")
+
+
+def _gives_back(inverse: dict[str, Any]) -> str:
+    """What the GAN's encoder makes of real images, in a sentence."""
+    recognised, latent = inverse["own_source_nearest"], f"{max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
+    if isinstance(recognised, str):
+        return f"Whether the GAN gives real images back cannot be said: that {recognised}; {latent}"
+    return f"The GAN gives real images back: {recognised:.0%} of held-out images are recognised in their reconstruction, {latent}"
 
 
 def _numbers(title: str, columns: list[tuple[str, dict[str, Any]]], names: list[str], explained: bool) -> Table:

@@ -160,6 +160,9 @@ class Labels:
         ends = (values - reach).clamp_min(0).tolist(), (values + reach).clamp_max(1).tolist()
         names = ("mig", "dci_disentanglement", "dci_completeness")
         for name, value, low, high, by_chance in zip(names, values.tolist(), *ends, chance, strict=True):
+            if name == "dci_disentanglement" and len(self.factors) == 1:
+                found.left_out[name] = "needs two labels: a latent number cannot mix a single one with others"
+                continue
             found.add(name, value, (low, high), len(latents), chance=by_chance)
 
 

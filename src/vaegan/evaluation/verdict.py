@@ -52,8 +52,10 @@ def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
     parts: list[str] = []
     earlier = _value(before or {}, "sharpness")
     if earlier is not None and abs(1 - sharpness) < abs(1 - earlier) and sharpness > 1.2 * earlier:
-        parts.append("sharper than the VAE's")
-    parts.append(_sharpness(sharpness))
+        still = "but still " if sharpness < 1 - AS_GOOD else "and "
+        parts.append(f"sharper than the VAE's {still}{_sharpness(sharpness)}")
+    else:
+        parts.append(_sharpness(sharpness))
     texture = _texture(judged)
     if texture > VISIBLE_GRID:
         parts.append(f"with a visible grid of upsampling ({texture:.0f} times the real power at 2 or 4 pixels)")

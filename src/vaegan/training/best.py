@@ -104,7 +104,8 @@ class Best:
         """Gives the recipe's averaged networks the weights of the best model; which one that is, in words."""
         deciding = self._deciding
         if not self.compares:
-            few = f"{self._images} held-out images are" if self._images else "without held-out images there is"
+            several = "1 held-out image is" if self._images == 1 else f"{self._images} held-out images are"
+            few = several if self._images else "without held-out images there is"
             much = (
                 f"too few to compare models by, which takes {deciding.fewest}" if self._images else "nothing to compare models by"
             )

@@ -94,6 +94,9 @@ def _check_normalisation(config: TrainConfig, world_size: int) -> None:
         _check_handover_of_normalised(config, config.stages[-1])
 
 
+LITTLE = 1.1
+"""A factor below it is said in words: its first digits are those of 1."""
+
 OUTPUT_OF = {"cross-entropy": "sigmoid", "continuous-bernoulli": "continuous-bernoulli"}
 """Decoder outputs that give the mean of what an objective models; all others compare images in [-1, 1]."""
 
@@ -162,8 +165,14 @@ def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
             excess,
         )
     if excess > 1:
-        return f"the KL divergence weighs {excess:,.0f} times what the calibrated objective gives it", excess
+        much = "a little more than" if excess < LITTLE else f"{rounded(excess)} times"
+        return f"the KL divergence weighs {much} what the calibrated objective gives it", excess
     return "the reconstruction gains less by them than they cost", 1.0
+
+
+def rounded(factor: float) -> str:
+    """A factor with as many digits as tell it from 1, if it is at least `LITTLE`."""
+    return f"{factor:.2g}" if factor < 10 else f"{factor:,.0f}"
 
 
 def check_classes(config: TrainConfig) -> None:

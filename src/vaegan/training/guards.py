@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from vaegan.config import GuardMode
 from vaegan.recipes.levers import Levers
+from vaegan.training.checks import LITTLE, rounded
 from vaegan.training.signals import (
     Collapse,
     Copying,
@@ -98,7 +99,8 @@ def free_latents(excess: float) -> Remedy:
     Args:
         excess: how many times too much it weighs; 1 or less when it does not.
     """
-    lighter = f"KL divergence weighed {excess:,.0f} times less, " if excess > 1 else ""
+    much = "a little lower" if excess < LITTLE else f"divided by {rounded(excess)}"
+    lighter = f"KL weight {much}, " if excess > 1 else ""
     return Remedy(
         ("roll back, KL weight lower, " if excess > 1 else "roll back, ") + "free bits +0.25, warm-up 0.5",
         f"{lighter}a quarter of a nat free for every latent, longer warm-up",

@@ -30,6 +30,7 @@ from vaegan.training.watching import Watching
 
 SHOT_SAMPLES = 36
 SHOT_PAIRS = 8
+FEWEST_RECOGNISED = 20  # [images] among fewer the nearest one is the right one too easily
 NOT_CURVES = ("stage", "seen", "seconds", "guard", "action", "words")
 
 
@@ -146,7 +147,11 @@ class Session:
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
-            facts["inverse"] = check_inverse(model, vae_error, *heldout)
+            inverse: dict[str, Any] = dict(check_inverse(model, vae_error, *heldout))
+            facts["inverse"] = inverse
+            if (count := len(heldout.images)) < FEWEST_RECOGNISED:
+                there = "is 1" if count == 1 else f"are {count}"
+                inverse["own_source_nearest"] = f"needs {FEWEST_RECOGNISED} held-out images, and there {there}"
         self.engine.first_does(lambda: self._save_model(stage, model, facts))
         self.engine.first_does(lambda: self._draw_card(stage, model))
         self._note(stage, self._facts(stage) | facts | {"finished": True})

@@ -108,6 +108,16 @@ def test_every_kind_of_model_has_a_card(stage: Any, channels: int) -> None:
     assert ("model.encode" in text) == (stage != "gan")
 
 
+def test_a_foreign_name_stays_a_cell_of_the_table() -> None:
+    found = evaluation()
+    found["stages"]["gan"]["kernel_distance"]["features"] = "a|b<script>`_c_\n## d"
+    text = model_card(CONFIG, record(), FACTS, found).split("\n---\n")[1]
+    (row,) = (line for line in text.splitlines() if line.startswith("| kernel distance"))
+    assert row.count("|") == 7
+    assert "a&#124;b&#60;script&#62;&#96;&#95;c&#95;&#92;n&#35;&#35; d |" in row
+    assert "<script>" not in text
+
+
 def test_a_new_evaluation_is_brought_into_the_cards(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     torch.manual_seed(0)

@@ -369,6 +369,22 @@ def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.C
     refused(capsys, 2, "train", "folder")
 
 
+def test_names_that_a_terminal_would_obey_are_spelt_out(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    copy = tmp_path / "a\x1b[2J\u202eb\nc"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "run.json").read_text())
+    record["facts"]["data"]["a\x1bb"] = "\x1b[31m"
+    record["facts"]["gan"]["handover"]["c\u202ed"] = "\x07"
+    (copy / "run.json").write_text(json.dumps(record))
+    for command in (["info"], ["sample", "-n", "1", "--out", str(copy / "one.png")], ["report"]):
+        main([command[0], str(copy), *command[1:]])
+        printed = capsys.readouterr().out
+        assert r"a\x1b[2J\u202eb\nc" in printed.replace("\n", "")
+        assert not {"\x1b", "\u202e", "\x07"} & set(printed)
+
+
 def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import shutil
 
@@ -380,8 +396,14 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     assert "model.safetensors" in said
     assert "cut off" in said
     assert "copy the model again" in said
-    (copy / "run.json").write_text("{")
-    refused(capsys, 2, "info", str(copy))
+    for text in ("{", "[]", '{"format_version": 1}'):
+        (copy / "run.json").write_text(text)
+        said = refused(capsys, 2, "info", str(copy))
+        assert "copy the run again" in said
+        assert "STAGE/model" in said
+    main(["sample", str(copy / "vae/model"), "-n", "1"])
+    (copy / "run.json").write_text('{"format_version": 99}')
+    assert "run.json has format 99; this version of vaegan reads 1." in refused(capsys, 2, "info", str(copy))
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder where nobody can make a file")

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from scipy import stats
 
 from report_runs import make_run, score
 from vaegan.cli import main
 from vaegan.errors import RequestError
 from vaegan.metrics.table import METRICS
-from vaegan.report import write_comparison
+from vaegan.report import write_comparison, write_report
 from vaegan.report.comparing import spread_margin, student, verdict
 from vaegan.training.run import RunFolder
 
@@ -45,6 +46,17 @@ def test_the_table_of_student() -> None:
     for freedom in (1.3, 1.7, 2.5, 4.4, 29.5):
         assert 0.999 <= student(freedom) / stats.t.ppf(0.975, freedom) <= 1.2
     assert student(0.5) == student(1)
+
+
+def test_a_model_with_numbers_that_are_not_finite_is_told_on_the_page(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, seed=seed) for seed, name in enumerate(("a", "b"))]
+    path = RunFolder(runs[1]).model("gan") / "model.safetensors"
+    tensors = load_file(path)
+    tensors["decoder.start.bias"][0] = math.nan
+    save_file(tensors, path)
+    assert "holds numbers that are not finite" in write_report(runs[1]).read_text()
+    write_comparison(list(runs), tmp_path / "c.html")
+    assert (tmp_path / "c.html").is_file()
 
 
 @pytest.mark.parametrize(
@@ -100,13 +112,26 @@ def test_seeds_of_the_same_settings_are_one_group(tmp_path: Path) -> None:
     assert found["verdict"] == "better"
 
 
-def test_runs_judged_against_other_images_are_not_compared(tmp_path: Path) -> None:
+def test_runs_judged_against_other_images_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [make_run(tmp_path / name, scores={"recall": score(0.5)}, fingerprint=name * 32) for name in ("a", "b")]
     other = json.loads((runs[1] / "evaluation.json").read_text()) | {"fingerprint": "b" * 32}
     (runs[1] / "evaluation.json").write_text(json.dumps(other))
     facts = write_comparison(runs, tmp_path / "page.html")
     assert facts["metrics"]["gan"]["recall"]["against_first"]["B"]["verdict"] == "not compared"
     assert "judged against different images" in (tmp_path / "page.html").read_text()
+    capsys.readouterr()
+    main(["compare", *map(str, runs), "--out", str(tmp_path / "page.html")])
+    said = capsys.readouterr().out.splitlines()
+    assert said[-4:-1] == [  # after the warning that they hold the same models
+        f"A: {runs[0]}",
+        f"B: {runs[1]}",
+        "B cannot be compared with A in numbers: they were judged against different images.",
+    ]
+    for run in runs:
+        (run / "evaluation.json").unlink()
+    assert write_comparison(list(runs), tmp_path / "page.html")["findings"] == [
+        "B cannot be compared with A in numbers: numbers are missing."
+    ]
 
 
 def test_runs_without_an_evaluation_are_shown_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

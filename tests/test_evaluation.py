@@ -187,7 +187,7 @@ def test_wrong_requests_are_one_line(trained: Path, capsys: pytest.CaptureFixtur
     shutil.copytree(trained, other, ignore=shutil.ignore_patterns("evaluation.json"))
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"format_version": 99}))
-    assert "another version" in refused(capsys, str(other))
+    assert "has format 99; this version of vaegan reads 1" in refused(capsys, str(other))
     (other / "run.json").write_text(json.dumps(record | {"fingerprint": "0"}))
     assert "have changed" in refused(capsys, str(other))
     assert not (other / "evaluation.json").exists()
@@ -219,6 +219,31 @@ def test_vae_and_gan_at_once_have_posteriors_and_say_what_they_lack(tmp_path: Pa
     assert {"kl", "active_units", "aggregate_gap", "reconstruction_error"} <= set(found["stages"]["joint"])
     assert len(found["per_dimension_kl"]) == 4
     assert found["left_out"]["elbo"] == "the model has no p(x|z)"
+
+
+def test_a_run_is_evaluated_by_one_process_at_a_time(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    holding = (
+        "import sys; from pathlib import Path; from vaegan.training.run import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).alone(): print('here', flush=True); sys.stdin.read()"
+    )
+    call = [sys.executable, "-c", holding, str(trained)]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "here\n"
+        with pytest.raises(SystemExit) as exit:
+            main(["evaluate", str(trained), "-n", "64"])
+        assert exit.value.code == 1
+        said = capsys.readouterr().err
+        assert said == f"vaegan: Another command is at work in {trained}; wait until it ends, or stop it.\n"
+        other.communicate("")
+
+
+def test_a_few_images_are_enough_to_be_compared_with(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("few.npy", np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8))
+    found = evaluate(trained, "few.npy", n=64, stage="gan")
+    assert found["reference"] == {"side": "test", "count": 3}
+    np.save("one.npy", np.load("few.npy")[:1])
+    assert "one.npy has 1 image that the run was not trained on" in refused(capsys, str(trained), "one.npy", "-n", "64")
 
 
 def test_what_too_few_images_leave_out_is_said_once(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The model as a user and an attacker meet it: sampling, shapes, files that come back, files that are wrong."""
 
 import json
+import math
 import pickle
 import resource
 import subprocess
@@ -312,6 +313,16 @@ class TestWrongFiles:
         path = saved / "model.safetensors"
         path.write_bytes((2**62).to_bytes(8, "little") + path.read_bytes()[8:])
         refused(saved, r"model\.safetensors")
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("decoder.start.bias", math.nan), ("decoder.start.bias", math.inf), ("mixture.ends", math.nan)]
+    )
+    def test_weights_that_are_not_finite(self, saved: Path, name: str, value: float) -> None:
+        path = saved / "model.safetensors"
+        tensors = load_file(path)
+        tensors[name][1] = value
+        save_file(tensors, path)
+        refused(saved, rf"model\.safetensors holds numbers that are not finite, in '{name}'; copy the model again")
 
     @pytest.mark.parametrize("change", ["wrong shape", "extra", "lacking", "integers", "double precision"])
     def test_weights_that_do_not_fit(self, saved: Path, change: str) -> None:

@@ -56,8 +56,8 @@ def test_a_run_is_trained_by_one_process_at_a_time() -> None:
             answers.append(command("train", "--resume", "run", "--images", "1000"))
 
     vaegan.train("faces:96", TINY, images=16, out="run", progress=meanwhile)
-    assert answers[0].returncode == 2
-    assert answers[0].stderr == "vaegan: run is being trained by another process; wait until it ends, or stop it.\n"
+    assert answers[0].returncode == 1
+    assert answers[0].stderr == "vaegan: Another command is at work in run; wait until it ends, or stop it.\n"
     vaegan.resume("run", images=32)
 
 
@@ -80,7 +80,7 @@ with RunFolder(run).alone(), atomic_path(run / "vae/checkpoint.pt"), atomic_fold
     with subprocess.Popen([sys.executable, "-c", killed, str(run)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "here\n"
-        with pytest.raises(vaegan.RequestError, match="another process"), RunFolder(run).alone():
+        with pytest.raises(vaegan.VaeganError, match="Another command"), RunFolder(run).alone():
             pass
         assert len(list((run / "vae").iterdir())) == 3
         process.kill()

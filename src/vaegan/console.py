@@ -120,7 +120,7 @@ class Console:
             return
         self._last_line = now
         of = f" of {total:,}" if total else ""
-        self._terminal.print(f"{what}  {done:,}{of}  {words}".rstrip(), markup=False)
+        self._terminal.print(one_line(f"{what}  {done:,}{of}  {words}".rstrip()), markup=False)
 
     def close(self) -> None:
         """Ends the live line."""
@@ -283,10 +283,11 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
     table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name, value in values.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+            value = one_line(", ".join(f"{key} {_words(item)}" for key, item in value.items()))
         elif isinstance(value, list):
-            value = "; ".join(map(str, value))
-        table.add_row(Text(name.replace("_", " ")), Text(_words(value)))
+            value = one_line("; ".join(map(str, value)))
+        lines = map(one_line, _words(value).split("\n"))
+        table.add_row(Text(one_line(name.replace("_", " "))), Text("\n".join(lines)))
     return table
 
 
@@ -295,11 +296,13 @@ def _facts_in_words(facts: dict[str, Any]) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name, value in facts.items():
         if isinstance(value, dict):
-            lines = [f"{fact_title(inner)}: {_words(fact)}" for inner, fact in value.items()]
+            lines = [one_line(f"{fact_title(inner)}: {_words(fact)}") for inner, fact in value.items()]
             meanings = [fact_meaning(inner) for inner in value]
             value = "\n".join(
                 f"{line} ({meaning.rstrip('.')})" if meaning else line for line, meaning in zip(lines, meanings, strict=True)
             )
+        elif isinstance(value, str):
+            value = one_line(value)
         if value not in ("", [], None):
             rows[fact_title(name)] = value
     return rows

@@ -99,7 +99,7 @@ def read_model(folder: Path) -> tuple[ModelConfig, Networks]:
     """Reads what `write_model` wrote. Nothing in it is executed, and shapes are checked before loading.
 
     Raises:
-        ModelError: if it is missing, damaged, or of a newer version.
+        ModelError: if it is missing, damaged, of another version, or holds numbers that are not finite.
     """
     config = _read_config(folder / "config.json")
     with torch.device("meta"):
@@ -134,7 +134,15 @@ def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
             raise ModelError(
                 f"{path} does not fit its config.json: {odd[0]!r} (and {len(odd) - 1} more tensors) differ; {_ANOTHER}."
             )
-        return {name: file.get_tensor(name) for name in wanted}
+        tensors = {name: file.get_tensor(name) for name in wanted}
+        # The mixture's last component ends at infinity.
+        broken = [name for name, part in tensors.items() if (part.isnan() if name == "mixture.ends" else ~part.isfinite()).any()]
+        if broken:
+            raise ModelError(
+                f"{path} holds numbers that are not finite, in {broken[0]!r}{f' and {len(broken) - 1} more' if broken[1:] else ''}; "
+                f"{_ANOTHER}."
+            )
+        return tensors
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import report as say
-from vaegan.errors import one_line
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,11 @@ def compare(request: Compare) -> None:
 
     facts = write_comparison(list(request.runs), request.out)
     count = len(facts["groups"])
-    for sentence in [] if request.json else facts["warnings"]:
-        print(one_line(sentence))
     groups = "all with the same settings" if count == 1 else f"{count} different settings"
-    say(facts, f"{len(request.runs)} runs, {groups}: {request.out}; open it in a browser", request.json)
+    lines = [
+        *facts["warnings"],
+        *(f"{group['label']}: {', '.join(group['runs'])}" for group in facts["groups"] if count > 1),
+        *facts["findings"],
+        f"{len(request.runs)} runs, {groups}: {request.out}; open it in a browser",
+    ]
+    say(facts, lines, request.json)

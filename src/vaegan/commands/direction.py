@@ -209,7 +209,7 @@ def _words(found: "list[Found]", stage: str, out: Path) -> str:
 def _list(kept: "dict[str, Found]", as_json: bool) -> None:
     facts: dict[str, Any] = {name: one.facts for name, one in kept.items()}
     lines = [f"{name}: {_line(one.facts)}" for name, one in kept.items()]
-    report({"directions": facts}, "\n".join(lines) or "No directions are kept with this model.", as_json)
+    report({"directions": facts}, lines or "No directions are kept with this model.", as_json)
 
 
 def _line(facts: dict[str, Any]) -> str:

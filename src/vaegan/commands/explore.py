@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import LabelOption
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, one_line
 
 PORT = 8484
 
@@ -51,7 +51,7 @@ def explore(request: Explore) -> None:
     def ready() -> None:
         taken = "" if port == request.port else f" (port {request.port} is taken)"
         words = f"The explorer of {request.run}: {url}{taken}  Ctrl-C ends it."
-        print(json.dumps({"url": url, "port": port}) if request.json else words, flush=True)
+        print(json.dumps({"url": url, "port": port}) if request.json else one_line(words), flush=True)
         if request.open and not webbrowser.open(url):
             print("No browser could be opened; open the address yourself.", flush=True)
 

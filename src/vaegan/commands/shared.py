@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from vaegan.config import DataConfig, Fit, Stage, TrainConfig
 from vaegan.config_files import load_config_file, load_preset
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, one_line
 from vaegan.files import check_file_place, check_new_folder
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ FitOption = Annotated[Fit | None, arg(help="How a rectangle becomes a square; as
 LabelOption = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
 
 
-def report(facts: dict[str, Any], words: str, as_json: bool) -> None:
-    """Says what a command did: to a person, or to a program."""
-    print(json.dumps(facts) if as_json else words)
+def report(facts: dict[str, Any], words: str | list[str], as_json: bool) -> None:
+    """Says what a command did: to a person, in one line or several, or to a program."""
+    lines = [words] if isinstance(words, str) else words
+    print(json.dumps(facts) if as_json else "\n".join(map(one_line, lines)))
 
 
 def preset_settings(rest: list[str]) -> tuple[str, Path | None, TrainConfig]:

@@ -74,6 +74,7 @@ def evaluate(
 
     Raises:
         RequestError: if the run has no finished stage, or the request cannot be served.
+        VaeganError: if another command is at work in the run.
         DataError: if there are no images to compare with.
     """
     began = time.perf_counter()
@@ -83,9 +84,23 @@ def evaluate(
     network = None if features is None else open_feature_network(Path(features))
     request = Request(count, full, seed, network)
     folder = find_run(run)
+    with folder.alone():
+        return _measured(folder, data, stage, request, device or DeviceConfig(), progress, began)
+
+
+def _measured(
+    folder: RunFolder,
+    data: str | Path | None,
+    stage: str | None,
+    request: Request,
+    device: DeviceConfig,
+    progress: ProgressCallback | None,
+    began: float,
+) -> dict[str, Any]:
+    """Measures and writes; see `evaluate` for the arguments."""
     record = folder.read()
     models = load_stages(folder, record, stage)
-    engine = Engine(device or DeviceConfig(), seed)
+    engine = Engine(device, request.seed)
     models = {name: Model(model.config, model.networks, engine.device) for name, model in models.items()}
     told = progress if progress is not None and engine.is_first else lambda what, done, total: None
     first = next(iter(models.values())).config
@@ -107,9 +122,9 @@ def evaluate(
             data=source,
             fingerprint=fingerprint,
             models={name: model_fingerprint(model) for name, model in models.items()},
-            seed=seed,
-            n=count,
-            full=full,
+            seed=request.seed,
+            n=request.count,
+            full=request.full,
             **result,
             train_longer=last and wants_training(result["stages"], result["floor"]),
             seconds=round(time.perf_counter() - began, 1),
@@ -164,11 +179,16 @@ def _real_images(
         chosen, fingerprint = references(own, None), own.fingerprint
     else:
         config: DataConfig = replace(record.config.data, channels=cast(Channels, str(channels)))
-        other = open_dataset(data, config, progress=told)
+        other = open_dataset(data, config, progress=told, for_training=False)
         if own is None and other.fingerprint == record.fingerprint:
             own = other  # the run's images, which were moved
         same = own is not None and (other.fingerprint == own.fingerprint or set(other.contents) == set(own.contents))
         chosen, fingerprint = references(own, None if same else other), other.fingerprint
+    if len(chosen.heldout) < 2 and data is not None:
+        raise DataError(
+            f"{source} has {'1 image' if len(chosen.heldout) else 'no image'} that the run was not trained on, and it takes 2 at "
+            f"least to judge by. Give other images: vaegan evaluate {quote(str(folder.path))} DATA"
+        )
     if len(chosen.heldout) < 2:
         raise DataError(
             f"{source} has no image that was held out from training, so there is nothing to judge by. "

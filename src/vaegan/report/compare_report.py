@@ -52,7 +52,7 @@ def write_comparison(runs: list[str | Path], out: str | Path = "compare.html") -
     gathered = [gather(path, with_data=False) for path in paths]
     groups = comparing.grouped(gathered)
     write_page(Path(out), compare_page(groups))
-    return {"out": str(out)} | comparing.as_facts(groups, stages_of(groups))
+    return {"out": str(out), "findings": findings(groups)} | comparing.as_facts(groups, stages_of(groups))
 
 
 def compare_page(groups: list[Group]) -> str:
@@ -79,19 +79,19 @@ def compare_page(groups: list[Group]) -> str:
 
 
 def summary(groups: list[Group]) -> Markup:
-    """What can be said about each group against the first, in words."""
-    if len(groups) == 1:
-        runs = groups[0].runs
-        different = len(runs) - len(comparing.copies(runs))
-        sentences = ["All runs have the same settings and hold the same models: one run, given several times."]
-        if different > 1:
-            sentences = [
-                f"All runs have the same settings: {different} seeds of one thing. The table shows how much seeds differ."
-            ]
-    else:
-        sentences = [sentence for group in groups[1:] for sentence in _sentences(groups[0], group, stages_of(groups))]
+    """What can be said in short, and what a reader must know before believing it."""
     warned = [gap(sentence) for sentence in comparing.warnings(groups)]
-    return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in sentences)), *warned)
+    return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in findings(groups))), *warned)
+
+
+def findings(groups: list[Group]) -> list[str]:
+    """What can be said about each group against the first, in words."""
+    if len(groups) > 1:
+        return [sentence for group in groups[1:] for sentence in _sentences(groups[0], group, stages_of(groups))]
+    different = len(groups[0].runs) - len(comparing.copies(groups[0].runs))
+    if different > 1:
+        return [f"All runs have the same settings: {different} seeds of one thing. The page shows how much seeds differ."]
+    return ["All runs have the same settings and hold the same models: one run, given several times."]
 
 
 def _sentences(first: Group, other: Group, stages: list[str]) -> list[str]:
@@ -111,7 +111,9 @@ def _sentences(first: Group, other: Group, stages: list[str]) -> list[str]:
         parts += [f"within the noise in {within}"] if within else []
         found.append(f"{title}: {other.label} against {first.label} is {', '.join(parts)} of {total} numbers.")
     if not found:
-        why = "they were judged against different images" if not comparing.comparable(first, other) else "numbers are missing"
+        judged = all(any(run.evaluation is not None for run in group.runs) for group in (first, other))
+        elsewhere = judged and not comparing.comparable(first, other)
+        why = "they were judged against different images" if elsewhere else "numbers are missing"
         found.append(f"{other.label} cannot be compared with {first.label} in numbers: {why}.")
     return found
 

@@ -1,10 +1,12 @@
 """What a model card says, in words: use, numbers, data, configuration, limits."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
+from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, setting_words
 from vaegan.metrics.table import METRICS, is_bound
 from vaegan.model_files import ModelConfig
@@ -100,7 +102,7 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
     floor = cast(Scores, evaluation.get("floor") or {})
     rows = [
         f"| {metric_title(name)} | {_value(name, score)} | {_interval(score)} | {_value(name, floor.get(name, {}))} "
-        f"| {_counts(score)} | {score.get('features') or ''} |"
+        f"| {_counts(score)} | {_plain(score.get('features') or '')} |"
         for name, score in scores.items()
     ]
     reference = evaluation["reference"]
@@ -113,6 +115,11 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
     head = "| | value | 95% interval | real against real | n | features |\n|---|---|---|---|---|---|"
     table = "\n".join([head, *rows])
     return "\n\n".join(part for part in ("## How good it is", verdict, note, table) if part)
+
+
+def _plain(text: Any) -> str:
+    """A foreign name as a cell of a Markdown table, in which neither Markdown nor HTML of it works."""
+    return re.sub(r"[^\w .+-]|_", lambda found: f"&#{ord(found[0])};", one_line(str(text)))
 
 
 def _value(name: str, score: Mapping[str, Any]) -> str:

@@ -11,14 +11,15 @@ from shlex import quote
 from typing import Any
 
 from vaegan.config import TrainConfig
-from vaegan.errors import ModelError, RequestError, TrainingError
+from vaegan.errors import ModelError, RequestError, TrainingError, VaeganError
 from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
 from vaegan.settings import from_dictionary, to_dictionary
 
 FORMAT_VERSION = 1
 MAXIMUM_RECORD_BYTES = 50_000_000
-LOCK = ".lock"  # an empty file in every run: whoever trains there has it locked
+_ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
+LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has it locked
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,10 @@ class RunFolder:
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Keeps other trainings out of this folder, and clears away what a killed one left half-written.
+        """Keeps other commands that write out of this folder, and clears away what a killed one left half-written.
 
         Raises:
-            RequestError: if another process trains here.
+            VaeganError: if another process is at work here.
         """
         if not is_first_process():  # the first process holds the folder for all of them
             yield
@@ -138,7 +139,7 @@ class RunFolder:
             with disk_errors(self.path):
                 got = stack.enter_context(held(self.path / LOCK))
             if not got:
-                raise RequestError(f"{self.path} is being trained by another process; wait until it ends, or stop it.")
+                raise VaeganError(f"Another command is at work in {self.path}; wait until it ends, or stop it.")
             remove_leavings(self.path)
             yield
 
@@ -161,18 +162,23 @@ class RunFolder:
         except FileNotFoundError as error:
             raise ModelError(f"{self.path} is not a run: it has no run.json.") from error
         except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(f"{path} is damaged and cannot be read ({error}).") from error
-        if not isinstance(values, dict) or values.pop("format_version", None) != FORMAT_VERSION:
-            raise ModelError(f"{path} was written by another version of vaegan; use that version.")
+            raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
+        if not isinstance(values, dict):
+            raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
+        if (version := values.pop("format_version", None)) != FORMAT_VERSION:
+            raise ModelError(
+                f"{path} has format {version!r:.40}; this version of vaegan reads {FORMAT_VERSION}. "
+                "Install the version that wrote it."
+            )
         values.pop("versions", None)
         try:
             record = from_dictionary(RunRecord, values, str(path))
         except RequestError as error:
             where = "" if str(path) in str(error) else f"{path}: "  # a setting's own check does not know the file
-            raise ModelError(f"{where}{error} The file is damaged, or another version's.") from error
+            raise ModelError(f"{where}{error} The file is damaged, or another version's; {_ANOTHER}.") from error
         stages = tuple(plan.name for plan in record.plan)
         if stages != record.config.stages or not all(isinstance(record.facts.get(name, {}), dict) for name in (*stages, "data")):
-            raise ModelError(f"{path} is damaged: its plan, facts and settings are not of the same run.")
+            raise ModelError(f"{path} is damaged: its plan, facts and settings are not of the same run; {_ANOTHER}.")
         return record
 
 

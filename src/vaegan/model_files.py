@@ -139,8 +139,7 @@ def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
         broken = [name for name, part in tensors.items() if (part.isnan() if name == "mixture.ends" else ~part.isfinite()).any()]
         if broken:
             raise ModelError(
-                f"{path} holds numbers that are not finite, in {broken[0]!r}{f' and {len(broken) - 1} more' if broken[1:] else ''}; "
-                f"{_ANOTHER}."
+                f"{path} holds numbers that are not finite, in {broken[0]!r} (and {len(broken) - 1} more tensors); {_ANOTHER}."
             )
         return tensors
 

@@ -558,7 +558,7 @@ def test_feature_files_that_do_not_fit_are_one_line(
         (good + "mean = [0, 0, 0]\ndeviation = [1, 0, 1]\n", "deviation is '1 0 1'; its numbers must be positive"),
         (good + "deviation = [1, 1, 1]\n", "mean is ''; it must be three numbers"),
         (good.replace("pooled", "Random-conv-1"), "the program's own features"),
-        (good.replace("pooled", "layout-pca-64"), "the program's own features"),
+        (good.replace("pooled", "layout-dct-1"), "the program's own features"),
         (good.replace("pooled", "a\\u001b"), "letters that can be shown"),
         (good.replace("pooled", "a" * 81), "1 to 80 letters"),
         (good.replace("32", "48"), "48, 48"),

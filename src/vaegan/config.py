@@ -404,8 +404,8 @@ class DeviceConfig:
 
 
 GAN_COST = 2.2  # the GAN's time for an image over the VAE's: 1.7 to 2.6 by machine (benchmarks/README.md)
-# The same of a GAN that grows out of a VAE over one from scratch: anchor and encoder (docs/studies/warm-start.md).
-GROWN_COST = 1.5
+# The same of a GAN that grows out of a VAE over one from scratch: anchor and encoder (benchmarks/README.md).
+GROWN_COST = 1.3
 
 
 @dataclass(frozen=True)

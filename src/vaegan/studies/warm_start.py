@@ -62,11 +62,13 @@ def tell(results: Results) -> Story:
         ),
     )
     left_out = {name: without(results, name) for name in SCORE_WORDS}
+    counts = "where a difference counts if it is more than twice the spread over seeds"
+    if seeds == 1:
+        counts = "with one seed, so that any difference may be chance"
     for name, (worse, better, same) in left_out.items():
         sentences.append(
-            f"Each step left out once, judged by {SCORE_WORDS[name]}, where a difference counts if it is more than twice the "
-            f"spread over seeds. Worse without: {'; '.join(worse) or 'none'}. Better without: {'; '.join(better) or 'none'}. No "
-            f"clear difference: {', '.join(same) or 'none'}."
+            f"Each step left out once, judged by {SCORE_WORDS[name]}, {counts}. Worse without: {'; '.join(worse) or 'none'}. "
+            f"Better without: {'; '.join(better) or 'none'}. No clear difference: {', '.join(same) or 'none'}."
         )
     if seeds < 3:
         sentences.append("With fewer than three seeds the spread is not known well enough: read this as a first look.")

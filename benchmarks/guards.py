@@ -28,7 +28,7 @@ from vaegan.data import TEST, VALIDATION, open_dataset, to_uint8
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.schedule import Clock
 from vaegan.settings import from_dictionary, to_dictionary
-from vaegan.types import Images, Scalars
+from vaegan.types import Images, Labels, Scalars
 
 COUNT = 800  # images judged
 SIZES = {"faces": 32, "mnist": 28}
@@ -204,14 +204,14 @@ def nan_gradient() -> Generator[None]:
     """One gradient of the generator is not a number, once, after two fifths of the stage."""
     step, left = GAN.step, [1]
 
-    def broken(recipe: GAN, images: Images, clock: Clock) -> Scalars:
+    def broken(recipe: GAN, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         if clock.progress < 0.4 or not left:
-            return step(recipe, images, clock)
+            return step(recipe, images, clock, labels)
         left.clear()
         parameter = next(recipe.generator.parameters())
         handle = parameter.register_hook(lambda gradient: gradient * float("nan"))
         try:
-            return step(recipe, images, clock)
+            return step(recipe, images, clock, labels)
         finally:
             handle.remove()
 

@@ -165,7 +165,7 @@ def build(case: Case, dataset: ImageDataset) -> tuple[Any, StageInputs]:
     previous = None
     if case.grown:
         inputs = StageInputs(config, dataset, ChannelsLast(), None)  # pyright: ignore
-        previous = finish_model(to_model(BUILDERS["vae"](inputs, {}), inputs), inputs)
+        previous = finish_model(to_model(BUILDERS["vae"](inputs, {}), inputs), inputs, {})
     inputs = StageInputs(config, dataset, ChannelsLast(), previous)  # pyright: ignore
     return BUILDERS[case.stage](inputs, {}), inputs
 
@@ -219,7 +219,7 @@ def _check_validation(recipe: Any, inputs: StageInputs) -> None:
 
 def _check_model(recipe: Any, inputs: StageInputs, size: int, channels: int) -> None:
     looking_model(recipe, inputs).sample(2)
-    model = finish_model(to_model(recipe, inputs), inputs)
+    model = finish_model(to_model(recipe, inputs), inputs, {})
     images = model.sample(3)
     assert images.shape == (3, channels, size, size)
     assert images.abs().max() <= 1
@@ -343,7 +343,7 @@ class TestSettingsOfTheGAN:
         else:
             torch.testing.assert_close(seen[0], recipe.mixture(recipe.draws.normal("latents", 0, BATCH, 5)))
             assert "mixture" in recipe.networks()  # and so in the checkpoint
-        model = finish_model(to_model(recipe, inputs), inputs)
+        model = finish_model(to_model(recipe, inputs), inputs, {})
         assert model.config.prior == prior
         means = model.networks.mixture.means if prior == "mixture" else None
         assert means is None or torch.equal(means, recipe.mixture.means)  # not fitted again at the end

@@ -343,3 +343,23 @@ def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
     run = vaegan.train(tmp_path / "one.npy", replace(TINY, recipe=recipe), images=16, out=tmp_path / "run")
     (row,) = [row for row in read_journal(run.path / recipe / "metrics.jsonl") if "active_units" in row][-1:]
     assert row["active_units"] == 0
+
+
+def test_the_kept_gan_is_equalised_and_training_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaegan.recipes.equalising.FEWEST", 2)
+    run = vaegan.train("faces:96", TINY, images=IMAGES, out=tmp_path / "run").path
+    kernel = next(name for name in state(run, "gan")["networks"]["generator"] if name.endswith(".kernel"))
+    kept = load_file(run / "gan" / "model" / "model.safetensors")[f"decoder.{kernel}"]
+    trained = state(run, "gan")["networks"]["average_generator"][kernel]
+    finest = RunFolder(run).read().facts["gan"]["equalised"][0]
+    # A checker's own block in the middle of the window, where the grid's factor hardly reaches.
+    assert float((kept / trained)[:, 3, 2, 2].mean()) == pytest.approx(finest, rel=0.05)
+    assert finest != pytest.approx(1, abs=0.05)
+
+    longer = vaegan.resume(run, images=IMAGES + 16).path
+    assert torch.equal(state(longer, "gan")["networks"]["average_generator"][kernel], trained)
+
+    off = replace(TINY, gan=replace(TINY.gan, equalise=False))
+    other = vaegan.train("faces:96", off, images=IMAGES, out=tmp_path / "off").path
+    assert torch.equal(load_file(other / "gan" / "model" / "model.safetensors")[f"decoder.{kernel}"], trained)
+    assert "equalised" not in RunFolder(other).read().facts["gan"]

@@ -269,6 +269,10 @@ class GANConfig:
     temperature: float = 0.97
     """What the kept model's mixture is narrowed to: lower makes fewer odd samples, and fewer kinds of them. On anime faces 0.95
     trades 6 points of recall for 3 to 7 of coverage (docs/handover.md). Training itself draws from all of the mixture."""
+    equalise: bool = True
+    """Whether the kept model's two finest octaves and its texture of two pixels are scaled, by one number each, until samples
+    have the power that held-out images have. Three runs on anime faces: Frechet distance 0.08 instead of 0.12, sharpness 0.99
+    instead of 0.84. Only of networks whose last layer is a sub-pixel one (plain)."""
     penalty: float = 0.2
     """Gradient penalty gamma at the start: keeps recall. With 1 the critic was worse than chance and samples stayed noisy."""
     final_penalty: float = 0.03

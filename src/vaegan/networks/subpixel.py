@@ -66,3 +66,20 @@ class SubPixel(nn.Module):
         """[batch, 4 channels, height, width] to [batch, channels, 2 height, 2 width]."""
         around = F.pad(blocks, [REACH // 2] * 4, mode="replicate")
         return F.pixel_shuffle(F.conv2d(around, self.kernel), 2)
+
+    @torch.no_grad()
+    def scale(self, finest: float, second: float, grid: float) -> None:
+        """Scales what the layer makes of its input, in place.
+
+        Args:
+            finest: factor of slopes and checkers.
+            second: factor of what a block's mean differs by from the mean around it, [1 2 1] / 4 both ways.
+            grid: factor of what slopes and checkers have in common with the blocks around them, beside `finest`.
+        """
+        of_coordinates = self.kernel.unflatten(1, (-1, 1 + len(DETAILS)))
+        means, details = of_coordinates[:, :, :1], of_coordinates[:, :, 1:]
+        details -= (1 - grid) * details.mean((-2, -1), keepdim=True)
+        details *= finest
+        around = torch.tensor((0.25, 0.5, 0.25), device=self.kernel.device)
+        blurred = F.conv2d(means.reshape(-1, 1, REACH, REACH), torch.outer(around, around)[None, None], padding=1)
+        means += (second - 1) * (means - blurred.view_as(means))

@@ -142,7 +142,7 @@ class Session:
         return self._finish(stage, recipe, inputs, facts)
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
-        model = finish_model(to_model(recipe, inputs), inputs)
+        model = finish_model(to_model(recipe, inputs), inputs, facts)
         heldout = inputs.heldout(512)
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")

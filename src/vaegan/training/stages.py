@@ -20,6 +20,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.recipes import handover
 from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import Trained
+from vaegan.recipes.equalising import equalise
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.vae import VAE
@@ -262,10 +263,17 @@ def looking_model(recipe: Recipe, inputs: StageInputs) -> Model:
     return model
 
 
-def finish_model(model: Model, inputs: StageInputs) -> Model:
-    """Adds what is learned once, at the end: the mixture over encoded training images, unless one was the prior all along."""
+def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Model:
+    """Adds what is learned once, at the end, and notes it in `facts`.
+
+    It is the mixture over encoded training images, unless one was the prior all along, and a GAN's octaves.
+    """
     if model.has_encoder and model.config.prior != "mixture":
         model.networks.mixture = _fitted(inputs, model.whitened(inputs.posterior(model).mean))
+    if model.config.stage == "gan" and inputs.config.gan.equalise:
+        gains = equalise(model, inputs.heldout(HELDOUT).images)
+        if gains is not None:
+            facts["equalised"] = [round(gain, 3) for gain in gains]
     return model
 
 

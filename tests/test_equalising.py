@@ -1,0 +1,107 @@
+"""Octaves of samples against those of real images, and the layer that scales them."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaegan.config import NetworkConfig
+from vaegan.metrics.spectrum import detail_energy, power_spectrum, texture_power
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
+from vaegan.networks.subpixel import SubPixel
+from vaegan.recipes.equalising import FEWEST, SAMPLES, equalise
+
+
+def scaled(channels: int, finest: float = 1, second: float = 1, grid: float = 1) -> SubPixel:
+    layer = SubPixel(channels)
+    layer.scale(finest, second, grid)
+    return layer
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_finest_factor_scales_what_is_added_to_the_means(channels: int) -> None:
+    blocks = randn(2, 4 * channels, 8, 9)
+    smooth = blocks.clone().unflatten(1, (-1, 4))
+    smooth[:, :, 1:] = 0
+    image, means = SubPixel(channels)(blocks), SubPixel(channels)(smooth.flatten(1, 2))
+    torch.testing.assert_close(scaled(channels, finest=1.7)(blocks), means + 1.7 * (image - means))
+
+
+def test_the_second_factor_scales_a_checkerboard_of_blocks_and_no_even_picture() -> None:
+    even, checks = torch.zeros(2, 1, 4, 12, 12)
+    even[:, 0] = 0.7
+    checks[:, 0] = 1 - 2.0 * (torch.arange(12)[:, None] + torch.arange(12)).remainder(2)
+    plain, more = SubPixel(1), scaled(1, second=1.4)
+    torch.testing.assert_close(more(even), plain(even))
+    inner = slice(6, -6)  # beyond the border's reach
+    torch.testing.assert_close(more(checks)[..., inner, inner], 1.4 * plain(checks)[..., inner, inner])
+
+
+def test_the_grid_factor_scales_what_details_repeat_and_nothing_that_they_do_not() -> None:
+    same, alone = torch.zeros(2, 1, 12, 12, 12)
+    same[:, 1::4], same[:, 3::4], alone[:, 3, 6, 6] = 1, -0.5, 1
+    plain, less = SubPixel(3), scaled(3, grid=0.3)
+    torch.testing.assert_close(less(same), 0.3 * plain(same))
+    assert float((less(alone) - plain(alone)).abs().max()) < 0.01 * float(plain(alone).abs().max())
+
+
+def powers(images: Tensor) -> tuple[float, ...]:
+    """The finest octave, the next, and the texture at two pixels."""
+    texture = float(texture_power(power_spectrum(images), 2).mean())
+    return float(detail_energy(images).mean()), float(detail_energy(F.avg_pool2d(images, 2)).mean()), texture
+
+
+@pytest.fixture
+def model() -> Model:
+    """A decoder with random weights, whose samples have details of every kind."""
+    network = NetworkConfig(latent_dim=8, width=8, width_limit=16)
+    config = ModelConfig(16, 3, "gan", network, has_encoder=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        networks = Networks(config)
+    last = networks.decoder.stages[-2]
+    assert isinstance(last, torch.nn.Conv2d)
+    with torch.no_grad():
+        last.weight.mul_(4)
+        last.bias[3] = 5  # a grid
+    return Model(config, networks)
+
+
+@pytest.mark.parametrize("gains", [(1.3, 1.2, 0.6), (0.8, 0.85, 0.4), (1.2, 1.1, 1.0)])
+def test_samples_get_the_energy_of_real_images(model: Model, gains: tuple[float, float, float]) -> None:
+    other = deepcopy(model)
+    layer = other.networks.decoder.stages[-1]
+    assert isinstance(layer, SubPixel)
+    layer.scale(*gains)
+    real = other.sample(SAMPLES)  # of the same latents, so that nothing is left to chance
+    before, decoder = model.sample(8), model.networks.decoder
+    assert powers(model.sample(SAMPLES)) != pytest.approx(powers(real), rel=0.1)
+    found = equalise(model, real)
+    assert found is not None
+    assert found[:2] == pytest.approx(gains[:2], rel=0.03)
+    assert found.grid == pytest.approx(gains[2], abs=0.08)  # beside it there is other power at two pixels, so it is felt less
+    assert powers(model.sample(SAMPLES)) == pytest.approx(powers(real), rel=0.05)
+    # Training goes on with the decoder it had.
+    model.networks.decoder = decoder
+    assert torch.equal(model.sample(8), before)
+
+
+def test_an_octave_is_at_most_doubled_or_halved(model: Model) -> None:
+    found = equalise(model, torch.zeros(FEWEST, 3, 16, 16))
+    assert found is not None
+    assert found[:2] == (0.5, 0.5)
+
+
+def test_few_images_and_other_last_layers_are_left_alone(model: Model) -> None:
+    decoder, real = model.networks.decoder, randn(FEWEST, 3, 16, 16)
+    assert equalise(model, real[1:]) is None
+    decoder.stages[-1] = torch.nn.Identity()
+    assert equalise(model, real) is None
+    assert model.networks.decoder is decoder

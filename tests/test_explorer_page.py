@@ -378,6 +378,38 @@ def test_the_address_holds_the_view(visit: Callable[..., Visit]) -> None:
     broken = visit("#z=%%%&pins=.x.AAAA&view=map&stage=zebra&x=nothing")
     assert broken.page.locator("[data-pin]").count() == 0
     assert broken.complaints == []
+    wrong = visit("#view=zebra&through=zebra&show=zebra").page
+    assert wrong.locator("[data-view=map]").get_attribute("aria-pressed") == "true"
+    assert [wrong.locator(f"#{name}").input_value() for name in ("through", "show")] == ["current", "points"]
+
+
+def test_an_address_pasted_over_the_old_one_is_shown(visit: Callable[..., Visit], address: str) -> None:
+    page = visit().page
+    page.locator("#far").click()
+    page.wait_for_timeout(600)
+    shown, link = pixels(page, CURRENT), page.url
+    page.locator("#far").click()
+    assert changed(page, CURRENT, shown)
+    page.wait_for_timeout(600)
+    with page.expect_navigation(wait_until="load"):
+        page.evaluate("link => { location.href = link; }", link)
+    page.wait_for_selector("body.ready")
+    page.wait_for_timeout(500)
+    assert pixels(page, CURRENT) == shown
+
+
+def test_nothing_waits_for_tsne(visit: Callable[..., Visit]) -> None:
+    pytest.importorskip("openTSNE")
+    page = visit().page
+    page.route("**/tsne", lambda route: route.fulfill(json={}))  # begun, and never ready
+    page.locator("#axis-x").select_option("t-SNE")
+    page.wait_for_selector("#plane-note:has-text('t-SNE is being made')")
+    page.wait_for_timeout(500)
+    page.reload()
+    page.wait_for_selector("body.ready", timeout=10_000)
+    page.wait_for_selector("#plane-note:has-text('t-SNE is being made')")
+    page.locator("#axis-x").select_option("Principal 1")
+    page.wait_for_selector("#plane-note", state="hidden", timeout=10_000)
 
 
 def test_every_plane_can_be_hovered(visit: Callable[..., Visit]) -> None:
@@ -414,8 +446,12 @@ def test_nothing_is_cut_off_at_360_pixels(visit: Callable[..., Visit], theme: st
             box = one.bounding_box()
             assert 0 <= box["x"] <= box["x"] + box["width"] <= 360, one.inner_text()
             assert box["height"] >= 28
+    page.get_by_role("button", name="Both", exact=True).click()
     box = page.locator("#canvas").bounding_box()
     page.touchscreen.tap(box["x"] + 150, box["y"] + 250)
+    page.wait_for_selector("#lens.shown figure.real")
+    lens = page.locator("#lens").bounding_box()
+    assert 0 <= lens["x"] <= lens["x"] + lens["width"] <= 360
     page.locator("#panels [data-panel=tray]").click()
     page.wait_for_selector("[data-pin]")
     assert visited.complaints == []

@@ -194,6 +194,28 @@ def test_noise_sliders_and_sums_keep_to_a_uniform_prior(tmp_path: Path) -> None:
 
 
 @NODE
+def test_a_sum_of_latents_stays_where_draws_lie(tmp_path: Path) -> None:
+    found = run_in_node(
+        """
+        import { gaussian, sphericalSum } from "./latents.js";
+        const [a, b, c] = [1, 2, 3].map((key) => gaussian(64, key));
+        const zero = new Float32Array(64);
+        const sums = [sphericalSum(a, b, c), sphericalSum(a, b, b), sphericalSum(a, a, c), sphericalSum(zero, zero, zero)];
+        console.log(JSON.stringify([a, b, c, ...sums].map((latent) => [...latent])));
+        """,
+        tmp_path,
+    )
+    a, b, c, of_three, like_a, like_c, nothing = (np.array(one) for one in found)
+    lengths = [float(np.linalg.norm(one)) for one in (a, b, c)]
+    assert np.linalg.norm(of_three) == pytest.approx(max(lengths[0] - lengths[1] + lengths[2], min(lengths)), rel=1e-5)
+    plain = a - b + c
+    assert of_three @ plain == pytest.approx(np.linalg.norm(of_three) * np.linalg.norm(plain), rel=1e-5)
+    np.testing.assert_allclose(like_a, a, atol=1e-5)
+    np.testing.assert_allclose(like_c, c, atol=1e-5)
+    assert not nothing.any()
+
+
+@NODE
 def test_latents_of_a_mixture_are_those_of_the_model(tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(0)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
@@ -460,6 +482,16 @@ class TestPageOfTheNetwork:
         page.wait_for_selector("#said.shown:has-text('The runtime did not come, or is not the one that this file names')")
         assert any("integrity" in complaint for complaint in page.complaints)
         assert page.locator("body.ready").count() == 0
+        page.close()
+
+    def test_a_file_that_is_not_whole_says_so(self, chromium: Any, small: Path, tmp_path: Path) -> None:
+        text = small.read_text()
+        packed = re.search(r'id="network-gan">([^<]*)', text)
+        assert packed is not None
+        damaged = tmp_path / "damaged.html"
+        damaged.write_text(text.replace(packed[1], packed[1][:1001]))
+        page = self.open(chromium, damaged)
+        page.wait_for_selector("#said.shown:has-text('This file is damaged')")
         page.close()
 
 

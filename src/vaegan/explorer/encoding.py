@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
 from vaegan.latent.principal import is_whitened, mean_gram
 from vaegan.model import Model
+from vaegan.networks import Gaussian
 from vaegan.objectives.gaussian import kl_to_standard_normal
-from vaegan.types import Latents, ProgressCallback
+from vaegan.types import Images, Latents, ProgressCallback
 
 AT_A_TIME = 256
+TIMED = 64  # images to see which precision is faster
 GRAM_LATENTS = 10
 EARLY = 4 * AT_A_TIME
 """Images that are encoded and shown before the others [images]: a random part, from which the map's axes are made for good."""
@@ -48,6 +51,9 @@ def encode_dataset(
 ) -> Encodings | None:
     """The latents of some images; None when cancelled.
 
+    A map needs no float32: more than `EARLY` images are encoded in bfloat16 where that is faster, which moves a latent's
+    numbers by about 0.005 of their deviation.
+
     Args:
         model: one with an encoder.
         dataset: prepared for this model's size and channels.
@@ -66,12 +72,13 @@ def encode_dataset(
     whitening = model.networks.whitening
     assert whitening is not None
     order, gram = early_first(len(indices)), None
+    low = len(indices) > EARLY and _faster_in_bfloat16(model, dataset.load(indices[order[:TIMED]]))
     for start in range(0, len(indices), AT_A_TIME):
         if cancelled():
             return None
         chosen = order[start : start + AT_A_TIME]
         done = start + len(chosen)
-        posterior = model.posterior(dataset.load(indices[chosen]))
+        posterior = _posterior(model, dataset.load(indices[chosen]), low)
         with torch.inference_mode():
             latents[chosen] = whitening(posterior.mean).cpu().numpy()
             kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
@@ -86,6 +93,21 @@ def encode_dataset(
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **_arrays(found)))
     return found
+
+
+def _faster_in_bfloat16(model: Model, images: Images) -> bool:
+    """Timed and not looked up: processors without bfloat16 arithmetic emulate it at a fraction of the speed."""
+    seconds: dict[bool, float] = {}
+    for low in (False, True, False, True):  # the first time is not like the second, which counts
+        begun = time.perf_counter()
+        _posterior(model, images, low)
+        seconds[low] = time.perf_counter() - begun
+    return seconds[True] < seconds[False]
+
+
+def _posterior(model: Model, images: Images, low: bool) -> Gaussian:
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
+        return model.posterior(images)
 
 
 def early_first(count: int) -> NDArray[np.int64]:

@@ -115,6 +115,8 @@ class Handlers:
         if request.method == "POST":
             if self.explorer.encodings is None:
                 raise RequestError("There are no encoded images to make a map of.")
+            if self.explorer.growing:
+                raise RequestError("t-SNE begins when all images are encoded.")
             self.explorer.tsne.start(self.explorer.encodings.latents)
             return JSONResponse(self.explorer.tsne.describe(), headers=HEADERS)
         return _bytes(self.explorer.tsne.content())
@@ -190,15 +192,9 @@ def open_port(port: int) -> socket.socket:
         RequestError: if none of the next fifty is.
     """
     for candidate in range(port, min(port + MOST_PORTS, 65536)):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((ADDRESS, candidate))
-            listening.listen(128)
-        except OSError:
-            listening.close()
-            continue
-        return listening
+        # It knows that SO_REUSEADDR, wanted elsewhere, would share a port in use on Windows.
+        with contextlib.suppress(OSError):
+            return socket.create_server((ADDRESS, candidate), backlog=128)
     raise RequestError(f"No port from {port} to {min(port + MOST_PORTS, 65536) - 1} is free; give another --port.")
 
 

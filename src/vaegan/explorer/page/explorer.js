@@ -209,6 +209,8 @@ export class Explorer {
   }
 
   wireTools() {
+    // An address pasted over this one differs after the # alone, which no browser loads anew.
+    addEventListener("hashchange", () => location.reload());
     document.getElementById("help").onclick = () => this.help();
     document.getElementById("numbers").onclick = () => this.numbers();
     document.getElementById("link").onclick = () => this.copy(`${location.href.split("#")[0]}#${this.store.asHash()}`, "The link to this view is copied.");

@@ -92,6 +92,14 @@ export function spherical(a, b, t) {
   return blend;
 }
 
+/** a - b + c, as long as the same sum of their lengths and no shorter than the shortest: it stays where draws of N(0, I) lie. */
+export function sphericalSum(a, b, c) {
+  const sum = plus(plus(a, b, -1), c);
+  const [lengthA, lengthB, lengthC, length] = [a, b, c, sum].map((latent) => Math.sqrt(dot(latent, latent)));
+  const wanted = Math.max(lengthA - lengthB + lengthC, Math.min(lengthA, lengthB, lengthC));
+  return length > 0 ? sum.map((value) => (value * wanted) / length) : sum;
+}
+
 /** Weighted mean of several latents. */
 export function blend(latents, weights) {
   const mean = new Float32Array(latents[0].length);

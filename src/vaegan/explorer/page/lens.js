@@ -11,14 +11,11 @@ export class Lens {
   }
 
   part(name, caption) {
-    if (!this.parts.has(name)) {
-      const canvas = this.app.painter.canvas();
-      const words = element("figcaption", { text: caption });
-      const figure = element("figure", { className: name }, canvas, words);
-      this.place.append(figure);
-      this.parts.set(name, { canvas, figure });
-    }
-    return this.parts.get(name);
+    if (this.parts.has(name)) return;
+    const canvas = this.app.painter.canvas();
+    const figure = element("figure", { className: name }, canvas, element("figcaption", { text: caption }));
+    this.place.append(figure);
+    this.parts.set(name, { canvas, figure });
   }
 
   move(left, top, width, height) {
@@ -35,6 +32,9 @@ export class Lens {
     const turn = (this.turn = (this.turn ?? 0) + 1);
     const { model, painter } = this.app;
     const stages = this.app.stages();
+    // All parts are there before anything is decoded: the card's size says where it fits.
+    for (const stage of stages) this.part(stage, stage.toUpperCase());
+    if (image !== null) this.part("real", "nearest image");
     for (const [name, part] of this.parts) part.figure.hidden = name === "real" ? image === null : !stages.includes(name);
     try {
       const latent = await latentOf();
@@ -42,7 +42,7 @@ export class Lens {
       const shown = stages.map(async (stage) => {
         const pictures = await model.decode([latent], stage, stages.length > 1 ? `hover ${stage}` : "hover", true);
         if (!pictures || !this.shown) return;
-        painter.paint(this.part(stage, stage.toUpperCase()).canvas, pictures[0]);
+        painter.paint(this.parts.get(stage).canvas, pictures[0]);
         this.place.classList.add("shown");
         document.dispatchEvent(new CustomEvent("hovershown", { detail: performance.now() - since }));
       });
@@ -55,7 +55,7 @@ export class Lens {
 
   async showImage(image) {
     const pictures = await this.app.model.imagesOf([image], "hoverNear", true);
-    if (pictures && this.shown) this.app.painter.paint(this.part("real", "nearest image").canvas, pictures[0]);
+    if (pictures && this.shown) this.app.painter.paint(this.parts.get("real").canvas, pictures[0]);
   }
 
   hide() {

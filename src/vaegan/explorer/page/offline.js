@@ -9,10 +9,14 @@ const held = (id) => document.getElementById(id);
 
 /** The bytes of a deflated, base64-encoded part of the file. */
 async function bytesOf(id) {
-  const packed = await fetch(`data:application/octet-stream;base64,${held(id).textContent}`); // quicker than atob and a loop
-  held(id).remove(); // the text is of no more use
-  const stream = packed.body.pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  try {
+    const packed = await fetch(`data:application/octet-stream;base64,${held(id).textContent}`); // quicker than atob and a loop
+    held(id).remove(); // the text is of no more use
+    const stream = packed.body.pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  } catch {
+    throw new Error("This file is damaged: it did not come whole. Get it again.");
+  }
 }
 
 const NO_RUNTIME =

@@ -149,7 +149,7 @@ export class Plane {
     const { model } = this.app;
     if (this.isTsne) {
       this.axes = null;
-      await this.embed(wanted);
+      this.app.guarded(() => this.embed(wanted)); // takes a minute: nothing else waits for it
       return;
     }
     const x = this.direction(this.settings.x);
@@ -174,24 +174,27 @@ export class Plane {
   }
 
   async embed(wanted) {
-    const { model, say } = this.app;
-    await model.startTsne();
+    const { model } = this.app;
     while (wanted === this.drawn) {
-      const { tsne } = await model.refresh();
-      if (tsne.state === "failed") {
-        say(tsne.why);
-        return;
-      }
+      const { tsne, data } = await model.refresh();
       if (tsne.state === "ready") break;
-      this.progress = `t-SNE is being made: ${Math.round((100 * (tsne.done ?? 0)) / (tsne.total ?? 1))}%`;
+      if (tsne.state === "failed") this.progress = tsne.why;
+      else if (data.growing) this.progress = "t-SNE begins when all images are encoded.";
+      else {
+        if (tsne.state === "absent") await model.startTsne();
+        this.progress = `t-SNE is being made: ${Math.round((100 * (tsne.done ?? 0)) / (tsne.total ?? 1))}%`;
+      }
       this.explain();
+      if (tsne.state === "failed") return;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
-    this.progress = "";
     if (wanted !== this.drawn) return;
     const { indices, places } = await model.tsne();
+    this.progress = "";
     this.points = new Points(places, indices);
     this.fit();
+    this.legend();
+    this.explain();
   }
 
   async colour() {
@@ -215,6 +218,10 @@ export class Plane {
     const { model } = this.app;
     this.coloured = null;
     this.explain();
+    if (this.isTsne) {
+      await this.colour(); // its dots are of all images already
+      this.view.redraw();
+    }
     if (this.seeds || this.isTsne || !this.axes) return;
     const wanted = this.drawn;
     const hidden = [...this.hidden];
@@ -277,7 +284,7 @@ export class Plane {
     let text = "";
     if (this.seeds && !this.wandered) text = "Every whole-numbered place is a seed; between them four seeds are blended. Drag to wander.";
     else if (this.seeds) text = "";
-    else if (this.progress) text = this.progress;
+    else if (this.isTsne && this.progress) text = this.progress;
     else if (this.isTsne) text = `A click blends the latents of the ${BLENDED} nearest images: t-SNE has no way back.`;
     else if (data.state === "waiting" || data.growing) {
       const share = data.progress.total ? ` ${Math.round((100 * data.progress.done) / data.progress.total)}%` : "";
@@ -342,8 +349,8 @@ export class Plane {
       this.explain();
     }
     const image = nearest ? this.points.imageOf(nearest[0]) : null;
-    this.lens.move(...this.view.toScreen(x, y), this.view.width, this.view.height);
     this.lens.show(() => this.latentOf(x, y, "hover"), image, since);
+    this.lens.move(...this.view.toScreen(x, y), this.view.width, this.view.height);
     this.ring();
     if (!event) this.spoken(x, y, image);
   }

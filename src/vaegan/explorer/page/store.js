@@ -4,6 +4,7 @@ import { fromBase64, toBase64 } from "./latents.js";
 
 const MOST_STEPS = 200;
 const MOST_PINS = 24;
+const CHOICES = { view: ["map", "seeds"], through: ["average", "current", "nearest"], show: ["points", "pictures"] };
 
 export class Store extends EventTarget {
   constructor(latentDim) {
@@ -115,7 +116,10 @@ export class Store extends EventTarget {
   /** Takes what an address holds, as far as it fits this model; true when it held a latent. */
   restore(hash) {
     const values = new URLSearchParams(hash.replace(/^#/, ""));
-    for (const name of Object.keys(this.settings)) if (values.has(name)) this.settings[name] = values.get(name);
+    for (const name of Object.keys(this.settings)) {
+      const value = values.get(name);
+      if (value !== null && (CHOICES[name]?.includes(value) ?? true)) this.settings[name] = value;
+    }
     for (const text of (values.get("pins") ?? "").split(".").filter(Boolean).slice(0, MOST_PINS)) {
       const latent = fromBase64(text, this.latentDim);
       if (latent) this.pins.push({ id: this.nextId++, latent });

@@ -1,6 +1,6 @@
 // The tray of pinned pictures, the three places A, B, C, and what is made of them.
 
-import { gaussian, linear, plus, spherical, uniformStream } from "./latents.js";
+import { gaussian, linear, plus, spherical, sphericalSum, uniformStream } from "./latents.js";
 import { choices } from "./choices.js";
 import { button, element } from "./pixels.js";
 import { playStrip } from "./strip.js";
@@ -129,7 +129,7 @@ export class Tray {
   sum() {
     const { app } = this;
     const [a, b, c] = NAMES.map((name) => app.store.inSlot(name));
-    const result = app.within(plus(plus(a, b, -1), c));
+    const result = this.isRound() ? sphericalSum(a, b, c) : app.within(plus(plus(a, b, -1), c));
     app.store.choose(result);
     app.store.pin(result);
     app.say("A − B + C is the current picture, and pinned.");

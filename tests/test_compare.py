@@ -105,6 +105,9 @@ def test_seeds_of_the_same_settings_are_one_group(tmp_path: Path) -> None:
         for name, (penalty, value) in values.items()
     ]
     facts = write_comparison(runs, tmp_path / "page.html")
+    assert "a difference counts when" in (tmp_path / "page.html").read_text()
+    write_comparison(runs[:2], tmp_path / "one.html")
+    assert "a difference counts when" not in (tmp_path / "one.html").read_text()  # there is none
     assert [group["seeds"] for group in facts["groups"]] == [[0, 1], [0, 1]]
     found = facts["metrics"]["gan"]["recall"]["against_first"]["B"]
     assert found["basis"] == "seeds"

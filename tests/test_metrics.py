@@ -300,6 +300,17 @@ def test_two_sample_accuracy_is_within_its_error_of_a_half_when_nothing_differs(
         two_sample_correct(real, fake[:10])
 
 
+def test_the_interval_of_two_sample_accuracy_is_as_wide_as_chance_makes_it() -> None:
+    """Redrawing the answers as if they were independent gave 1.5 deviations where nothing differs, and held in 80 to 88 %."""
+    from vaegan.metrics.classifier import two_sample_accuracy, two_sample_correct
+
+    clouds = [(normal(80, 8, seed=2 * draw), normal(80, 8, seed=2 * draw + 1)) for draw in range(16)]
+    draws = [two_sample_accuracy(*pair, seed=draw) for draw, pair in enumerate(clouds)]
+    assert draws[0][0] == float(two_sample_correct(*clouds[0], seed=0).mean())
+    assert np.mean([(high - low) / 2 for _, (low, high) in draws]) > 1.8 * np.std([value for value, _ in draws])
+    assert all(low < value < high <= 1 for value, (low, high) in draws)
+
+
 def test_bins_are_those_of_k_means_and_their_filling_that_of_scipy() -> None:
     from scipy.spatial.distance import jensenshannon
     from sklearn.cluster import KMeans

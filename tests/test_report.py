@@ -28,7 +28,8 @@ from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
 from vaegan.report.images import frame
 from vaegan.report.markup import escaped, tag
-from vaegan.report.scores import score_table, value_cell
+from vaegan.report.numbers import points_of, training_points
+from vaegan.report.scores import number, score_table, value_cell
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
@@ -299,6 +300,17 @@ def test_the_table_says_why_a_number_has_no_interval_or_no_floor(tmp_path: Path)
     table = str(score_table(found, ["kl"]))
     assert table.count("<small>It is a bound.</small>") == 2
     assert table.count('<span class="absent">Only a model has.</span>') == 1
+
+
+def test_a_last_mean_over_few_images_is_no_jump() -> None:
+    lines: list[dict[str, Any]] = [{"seen": seen, "loss": 1.0, "heldout_loss": 2.0} for seen in (800, 1600, 2400, 2448)]
+    assert [seen for seen, _ in training_points(lines, "loss")] == [800, 1600, 2400]
+    assert len(training_points(lines[:-1], "loss")) == 3
+    assert len(points_of(lines, "heldout_loss")) == 4
+
+
+def test_large_numbers_have_no_exponent() -> None:
+    assert number(1_416_666.0) == "1,416,666"
 
 
 def test_a_bound_says_more_than() -> None:

@@ -28,6 +28,7 @@ from vaegan.training.run import RunFolder
 
 MOST_LABELS, MOST_WORDS = 8, 4  # of a preview
 WIDE = 100  # [characters] below it a table has no room for explanations
+LOPSIDED = 1.8  # times as far from a value is one end of its interval as the other, from where on both are shown
 PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
 
 GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": "-"}
@@ -256,17 +257,28 @@ def _numbers(title: str, columns: list[tuple[str, dict[str, Any]]], names: list[
 
 
 def _number(name: str, number: dict[str, Any] | None) -> str:
-    """A value to the digits that its interval leaves, and half the interval's width."""
+    """A value to the digits that its interval leaves, and half the interval's width; the ends of one that is lopsided."""
     if number is None:
         return "-"
     value = number["value"]
+    if not all(map(math.isfinite, [value, *(number["interval"] or [])])):
+        return "not a number"
     half = 0.0 if number["interval"] is None else (number["interval"][1] - number["interval"][0]) / 2
     if half <= 1e-4 * abs(value):
         more = "more than " if is_bound(name, value, number["n"]) else ""
-        return more + (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}")
+        return more + (_rounded(value, 0) if abs(value) >= 100 else f"{value:.3g}")
     digits = min(6, max(0, -math.floor(math.log10(half))))
-    rounded = round(value, digits) or 0.0  # no "-0.00"
-    return f"{rounded:,.{digits}f} ±{half:,.{digits}f}"
+    low, high = number["interval"]
+    if max(high - value, value - low) > LOPSIDED * min(high - value, value - low):
+        return f"{_rounded(value, digits)} ({_rounded(low, digits)}, {_rounded(high, digits)})"
+    return f"{_rounded(value, digits)} ±{_rounded(half, digits)}"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """A value with so many digits after the point, a large one in thousands or millions: a cell has 18 letters at most."""
+    if abs(value) >= 1e5:
+        return f"{value / 1e6:.3g}M" if abs(value) >= 1e6 else f"{value / 1e3:.0f}k"
+    return f"{round(value, digits) or 0.0:,.{digits}f}"  # no "-0.00"
 
 
 def _shown(name: str, value: float) -> float:

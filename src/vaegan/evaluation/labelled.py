@@ -23,6 +23,7 @@ MOST_FACTORS = 24
 CONTINUOUS_BINS = 5
 FEW_TRAIN, FEW_HELDOUT = 300, 50
 READABLE = 0.15  # [share of the way from guessing to certainty] below it an attribute cannot be seen by the classifier
+PENALTY = 0.6  # of the lasso, in deviations that a weight has by chance
 FEATURES = f"{RANDOM_FEATURES}+layout"
 
 
@@ -175,7 +176,8 @@ def _importance(latents: Tensor, factor: Factor, chosen: Tensor) -> Tensor:
     targets = values[:, None] if factor.continuous else torch.nn.functional.one_hot(codes, factor.classes)
     targets = targets.double() - targets.double().mean(0)
     targets = targets / targets.std(0).clamp_min(1e-9) * (targets.std(0) > 0)
-    return lasso(latents, targets, penalty=0.02).abs().mean(1)
+    # The penalty shrinks as chance in a weight does, so that with more images both vanish.
+    return lasso(latents, targets, penalty=PENALTY / len(latents) ** 0.5).abs().mean(1)
 
 
 def _read(known: Tensor, unknown: Tensor, factor: Factor, weights: Tensor) -> Tensor:

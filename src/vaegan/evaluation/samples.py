@@ -11,7 +11,7 @@ from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.tally import Tally
 from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
 from vaegan.metrics.birthday import duplicate_ratio, duplicate_threshold, support_interval, support_size
-from vaegan.metrics.classifier import two_sample_correct
+from vaegan.metrics.classifier import two_sample_accuracy
 from vaegan.metrics.diversity import effective_rank
 from vaegan.metrics.features import (
     LAYOUT_FEATURES,
@@ -26,7 +26,7 @@ from vaegan.metrics.kernel import kernel_distance_with_interval
 from vaegan.metrics.neighbours import neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, power_spectrum, radial_spectrum, texture_power
-from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, mean_with_interval, ratio_with_interval, reach_by_halves
+from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, ratio_with_interval, reach_by_halves
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
@@ -142,8 +142,8 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
             found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count, against=there)
     if not found.lacks("two_sample_accuracy", FEW["classifier"], min(there, given.count)):
         equal = min(len(real), len(fake))
-        correct = two_sample_correct(real[:equal], fake[:equal], seed)
-        found.add("two_sample_accuracy", *mean_with_interval(correct, seed), equal, RANDOM_FEATURES, equal)
+        accuracy = two_sample_accuracy(real[:equal], fake[:equal], seed)
+        found.add("two_sample_accuracy", *accuracy, equal, RANDOM_FEATURES, equal)
 
 
 def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
@@ -213,7 +213,11 @@ def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
 
 
 def _duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
-    apart, distances = (torch.cdist(one.double(), one.double()).fill_diagonal_(torch.inf) for one in (real, fake))
+    # Exactly, as the threshold is: by products of matrices equal images are not 0 apart.
+    apart, distances = (
+        torch.cdist(one.double(), one.double(), compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+        for one in (real, fake)
+    )
     threshold = duplicate_threshold(real)
     close = [(one <= threshold).sum(1) for one in (distances, apart)]
     found.add("duplicates", *duplicate_ratio(*close), len(fake), LAYOUT_FEATURES, len(real))

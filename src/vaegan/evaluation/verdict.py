@@ -62,7 +62,7 @@ def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
     elif texture > 1.5:
         parts.append("with a faint grid of upsampling")
     told = _value(judged, "two_sample_accuracy")
-    sentence = f"Samples of the {WHO[name]} are {_listed(parts)}"
+    sentence = f"Samples of the {WHO[name]} are {', '.join(parts)}"
     if told is not None:
         sentence += f"; a simple classifier tells them from real images {told:.0%} of the time (50% is guessing)"
     return sentence + "."
@@ -157,7 +157,3 @@ def _texture(judged: Numbers) -> float:
 def _lowest(number: dict[str, Any] | None) -> float:
     """The lower end of a number's interval; 0 without a number."""
     return 0.0 if number is None else (number["interval"] or [number["value"]])[0]
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + (" " if parts[-1].startswith("with ") else ", ") + parts[-1]

@@ -14,7 +14,7 @@ from vaegan.report.comparing import Group
 from vaegan.report.gathering import GatheredRun, Score, gather
 from vaegan.report.images import sheet
 from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.numbers import points_of, scalars_of
+from vaegan.report.numbers import points_of, scalars_of, training_points
 from vaegan.report.page import chapters_in, page
 from vaegan.report.parts import STAGE_TITLES, again, command, gap, picture, section, table
 from vaegan.report.pictures_of_run import counts_for
@@ -180,6 +180,8 @@ def score_sections(groups: list[Group]) -> list[Markup | None]:
 
 
 def _noise(groups: list[Group]) -> str:
+    if len(groups) == 1:
+        return "The mean of all that were evaluated, and below it the lowest and the highest; of a single one its 95% interval."
     several = any(len(group.runs) - len(comparing.copies(group.runs)) > 1 for group in groups)
     basis = (
         "Some settings were run with several seeds: a difference counts when it exceeds the 95% interval from their spread."
@@ -241,7 +243,7 @@ def curves(groups: list[Group]) -> Markup:
         for name in names:
             series: list[Series] = []
             for group, lines in journals:
-                points = points_of(lines, f"heldout_{name}") or points_of(lines, name)
+                points = points_of(lines, f"heldout_{name}") or training_points(lines, name)
                 series.append(Series(group.label, f"c{groups.index(group) % 6}", points))
             charts.append(line_chart(scalar_title(name), series, "images seen", scalar_meaning(name)))
         charts = [chart for chart in charts if chart]

@@ -34,7 +34,7 @@ def stage_charts(lines: list[Line]) -> list[Markup]:
     charts: list[Markup] = []
     for name in scalars_of(lines):
         series = [
-            Series("training", "trained", points_of(lines, name)),
+            Series("training", "trained", training_points(lines, name)),
             Series("held-out", "heldout", points_of(lines, f"heldout_{name}")),
         ]
         charts.append(line_chart(scalar_title(name), series, "images seen", scalar_meaning(name), marks))
@@ -54,6 +54,17 @@ def _is_scalar(name: str, value: Any) -> bool:
 def points_of(lines: list[Line], name: str) -> Points:
     """(images seen, value) of a scalar."""
     return [(float(line["seen"]), float(line[name])) for line in lines if name in line and _is_scalar(name, line[name])]
+
+
+def training_points(lines: list[Line], name: str) -> Points:
+    """`points_of` a scalar of training: means over the images since the line before.
+
+    A last one over less than half as many as the one before it is left out: it would look like a jump at the end.
+    """
+    points = points_of(lines, name)
+    if len(points) > 2 and points[-1][0] - points[-2][0] < (points[-2][0] - points[-3][0]) / 2:
+        return points[:-1]
+    return points
 
 
 def _read_journal(path: Path) -> Markup:

@@ -107,7 +107,7 @@ def number(value: float) -> str:
     """Three significant digits, without an exponent where it can be avoided."""
     if not math.isfinite(value):
         return "not a number"
-    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e9):
         return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 

@@ -268,7 +268,7 @@ def _number(name: str, number: dict[str, Any] | None) -> str:
         more = "more than " if is_bound(name, value, number["n"]) else ""
         return more + (_rounded(value, 0) if abs(value) >= 100 else f"{value:.3g}")
     digits = min(6, max(0, -math.floor(math.log10(half))))
-    low, high = number["interval"]
+    low, high = number["interval"] or (value, value)
     if max(high - value, value - low) > LOPSIDED * min(high - value, value - low):
         return f"{_rounded(value, digits)} ({_rounded(low, digits)}, {_rounded(high, digits)})"
     return f"{_rounded(value, digits)} ±{_rounded(half, digits)}"

@@ -35,11 +35,13 @@ from vaegan.training.signals import (
     CriticLost,
     CriticWins,
     Exploding,
+    Forgetting,
     Idle,
     Look,
     NotFinite,
     Overfitting,
     Posterior,
+    Runaway,
     Signal,
     Thresholds,
     Vanishing,
@@ -65,7 +67,7 @@ def build_gan(known: Tensor | None = None, **settings: Any) -> GAN:
 
 def all_signals() -> tuple[Signal, ...]:
     kinds = (
-        NotFinite, Exploding, Collapse, Copying, CriticWins, CriticLost,
+        NotFinite, Exploding, Runaway, Collapse, Forgetting, Copying, CriticWins, CriticLost,
         Vanishing, Overfitting, Idle,
     )  # fmt: skip
     return *(kind(LIMITS) for kind in kinds), Posterior(LIMITS, LATENT, "because")
@@ -108,11 +110,30 @@ class TestSignals:
         assert found[3] == "the gradient is 10 times its average"  # 1 -> 1.3 -> 1.81
         assert feed(Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.0)))[3] is None
 
+    def test_a_critic_that_begins_to_play_does_not_explode(self) -> None:
+        plays = {"generator_loss": 1.0}
+        windows = (
+            {"critic_gradient": 0.4},
+            {"critic_gradient": 6.8} | plays,
+            {"critic_gradient": 9.0} | plays,
+            {"critic_gradient": 75.0} | plays,
+        )
+        assert [words is not None for words in feed(Exploding(LIMITS), *windows)] == [False, False, False, True]
+
     def test_critic_wins_only_when_the_generator_is_trained(self) -> None:
         signal = CriticWins(LIMITS)
         found = feed(signal, {"pair_accuracy": 0.98}, {"pair_accuracy": 0.96, "generator_loss": 1.0})
         assert found == [None, None]
         assert feed(signal, {"pair_accuracy": 0.98, "generator_loss": 1.0}) == ["the critic wins 98% of pairs"]
+
+    def test_from_scratch_a_critic_may_win_at_first(self) -> None:
+        wins, signal = {"pair_accuracy": 0.98, "generator_loss": 1.0}, CriticWins(LIMITS, since=0.15)
+        assert feed(signal, wins, progress=0.14) == [None]
+        assert feed(signal, wins, progress=0.16) == ["the critic wins 98% of pairs"]
+
+    def test_a_runaway_critic_needs_no_healthy_window_before(self) -> None:
+        found = feed(Runaway(LIMITS), {"critic_loss": 1.4}, {"critic_loss": -300.0}, {"loss": 9e9}, {"critic_loss": 7000.0})
+        assert found == [None, None, None, "the critic's loss is 7,000, where guessing costs 2 at most"]
 
     def test_critic_lost_needs_two_windows_after_the_blur(self) -> None:
         low = {"pair_accuracy": 0.52, "generator_loss": 1.0}
@@ -127,8 +148,11 @@ class TestSignals:
         assert found[3] == "the generator's gradient at its images fell to 2.5% of what it was"
 
     def test_idle_compares_detail_with_the_start_unless_there_is_much_of_it(self) -> None:
-        def found(*values: float, progress: float = 0.5) -> list[str | None]:
-            return check(Idle(LIMITS), *({"heldout_sharpness": value} for value in values), progress=progress)
+        def found(*values: float, progress: float = 0.5, plays: float = 0.2) -> list[str | None]:
+            signal = Idle(LIMITS)
+            feed(signal, {"critic_loss": 1.0}, progress=0.1)
+            feed(signal, {"critic_loss": 1.0, "generator_loss": 1.0}, progress=plays)
+            return check(signal, *({"heldout_sharpness": value} for value in values), progress=progress)
 
         assert found(0.14, 0.19, 0.14, 0.17, 0.17, 0.18, 0.2) == [
             None,
@@ -141,6 +165,7 @@ class TestSignals:
         ]
         assert found(0.14, 0.15, progress=0.3) == [None, None]
         assert found(0.6, 0.6) == [None, None]  # a GAN that goes on
+        assert found(0.14, 0.15, plays=0.45) == [None, None]  # a generator that was held back
 
     def test_overfitting(self) -> None:
         fine, wrong = check(Overfitting(LIMITS), {"overfitting": 0.5}, {"overfitting": 0.7})
@@ -161,6 +186,10 @@ class TestSignals:
         found = check(Collapse(LIMITS), *recalls)
         assert [words is not None for words in found] == [False, False, False, False, True]
         assert found[4] == "samples reach 7% of held-out images, and reached 30%"
+
+    def test_forgetting_compares_with_the_first_validation(self) -> None:
+        found = check(Forgetting(LIMITS), *({"heldout_low_pass_error": value} for value in (0.006, 0.004, 0.017, 0.024)))
+        assert found == [None, None, None, "real images come back 4.0 times as wrong as at first"]
 
     def test_copying_asks_whether_samples_are_near_at_all(self) -> None:
         far, chance, near, often = (
@@ -240,6 +269,50 @@ class TestGuards:
             "stopped, with no good state to go back to",
         ]
 
+    def test_what_wrecks_an_unusual_configuration_brings_the_defaults_back(self) -> None:
+        ladders = guards.ladders_of(unusual=True)
+        assert guards.ladders_of(unusual=False) == guards.LADDERS
+        watch, levers, found = Guards("act", all_signals(), ladders), Levers(critic_rate=1 / 8, penalty=4), []
+        for window in range(6):
+            action = watch.look(Look(window, 0.5, {"critic_loss": 7000.0}), levers, nothing_good=True)
+            if action is not None:
+                levers = action.levers
+                found.append((action.action, levers.usual, levers.generator_rate, levers.critic_rate, levers.penalty))
+        # First the defaults, without what had been done to other settings; if they do not do, they are slowed down.
+        assert found == [
+            ("roll back, default settings", 1, 1, 1, 1),
+            ("roll back", 1, 1 / 4, 1 / 4, 1),
+            ("roll back", 1, 1 / 32, 1 / 32, 1),
+        ]
+
+    def test_where_the_defaults_fail_in_another_way_they_are_slowed_down(self) -> None:
+        watch = Guards("act", all_signals(), guards.ladders_of(unusual=True))
+        watch.look(Look(0, 0.5, {"critic_loss": 7000.0}), Levers())
+        for recall in (0.5, 0.0):
+            action = watch.look(Look(1, 0.5, {}, {"heldout_recall": recall}), Levers(usual=1.0))
+            watch.look(Look(2, 0.5, {"critic_loss": 0.7}), Levers(usual=1.0))  # the window that passes unheard
+        assert action is not None
+        assert action.levers == Levers(usual=1.0, blur=1.0, generator_rate=1 / 4, critic_rate=1 / 4)
+
+    def test_a_number_that_is_none_leaves_the_configuration_alone_the_first_time(self) -> None:
+        watch, levers, usual = Guards("act", all_signals(), guards.ladders_of(unusual=True)), Levers(), []
+        for window in range(3):
+            action = watch.look(Look(window, 0.5, {"loss": math.nan}), levers)
+            assert action is not None
+            levers = action.levers
+            usual.append((levers.usual, levers.generator_rate))
+        assert usual == [(0, 1 / 2), (1, 1), (1, 1 / 8)]
+
+    def test_back_at_the_start_what_is_remembered_is_of_another_training(self) -> None:
+        def remembered(nothing_good: bool) -> list[str]:
+            watch = Guards("act", all_signals())
+            watch.look(Look(0, 0.5, {"image_gradient": 9e5, "gradient": 9e5, "kl": 0.1}), Levers())
+            watch.look(Look(1, 0.5, {"critic_loss": 7000.0}), Levers(), nothing_good)
+            return [name for name, memory in watch.state()["memories"].items() if memory]
+
+        assert remembered(False) == ["exploding gradient", "vanishing gradient", "posterior collapse"]
+        assert remembered(True) == []
+
     def test_roll_backs_are_counted_over_all_signals(self) -> None:
         watch, actions = Guards("act", all_signals()), []
         for window in range(12):
@@ -287,6 +360,34 @@ class TestCaused:
         assert [action.action for action in actions[:2]] == ["penalty x2, augmentation +0.1, blur", "critic rate /2"]
         assert gan.levers == actions[-1].levers or gan.levers.blur < actions[-1].levers.blur
         assert gan.critic_optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * gan.levers.critic_rate)
+
+    def test_a_critic_whose_steps_are_far_too_large_is_stopped_in_the_first_window(self) -> None:
+        gan = build_gan(learning_rate=0.5, final_learning_rate=0.5)
+        watching = self.watch(gan, signals=(Runaway(LIMITS),), ladders=guards.ladders_of(unusual=True))
+        actions = train(gan, watching, lambda step: images_of(BATCH, step), 60)
+        assert [action.action for action in actions] == ["roll back, default settings"]
+        assert gan.critic_optimizer.param_groups[0]["lr"] < GANConfig().learning_rate
+        assert float(gan.step(images_of(BATCH), Clock(0, 100, BATCH))["critic_loss"]) < 2
+
+    def test_the_defaults_in_place_of_other_settings_are_the_defaults(self) -> None:
+        odd = {
+            "objective": "saturating",
+            "learning_rate": 0.1,
+            "critic_rate": 9.0,
+            "penalty": 0.0,
+            "clip": 0.1,
+            "penalty_step": 1.0,
+        }
+        usual = {"critic_warmup": 200, "blur": 1.0, "generator_ramp": 0.05, "augmentation": 0.3}
+        guarded, default = build_gan(**odd), build_gan(**usual)
+        guarded.levers, default.released_at = Levers(usual=1.0), torch.tensor(0)
+        for step in range(3):
+            clock = Clock(step * BATCH, 10 * BATCH, BATCH)
+            first, second = (gan.step(images_of(BATCH, step), clock) for gan in (guarded, default))
+            assert first == second
+        assert GANConfig().usual() == GANConfig()
+        built = GANConfig(batch_size=4, generator_optimizer="adam", beta1=0.5, prior="normal", temperature=0.9, equalise=False)
+        assert built.usual() == built
 
     def test_a_generator_frozen_on_one_mode_is_seen(self) -> None:
         gan = build_gan(generator_rate=1e-9)
@@ -410,6 +511,16 @@ class TestCaused:
         for name, value in flat(good).items():
             assert not isinstance(value, Tensor) or torch.equal(value, now[name]), name
 
+    def test_a_state_is_good_only_if_its_steps_were_looked_at(self) -> None:
+        watching = self.watch(build_gan())
+        watching.begin(0)
+        watching.checked(BATCH, 0.1, {"heldout_recall": 0.5})
+        assert watching.state()["good_at"] == 0
+        watching.add({"critic_loss": torch.tensor(1.0)})
+        watching.window(2 * BATCH, 0.2)
+        watching.checked(3 * BATCH, 0.3, {"heldout_recall": 0.5})
+        assert watching.state()["good_at"] == 3 * BATCH
+
     def test_before_the_first_validation_the_start_is_gone_back_to_and_said(self) -> None:
         watching = self.watch(build_gan())
         watching.begin(0)
@@ -508,6 +619,13 @@ class TestRuns:
         from vaegan.describe import describe
 
         assert describe(tmp_path / "run")["gan"]["guards"] == [f"after 312 images {acts[0]['words']}"]
+
+    def test_rates_far_too_high_end_in_the_defaults(self, tmp_path: Path) -> None:
+        gan = replace(TINY.gan, learning_rate=0.5, final_learning_rate=0.5)
+        vaegan.train("faces:96", replace(TINY, recipe="gan", gan=gan), images=4 * STEPS, out=tmp_path / "run")
+        lines = read_journal(tmp_path / "run/gan/metrics.jsonl")
+        assert [line["action"] for line in lines if "guard" in line] == ["roll back, default settings"]
+        assert [line["critic_loss"] < 2 for line in lines if "critic_loss" in line] == [True] * 3
 
     def test_without_guards_it_ends_the_run(self, tmp_path: Path) -> None:
         with pytest.raises(vaegan.TrainingError, match="not a number"):

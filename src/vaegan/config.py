@@ -337,6 +337,15 @@ class GANConfig:
         if self.objective == "wasserstein" and self.clip == 0 and self.penalty == 0:
             raise RequestError("--gan.objective wasserstein without bound: give --gan.clip 0.01 or a --gan.penalty over 0.")
 
+    def usual(self) -> "GANConfig":
+        """The defaults for everything about how the players play.
+
+        What networks, data and optimisers were built by stays, and how the kept model is finished.
+        """
+        stays = ("batch_size", "generator_optimizer", "critic_optimizer", "beta1", "beta2", "momentum")
+        stays += ("prior", "average_cap", "refit_every", "temperature", "equalise")
+        return GANConfig(**{name: getattr(self, name) for name in stays})
+
 
 @dataclass(frozen=True)
 class JointConfig:

@@ -70,10 +70,9 @@ class GAN:
             low_precision: whether the networks run in bfloat16 (widens the finite difference's step).
         """
         self.config, self.engine, self.anchor, self.heldout, self.flips = config, engine, anchor, heldout, flips
-        self.known, self.levers = known, Levers()
+        self.known, self.levers, self._usual = known, Levers(), config.usual()
         self.heldout_labels, self.known_labels = heldout_labels, known_labels
-        self.objective = OBJECTIVES[config.objective]
-        self.penalty_step = config.penalty_step * (5 if low_precision else 1)
+        self._coarse = 5 if low_precision else 1
         self.generator, self.critic = engine.prepare(generator), engine.prepare(critic)
         self.generator_optimizer = self._optimizer(self.generator, config.generator_optimizer)
         self.critic_optimizer = self._optimizer(self.critic, config.critic_optimizer)
@@ -95,9 +94,19 @@ class GAN:
         betas = (config.beta1, config.beta2)
         return self.engine.optimizer(build_optimizer(name, [network], config.learning_rate, betas, config.momentum))
 
+    @property
+    def settings(self) -> GANConfig:
+        """By which the players play: those configured, unless guards have put the defaults in their place."""
+        return self._usual if self.levers.usual else self.config
+
+    @property
+    def penalty_step(self) -> float:
+        """Of the finite difference: wider where the networks run in bfloat16."""
+        return self.settings.penalty_step * self._coarse
+
     def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
         """One step of both players on one batch."""
-        config = self.config
+        config = self.settings
         plays = not self._generator_is_held(clock) and (clock.step + 1) % config.critic_steps == 0
         self._set_learning_rates(clock)
         count = len(images)
@@ -122,15 +131,16 @@ class GAN:
         return scalars
 
     def _train_critic(self, images: Images, fakes: Images, labels: Labels | None, clock: Clock) -> tuple[Scalars, Tensor, View]:
-        config, view = self.config, self._view(images, clock)
+        config, view = self.settings, self._view(images, clock)
+        objective = OBJECTIVES[config.objective]
         scheduled = geometric(config.penalty, config.final_penalty, clock.progress)
         gamma = self.levers.penalty * max(scheduled, self.levers.least_penalty)
         kind = config.penalty_kind if gamma > 0 else None
         real, fake, penalty = judge(self.critic, view(images), view(fakes), labels, kind, self.penalty_step, self.draws, clock)
-        loss = self.objective.critic_loss(real, fake).mean()
+        loss = objective.critic_loss(real, fake).mean()
         if penalty is not None:
             loss = loss + gamma * penalty.mean()  # gamma/2 (R1 + R2): the mean runs over reals and fakes together
-        if not self.objective.has_level:
+        if not objective.has_level:
             logit_sum = self.engine.mean((real.mean() + fake.mean()).detach())
             loss = loss + config.drift_weight * penalties.logit_drift(real.mean(), fake.mean(), logit_sum)
 
@@ -162,24 +172,24 @@ class GAN:
         view: View,
         clock: Clock,
     ) -> Scalars:
-        count = len(images)
+        config, count = self.settings, len(images)
         critic = unwrapped(self.critic).requires_grad_(False)
         fake_logits = critic(view(outputs[:count]), labels)
         critic.requires_grad_(True)
-        adversarial = self.objective.generator_loss(real_logits, fake_logits).mean()
+        adversarial = OBJECTIVES[config.objective].generator_loss(real_logits, fake_logits).mean()
         variety = watch.variety(outputs[:count].detach()) / watch.variety(images).clamp_min(1e-6)
         scalars = {"generator_loss": adversarial.detach(), "variety": variety}
         loss = adversarial
         if self.anchor is not None and observed is not None and len(outputs) > count:
             anchor = self.anchor.distance(outputs[count:], observed.first(len(outputs) - count)).mean()
-            weight = geometric(self.config.anchor, self.config.final_anchor, clock.progress) * self.levers.anchor
+            weight = geometric(config.anchor, config.final_anchor, clock.progress) * self.levers.anchor
             loss = loss + weight * anchor
             scalars["anchor"] = anchor.detach()
         outputs.retain_grad()
         self.generator_optimizer.zero_grad()
         self.engine.backward(loss)
         self.generator_optimizer.step()
-        self.average_generator.update(unwrapped(self.generator), clock, self.config.critic_steps)
+        self.average_generator.update(unwrapped(self.generator), clock, config.critic_steps)
         assert outputs.grad is not None
         # |dL/d image| of one image's own adversarial loss: the anchor looks at other images.
         scalars["image_gradient"] = count * outputs.grad[:count].flatten(1).norm(dim=1).mean()
@@ -193,7 +203,7 @@ class GAN:
         assert self.anchor is not None
         assert self.average_encoder is not None
         generator = unwrapped(self.generator).requires_grad_(False)
-        config, of_images = self.config, None if labels is None else labels[: len(images)]
+        config, of_images = self.settings, None if labels is None else labels[: len(images)]
         posterior = self.encoder(torch.cat([fakes, images]), joined(labels, of_images))
         means = self.anchor.whitening(posterior.mean)
         recovery = (means[: len(fakes)] - latents).square().mean(1)
@@ -286,11 +296,11 @@ class GAN:
         self.levers = Levers.of(tensors.get("levers"))
 
     def _view(self, images: Images, clock: Clock) -> View:
-        probability = min(1.0, self.config.augmentation * clock.progress + self.levers.augmentation)
+        probability = min(1.0, self.settings.augmentation * clock.progress + self.levers.augmentation)
         return draw_view(self.draws, clock, images, probability, self.flips, self._blur(clock))
 
     def _set_learning_rates(self, clock: Clock) -> None:
-        config, levers = self.config, self.levers
+        config, levers = self.settings, self.levers
         rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
         set_learning_rate(self.critic_optimizer, rate * config.critic_rate * levers.critic_rate)
         since_release = clock.share_since(int(self.released_at))
@@ -305,9 +315,9 @@ class GAN:
         """Whether the critic still warms up: it must first order held-out pairs, or its gradient is noise."""
         if self.released_at >= 0:
             return False
-        out_of_steps = clock.step >= self.config.critic_warmup
+        out_of_steps = clock.step >= self.settings.critic_warmup
         due = clock.step > 0 and clock.step % 10 == 0
-        if out_of_steps or (due and self._heldout_accuracy(clock) >= self.config.critic_warmup_accuracy):
+        if out_of_steps or (due and self._heldout_accuracy(clock) >= self.settings.critic_warmup_accuracy):
             self.released_at = torch.tensor(clock.seen)
         return bool(self.released_at < 0)
 
@@ -345,8 +355,8 @@ class GAN:
         return 2 * noise - 1 if self.prior == "uniform" else noise
 
     def _blur(self, clock: Clock) -> float:
-        until = self.config.blur_until
-        scheduled = self.config.blur * (1 - ramp(clock.progress, until)) if until > 0 else 0.0
+        until = self.settings.blur_until
+        scheduled = self.settings.blur * (1 - ramp(clock.progress, until)) if until > 0 else 0.0
         return max(scheduled, self.levers.blur)
 
 

@@ -32,6 +32,8 @@ class Levers:
     """KL divergence that each latent dimension has for nothing, at least [nats]."""
     kl_warmup: float = 0.0
     """Share of the stage over which the KL divergence is faded in, at least."""
+    usual: float = 0.0
+    """1: a GAN's players play by the default settings, whatever is configured (`GANConfig.usual`)."""
 
     def tensor(self) -> Tensor:
         """All of them, float64 on the processor, so that saving loses no bit."""

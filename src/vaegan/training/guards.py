@@ -18,11 +18,13 @@ from vaegan.training.signals import (
     CriticLost,
     CriticWins,
     Exploding,
+    Forgetting,
     Idle,
     Look,
     NotFinite,
     Overfitting,
     Posterior,
+    Runaway,
     Signal,
     Vanishing,
 )
@@ -90,6 +92,15 @@ START_OVER = Remedy(
 )
 
 
+def _usual(levers: Levers) -> Levers:
+    """Drops what other remedies have done: it was done to other settings."""
+    return replace(levers, blur=1.0) if levers.usual else Levers(usual=1.0, blur=1.0)
+
+
+USUAL = Remedy("default settings", "the default settings in place of the configured ones, blur back", _usual)
+START_AS_USUAL = replace(USUAL, action="roll back, default settings", roll_back=True, slower=False)
+
+
 def free_latents(excess: float) -> Remedy:
     """Frees the latents of a collapsed posterior.
 
@@ -119,16 +130,31 @@ Ladders = dict[str, tuple[Remedy, ...]]
 LADDERS: Ladders = {
     NotFinite.name: (ROLL_BACK, ROLL_BACK, ROLL_BACK, STOP),
     Exploding.name: (ROLL_BACK, ROLL_BACK, ROLL_BACK, STOP),
+    Runaway.name: (ROLL_BACK, ROLL_BACK, ROLL_BACK, STOP),
     CriticWins.name: (RESTRAIN, SLOW_CRITIC, RESTRAIN, SLOW_CRITIC, PAUSE_CRITIC, SLOW_CRITIC),
     CriticLost.name: (FREE_CRITIC, SLOW_GENERATOR, FREE_CRITIC, SLOW_GENERATOR, SLOW_GENERATOR),
     Vanishing.name: (RESTRAIN, PAUSE_CRITIC, SLOW_CRITIC, SLOW_CRITIC),
     Idle.name: (LET_GO, LET_GO, LET_GO),
     Overfitting.name: (AUGMENT,) * 12 + (STOP,),
     Collapse.name: (START_OVER, START_OVER, START_OVER, STOP),
+    Forgetting.name: (START_OVER, START_OVER, START_OVER, STOP),
     Copying.name: (AUGMENT, AUGMENT, AUGMENT, STOP),
     Posterior.name: (free_latents(1), free_latents(1)),
 }
 """What is tried, in this order, each time a signal is seen again; after that training goes on as well as it can."""
+
+
+def ladders_of(unusual: bool) -> Ladders:
+    """The ladders of a GAN; `unusual`: whether it is configured otherwise than by default, so that the defaults may help.
+
+    What wrecks it is put down to the configuration at once; a number that is none or explodes, which may be chance, when it
+    happens again.
+    """
+    if not unusual:
+        return LADDERS
+    found = {name: (START_AS_USUAL, *LADDERS[name][1:]) for name in (Runaway.name, Collapse.name, Forgetting.name)}
+    found |= {name: (ROLL_BACK, START_AS_USUAL, ROLL_BACK, STOP) for name in (NotFinite.name, Exploding.name)}
+    return LADDERS | found | {name: (USUAL, *LADDERS[name]) for name in (Idle.name, Vanishing.name)}
 
 
 def faded(levers: Levers) -> Levers:
@@ -192,11 +218,19 @@ class Guards:
                 return None
             remedy = STOP
         changed = remedy.change(levers)
+        if remedy.roll_back and nothing_good:
+            self._forget(but=name)
         if remedy.roll_back:
             self.roll_backs += 1
-            slower = 2.0**self.roll_backs if remedy.slower else 1.0
+            slower = 2.0**self.roll_backs if remedy.slower or levers.usual else 1.0
             changed = replace(changed, generator_rate=changed.generator_rate / slower, critic_rate=changed.critic_rate / slower)
         return Action(name, remedy.action, f"{words}: {remedy.told(nothing_good)}", changed, remedy.roll_back, remedy.stop)
+
+    def _forget(self, but: str) -> None:
+        """Back at the start everything remembered is of another training; the signal that fired waits for what it remembers."""
+        for signal in self.signals:
+            if signal.name != but:
+                signal.memory.clear()
 
     def state(self) -> dict[str, Any]:
         """Everything remembered, as plain numbers."""

@@ -29,6 +29,10 @@ class Thresholds:
     """Sharpness, real images 1: a generator with as much detail need not get more. A VAE's images have 0.03 to 0.35."""
     overfitting: float = 0.5
     """Halfway between treating held-out images as known ones (0) and as generated ones (1); StyleGAN2-ADA aims at 0.6."""
+    critic_loss: float = 20.0
+    """A critic that answers 0 to everything has 0.5 to 2, whatever the objective; healthy runs stayed under 1.4."""
+    forgotten: float = 3.0
+    """Error of real images given back over that of the first validation: healthy runs of up to 84,000 images stayed under 2."""
     variety: float = 0.5
     """Of the best so far, but never of more than real images have: dropping modes halves it, taste does not."""
     least_variety: float = 0.1
@@ -93,11 +97,14 @@ class Exploding(Signal):
     name = "exploding gradient"
 
     def look(self, look: Look) -> str | None:
-        """Compares each gradient's norm with its running average; an outlier does not enter the average."""
+        """Compares each gradient's norm with its running average; an outlier does not enter the average.
+
+        A critic that warms up has hardly any gradient: 0.4, and 6.8 in the next window, when it began to play, of a healthy run.
+        """
         found = None
         for name in ("generator_gradient", "critic_gradient", "gradient"):
             value = look.window.get(name)
-            if value is None:
+            if value is None or (name == "critic_gradient" and "generator_loss" not in look.window):
                 continue
             average = self.memory.get(name)
             if average is not None and value > self.limits.gradient * average:
@@ -107,15 +114,31 @@ class Exploding(Signal):
         return found
 
 
+class Runaway(Signal):
+    """A critic far worse than one that says nothing: its steps are so large that each undoes the one before, and more."""
+
+    name = "runaway critic"
+
+    def look(self, look: Look) -> str | None:
+        """Looks at its loss, which has a scale of its own and so needs no healthy window before."""
+        loss = look.window.get("critic_loss", 0.0)
+        return f"the critic's loss is {loss:,.0f}, where guessing costs 2 at most" if loss > self.limits.critic_loss else None
+
+
 class CriticWins(Signal):
     """A critic that wins nearly every pair: the generator is told that it is wrong, but not in which direction."""
 
     name = "critic wins"
 
+    def __init__(self, limits: Thresholds, since: float = 0.0) -> None:
+        """Args: limits: thresholds; since: share of the stage after which it is looked at: against noise every critic wins."""
+        super().__init__(limits)
+        self.since = since
+
     def look(self, look: Look) -> str | None:
         """Looks at the pairs of the training steps themselves, once the generator is trained."""
         accuracy = look.window.get("pair_accuracy", 0.0)
-        if "generator_loss" not in look.window or accuracy <= self.limits.pair_accuracy:
+        if "generator_loss" not in look.window or look.progress < self.since or accuracy <= self.limits.pair_accuracy:
             return None
         return f"the critic wins {_percent(accuracy)} of pairs"
 
@@ -159,7 +182,12 @@ class Idle(Signal):
     name = "idle generator"
 
     def look(self, look: Look) -> str | None:
-        """Detail of the averaged generator's samples against that of the first validation, every other time."""
+        """Detail of the averaged generator's samples against that of the first validation, every other time.
+
+        A short stage may hold its generator back for half of it: what it makes then is no sign.
+        """
+        if "generator_loss" in look.window:
+            self.memory.setdefault("plays", look.progress)
         sharpness = look.checked.get("heldout_sharpness")
         if sharpness is None:
             return None
@@ -168,7 +196,8 @@ class Idle(Signal):
             self.memory["first"] = sharpness
             return None
         wait = self.memory["wait"] = max(0.0, self.memory.get("wait", 0.0) - 1)
-        if wait or look.progress < 0.35 or sharpness > self.limits.sharp or sharpness > self.limits.idle * first:
+        early = look.progress < max(0.35, self.memory.get("plays", 1.0) + 0.1)
+        if wait or early or sharpness > self.limits.sharp or sharpness > self.limits.idle * first:
             return None
         self.memory["wait"] = 2.0  # what is done takes a while to show
         return f"samples are as soft as when the stage began, with {_percent(sharpness)} of the detail of real images"
@@ -210,6 +239,20 @@ class Collapse(Signal):
             if best >= self.limits.useful_recall and recall < self.limits.recall * best:
                 return f"samples reach {_percent(recall)} of held-out images, and reached {_percent(best)}"
         return None
+
+
+class Forgetting(Signal):
+    """A generator that no longer gives real images back: it has left not only its VAE's blur but what the VAE knew."""
+
+    name = "forgetting"
+
+    def look(self, look: Look) -> str | None:
+        """Low-passed error of held-out images given back, against that of the first validation."""
+        error = look.checked.get("heldout_low_pass_error")
+        if error is None:
+            return None
+        times = error / self.memory.setdefault("first", error)
+        return f"real images come back {times:.1f} times as wrong as at first" if times > self.limits.forgotten else None
 
 
 class Copying(Signal):

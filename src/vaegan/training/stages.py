@@ -26,17 +26,19 @@ from vaegan.recipes.joint import Joint
 from vaegan.recipes.vae import VAE
 from vaegan.training.checks import check_fits, describe_objective, reason_of_collapse
 from vaegan.training.engine import Engine
-from vaegan.training.guards import LADDERS, Guards, free_latents
+from vaegan.training.guards import LADDERS, Guards, free_latents, ladders_of
 from vaegan.training.signals import (
     Collapse,
     Copying,
     CriticLost,
     CriticWins,
     Exploding,
+    Forgetting,
     Idle,
     NotFinite,
     Overfitting,
     Posterior,
+    Runaway,
     Signal,
     Thresholds,
     Vanishing,
@@ -215,11 +217,12 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
     """What watches a stage: the failures that it can have."""
     config, limits = inputs.config, Thresholds()
     signals: list[Signal] = [NotFinite(limits), Exploding(limits)]
-    ladders = dict(LADDERS)
+    ladders = LADDERS
     if stage == "gan":
-        signals += [kind(limits) for kind in (Collapse, Copying, Vanishing, Overfitting, Idle)]
+        signals += [kind(limits) for kind in (Runaway, Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
+        ladders = ladders_of(unusual=config.gan != config.gan.usual())
         if config.gan.objective != "wasserstein":  # whose critic is meant to be ahead
-            signals += [CriticWins(limits), CriticLost(limits)]
+            signals += [CriticWins(limits, since=0.15 if inputs.previous is None else 0.0), CriticLost(limits)]
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
         signals.append(Posterior(limits, config.network.latent_dim, reason))

@@ -40,6 +40,7 @@ class Watching:
         self._good: dict[str, Any] | None = None
         self._good_at = 0
         self._quiet = True
+        self._steps_seen = False
         self.is_good = True
 
     @property
@@ -72,14 +73,19 @@ class Watching:
         means = self._means.take()
         if not means:
             return None
+        self._steps_seen = True
         return self._look(Look(seen, progress, means))
 
     def checked(self, seen: int, progress: float, values: dict[str, float]) -> Action | None:
-        """Looks at a validation, acts, and keeps the state when nothing has been wrong since the last one."""
+        """Looks at a validation, acts, and keeps the state when nothing has been wrong since the last one.
+
+        A short stage has validations without a window before them: of its critic, say, nothing is known then.
+        """
         action = self._look(Look(seen, progress, {}, values))
         self.is_good = action is None and self._quiet
-        if self.acts and self.is_good:
+        if self.acts and self.is_good and self._steps_seen:
             self._keep(seen)
+            self._steps_seen = False
         self._quiet = action is None
         return action
 
@@ -121,6 +127,7 @@ class Watching:
             "good": self._good,
             "good_at": self._good_at,
             "quiet": self._quiet,
+            "steps_seen": self._steps_seen,
             "stopped_at": self._stopped_at,
         }
 
@@ -132,3 +139,4 @@ class Watching:
         self._means.set(state["sums"], state["counts"])
         self._good, self._good_at, self._quiet = state["good"], state["good_at"], state["quiet"]
         self._stopped_at = int(state.get("stopped_at", 0))  # older checkpoints do not say
+        self._steps_seen = bool(state.get("steps_seen", False))  # nor this

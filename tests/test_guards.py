@@ -497,6 +497,19 @@ class TestCaused:
         assert gan.levers.generator_rate == 0.5  # not rolled back
         assert "back to the last good state" in action.words
 
+    def test_the_defaults_begin_where_the_stage_began(self) -> None:
+        gan = build_gan(learning_rate=1e-2)
+        watching = self.watch(gan, ladders=guards.ladders_of(unusual=True))
+        start = {name: value.clone() for name, value in gan.generator.state_dict().items()}
+        train(gan, watching, lambda step: images_of(BATCH, step), 20, window=10)
+        assert watching.state()["good_at"] > 0
+        watching.add({"critic_loss": torch.tensor(7000.0)})
+        action = watching.window(25 * BATCH, 0.5)
+        assert action is not None
+        assert "back to the start of the stage, the default settings" in action.words
+        assert all(torch.equal(start[name], value) for name, value in gan.generator.state_dict().items())
+        assert watching.state()["good_at"] == 0
+
     def test_the_good_state_stays_good_for_a_second_time(self) -> None:
         gan = build_gan()
         watching = self.watch(gan)

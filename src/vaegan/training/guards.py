@@ -40,6 +40,8 @@ class Remedy:
     """For people: what was done beside going back or stopping."""
     change: Callable[[Levers], Levers] = lambda levers: levers
     roll_back: bool = False
+    from_start: bool = False
+    """Whether rolling back leads to the start of the stage, not to the last good state."""
     slower: bool = True
     """Whether learning rates are lowered when rolling back: each time twice as much as the time before."""
     stop: bool = False
@@ -49,7 +51,8 @@ class Remedy:
         if self.stop:
             return f"stopped, {'with no good state to go back to' if nothing_good else 'the last good state is kept'}"
         if self.roll_back:
-            return f"back to {'the start of the stage' if nothing_good else 'the last good state'}, {self.words}"
+            start = nothing_good or self.from_start
+            return f"back to {'the start of the stage' if start else 'the last good state'}, {self.words}"
         return self.words
 
 
@@ -98,7 +101,8 @@ def _usual(levers: Levers) -> Levers:
 
 
 USUAL = Remedy("default settings", "the default settings in place of the configured ones, blur back", _usual)
-START_AS_USUAL = replace(USUAL, action="roll back, default settings", roll_back=True, slower=False)
+START_AS_USUAL = replace(USUAL, action="roll back, default settings", roll_back=True, from_start=True, slower=False)
+"""From the start, because states that other settings led to are good only as long as what is wrong does not show."""
 
 
 def free_latents(excess: float) -> Remedy:
@@ -171,6 +175,7 @@ class Action(NamedTuple):
     words: str
     levers: Levers
     roll_back: bool = False
+    from_start: bool = False
     stop: bool = False
 
 
@@ -218,16 +223,24 @@ class Guards:
                 return None
             remedy = STOP
         changed = remedy.change(levers)
-        if remedy.roll_back and nothing_good:
-            self._forget(but=name)
+        if remedy.from_start or (remedy.roll_back and nothing_good):
+            self._forget(but=None if remedy.from_start else name)
         if remedy.roll_back:
             self.roll_backs += 1
             slower = 2.0**self.roll_backs if remedy.slower or levers.usual else 1.0
             changed = replace(changed, generator_rate=changed.generator_rate / slower, critic_rate=changed.critic_rate / slower)
-        return Action(name, remedy.action, f"{words}: {remedy.told(nothing_good)}", changed, remedy.roll_back, remedy.stop)
+        return Action(
+            name,
+            remedy.action,
+            f"{words}: {remedy.told(nothing_good)}",
+            changed,
+            remedy.roll_back,
+            remedy.from_start,
+            remedy.stop,
+        )
 
-    def _forget(self, but: str) -> None:
-        """Back at the start everything remembered is of another training; the signal that fired waits for what it remembers."""
+    def _forget(self, but: str | None) -> None:
+        """Back at the start what is remembered is of another training, except by a signal that waits for what is done to show."""
         for signal in self.signals:
             if signal.name != but:
                 signal.memory.clear()

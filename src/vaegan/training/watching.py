@@ -37,6 +37,7 @@ class Watching:
         self.guards, self._recipe, self._engine = guards, recipe, engine
         self._extended_at, self._stopped_at = extended_at, 0
         self._means = Means(engine)
+        self._start: dict[str, Any] | None = None
         self._good: dict[str, Any] | None = None
         self._good_at = 0
         self._quiet = True
@@ -62,6 +63,7 @@ class Watching:
         """Keeps the state that a fresh stage starts from."""
         if self.acts and self._good is None:
             self._keep(seen)
+            self._start = self._good
 
     def add(self, scalars: Scalars) -> None:
         """Adds one step's scalars without waiting for the device."""
@@ -112,6 +114,8 @@ class Watching:
                 "Try the default settings, or --precision float32."
             )
         if action.roll_back or not self._nothing_good:
+            if action.from_start and self._start is not None:  # older checkpoints have none
+                self._good, self._good_at = self._start, 0
             put_back(self._recipe, self._good)
             self._means.forget()
 
@@ -124,6 +128,7 @@ class Watching:
             "guards": self.guards.state(),
             "sums": self._means.sums,
             "counts": self._means.counts,
+            "start": self._start,
             "good": self._good,
             "good_at": self._good_at,
             "quiet": self._quiet,
@@ -137,6 +142,7 @@ class Watching:
             return
         self.guards.set_state(state["guards"])
         self._means.set(state["sums"], state["counts"])
+        self._start = state.get("start")
         self._good, self._good_at, self._quiet = state["good"], state["good_at"], state["quiet"]
         self._stopped_at = int(state.get("stopped_at", 0))  # older checkpoints do not say
         self._steps_seen = bool(state.get("steps_seen", False))  # nor this

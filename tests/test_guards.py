@@ -637,8 +637,12 @@ class TestRuns:
         gan = replace(TINY.gan, learning_rate=0.5, final_learning_rate=0.5)
         vaegan.train("faces:96", replace(TINY, recipe="gan", gan=gan), images=4 * STEPS, out=tmp_path / "run")
         lines = read_journal(tmp_path / "run/gan/metrics.jsonl")
-        assert [line["action"] for line in lines if "guard" in line] == ["roll back, default settings"]
-        assert [line["critic_loss"] < 2 for line in lines if "critic_loss" in line] == [True] * 3
+        answers = [place for place, line in enumerate(lines) if "guard" in line]
+        assert [lines[place]["action"] for place in answers] == ["roll back, default settings"]
+        # Which signal sees it, and so whether a window of the wreck is written before, hangs on rounding.
+        after = [line["critic_loss"] for line in lines[answers[0] :] if "critic_loss" in line]
+        assert len(after) >= 2
+        assert max(after) < 2
 
     def test_without_guards_it_ends_the_run(self, tmp_path: Path) -> None:
         with pytest.raises(vaegan.TrainingError, match="not a number"):

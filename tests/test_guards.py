@@ -713,3 +713,8 @@ def test_healthy_runs_are_left_alone(name: str, tmp_path: Path) -> None:
     lines = [line for stage in ("vae", "gan") for line in read_journal(tmp_path / "run" / stage / "metrics.jsonl")]
     assert len(lines) > 20
     assert [line["words"] for line in lines if "guard" in line] == []
+
+
+def test_only_a_gan_that_may_get_the_defaults_keeps_the_start_of_its_stage() -> None:
+    assert not Guards("act", (), guards.ladders_of(unusual=False)).needs_start
+    assert Guards("act", (), guards.ladders_of(unusual=True)).needs_start

@@ -193,6 +193,11 @@ class Guards:
         self.roll_backs = 0
         self.deaf = 0
 
+    @property
+    def needs_start(self) -> bool:
+        """Whether any remedy goes back to the start of the stage, so that its state must be kept to the end."""
+        return any(remedy.from_start for ladder in self.ladders.values() for remedy in ladder)
+
     def look(self, look: Look, levers: Levers, nothing_good: bool = False) -> Action | None:
         """The action that the first signal to fire asks for; `nothing_good`: whether there is no good state to go back to.
 

@@ -29,6 +29,8 @@ class Thresholds:
     """Sharpness, real images 1: a generator with as much detail need not get more. A VAE's images have 0.03 to 0.35."""
     overfitting: float = 0.5
     """Halfway between treating held-out images as known ones (0) and as generated ones (1); StyleGAN2-ADA aims at 0.6."""
+    scratch_start: float = 0.15
+    """Share of a stage from scratch before which a critic that wins is no sign: against noise every critic wins."""
     critic_loss: float = 20.0
     """A critic that answers 0 to everything has 0.5 to 2, whatever the objective; healthy runs stayed under 1.4."""
     forgotten: float = 3.0

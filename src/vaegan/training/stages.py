@@ -222,7 +222,7 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
         signals += [kind(limits) for kind in (Runaway, Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
         ladders = ladders_of(unusual=config.gan != config.gan.usual())
         if config.gan.objective != "wasserstein":  # whose critic is meant to be ahead
-            signals += [CriticWins(limits, since=0.15 if inputs.previous is None else 0.0), CriticLost(limits)]
+            signals += [CriticWins(limits, since=limits.scratch_start if inputs.previous is None else 0.0), CriticLost(limits)]
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
         signals.append(Posterior(limits, config.network.latent_dim, reason))

@@ -63,7 +63,7 @@ class Watching:
         """Keeps the state that a fresh stage starts from."""
         if self.acts and self._good is None:
             self._keep(seen)
-            self._start = self._good
+            self._start = self._good if self.guards.needs_start else None
 
     def add(self, scalars: Scalars) -> None:
         """Adds one step's scalars without waiting for the device."""

@@ -110,6 +110,9 @@ class TestSignals:
         assert found[3] == "the gradient is 10 times its average"  # 1 -> 1.3 -> 1.81
         assert feed(Exploding(LIMITS), *({"gradient": value} for value in (1.0, 2.0, 3.0, 18.0)))[3] is None
 
+    def test_a_gradient_of_zero_is_no_average_to_be_ten_times_of(self) -> None:
+        assert feed(Exploding(LIMITS), *({"gradient": value} for value in (0.0, 0.0, 2.0))) == [None, None, None]
+
     def test_a_critic_that_begins_to_play_does_not_explode(self) -> None:
         plays = {"generator_loss": 1.0}
         windows = (
@@ -253,12 +256,17 @@ class TestGuards:
             found.append((action.roll_back, action.stop, levers.generator_rate))
         assert found == [(True, False, 1 / 2), (True, False, 1 / 8), (True, False, 1 / 64), (False, True, 1 / 64)]
 
+    def test_a_stage_that_was_stopped_and_extended_is_stopped_again(self) -> None:
+        watch = Guards("act", all_signals())
+        found = [watch.look(Look(window, 0.5, {"loss": math.nan}), Levers()) for window in range(6)]
+        assert [action and action.stop for action in found] == [False] * 3 + [True] * 3
+
     def test_where_nothing_good_was_kept_nothing_else_is_said(self) -> None:
         ladders = guards.LADDERS | {Collapse.name: (guards.START_OVER, guards.STOP)}
         told: list[str] = []
         for nothing_good in (False, True):
             watch = Guards("act", (Collapse(LIMITS),), ladders)
-            for window in range(8):
+            for window in range(5):
                 action = watch.look(Look(window, 0.5, {"variety": 0.05 if window else 0.9}), Levers(), nothing_good)
                 told += [] if action is None else [action.words.split(": ", 1)[1]]
         after = "penalty doubled, anchor four times as strong, learning rates lowered"
@@ -429,6 +437,12 @@ class TestCaused:
         reason, excess = reason_of_collapse(VAEConfig(kl_weight=weight), 768)
         assert f"weighs {weighs} the calibrated" in reason
         assert guards.free_latents(excess).words.startswith(f"{divided}, a quarter")
+
+    @pytest.mark.parametrize("weight", [0.0, 1e-4])
+    def test_a_kl_divergence_that_weighs_too_little_is_left_as_it_is(self, weight: float) -> None:
+        reason, excess = reason_of_collapse(VAEConfig(objective="mean-squared-error", kl_weight=weight), 768)
+        assert "averages" not in reason
+        assert guards.free_latents(excess).change(Levers()).kl_weight == 1
 
     @pytest.mark.parametrize("mode", ["off", "act"])
     def test_mean_reduced_error_collapses_and_a_lighter_kl_brings_the_latents_back(self, mode: Any) -> None:

@@ -618,6 +618,14 @@ def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
     assert float(heavier["heldout_loss"] - whole["heldout_loss"]) == pytest.approx(1000 * float(whole["heldout_kl"]), rel=1e-4)
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cyclical"])
+def test_guards_make_the_warm_up_longer_whatever_its_schedule(schedule: Any) -> None:
+    guarded, configured = (build_vae(VAEConfig(kl_schedule=schedule, kl_warmup=warmup)) for warmup in (0.1, 0.5))
+    guarded.levers = Levers(kl_warmup=0.5)
+    clock = Clock(5 * BATCH, 100 * BATCH, BATCH)
+    assert guarded.step(smooth_images(), clock)["beta"] == configured.step(smooth_images(), clock)["beta"]
+
+
 def test_an_autoencoder_learns_beyond_black_and_white() -> None:
     """The picture is cut there, and a cut has no gradient: a decoder that starts out too bright would never come back."""
     torch.manual_seed(0)

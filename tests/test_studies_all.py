@@ -114,6 +114,7 @@ def test_a_story_copes_with_arms_that_have_no_numbers(name: str, data: Path, con
         assert " nan" not in " ".join(story.sentences)
         assert json.dumps(story.answer).count("NaN") == 0
         assert all((tmp_path / picture.name).is_file() for picture in story.pictures)
+        assert failed or any(picture.name.endswith(".gif") for picture in story.pictures)
         assert all(f"{label}, seed 0: It broke." in story.sentences[0] for label in failed)
 
 

@@ -140,6 +140,12 @@ def _check_ranges(
                 raise RequestError(f"--{group}.{name.replace('_', '-')} is {value}; it must be {words}.")
 
 
+def _check_pairs(batch_size: int, group: str) -> None:
+    """Refuses a batch without a pair of images: what is measured between its images would be a number that is none."""
+    if batch_size < 2:
+        raise RequestError(f"--{group}.batch-size is {batch_size}; it must be 2 or more: images of a batch are compared.")
+
+
 OptimizerName = Literal["muon", "adam", "sgd", "rmsprop"]
 Prior = Literal["mixture", "normal", "uniform"]
 GANObjective = Literal["relativistic", "saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
@@ -315,7 +321,7 @@ class GANConfig:
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
         positive = ("learning_rate", "final_learning_rate", "encoder_learning_rate", "generator_rate", "critic_rate")
-        positive += ("penalty_step", "average_cap", "batch_size", "critic_steps", "temperature")
+        positive += ("penalty_step", "average_cap", "critic_steps", "temperature")
         zero_or_more = (
             "penalty",
             "final_penalty",
@@ -329,6 +335,7 @@ class GANConfig:
         )
         shares = ("augmentation", "blur_until", "critic_warmup_accuracy", "generator_ramp")
         _check_ranges(self, "gan", positive=positive, not_negative=zero_or_more, share=shares)
+        _check_pairs(self.batch_size, "gan")
         if self.blur > 16:
             raise RequestError(f"--gan.blur is {self.blur} pixels; 16 is the most.")
         for name in ("beta1", "beta2", "momentum"):
@@ -387,9 +394,10 @@ class JointConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
-        positive = ("learning_rate", "final_learning_rate", "penalty_step", "average_cap", "batch_size")
+        positive = ("learning_rate", "final_learning_rate", "penalty_step", "average_cap")
         not_negative = ("kl_weight", "adversarial_weight", "feature_stage", "penalty", "final_penalty", "drift_weight")
         _check_ranges(self, "joint", positive, not_negative, share=("kl_warmup", "augmentation"))
+        _check_pairs(self.batch_size, "joint")
         if not 0 <= self.beta2 < 1:
             raise RequestError(f"--joint.beta2 is {self.beta2}; it must be at least 0 and under 1.")
         if self.objective == "wasserstein" and self.penalty == 0:

@@ -1,8 +1,9 @@
 """The joint VAE/GAN (Larsen et al. 2016): encoder, decoder and critic at once; the critic's features measure reconstructions.
 
 Differences from the paper's Section 4: the objective is relativistic by default, with one pairing for each kind of generated
-image (decoded prior samples, and reconstructions) and R1 and R2; the feature error is divided by the features' variance, so that
-it does not shrink with the critic's scale; no player waits for another. `--joint.objective non-saturating` is the paper's.
+image (decoded prior samples, and reconstructions) and R1 and R2; a real image counts once for each kind, not once; the feature
+error is divided by the features' variance, so that it does not shrink with the critic's scale; no player waits for another.
+`--joint.objective non-saturating` is the paper's.
 """
 
 from typing import Literal

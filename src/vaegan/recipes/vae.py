@@ -113,9 +113,10 @@ class VAE(Autoencoding):
 
     def _kl_share(self, progress: float) -> float:
         config = self.config
+        warmup = max(config.kl_warmup, self.levers.kl_warmup)
         if config.kl_schedule == "cyclical":
-            return cyclical(progress, config.kl_cycles, config.kl_warmup)
-        return ramp(progress, max(config.kl_warmup, self.levers.kl_warmup))
+            return cyclical(progress, config.kl_cycles, warmup)
+        return ramp(progress, warmup)
 
     @torch.no_grad()
     def validate(self, images: Images, labels: Labels | None = None) -> Scalars:

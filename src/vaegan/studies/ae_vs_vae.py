@@ -18,7 +18,7 @@ from vaegan.studies.plane import (
     principal_error,
     unevenness,
 )
-from vaegan.studies.sheets import open_pictures
+from vaegan.studies.sheets import open_pictures, save_learning
 from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, slug, some
 
 AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
@@ -107,14 +107,18 @@ def tell(results: Results) -> Story:
             2.2,
         )
         pictures.append(Picture(name, f"Where the {label} puts held-out images, by class."))
-    sheets = {label: results.arm_folder(label) / "manifold.png" for label in results.labels}
-    save_png(open_pictures(sheets, columns=2), results.folder / "manifolds.png")
-    pictures.append(
+    runs = {label: results.arm_folder(label) for label in results.labels}
+    save_png(
+        open_pictures({label: run / "manifold.png" for label, run in runs.items()}, columns=2), results.folder / "manifolds.png"
+    )
+    save_learning(runs, results.folder / "learning.gif", columns=3)
+    pictures += [
         Picture(
             "manifolds.png",
             "What lies on the plane: 20 x 20 images, at equal steps of probability of a Gaussian fitted to the encodings.",
-        )
-    )
+        ),
+        Picture("learning.gif", "Samples of each while it learns, always from the same noise."),
+    ]
     columns = {
         "error": "held-out error a value",
         "pca_error": "two principal components",

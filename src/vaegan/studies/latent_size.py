@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import autoencoding, heldout_images, sampling
-from vaegan.studies.sheets import save_last_samples
+from vaegan.studies.sheets import save_last_samples, save_learning
 from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -67,8 +67,13 @@ def tell(results: Results) -> Story:
         spreads = {legend: [results.spread(sizes[size], name) for size in sizes] for name, legend in names.items()}
         save_lines(results.folder / file, shown, title, x, y, spreads=spreads, marks=True)
         pictures.append(Picture(file, title))
-    save_last_samples({one: results.arm_folder(one) for one in results.labels}, results.folder / "samples.png", columns=3)
-    pictures.append(Picture("samples.png", "Samples of every size."))
+    runs = {one: results.arm_folder(one) for one in results.labels}
+    save_last_samples(runs, results.folder / "samples.png", columns=3)
+    save_learning(runs, results.folder / "learning.gif", columns=3, frames=10)
+    pictures += [
+        Picture("samples.png", "Samples of every size."),
+        Picture("learning.gif", "The same latents of each size while it learns."),
+    ]
     answer = {"recommended_latent_dim": chosen, "nearest_samples_at": nearest, "active_units_of_largest": used}
     return Story(sentences, COLUMNS, pictures, answer)
 

@@ -14,6 +14,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
 from vaegan.studies.measures import heldout_images
+from vaegan.studies.sheets import save_learning
 from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -141,7 +142,7 @@ def tell(results: Results) -> Story:
         Picture(
             "toy.svg", "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
         ),
-        *some(lambda: _trained_picture(results)),
+        *some(lambda: _trained_picture(results), lambda: _learning(results)),
     ]
     columns = {"elbo": "ELBO [nats]", "iwae_5000": "IWAE-5000 [nats]", "truth": "log p(x) [nats]", "gap_1": "ELBO lacks",
                "gap_5000": "IWAE-5000 lacks", "bits_per_dim": "bits a value"}  # fmt: skip
@@ -173,6 +174,11 @@ def _trained_picture(results: Results) -> Picture:
     save_lines(results.folder / "trained.svg", {"IWAE-k": [(float(k), bounds[k]) for k in COUNTS]}, "The VAE on held-out images",
                Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]"), marks=True)  # fmt: skip
     return Picture("trained.svg", "The bound rises with k; the truth is above it.")
+
+
+def _learning(results: Results) -> Picture:
+    save_learning({VAE: results.arm_folder(VAE)}, results.folder / "learning.gif")
+    return Picture("learning.gif", "Samples of the VAE while it learns, always from the same latents.")
 
 
 def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
-from vaegan.metrics.posterior import dequantised
+from vaegan.metrics.posterior import active_units, dequantised
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.metrics.watch import recall
 from vaegan.model import Model
@@ -56,7 +56,7 @@ def autoencoding(model: Model, images: Images) -> Numbers:
         "error": float(at_mean) / values,
         "squared_error": float(at_mean),
         "kl": float(kl.sum(1).mean()),
-        "active_units": int((posterior.mean.var(0) > 0.01).sum()),  # Burda et al. 2016, Section 4.2
+        "active_units": int(active_units(posterior.mean)),
     }
     if model.has_observation_noise:
         found["elbo"] = float(lower_bound(model, images).mean())

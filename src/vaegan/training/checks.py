@@ -149,7 +149,7 @@ def describe_objective(config: VAEConfig, values: int) -> str:
 
 
 def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
-    """Which setting lets the KL divergence win, in words, and how many times too much it weighs.
+    """Which setting lets the KL divergence win, in words, and how many times too much it weighs: 1 when it does not.
 
     The yardstick is the calibrated objective at a squared error of 0.1 a value, where photographs and drawings end.
 
@@ -159,7 +159,7 @@ def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
     """
     ratio, beta = config.kl_weight / config.reconstruction_weight, RECONSTRUCTIONS[config.objective].beta
     excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1))) / 0.1
-    if config.objective == "mean-squared-error":
+    if config.objective == "mean-squared-error" and excess > 1:
         return (
             f"mean-squared-error averages over the {values:,} values of an image, and nothing divides the KL divergence",
             excess,

@@ -112,16 +112,14 @@ def free_latents(excess: float) -> Remedy:
     divergence that weighs more than in a bound on the likelihood is brought back to that.
 
     Args:
-        excess: how many times too much it weighs; 1 or less when it does not.
+        excess: how many times too much it weighs; 1 when it does not.
     """
     much = "a little lower" if excess < LITTLE else f"divided by {rounded(excess)}"
     lighter = f"KL weight {much}, " if excess > 1 else ""
     return Remedy(
         ("roll back, KL weight lower, " if excess > 1 else "roll back, ") + "free bits +0.25, warm-up 0.5",
         f"{lighter}a quarter of a nat free for every latent, longer warm-up",
-        lambda levers: replace(
-            levers, free_bits=levers.free_bits + 0.25, kl_warmup=0.5, kl_weight=min(1.0, 1 / excess) * levers.kl_weight
-        ),
+        lambda levers: replace(levers, free_bits=levers.free_bits + 0.25, kl_warmup=0.5, kl_weight=levers.kl_weight / excess),
         roll_back=True,
         slower=False,
     )
@@ -218,7 +216,9 @@ class Guards:
     def _answer(self, name: str, words: str, levers: Levers, nothing_good: bool) -> Action | None:
         ladder = self.ladders[name]
         times = self.fired[name] = self.fired.get(name, 0) + 1
-        if times > (len(ladder) if self.mode == "act" else self.MOST_WARNINGS):
+        # A stage that was stopped and then extended is stopped again: numbers that are none must not be trained on.
+        last = math.inf if ladder[-1].stop else len(ladder)
+        if times > (last if self.mode == "act" else self.MOST_WARNINGS):
             return None
         remedy = ladder[min(times, len(ladder)) - 1]
         if self.mode == "warn":

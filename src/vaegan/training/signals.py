@@ -109,7 +109,7 @@ class Exploding(Signal):
             if value is None or (name == "critic_gradient" and "generator_loss" not in look.window):
                 continue
             average = self.memory.get(name)
-            if average is not None and value > self.limits.gradient * average:
+            if average and value > self.limits.gradient * average:
                 found = found or f"the {name.replace('_', ' ')} is {value / average:.0f} times its average"
             else:
                 self.memory[name] = value if average is None else 0.7 * average + 0.3 * value

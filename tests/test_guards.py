@@ -301,6 +301,21 @@ class TestGuards:
             watch.look(Look(2, 0.5, {"critic_loss": 0.7}), Levers(usual=1.0))  # the window that passes unheard
         assert action is not None
         assert action.levers == Levers(usual=1.0, blur=1.0, generator_rate=1 / 4, critic_rate=1 / 4)
+        assert action.action == "roll back"
+        assert action.words.endswith("back to the start of the stage, learning rates lowered, blur back")
+
+    def test_the_defaults_are_not_put_in_place_twice(self) -> None:
+        watch, told = Guards("act", (Vanishing(LIMITS),), guards.ladders_of(unusual=True)), []
+        for levers in (Levers(), Levers(usual=1.0)):
+            watch.set_state(Guards("act", ()).state())
+            for gradient in (1.0, 1.0, 1e-3):
+                action = watch.look(Look(0, 0.5, {"image_gradient": gradient}), levers)
+            assert action is not None
+            told.append((action.action, action.words.split(": ")[1]))
+        assert told == [
+            ("default settings", "the default settings in place of the configured ones, blur back"),
+            ("blur", "blur back"),
+        ]
 
     def test_a_number_that_is_none_leaves_the_configuration_alone_the_first_time(self) -> None:
         watch, levers, usual = Guards("act", all_signals(), guards.ladders_of(unusual=True)), Levers(), []

@@ -91,8 +91,9 @@ class Stub:
 
 def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) -> None:
     stub, told = Stub(), []
+    patient = replace(config, patience=10.0)
     folder = run_study(
-        stub.study, DATA, config, tmp_path / "s", images=7 * 64, seeds=2, progress=lambda *facts: told.append(facts)
+        stub.study, DATA, patient, tmp_path / "s", images=7 * 64, seeds=2, progress=lambda *facts: told.append(facts)
     )
     facts = json.loads((tmp_path / "s/study.json").read_text())
     assert facts["status"] == "finished"
@@ -108,6 +109,7 @@ def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) 
     grown = json.loads((arm_folder(tmp_path / "s", "grown", 0) / "run.json").read_text())
     assert grown["facts"]["gan"]["handover"]
     assert grown["config"]["guards"] == "off"  # they would mend what a study is there to show
+    assert grown["config"]["patience"] == 0  # every arm sees as many images
     assert folder.story.answer == {"toy": 42}
     page = folder.report.read_text()
     assert "The &lt;toy&gt; says 41." in page
@@ -215,6 +217,8 @@ def test_impossible_studies_are_refused_before_anything_is_made(config: TrainCon
         ({"minutes": 1.0, "images": 5}, "not both"),
         ({"images": 500, "seeds": 0}, "--seeds 0"),
         ({"images": 500, "config": impossible}, "sigmoid"),
+        ({"images": 500, "config": replace(config, conditional=True)}, "conditional"),
+        ({"images": 500, "config": replace(config, condition="hat")}, "conditional"),
     ):
         settings = {"config": config} | wrong
         with pytest.raises(RequestError, match=words):

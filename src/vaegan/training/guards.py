@@ -105,6 +105,12 @@ START_AS_USUAL = replace(USUAL, action="roll back, default settings", roll_back=
 """From the start, because states that other settings led to are good only as long as what is wrong does not show."""
 
 
+def _once_more(remedy: Remedy) -> Remedy:
+    """The same where the defaults are in place already: as it then is, and is told."""
+    action, words = ("roll back", "learning rates lowered, blur back") if remedy.roll_back else ("blur", "blur back")
+    return replace(remedy, action=action, words=words)
+
+
 def free_latents(excess: float) -> Remedy:
     """Frees the latents of a collapsed posterior.
 
@@ -221,6 +227,7 @@ class Guards:
         if times > (last if self.mode == "act" else self.MOST_WARNINGS):
             return None
         remedy = ladder[min(times, len(ladder)) - 1]
+        remedy = _once_more(remedy) if remedy.change is _usual and levers.usual else remedy
         if self.mode == "warn":
             return Action(name, "none", f"{words} (with --guards act: {remedy.told()})", levers)
         if remedy.roll_back and self.roll_backs >= self.MOST_ROLL_BACKS:

@@ -65,11 +65,12 @@ def blurred(images: Tensor, generator: torch.Generator) -> Tensor:
     return F.conv2d(F.conv2d(padded, kernel, groups=images.shape[1]), kernel.transpose(2, 3), groups=images.shape[1])
 
 
-def train_judge(dataset: ImageDataset, indices: NDArray[np.int64], names: list[str], epochs: int) -> Judge:
+def train_judge(dataset: ImageDataset, indices: NDArray[np.int64], names: list[str], epochs: int, balanced: bool) -> Judge:
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     labels = {name: torch.from_numpy(dataset.labels[name]).long() for name in names}
     classes = {name: int(values.max()) + 1 for name, values in labels.items()}
+    weights = {name: balance(values[indices], classes[name]) if balanced else None for name, values in labels.items()}
     judge = Judge(dataset.channels, dataset.config.size, classes).to(memory_format=torch.channels_last)
     steps = epochs * (len(indices) // BATCH)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.01)
@@ -80,12 +81,19 @@ def train_judge(dataset: ImageDataset, indices: NDArray[np.int64], names: list[s
         chosen = order[step % (len(indices) // BATCH) * BATCH :][:BATCH]
         images = blurred(dataset.load(chosen), generator)
         images = images.flip(3) if torch.rand((), generator=generator) < 0.5 else images
-        loss = sum(F.cross_entropy(guess, labels[name][chosen]) for name, guess in judge(images).items())
+        guesses = judge(images).items()
+        loss = sum(F.cross_entropy(guess, labels[name][chosen], weights[name]) for name, guess in guesses)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
     return judge.eval()
+
+
+def balance(labels: Tensor, classes: int) -> Tensor:
+    """Weights with which every class counts as much as any other, whatever its share."""
+    counts = torch.bincount(labels, minlength=classes)
+    return len(labels) / (classes * counts.clamp(min=1).float())
 
 
 @torch.inference_mode()
@@ -147,6 +155,9 @@ def main() -> None:
     parser.add_argument("--keep", nargs="*", default=[], help="labels with words that must not change")
     parser.add_argument("--most", type=int, default=300, help="images that are edited")
     parser.add_argument("--epochs", type=int, default=3, help="of the judge")
+    parser.add_argument(
+        "--balanced", action="store_true", help="the judge holds both answers for as likely, whatever their shares"
+    )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     began = time.perf_counter()
@@ -158,7 +169,9 @@ def main() -> None:
     has[groups.positive] = True
     dataset.labels["attribute"] = has.astype(np.float32)
     train, second = dataset.sides == TRAIN, dataset.contents >> np.uint64(20) & np.uint64(1) == 1
-    judge = train_judge(dataset, np.flatnonzero(train & second), ["attribute", *arguments.keep], arguments.epochs)
+    judge = train_judge(
+        dataset, np.flatnonzero(train & second), ["attribute", *arguments.keep], arguments.epochs, arguments.balanced
+    )
     print(f"judge trained: {time.perf_counter() - began:.0f} s", flush=True)
 
     unseen = np.flatnonzero(dataset.sides != TRAIN)
@@ -169,6 +182,12 @@ def main() -> None:
         truth = torch.from_numpy(dataset.labels[name][unseen]).long()
         facts[f"judge_accuracy_{name}"] = float((guesses[name].argmax(1) == truth).float().mean())
         facts[f"judge_accuracy_on_reconstructions_{name}"] = float((rebuilt[name].argmax(1) == truth).float().mean())
+    for place, found in (("photographs", guesses), ("reconstructions", rebuilt)):
+        says = (found["attribute"].argmax(1) == 1).numpy()
+        facts[f"judged_positive_of_{place}"] = {
+            "with": float(says[has[unseen]].mean()),
+            "without": float(says[~has[unseen]].mean()),
+        }
 
     first_half = np.flatnonzero(train & ~second)
     latents = encode_images(model, dataset, first_half)

@@ -1,11 +1,9 @@
 """The explorer as one HTML file that opens by a double click: the networks inside, decoded by onnxruntime-web in the page."""
 
-import base64
 import html
 import io
 import json
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from vaegan.explorer.state import Explorer, as_base64
 from vaegan.export.bundle import bundled, page
 from vaegan.export.graphs import graphs
 from vaegan.export.onnx_files import check_packages, graph_onnx_bytes
+from vaegan.export.packing import packed
 from vaegan.export.runtime import BINARY, CDN, GLUE, SCRIPT, Runtime, find_runtime, integrity
 from vaegan.files import write_atomically
 from vaegan.model import Model
@@ -25,6 +24,7 @@ from vaegan.types import ProgressCallback
 
 MOST_IMAGES = 5000
 SHEET_QUALITY = 85
+SHEET = "sheet"
 
 ONLY_NETWORKS = (
     "This file holds the networks and nothing else of the images that the model learned from: no picture, no latent, no label, "
@@ -108,13 +108,13 @@ def export_html(
     facts, parts = _facts(explorer, models, with_images), _networks(models, half)
     said = explorer.why_no_data
     if with_images:
-        facts["images"], parts["sheet"], count = _images(explorer)
+        facts["images"], parts[SHEET], count = _images(explorer)
         facts["description"]["data"]["count"] = count
         facts["said"] = said = f"This file holds {count:,} of the images that the model learned from, with their labels."
     if files is None:
         names = {"glue": GLUE, "binary": BINARY}
         facts["cdn"] = {key: {"url": CDN + name, "integrity": integrity(name)} for key, name in names.items()}
-    network, *others = (_packed(name, content) for name, content in parts.items())
+    network, *others = (packed(name, content, float16=half and name != SHEET) for name, content in parts.items())
     first = _needed_at_once(facts, files, network)
     text = page(bundled("offline"), first, "\n".join(others), _policy(cdn), html.escape(facts["description"]["name"]))
     write_atomically(path, lambda file: file.write(text.encode()))
@@ -173,17 +173,12 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     return told, content.getvalue(), len(chosen)
 
 
-def _packed(name: str, content: bytes) -> str:
-    return f'<script type="text/plain" id="{name}">{base64.b64encode(zlib.compress(content, 9)).decode()}</script>'
-
-
 def _needed_at_once(facts: dict[str, Any], files: Runtime | None, network: str) -> str:
-    described = json.dumps(facts).replace("<", "\\u003c")
-    pieces = [f'<script type="application/json" id="facts">{described}</script>']
+    pieces = [packed("facts", json.dumps(facts).encode())]
     if files is not None:
         script = files.script.decode("utf-8")
         assert "</script" not in script.lower()
-        pieces += [f"<script>{script}</script>", _packed("runtime-glue", files.glue), _packed("runtime-binary", files.binary)]
+        pieces += [f"<script>{script}</script>", packed("runtime-glue", files.glue), packed("runtime-binary", files.binary)]
     else:
         pieces.append(f'<script src="{CDN}{SCRIPT}" integrity="{integrity(SCRIPT)}" crossorigin="anonymous"></script>')
     return "\n".join([*pieces, network])
@@ -194,5 +189,5 @@ def _policy(cdn: bool) -> str:
     host = f" {CDN}" if cdn else ""
     return (
         f"default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:{host}; style-src 'unsafe-inline'; "
-        f"img-src data: blob:; connect-src blob: data:{host}; base-uri 'none'; form-action 'none'"
+        f"img-src data: blob:; connect-src blob:{host}; base-uri 'none'; form-action 'none'"
     )

@@ -3,17 +3,20 @@
 import { Explorer } from "./explorer.js";
 import { fromBase64 } from "./latents.js";
 import { CarriedImages, OnnxModel } from "./onnx.js";
+import { bytesFromText, interleaved } from "./packing.js";
 import { unpacked } from "./socket.js";
 
 const held = (id) => document.getElementById(id);
 
-/** The bytes of a deflated, base64-encoded part of the file. */
+/** The bytes of a deflated part of the file. */
 async function bytesOf(id) {
   try {
-    const packed = await fetch(`data:application/octet-stream;base64,${held(id).textContent}`); // quicker than atob and a loop
+    const { textContent, dataset } = held(id);
+    const deflated = new Blob([bytesFromText(textContent, Number(dataset.bytes))]);
     held(id).remove(); // the text is of no more use
-    const stream = packed.body.pipeThrough(new DecompressionStream("deflate"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
+    const stream = deflated.stream().pipeThrough(new DecompressionStream("deflate"));
+    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+    return dataset.planes ? interleaved(bytes) : bytes;
   } catch {
     throw new Error("This file is damaged: it did not come whole. Get it again.");
   }
@@ -59,7 +62,7 @@ function wholeFile() {
 }
 
 async function begin() {
-  const facts = JSON.parse(held("facts").textContent);
+  const facts = JSON.parse(new TextDecoder().decode(await bytesOf("facts")));
   const description = unpacked(facts.description);
   const undo = facts.undo && { root: fromBase64(facts.undo.root), mean: fromBase64(facts.undo.mean) };
   // What is shown first comes first in the file; the rest is opened when somebody wants it.

@@ -16,7 +16,8 @@ from vaegan.objectives import penalties
 from vaegan.randomness import Draws
 from vaegan.recipes.critic import judge
 from vaegan.recipes.joint import Joint
-from vaegan.recipes.schedule import Clock
+from vaegan.recipes.levers import Levers
+from vaegan.recipes.schedule import Clock, cosine
 
 BATCH, SIZE, LATENT = 8, 16, 4
 NOTHING = 1e-30  # a learning rate too small to move a weight
@@ -101,6 +102,15 @@ def test_each_network_has_the_gradient_of_its_own_loss_and_of_no_other(objective
     assert scalars["kl"].item() == pytest.approx(kl.mean().item(), rel=1e-4)
     assert scalars["feature_error"].item() == pytest.approx(2 * error.mean().item() / count, rel=1e-3)
     assert scalars["error"].item() == pytest.approx((joined - images()).square().mean().item(), rel=1e-4)
+
+
+def test_guards_slow_each_player_by_its_own_lever() -> None:
+    joint = build(JointConfig())
+    joint.levers = Levers(generator_rate=0.5, critic_rate=0.25)
+    joint.step(images(), CLOCK)
+    rate = cosine(joint.config.learning_rate, joint.config.final_learning_rate, CLOCK.progress)
+    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in joint.optimizers().items()}
+    assert rates == {"vae": 0.5 * rate, "critic": 0.25 * rate}
 
 
 def test_the_adversarial_loss_never_reaches_the_encoder() -> None:

@@ -618,12 +618,63 @@ def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
     assert float(heavier["heldout_loss"] - whole["heldout_loss"]) == pytest.approx(1000 * float(whole["heldout_kl"]), rel=1e-4)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cyclical"])
-def test_guards_make_the_warm_up_longer_whatever_its_schedule(schedule: Any) -> None:
-    guarded, configured = (build_vae(VAEConfig(kl_schedule=schedule, kl_warmup=warmup)) for warmup in (0.1, 0.5))
-    guarded.levers = Levers(kl_warmup=0.5)
-    clock = Clock(5 * BATCH, 100 * BATCH, BATCH)
-    assert guarded.step(smooth_images(), clock)["beta"] == configured.step(smooth_images(), clock)["beta"]
+class TestLevers:
+    """What a guard moves does what the setting does that it stands for: else its words would be all that it did."""
+
+    CLOCK = Clock(50 * BATCH, 100 * BATCH, BATCH)  # half of the stage, where schedules have run for half of their way
+
+    def stepped(self, recipe: Any, levers: Levers) -> list[Tensor]:
+        """Everything that one step says and leaves behind."""
+        recipe.levers = levers
+        scalars = recipe.step(smooth_images(), self.CLOCK)
+        return [*scalars.values(), *(tensor for network in recipe.networks().values() for tensor in copies(network))]
+
+    def check(self, build: Callable[[Any], Any], plain: Any, configured: Any, levers: Levers) -> None:
+        ours, theirs, untouched = (
+            self.stepped(build(config), moved) for config, moved in ((plain, levers), (configured, Levers()), (plain, Levers()))
+        )
+        assert all(map(torch.equal, ours, theirs))
+        assert not all(map(torch.equal, ours, untouched))
+
+    @pytest.mark.parametrize(
+        ("levers", "plain", "configured"),
+        [
+            ({"generator_rate": 0.5}, {}, {"generator_rate": 0.5}),
+            ({"critic_rate": 0.5}, {}, {"critic_rate": 0.5}),
+            ({"penalty": 2}, {"penalty": 0.2, "final_penalty": 0.03}, {"penalty": 0.4, "final_penalty": 0.06}),
+            ({"least_penalty": 0.1}, {"penalty": 0, "final_penalty": 0}, {"penalty": 0.1, "final_penalty": 0.1}),
+            ({"augmentation": 0.25}, {"augmentation": 0}, {"augmentation": 0.5}),
+            ({"blur": 1}, {"blur": 0}, {"blur": 2, "blur_until": 1}),
+            ({"anchor": 0.5}, {"anchor": 6, "final_anchor": 6}, {"anchor": 3, "final_anchor": 3}),
+        ],
+    )
+    def test_of_a_gan(self, levers: dict[str, float], plain: dict[str, Any], configured: dict[str, Any]) -> None:
+        first, second = (GANConfig(**{"critic_warmup": 0} | settings) for settings in (plain, configured))
+        self.check(build_gan, first, second, Levers(**levers))
+
+    @pytest.mark.parametrize(
+        ("levers", "plain", "configured"),
+        [
+            ({"generator_rate": 0.5}, {}, {"learning_rate": 7.5e-4, "final_learning_rate": 1e-5}),
+            ({"kl_weight": 0.5}, {}, {"kl_weight": 0.5}),
+            ({"free_bits": 0.25}, {"free_bits": 0.1}, {"free_bits": 0.25}),
+            ({"kl_warmup": 1}, {"kl_warmup": 0.1}, {"kl_warmup": 1}),
+            (
+                {"kl_warmup": 1},
+                {"kl_schedule": "cyclical", "kl_cycles": 3},
+                {"kl_schedule": "cyclical", "kl_cycles": 3, "kl_warmup": 1},
+            ),
+        ],
+    )
+    def test_of_a_vae(self, levers: dict[str, float], plain: dict[str, Any], configured: dict[str, Any]) -> None:
+        self.check(build_vae, VAEConfig(**plain), VAEConfig(**configured), Levers(**levers))
+
+    def test_of_an_autoencoder(self) -> None:
+        def build(config: AEConfig) -> AE:
+            torch.manual_seed(0)
+            return AE(config, Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3), OneProcess())
+
+        self.check(build, AEConfig(), AEConfig(learning_rate=7.5e-4, final_learning_rate=1e-5), Levers(generator_rate=0.5))
 
 
 def test_an_autoencoder_learns_beyond_black_and_white() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import vaegan
 from engines import OneProcess
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.data import open_dataset
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.levers import Levers
@@ -46,6 +47,7 @@ from vaegan.training.signals import (
     Thresholds,
     Vanishing,
 )
+from vaegan.training.stages import StageInputs, guards_of
 from vaegan.training.watching import Watching
 
 LATENT, SIZE, BATCH = 4, 16, 16
@@ -742,6 +744,39 @@ def test_healthy_runs_are_left_alone(name: str, tmp_path: Path) -> None:
     lines = [line for stage in ("vae", "gan") for line in read_journal(tmp_path / "run" / stage / "metrics.jsonl")]
     assert len(lines) > 20
     assert [line["words"] for line in lines if "guard" in line] == []
+
+
+class TestStages:
+    """Which stage is watched for what."""
+
+    def of(self, stage: str, previous: Any = None, **settings: Any) -> Guards:
+        dataset = open_dataset("faces:96", DataConfig(size=16))
+        return guards_of(stage, StageInputs(TrainConfig(**settings), dataset, OneProcess(), previous))  # pyright: ignore
+
+    def names(self, *where: Any, **settings: Any) -> set[str]:
+        return {signal.name for signal in self.of(*where, **settings).signals}
+
+    def test_each_is_watched_for_what_can_befall_it(self) -> None:
+        always = {NotFinite.name, Exploding.name}
+        assert self.names("ae") == self.names("joint") == always
+        assert self.names("vae") == always | {Posterior.name}
+        assert self.names("vae", vae=VAEConfig(reconstruction_weight=0)) == always
+        whole = {signal.name for signal in all_signals()} - {Posterior.name}
+        assert self.names("gan") == whole
+        assert self.names("gan", gan=GANConfig(objective="wasserstein")) == whole - {CriticWins.name, CriticLost.name}
+
+    @pytest.mark.parametrize(("previous", "since"), [(None, LIMITS.scratch_start), ("a VAE", 0.0)])
+    def test_only_from_scratch_may_a_critic_win_at_first(self, previous: Any, since: float) -> None:
+        (wins,) = (signal for signal in self.of("gan", previous).signals if isinstance(signal, CriticWins))
+        assert wins.since == since
+
+    def test_the_weight_that_lets_a_posterior_collapse_is_the_first_to_go(self) -> None:
+        ladder = self.of("vae", vae=VAEConfig(kl_weight=40.0)).ladders[Posterior.name]
+        assert [remedy.change(Levers()).kl_weight for remedy in ladder] == pytest.approx([1 / 40, 1])
+
+    def test_another_configuration_than_the_default_gets_the_default(self) -> None:
+        assert not self.of("gan").needs_start
+        assert self.of("gan", gan=GANConfig(penalty=9.0)).needs_start
 
 
 def test_only_a_gan_that_may_get_the_defaults_keeps_the_start_of_its_stage() -> None:

@@ -618,6 +618,16 @@ def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
     assert float(heavier["heldout_loss"] - whole["heldout_loss"]) == pytest.approx(1000 * float(whole["heldout_kl"]), rel=1e-4)
 
 
+def test_each_draw_of_a_posterior_is_decoded_with_its_image_s_label() -> None:
+    torch.manual_seed(0)
+    network, told = replace(NETWORK, classes=3), list[Tensor]()
+    vae = VAE(VAEConfig(samples=2), Encoder(network, SIZE, 3), Decoder(network, SIZE, 3), OneProcess())
+    vae.decoder.register_forward_pre_hook(lambda _, given: told.append(given[1]))
+    labels = torch.arange(BATCH) % 3
+    vae.step(smooth_images(), Clock(0, 100, BATCH), labels)
+    assert torch.equal(told[0].view(2, BATCH), labels.expand(2, BATCH))
+
+
 class TestLevers:
     """What a guard moves does what the setting does that it stands for: else its words would be all that it did."""
 

@@ -565,6 +565,17 @@ class TestCaused:
         watching.checked(3 * BATCH, 0.3, {"heldout_recall": 0.5})
         assert watching.state()["good_at"] == 3 * BATCH
 
+    @pytest.mark.parametrize(("loss", "good_at"), [(1.0, 3 * BATCH), (math.nan, 0)])
+    def test_a_resumed_run_knows_what_the_last_window_was(self, loss: float, good_at: int) -> None:
+        whole, resumed = (self.watch(build_gan()) for _ in range(2))
+        whole.begin(0)
+        whole.add({"loss": torch.tensor(loss)})
+        whole.window(2 * BATCH, 0.2)
+        resumed.set_state(whole.state())
+        for watching in (whole, resumed):
+            watching.checked(3 * BATCH, 0.3, {"heldout_recall": 0.5})
+            assert watching.state()["good_at"] == good_at
+
     def test_before_the_first_validation_the_start_is_gone_back_to_and_said(self) -> None:
         watching = self.watch(build_gan())
         watching.begin(0)

@@ -576,6 +576,32 @@ class TestCaused:
             watching.checked(3 * BATCH, 0.3, {"heldout_recall": 0.5})
             assert watching.state()["good_at"] == good_at
 
+    def test_a_blur_that_came_back_fades_from_window_to_window(self) -> None:
+        gan = build_gan()
+        watching, blurs = self.watch(gan), list[float]()
+        watching.begin(0)
+        gan.levers = Levers(blur=1.0)
+        for seen in (1, 2):
+            watching.add({"critic_loss": torch.tensor(1.0)})
+            watching.window(seen, 0.1)
+            watching.checked(seen, 0.1, {"heldout_recall": 0.5})  # no window
+            blurs.append(gan.levers.blur)
+        assert blurs == [0.7, 0.7 * 0.7]
+
+    def test_every_process_does_what_the_first_one_decides(self) -> None:
+        class Second(OneProcess):
+            def share(self, value: Any) -> Any:
+                assert value is None  # rounding: this one saw nothing
+                return Action("copying", "stop", "stopped", Levers(penalty=9.0), stop=True)
+
+        gan = build_gan()
+        watching = Watching(Guards("act", all_signals()), gan, Second())  # pyright: ignore
+        watching.begin(0)
+        watching.add({"critic_loss": torch.tensor(1.0)})
+        watching.window(BATCH, 0.1)
+        assert watching.has_stopped
+        assert gan.levers.penalty == 9
+
     def test_before_the_first_validation_the_start_is_gone_back_to_and_said(self) -> None:
         watching = self.watch(build_gan())
         watching.begin(0)

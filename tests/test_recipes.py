@@ -308,6 +308,16 @@ class TestGANSteps:
         for averaged, parameter in zip(average.parameters(), gan.networks()["encoder"].parameters(), strict=True):
             torch.testing.assert_close(averaged, (1 - 0.5 ** (4 / 8)) * parameter)
 
+    def test_average_of_a_generator_that_moves_every_few_steps_forgets_as_fast(self) -> None:
+        gan = build_gan(replace(STILL, critic_steps=4, average_cap=8 * BATCH))
+        average = gan.networks()["average_generator"]
+        with torch.no_grad():
+            for parameter in average.parameters():
+                parameter.zero_()
+        gan.step(smooth_images(), Clock(10_003 * BATCH, None, BATCH))
+        for averaged, parameter in zip(average.parameters(), gan.networks()["generator"].parameters(), strict=True):
+            torch.testing.assert_close(averaged, (1 - 0.5 ** (4 / 8)) * parameter)
+
     def test_validation_looks_at_the_encoder_where_there_is_one(self) -> None:
         images = smooth_images(64, seed=5)
         grown = {"heldout_pair_accuracy", "heldout_recall", "latent_recovery", "heldout_low_pass_error"}
@@ -616,6 +626,17 @@ def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
     vae.levers = Levers(kl_weight=1001.0)  # so much that it stands out of a loss of some hundred nats in single precision
     heavier = vae.validate(images)
     assert float(heavier["heldout_loss"] - whole["heldout_loss"]) == pytest.approx(1000 * float(whole["heldout_kl"]), rel=1e-4)
+
+
+def test_a_critic_that_is_told_labels_adds_their_projection() -> None:
+    torch.manual_seed(0)
+    critic, images, labels = Critic(replace(NETWORK, classes=3), SIZE, 3), smooth_images(6), torch.arange(6) % 3
+    directions = critic.projection.weight
+    unmoved = critic(images, labels)  # as drawn, no label says anything
+    with torch.no_grad():
+        directions.normal_()
+        features = critic.trunk(images, labels)[-1].mean((2, 3))
+        torch.testing.assert_close(critic(images, labels) - unmoved, (directions[labels] * features).sum(1))
 
 
 def test_each_draw_of_a_posterior_is_decoded_with_its_image_s_label() -> None:

@@ -226,6 +226,21 @@ class TestLoop:
         assert run(recipe, tmp_path, watching=extended, seen=40)[1].seen == 400
 
 
+class TestWords:
+    def test_why_a_better_number_was_not_kept_is_said(self) -> None:
+        recipe, other = Counter(valley(8)), Counter(valley(8))
+        best, resumed = Best(recipe, 50), Best(other, 50)  # pyright: ignore[reportArgumentType]
+        best.validated(4, 0.5, {"heldout_error": 5.0}, True)
+        best.validated(8, 0.5, {"heldout_error": 1.0}, False)
+        resumed.set_state(best.state())
+        words = "the model of 4 images: held-out reconstruction error 5; the last one had 1"
+        for one in (best, resumed):
+            assert one.settle() == f"{words}, but a guard found something wrong with it"
+        older = {name: value for name, value in best.state().items() if name != "last_is_sound"}
+        resumed.set_state(older)
+        assert resumed.settle() == words
+
+
 class TestState:
     def test_state_brings_everything_back(self) -> None:
         recipe, other = Counter(valley(8)), Counter(valley(8))

@@ -114,6 +114,15 @@ def test_few_heldout_images_do_not_say_whether_the_gan_gives_images_back(run: Pa
     assert words in " ".join(capsys.readouterr().out.split())
 
 
+def test_what_comes_next_is_what_the_model_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "faces:96", *OPTIONS, "--images", "16", "--recipe", "gan", "--condition", "hat"])
+    printed = capsys.readouterr().out
+    assert "--out samples.png   [--label NAME]" in printed
+    assert "vaegan reconstruct" not in printed  # it has no encoder
+    main(["train", "faces:96", *OPTIONS, "--images", "16", "--recipe", "vae", "--condition", "hat"])
+    assert re.search(r"vaegan reconstruct \S+ IMAGE --label NAME\n", capsys.readouterr().out)
+
+
 def test_train_says_what_it_made_and_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "faces:96", *OPTIONS, "--images", "64"])
     printed = capsys.readouterr().out
@@ -422,7 +431,7 @@ def test_the_last_preset_given_is_the_one_whose_settings_are_taken(capsys: pytes
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        (["--size", "32"], "has --size 16 but this run has 32"),
+        (["--size", "32"], "The --init run has --size 16 but this run has 32"),
         (["--network.latent-dim", "5"], "has --network.latent-dim 4 but this run has 5"),
         (["--channels", "1"], "has --channels 3 but this run has 1"),
         (["--conditional", "--condition", "hat"], "this run is told some"),

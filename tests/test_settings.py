@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vaegan.config import (
+    AEConfig,
     Budget,
     DataConfig,
     DeviceConfig,
@@ -116,20 +117,22 @@ def test_impossible_values_are_refused(size: int) -> None:
 @pytest.mark.parametrize("name", ["latent_dim", "width", "width_limit", "blocks"])
 @pytest.mark.parametrize("value", [0, -1, 10**9])
 def test_impossible_networks_are_refused(name: str, value: int) -> None:
-    with pytest.raises(RequestError, match=f"network.{name} is {value}"):
+    with pytest.raises(RequestError, match=f"--network.{name.replace('_', '-')} is {value}"):
         NetworkConfig(**{name: value})
 
 
 @pytest.mark.parametrize(
     ("group", "name", "values"),
     [
-        (VAEConfig, "batch_size", (0, -1)),
+        (AEConfig, "batch_size", (0, 10**8)),
+        (VAEConfig, "batch_size", (0, -1, 10**8)),
+        (VAEConfig, "samples", (0, 10**6)),
         (VAEConfig, "learning_rate", (0.0, -1.0, math.nan, math.inf)),
         (VAEConfig, "average_cap", (0, -1)),
         (VAEConfig, "kl_weight", (-1.0, math.nan, math.inf)),
         (VAEConfig, "kl_warmup", (-0.1, 1.1, math.nan)),
-        (GANConfig, "batch_size", (1, 0, -1)),
-        (JointConfig, "batch_size", (1, 0, -1)),
+        (GANConfig, "batch_size", (0, -1, 1, 10**8)),
+        (JointConfig, "batch_size", (0, 1, 10**8)),
         (GANConfig, "final_learning_rate", (0.0, math.nan)),
         (GANConfig, "penalty", (-1.0, math.nan, math.inf)),
         (GANConfig, "penalty_step", (0.0, math.nan)),
@@ -147,6 +150,16 @@ def test_numbers_no_training_can_be_done_with_are_refused(group: type, name: str
         with pytest.raises(RequestError, match=name.replace("_", "-")) as caught:
             group(**{name: value})
         assert "\n" not in str(caught.value)
+
+
+def test_losses_without_any_part_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"--vae\.reconstruction-weight 0 and --vae\.kl-weight 0"):
+        VAEConfig(reconstruction_weight=0, kl_weight=0)
+
+
+def test_what_is_infinite_is_not_told_to_be_more() -> None:
+    with pytest.raises(RequestError, match="is inf; it must be a finite number, more than 0"):
+        VAEConfig(learning_rate=math.inf)
 
 
 @pytest.mark.parametrize("name", ["penalty", "final_penalty", "anchor", "blur", "augmentation", "critic_warmup", "refit_every"])

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,9 @@ from vaegan import api
 from vaegan.config import GAN_COST, NetworkConfig, TrainConfig
 from vaegan.data import open_dataset
 from vaegan.describe import measure_speed
-from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError
+from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
+from vaegan.recipes.muon import Muon
 from vaegan.studies.figures import Axis, save_bars, save_lines, save_points
 from vaegan.studies.plan import Asked, make_plan, with_precision
 from vaegan.studies.record import read_measured, read_record
@@ -186,7 +189,7 @@ def test_what_lies_in_the_folder_is_respected(config: TrainConfig, tmp_path: Pat
         run_study(stub.study, DATA, config, tmp_path / "s", images=300)
     with pytest.raises(RequestError, match="--seeds 1"):
         run_study(stub.study, DATA, config, tmp_path / "s", seeds=2)
-    with pytest.raises(RequestError, match="other settings"):
+    with pytest.raises(RequestError, match=r"other settings \(--network\.width 4\);"):
         run_study(stub.study, DATA, replace(config, network=replace(config.network, width=8)), tmp_path / "s")
     with pytest.raises(RequestError, match="DATA faces:96"):
         run_study(stub.study, "faces:97", config, tmp_path / "s")
@@ -205,6 +208,34 @@ def test_what_lies_in_the_folder_is_respected(config: TrainConfig, tmp_path: Pat
         (tmp_path / "s/study.json").write_text(text)
         with pytest.raises(ModelError, match=r"study\.json"):
             run_study(stub.study, DATA, config, tmp_path / "s", images=224)
+
+
+@pytest.mark.parametrize(("text", "words"), [("null", "no record of a study"), ('{"format_version": 1}', "lacks config")])
+def test_a_broken_record_is_told_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(ModelError, match=words):
+        read_record(tmp_path)
+
+
+def test_two_processes_do_not_work_on_one_study(config: TrainConfig, tmp_path: Path) -> None:
+    """Computed arms have no run whose lock would keep another out."""
+    holding = (
+        "import sys; from pathlib import Path; from vaegan.training.run import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).alone(): print('here', flush=True); sys.stdin.read()"
+    )
+    stub = Stub()
+    study = replace(stub.study, arms=lambda setting: stub.arms(setting)[:1])
+    run_study(study, DATA, config, tmp_path / "s", images=224)
+    before = (tmp_path / "s/study.json").read_bytes()
+    call = [sys.executable, "-c", holding, str(tmp_path / "s")]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "here\n"
+        with pytest.raises(VaeganError, match=r"Another command is at work in .*/s; wait"):
+            run_study(study, DATA, config, tmp_path / "s")
+        other.communicate()
+    assert (tmp_path / "s/study.json").read_bytes() == before
+    run_study(study, DATA, config, tmp_path / "s")
 
 
 def test_impossible_studies_are_refused_before_anything_is_made(config: TrainConfig, tmp_path: Path) -> None:
@@ -368,10 +399,13 @@ def test_speed_is_that_of_the_batch_and_precision_asked_for(config: TrainConfig,
             seen.add((len(images), torch.is_autocast_enabled("cpu")))
             return super().forward(images)
 
+    steps, step = list[float](), Muon.step
+    monkeypatch.setattr(Muon, "step", lambda self: steps.append(1.0) or step(self))
     monkeypatch.setattr("vaegan.describe.Encoder", Watched)
     speed = measure_speed(config.network, 16, 1, 4, torch.device("cpu"), "bfloat16")
     assert seen == {(4, True)}
     assert speed["vae"] == pytest.approx(GAN_COST * speed["gan"])
+    assert len(steps) == 6  # of many latents the optimiser takes longer than the networks
     measure_speed(config.network, 16, 1)  # as `vaegan preview` asks
     assert seen == {(4, True), (32, False)}
 

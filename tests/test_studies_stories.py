@@ -92,8 +92,12 @@ class TestLosses:
         self, setting: Setting, gaps: tuple[float, float], errors: tuple[float, float], said: str
     ) -> None:
         both = zip((losses.FEW_SUM, losses.FEW_NO_KL), gaps, errors, strict=True)
-        numbers = {label: {"gap": gap, "error": error, "known": 500} for label, gap, error in both}
-        assert said in losses.regularises(results_of(setting, numbers))
+        numbers = {label: {"gap": gap, "error": error, "known": 450.0} for label, gap, error in both}
+        words = losses.regularises(results_of(setting, numbers | {losses.PREPARED: {"prepared": 500}}))
+        assert said in words
+        # Where there are no more, few images are the same images.
+        words = losses.regularises(results_of(setting, numbers | {losses.PREPARED: {"prepared": 180}}))
+        assert words.startswith("There are fewer than 500 training images")
 
 
 class TestGeneratorLoss:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from vaegan.errors import VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
 
-OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size or --gan.batch-size."
+OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size, --vae.samples, --gan.batch-size or --joint.batch-size."
 
 COMMANDS = (
     "preview",

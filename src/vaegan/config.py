@@ -8,6 +8,8 @@ from vaegan.errors import RequestError
 
 MOST_CLASSES = 1000
 """Categories that a conditional model can be told apart by."""
+MOST_IMAGES_A_STEP = 65_536
+"""Images that a step may encode, decode or judge at once."""
 LEAST_SIZE, MOST_SIZE = 16, 256
 """Sides that images can be trained at [pixels]."""
 Fit = Literal["crop", "pad", "stretch"]
@@ -103,15 +105,15 @@ class NetworkConfig:
         """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
         limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16, "layers": 8}
         if not 0 <= self.classes <= MOST_CLASSES:
-            raise RequestError(f"network.classes is {self.classes}; it must be between 0 and {MOST_CLASSES}.")
+            raise RequestError(f"--network.classes is {self.classes}; it must be between 0 and {MOST_CLASSES}.")
         for name, limit in limits.items():
             value = getattr(self, name)
             if not 1 <= value <= limit:
-                raise RequestError(f"network.{name} is {value}; it must be between 1 and {limit}.")
+                raise RequestError(f"--network.{name.replace('_', '-')} is {value}; it must be between 1 and {limit}.")
         for name, limit in {"critic_hidden": limits["width_limit"], "decoder_width": limits["width"]}.items():
             value = getattr(self, name)
             if not 0 <= value <= limit:
-                raise RequestError(f"network.{name} is {value}; it must be between 0 and {limit}.")
+                raise RequestError(f"--network.{name.replace('_', '-')} is {value}; it must be between 0 and {limit}.")
         choices = {"norm": ("none", "classic"), "upsampling": ("transposed", "classic"), "decoder_width": (0, "classic")}
         for name, (usual, kinds) in (choices | {"activation": ("leaky", "classic and mlp")}).items():
             value = getattr(self, name)
@@ -129,8 +131,8 @@ def _check_ranges(
 ) -> None:
     """Refuses numbers outside (0, inf), [0, inf) or [0, 1]; not-a-number is outside of all."""
     rules = (
-        (positive, lambda value: 0 < value < math.inf, "more than 0"),
-        (not_negative, lambda value: 0 <= value < math.inf, "0 or more"),
+        (positive, lambda value: 0 < value < math.inf, "a finite number, more than 0"),
+        (not_negative, lambda value: 0 <= value < math.inf, "a finite number, 0 or more"),
         (share, lambda value: 0 <= value <= 1, "between 0 and 1"),
     )
     for names, fits, words in rules:
@@ -140,10 +142,12 @@ def _check_ranges(
                 raise RequestError(f"--{group}.{name.replace('_', '-')} is {value}; it must be {words}.")
 
 
-def _check_pairs(batch_size: int, group: str) -> None:
-    """Refuses a batch without a pair of images: what is measured between its images would be a number that is none."""
-    if batch_size < 2:
-        raise RequestError(f"--{group}.batch-size is {batch_size}; it must be 2 or more: images of a batch are compared.")
+def _check_batch(settings: Any, group: str, least: int = 1) -> None:
+    """Refuses batches that no memory holds, which would only end hours later or by the system's hand."""
+    if not least <= settings.batch_size <= MOST_IMAGES_A_STEP:
+        raise RequestError(
+            f"--{group}.batch-size is {settings.batch_size}; it must be between {least} and {MOST_IMAGES_A_STEP:,}."
+        )
 
 
 OptimizerName = Literal["muon", "adam", "sgd", "rmsprop"]
@@ -169,7 +173,8 @@ class AEConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
-        _check_ranges(self, "ae", positive=("learning_rate", "final_learning_rate", "average_cap", "batch_size"))
+        _check_ranges(self, "ae", positive=("learning_rate", "final_learning_rate", "average_cap"))
+        _check_batch(self, "ae")
 
 
 @dataclass(frozen=True)
@@ -211,9 +216,17 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
-        _check_ranges(self, "vae", positive=("learning_rate", "final_learning_rate", "average_cap", "batch_size"))
+        _check_ranges(self, "vae", positive=("learning_rate", "final_learning_rate", "average_cap"))
+        _check_batch(self, "vae")
         _check_ranges(self, "vae", positive=("kl_cycles", "samples"), share=("kl_warmup",))
         _check_ranges(self, "vae", not_negative=("reconstruction_weight", "kl_weight", "free_bits"))
+        if self.samples * self.batch_size > MOST_IMAGES_A_STEP:
+            raise RequestError(
+                f"--vae.samples {self.samples} of --vae.batch-size {self.batch_size} images are more than a step can decode: "
+                f"{MOST_IMAGES_A_STEP:,}."
+            )
+        if self.reconstruction_weight == self.kl_weight == 0:
+            raise RequestError("--vae.reconstruction-weight 0 and --vae.kl-weight 0 leave nothing to learn; give one of them.")
         if self.samples > 1 and self.free_bits > 0:
             raise RequestError("--vae.samples over 1 and --vae.free-bits exclude each other: the bound has no KL divergence.")
 
@@ -335,7 +348,7 @@ class GANConfig:
         )
         shares = ("augmentation", "blur_until", "critic_warmup_accuracy", "generator_ramp")
         _check_ranges(self, "gan", positive=positive, not_negative=zero_or_more, share=shares)
-        _check_pairs(self.batch_size, "gan")
+        _check_batch(self, "gan", least=2)  # images of a batch are compared
         if self.blur > 16:
             raise RequestError(f"--gan.blur is {self.blur} pixels; 16 is the most.")
         for name in ("beta1", "beta2", "momentum"):
@@ -397,7 +410,7 @@ class JointConfig:
         positive = ("learning_rate", "final_learning_rate", "penalty_step", "average_cap")
         not_negative = ("kl_weight", "adversarial_weight", "feature_stage", "penalty", "final_penalty", "drift_weight")
         _check_ranges(self, "joint", positive, not_negative, share=("kl_warmup", "augmentation"))
-        _check_pairs(self.batch_size, "joint")
+        _check_batch(self, "joint", least=2)  # as for the GAN
         if not 0 <= self.beta2 < 1:
             raise RequestError(f"--joint.beta2 is {self.beta2}; it must be at least 0 and under 1.")
         if self.objective == "wasserstein" and self.penalty == 0:

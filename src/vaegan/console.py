@@ -147,7 +147,9 @@ class Console:
         self.say("Nothing was trained. All settings: add --json.")
 
     def finished(self, folder: RunFolder, as_json: bool) -> None:
-        """What was made and what to do with it."""
+        """What was made and what can be done with it."""
+        from vaegan.model_files import read_config
+
         self.close()
         record = folder.read()
         stages = [plan.name for plan in record.plan]
@@ -163,8 +165,11 @@ class Console:
             self.say(_gives_back(inverse))
         run = quote(str(path))
         self.say(f"  watch it learn      {path / 'progress.webp'}")
-        self.say(f"  new images          vaegan sample {run} -n 64 --out samples.png")
-        self.say(f"  your own image      vaegan reconstruct {run} IMAGE")
+        model = read_config(folder.model(stages[-1]))
+        wished, needed = ("   [--label NAME]", " --label NAME") if model.labels else ("", "")
+        self.say(f"  new images          vaegan sample {run} -n 64 --out samples.png{wished}")
+        if model.has_encoder:
+            self.say(f"  your own image      vaegan reconstruct {run} IMAGE{needed}")
         self.say(f"  train it longer     vaegan train --resume {run} --minutes 10")
 
     def preview(self, dataset: ImageDataset, facts: dict[str, Any], out: Path) -> None:

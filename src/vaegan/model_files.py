@@ -101,14 +101,20 @@ def read_model(folder: Path) -> tuple[ModelConfig, Networks]:
     Raises:
         ModelError: if it is missing, damaged, of another version, or holds numbers that are not finite.
     """
-    config = _read_config(folder / "config.json")
+    config = read_config(folder)
     with torch.device("meta"):
         networks = Networks(config)
     networks.load_state_dict(_read_tensors(folder / "model.safetensors", networks), assign=True)
     return config, networks
 
 
-def _read_config(path: Path) -> ModelConfig:
+def read_config(folder: Path) -> ModelConfig:
+    """What a model in `folder` is, without its weights.
+
+    Raises:
+        ModelError: if it is missing, damaged or of another version.
+    """
+    path = folder / "config.json"
     with _as_model_errors(path):
         if path.stat().st_size > MAXIMUM_CONFIG_BYTES:
             raise ModelError(f"{path} is too large to be a model's configuration.")

@@ -213,6 +213,8 @@ def _overfits(with_kl: float, without: float) -> str:
 def regularises(results: Results) -> str:
     """The same where there is something to learn by heart."""
     mean = results.mean
+    if mean(PREPARED, "prepared") < FEW_IMAGES:
+        return f"There are fewer than {FEW_IMAGES} training images, so what they do when there are few is what is said above."
     gaps, errors = ([mean(label, name) for label in (FEW_SUM, FEW_NO_KL)] for name in ("gap", "error"))
     words = (
         f"The same number of images shown, but of {mean(FEW_SUM, 'known'):,.0f} over and over: {gaps[0]:+.0%} with KL, "

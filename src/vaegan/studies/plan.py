@@ -1,19 +1,22 @@
 """The plan of a study: how its budget becomes images of an arm, what is refused beforehand, and what may go on with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vaegan import api
 from vaegan.config import GAN_COST, TrainConfig
 from vaegan.describe import measure_speed
 from vaegan.errors import RequestError
+from vaegan.settings import to_dictionary
 from vaegan.studies.study import Arm, ComputedArm, Result, Setting, Study, TrainedArm
 from vaegan.training.engine import chosen_device, probe_precision
 
 TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring and drawing
 MOST_SEEDS = 1000
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
+MOST_NAMED = 3  # settings that a message names
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,23 @@ def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, fold
         begun |= {"--minutes": plan.minutes, "--images": plan.images_asked}
     if config.device.precision != "auto":  # which leaves the choice to the study
         wanted["--precision"], begun["--precision"] = config.device.precision, plan.config.device.precision
+    differing = [f"{name} {begun[name]}" for name in wanted if wanted[name] != begun[name]]
     precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
-    differing = [name for name in wanted if wanted[name] != begun[name]]
-    if precise != plan.config:
-        differing.append("settings")
+    if others := _differing(to_dictionary(plan.config), to_dictionary(precise)):
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        differing.append(f"other settings ({', '.join(others[:MOST_NAMED])}{more})")
     if differing:
-        known = " and ".join(f"{name} {begun[name]}" if name in begun else "other settings" for name in differing)
+        known = " and ".join(differing)
         raise RequestError(f"{folder} holds a study that was begun with {known}; ask for the same, or give another --out.")
+
+
+def _differing(begun: Mapping[str, Any], asked: Mapping[str, Any], group: str = "") -> list[str]:
+    """The options of `begun` that are others in `asked`, as they would be given."""
+    found: list[str] = []
+    for name, value in begun.items():
+        if isinstance(value, dict):
+            nameless = name in ("data", "device", "budget")  # whose options bear no group's name
+            found += _differing(value, asked[name], "" if nameless else f"{name}.")
+        elif value != asked[name]:
+            found.append(f"--{(group + name).replace('_', '-')} {value}")
+    return found

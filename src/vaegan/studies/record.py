@@ -60,8 +60,12 @@ def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
     check_file_place(path)
     try:
         values = _read(path)
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ValueError("it is no record of a study")
         if values.pop("format_version") != FORMAT_VERSION:
             raise ValueError("it was written by another version of vaegan")
+        if lacking := {*Plan.__dataclass_fields__, "results"} - {*values}:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
         results = [from_dictionary(Result, one, path.name, "results.") for one in values["results"]]
         if not all(result.failed or _are_measured(result.measurements) for result in results):
             raise ValueError("a result without measurements")

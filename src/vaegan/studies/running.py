@@ -77,6 +77,7 @@ def run_study(
     Raises:
         RequestError: if the study cannot be made of these images and settings, or `out` holds something else.
         InterruptedTraining: when cancelled, after saving.
+        VaeganError: if another process is at work on the study in `out`.
     """
     path = Path(out)
     api.check_request(config, minutes, images)
@@ -127,9 +128,13 @@ class Runner:
         self._finished = 0.0
 
     def run(self) -> StudyFolder:
-        """Does what is left."""
+        """Does what is left, while no other process may: two would write over each other's results."""
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
+        with RunFolder(self.folder).alone():
+            return self._run()
+
+    def _run(self) -> StudyFolder:
         self._write("running")
         for index, (arm, seed) in enumerate(self.jobs):
             if not any(result.label == arm.label and result.seed == seed for result in self.results):

@@ -54,6 +54,7 @@ class Best:
         self.lowest: Point | None = None
         """The best number so far."""
         self.last: Point | None = None
+        self._last_is_sound = True
         self._kept: dict[str, Any] | None = None
 
     @property
@@ -80,7 +81,7 @@ class Best:
         value = values.get(self._deciding.scalar, math.nan)
         if not self.compares or not math.isfinite(value):
             return
-        self.last = Point(seen, value)
+        self.last, self._last_is_sound = Point(seen, value), sound
         if not sound or progress < self._deciding.since:
             return
         if self.lowest is None or value < self.lowest.value:
@@ -122,8 +123,10 @@ class Best:
                 f"the last model: {self.name} {self.best.value:.4g}, but for chance as good as {self.lowest.value:.4g} "
                 f"after {self.lowest.seen:,} images"
             )
+        unsound = "" if self._last_is_sound else ", but a guard found something wrong with it"
         return (
             f"the model of {self.best.seen:,} images: {self.name} {self.best.value:.4g}; the last one had {self.last.value:.4g}"
+            f"{unsound}"
         )
 
     def facts(self) -> dict[str, float]:
@@ -135,7 +138,10 @@ class Best:
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on the same."""
         points = {"best": self.best, "lowest": self.lowest, "last": self.last}
-        return {name: point and tuple(point) for name, point in points.items()} | {"kept": self._kept}
+        return {name: point and tuple(point) for name, point in points.items()} | {
+            "last_is_sound": self._last_is_sound,
+            "kept": self._kept,
+        }
 
     def set_state(self, state: dict[str, Any] | None) -> None:
         """Takes back what `state` gave; None, from a checkpoint older than this, begins the comparison here.
@@ -147,6 +153,7 @@ class Best:
             return
         points = (state[name] and _point(*state[name]) for name in ("best", "lowest", "last"))
         self.best, self.lowest, self.last = points
+        self._last_is_sound = bool(state.get("last_is_sound", True))  # an older checkpoint does not say
         self._kept = state["kept"]
         if self._kept is not None and _shapes(self._kept) != _shapes(self._copy()):
             raise ValueError("the best model so far is of another shape")

@@ -35,7 +35,7 @@ def check_start(model: Model, config: TrainConfig) -> None:
         pairs["--channels"] = (model.config.channels, int(config.data.channels))
     for name, (has, wants) in pairs.items():
         if has != wants:
-            raise RequestError(f"The start has {name} {has} but this run has {wants}; they must be the same.")
+            raise RequestError(f"The --init run has {name} {has} but this run has {wants}; they must be the same.")
     uniform = "uniform" in (model.config.prior, config.gan.prior) and model.config.prior != config.gan.prior
     if config.stages[0] == "gan" and config.handover.generator == "decoder" and uniform:
         usual = "uniform" if model.config.prior == "uniform" else "mixture"
@@ -61,14 +61,14 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
         raise _other_labels(model, ", ".join(words))
     if model.config.channels != dataset.channels:
         raise RequestError(
-            f"The start has channels {model.config.channels} but these images have {dataset.channels}; they must be the same: "
-            f"add --channels {model.config.channels}."
+            f"The --init run has channels {model.config.channels} but these images have {dataset.channels}; they must be the "
+            f"same: add --channels {model.config.channels}."
         )
 
 
 def _other_labels(model: Model, wanted: str) -> RequestError:
     has = f"knows the labels {', '.join(model.config.labels)}" if model.config.labels else "knows no labels"
-    return RequestError(f"--init and --conditional do not fit: the start {has}, this run is told {wanted}.")
+    return RequestError(f"--init and --conditional do not fit: that run {has}, this run is told {wanted}.")
 
 
 def _check_handover_of_normalised(config: TrainConfig, grown: str) -> None:

@@ -183,7 +183,11 @@ def _sheets(results: Results, trained: Sequence[str]) -> list[Picture]:
     save_learning(runs, results.folder / "learning.gif", columns=3)
     save_reconstructions(runs, results.folder / "reconstructions.png", columns=2)
     return [
-        Picture("learning.gif", "The same latents with every loss while it learns; each frame at the same number of images."),
+        Picture(
+            "learning.gif",
+            "The same 64 latents with every loss while it learns; each frame at the same number of images. progress.gif in the "
+            "folder of each loss shows it alone.",
+        ),
         Picture(
             "reconstructions.png",
             "Held-out images (above) and what each loss keeps of them (below), decoded from the posterior's mean. Where the "

@@ -222,8 +222,8 @@ class Guards:
     def _answer(self, name: str, words: str, levers: Levers, nothing_good: bool) -> Action | None:
         ladder = self.ladders[name]
         times = self.fired[name] = self.fired.get(name, 0) + 1
-        # A stage that was stopped and then extended is stopped again: numbers that are none must not be trained on.
-        last = math.inf if ladder[-1].stop else len(ladder)
+        # Who extends a stopped stage wants it to go on; but from numbers that are none nothing can be learned.
+        last = math.inf if name == NotFinite.name else len(ladder)
         if times > (last if self.mode == "act" else self.MOST_WARNINGS):
             return None
         remedy = ladder[min(times, len(ladder)) - 1]

@@ -28,7 +28,7 @@ from vaegan.training.run import RunFolder, RunRecord, disk_errors
 from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, looking_model, to_model
 from vaegan.training.watching import Watching
 
-SHOT_SAMPLES = 36
+SHOT_SAMPLES = 64
 SHOT_PAIRS = 8
 FEWEST_RECOGNISED = 20  # [images] among fewer the nearest one is the right one too easily
 NOT_CURVES = ("stage", "seen", "seconds", "guard", "action", "words")

@@ -219,9 +219,12 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
     signals: list[Signal] = [NotFinite(limits), Exploding(limits)]
     ladders = LADDERS
     if stage == "gan":
-        signals += [kind(limits) for kind in (Runaway, Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
+        has_scale = config.gan.objective != "wasserstein"  # whose critic is meant to be ahead, by any number
+        if has_scale:
+            signals.append(Runaway(limits))
+        signals += [kind(limits) for kind in (Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
         ladders = ladders_of(unusual=config.gan != config.gan.usual())
-        if config.gan.objective != "wasserstein":  # whose critic is meant to be ahead
+        if has_scale:
             signals += [CriticWins(limits, since=limits.scratch_start if inputs.previous is None else 0.0), CriticLost(limits)]
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)

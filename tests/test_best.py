@@ -398,6 +398,7 @@ class TestRuns:
                 "4",
             ),
             *("--ae.batch-size", "8", "--ae.learning-rate", "0.02", "--precision", "float32", "--accelerator", "cpu"),
+            *("--ae.optimizer", "adam"),  # Muon's steps multiply differences of rounding
             *("--images", "320", "--json"),
         ]
         for name, extra in (("one", []), ("two", ["--devices", "2"])):
@@ -405,7 +406,7 @@ class TestRuns:
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
             assert done.returncode == 0, done.stderr
         one, two = (facts_of(tmp_path / name)["best"] for name in ("one", "two"))
-        assert two == pytest.approx(one, rel=1e-2)
+        assert two == pytest.approx(one, rel=1e-4)
 
 
 class TestScore:

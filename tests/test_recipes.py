@@ -236,6 +236,9 @@ class TestGANSteps:
         assert gan.encoder_optimizer is not None
         players = (gan.generator_optimizer, gan.critic_optimizer, gan.encoder_optimizer)
         assert [player.param_groups[0]["lr"] for player in players] == pytest.approx([6e-4, 6e-4, 3e-4])
+        gan.levers = Levers(generator_rate=1 / 4, critic_rate=1 / 2)
+        run(gan, 1, total=40)
+        assert [player.param_groups[0]["lr"] for player in players] == pytest.approx([1.5e-4, 3e-4, 0.75e-4])
 
     @pytest.mark.parametrize("grown", [True, False])
     @pytest.mark.parametrize("kind", ["finite-difference", "exact"])

@@ -9,12 +9,13 @@ import torch
 
 from vaegan.config import NetworkConfig
 from vaegan.evaluation.inference import log_weights
-from vaegan.metrics.posterior import bits_per_dimension
+from vaegan.metrics.posterior import bits_per_dimension, dequantised
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Gaussian
 from vaegan.objectives.latent import importance_weighted_bound
-from vaegan.studies.likelihood import bits_of_model, iwae, measure, model_log_weights
+from vaegan.randomness import keyed_seed
+from vaegan.studies.likelihood import bits_of_model, iwae, measure
 from vaegan.studies.linear_gaussian import LinearGaussian
 from vaegan.studies.measures import autoencoding
 
@@ -64,16 +65,22 @@ def test_iwae_averages_over_whole_groups() -> None:
 def test_the_model_weights_are_those_of_its_own_densities() -> None:
     config = ModelConfig(16, 1, "vae", NetworkConfig(width=4, width_limit=4, latent_dim=2), variance=0.3)
     model = Model(config, Networks(config))
-    image = torch.linspace(-1, 1, 256).reshape(1, 16, 16)
-    weights = model_log_weights(model, image, 3, torch.Generator().manual_seed(5))
-    posterior = model.posterior(image[None])
-    noise = torch.randn(3, 2, generator=torch.Generator().manual_seed(5))
-    z = posterior.mean + torch.exp(posterior.log_var / 2) * noise
+    images = torch.linspace(-1, 1, 512).reshape(2, 1, 16, 16)
+    weights = log_weights(model, images, 3, 0, lambda *_: None)
+    generator = torch.Generator().manual_seed(keyed_seed(0, "likelihood"))
+    images = dequantised(images, "gaussian", generator)
+    posterior = model.posterior(images)
+    z = posterior.mean + torch.exp(posterior.log_var / 2) * torch.stack(
+        [torch.randn(2, 2, generator=generator) for _ in range(3)]
+    )
     normal = torch.distributions.Normal
     oracle = (
-        normal(model.networks.decoder(z, raw=True), math.sqrt(0.3)).log_prob(image).flatten(1).sum(1)
-        + normal(0, 1).log_prob(z).sum(1)
-        - normal(posterior.mean, torch.exp(posterior.log_var / 2)).log_prob(z).sum(1)
+        normal(model.networks.decoder(z.flatten(0, 1), raw=True).unflatten(0, (3, 2)), math.sqrt(0.3))
+        .log_prob(images)
+        .flatten(2)
+        .sum(2)
+        + normal(0, 1).log_prob(z).sum(2)
+        - normal(posterior.mean, torch.exp(posterior.log_var / 2)).log_prob(z).sum(2)
     )
     assert torch.allclose(weights.float(), oracle, rtol=1e-4)
 

@@ -309,7 +309,7 @@ class GAN:
         set_learning_rate(self.generator_optimizer, generator_rate)
         if self.encoder_optimizer is not None:
             encoder_rate = cosine(config.encoder_learning_rate, config.final_learning_rate, clock.progress)
-            set_learning_rate(self.encoder_optimizer, encoder_rate)
+            set_learning_rate(self.encoder_optimizer, encoder_rate * levers.generator_rate)  # it follows the generator
 
     def _generator_is_held(self, clock: Clock) -> bool:
         """Whether the critic still warms up: it must first order held-out pairs, or its gradient is noise."""

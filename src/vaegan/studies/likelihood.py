@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from vaegan.metrics.posterior import bits_per_dimension, dequantised
+from vaegan.evaluation.inference import log_weights
+from vaegan.metrics.posterior import bits_per_dimension
 from vaegan.model import Model
-from vaegan.objectives.latent import importance_weighted_bound, log_ratio
-from vaegan.objectives.likelihood import log_density
+from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
@@ -70,32 +70,12 @@ def iwae(log_weights: Tensor, count: int) -> Tensor:
     return importance_weighted_bound(grouped).mean(1)
 
 
-@torch.no_grad()
-def model_log_weights(model: Model, image: Tensor, draws: int, generator: torch.Generator) -> Tensor:
-    """Log-weights log p(x|z) + log p(z) - log q(z|x) of one image [channel, height, width] for `draws` latents z ~ q [nats]."""
-    posterior, networks = model.posterior(image[None]), model.networks
-    assert networks.whitening is not None
-    noise = torch.randn(draws, model.latent_dim, generator=generator).to(posterior.mean)
-    latents = posterior.mean + torch.exp(posterior.log_var / 2) * noise
-    variance = torch.tensor(model.config.variance or 1.0)
-    log_likelihood = [
-        log_density(model.config.likelihood, image.expand(len(block), -1, -1, -1), networks.decoder(block, raw=True), variance)
-        for block in networks.whitening(latents).split(500)
-    ]
-    return (torch.cat(log_likelihood) + log_ratio(latents, *posterior, noise)).double()
-
-
 def measure(look: Look) -> Numbers:
     """IWAE-k of held-out images, dequantised uniformly, and where that is a code length its bits."""
-    generator = torch.Generator().manual_seed(keyed_seed(look.seed, "likelihood"))
     # A density of 256 grey levels can be made as large as one likes; noise of one level's width forbids that.
-    images = dequantised(heldout_images(look.setting.dataset, TRAINED_IMAGES), look.model.config.likelihood, generator)
-    curves: list[list[float]] = []
-    for image in images:
-        log_weights = model_log_weights(look.model, image, max(COUNTS), generator)[None]
-        curves.append([float(iwae(log_weights, count)) for count in COUNTS])
-        look.tick(1.0)
-    means = torch.tensor(curves).mean(0).tolist()
+    images = heldout_images(look.setting.dataset, TRAINED_IMAGES)
+    weights = log_weights(look.model, images, max(COUNTS), look.seed, lambda what, done, total: look.tick(done / total))
+    means = [float(iwae(weights.double().T, count).mean()) for count in COUNTS]
     curve = {str(count): value for count, value in zip(COUNTS, means, strict=True)}
     found: Numbers = {"iwae": curve, "elbo": curve["1"], "iwae_5000": curve["5000"], "values": images[0].numel()}
     if has_bits(look.model):
@@ -111,10 +91,9 @@ def has_bits(model: Model) -> bool:
 
 def bits_of_model(model: Model, images: Tensor, draws: int, seed: int) -> float:
     """Bits a value of some images by IWAE with so many draws, of a model that `has_bits`; an upper bound."""
-    generator = torch.Generator().manual_seed(keyed_seed(seed, "bits"))
-    images = dequantised(images, model.config.likelihood, generator)
-    bounds = [float(iwae(model_log_weights(model, image, draws, generator)[None], draws)) for image in images]
-    return float(bits_per_dimension(torch.tensor(sum(bounds) / len(bounds)), images[0].numel(), model.config.likelihood))
+    weights = log_weights(model, images, draws, seed, lambda what, done, total: None)
+    bound = iwae(weights.double().T, draws).mean()
+    return float(bits_per_dimension(bound, images[0].numel(), model.config.likelihood))
 
 
 def tell(results: Results) -> Story:

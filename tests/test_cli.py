@@ -322,7 +322,7 @@ def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str
         (["train", "faces", "--config", "missing.toml"], "missing.toml"),
         (["train", "faces", "--size", "8"], "16 to 256"),
         (["train", "faces", "--network.output", "sigmoid"], "sigmoid"),
-        (["train", "faces", "--network.latent-dim", "0"], "latent_dim"),
+        (["train", "faces", "--network.latent-dim", "0"], "--network.latent-dim is 0"),
         (["train", "--resume", "nowhere"], "not a run"),
         (["sample", "nowhere"], "not a run"),
         (["sample", "nowhere", "-n", "0"], "-n 0"),

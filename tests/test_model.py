@@ -282,10 +282,10 @@ class TestWrongFiles:
             ({"variance": -1.0}, "variance"),
             ({"variance": float("nan")}, "variance"),
             ({"surprise": 1}, "surprise"),
-            ({"network": {"latent_dim": 10**9}}, "latent_dim"),
+            ({"network": {"latent_dim": 10**9}}, "latent-dim is 1000000000"),
             ({"network": {"width": 10**9}}, "width"),
             ({"network": {"blocks": 10**9}}, "blocks"),
-            ({"network": {"latent_dim": 0}}, "latent_dim"),
+            ({"network": {"latent_dim": 0}}, "latent-dim is 0"),
             ({"network": {"kind": "transformer"}}, "kind"),
         ],
     )

@@ -258,7 +258,7 @@ class TestGuards:
             found.append((action.roll_back, action.stop, levers.generator_rate))
         assert found == [(True, False, 1 / 2), (True, False, 1 / 8), (True, False, 1 / 64), (False, True, 1 / 64)]
 
-    def test_a_stage_that_was_stopped_and_extended_is_stopped_again(self) -> None:
+    def test_a_stage_that_is_extended_is_stopped_again_by_numbers_that_are_none(self) -> None:
         watch = Guards("act", all_signals())
         found = [watch.look(Look(window, 0.5, {"loss": math.nan}), Levers()) for window in range(6)]
         assert [action and action.stop for action in found] == [False] * 3 + [True] * 3

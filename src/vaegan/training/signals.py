@@ -32,7 +32,8 @@ class Thresholds:
     scratch_start: float = 0.15
     """Share of a stage from scratch before which a critic that wins is no sign: against noise every critic wins."""
     critic_loss: float = 20.0
-    """A critic that answers 0 to everything has 0.5 to 2, whatever the objective; healthy runs stayed under 1.4."""
+    """A critic that answers 0 to everything has 0.5 to 2, whatever the objective but Wasserstein's; healthy runs stayed
+    under 1.4."""
     forgotten: float = 3.0
     """Error of real images given back over that of the first validation: healthy runs of up to 84,000 images stayed under 2."""
     variety: float = 0.5

@@ -1,10 +1,11 @@
-"""The search for the GAN's settings: successive halving (Jamieson and Talwalkar 2016) over random draws, all from one VAE.
+"""The search for the GAN's settings, after a VAE or from scratch: successive halving (Jamieson and Talwalkar 2016).
 
-    python benchmarks/search.py DATA --init VAE_RUN --score "python score.py UNSEEN {samples}" [--runs 42]
-        [--rungs 4000 12000 36000]
+    python benchmarks/search.py DATA --score "python score.py UNSEEN {samples}" [--init VAE_RUN] [--runs 42]
+        [--rungs 4000 12000 60000] [-- OPTIONS OF TRAIN]
 
 Every rung trains its settings anew, with schedules as long as the rung, and passes its best third on. The same draws, seeds and
-samples every time; finished runs are not trained again. Runs go side by side on one thread each.
+samples every time; finished runs are not trained again. Runs go side by side on one thread each. Without `--init` the GANs begin
+from scratch, and draw what they have a use for from the same ranges.
 """
 
 import argparse
@@ -30,39 +31,45 @@ REACHED = {"coverage": 0.92, "recall": 0.62, "latent_recovery": 0.8}
 """What it must reach; and sharpness between 0.85 and 1.15."""
 HALF = math.log(2)
 
+BATCHES = {16: 1.0, 32: 1.3}
+"""Pairs a step, and how many times as many images two threads see in the same time: a rung is so much longer."""
+
 Settings = dict[str, float]
 
 
-def draw(random: np.random.Generator) -> Settings:
+def draw(random: np.random.Generator, grown: bool) -> Settings:
     """One point of the search space: ranges are logarithmic, choices even."""
 
     def between(low: float, high: float) -> float:
         return float(f"{math.exp(random.uniform(math.log(low), math.log(high))):.2g}")
 
-    rate, penalty, anchor = between(1e-4, 1.2e-3), between(0.02, 1), between(0.5, 15)
-    return {
+    rate, penalty, anchor = between(3e-4, 2e-3), between(0.05, 0.6), between(2, 16)
+    drawn = {
         "gan.learning-rate": rate,
-        "gan.final-learning-rate": float(f"{rate * between(0.05, 1):.2g}"),
+        "gan.final-learning-rate": float(f"{rate * between(0.003, 0.1):.2g}"),
+        "gan.generator-rate": between(0.6, 1.6),
         "gan.penalty": penalty,
         "gan.final-penalty": float(f"{penalty * between(0.05, 1):.2g}"),
-        "gan.beta2": float(random.choice([0.9, 0.99, 0.999])),
-        "gan.batch-size": int(random.choice([8, 16, 32])),
-        "gan.average-cap": int(between(200, 5000)),
-        "gan.anchor": anchor,
-        "gan.final-anchor": float(f"{anchor * between(0.1, 1):.2g}"),
-        "gan.augmentation": float(random.choice([0.0, 0.3])),
+        "gan.batch-size": int(random.choice(list(BATCHES))),
+        "gan.average-cap": int(between(100, 2000)),
+        "gan.augmentation": float(random.choice([0.0, 0.15, 0.3])),
         "gan.blur": float(random.choice([0.0, 1.0])),
+        "gan.anchor": anchor,
+        "gan.final-anchor": float(f"{anchor * between(0.25, 1):.2g}"),
     }
+    return drawn if grown else {name: value for name, value in drawn.items() if "anchor" not in name}
 
 
 def shortfall(found: dict[str, Any]) -> float:
     """How far a run is from what is wanted: the mean of the logarithms of found over wanted, no better than a half for each."""
     ratios: list[float] = []
     for name, wanted in WANTED.items():
+        if name not in found:
+            continue  # a GAN from scratch has no encoder
         ratios += [
             math.log(max(value, 1e-9) / limit) for value, limit in zip(as_tuple(found[name]), as_tuple(wanted), strict=True)
         ]
-    ratios += [math.log(wanted / max(found[name], 1e-3)) for name, wanted in REACHED.items()]
+    ratios += [math.log(wanted / max(found[name], 1e-3)) for name, wanted in REACHED.items() if name in found]
     ratios.append(max(math.log(0.85 / found["sharpness"]), math.log(found["sharpness"] / 1.15)))
     return float(np.mean([max(ratio, -HALF) for ratio in ratios]))
 
@@ -84,18 +91,21 @@ def halve(candidates: list[int], rungs: list[int], loss: Callable[[int, int], fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--init", type=Path, required=True, help="a run with a VAE, the same for all")
+    parser.add_argument("--init", type=Path, help="a run with a VAE, the same for all; without, GANs from scratch")
     parser.add_argument("--score", required=True, help="prints one JSON line; {samples} is replaced by a folder of PNGs")
     parser.add_argument("--runs", type=int, default=42)
-    parser.add_argument("--rungs", type=int, nargs="+", default=[4_000, 12_000, 36_000], help="images of the GAN stage")
+    parser.add_argument("--rungs", type=int, nargs="+", default=[4_000, 12_000, 60_000], help="images of the GAN stage")
     parser.add_argument("--seed", type=int, default=0, help="of the draws; every run trains with seed 0")
+    parser.add_argument("--precision", default="float32", help="given, because lanes make the probe's speeds meaningless")
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path("runs/search"))
-    arguments = parser.parse_args()
-    arguments.precision = json.loads((arguments.init / "run.json").read_text())["precision"]
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    arguments = parser.parse_args(given[:end])
+    arguments.options = given[end + 1 :]
     random = np.random.default_rng(arguments.seed)
     # The first is the default settings, which need not lie in the ranges.
-    drawn: list[Settings] = [{}, *(draw(random) for _ in range(arguments.runs - 1))]
+    drawn: list[Settings] = [{}, *(draw(random, grown=arguments.init is not None) for _ in range(arguments.runs - 1))]
 
     def loss(index: int, images: int) -> float:
         folder = arguments.out / f"{index:02d}-{images}"
@@ -113,9 +123,10 @@ def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: 
     result = folder / "scores.json"
     if not result.is_file():
         options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
-        # A stage's rate is that which was drawn, however short the rung; and precision is not probed anew on busy cores.
-        new = [arguments.data, "--recipe", "gan", "--init", str(arguments.init)]
-        new += ["--images", str(images), "--precision", arguments.precision, "--out", str(folder), *options]
+        new = [arguments.data, "--recipe", "gan", *(["--init", str(arguments.init)] if arguments.init else [])]
+        count = round(images * BATCHES[int(settings.get("gan.batch-size", 16))])
+        new += ["--images", str(count), "--precision", arguments.precision, "--out", str(folder)]
+        new += [*arguments.options, *options]
         start = ["--resume", str(folder)] if (folder / "run.json").is_file() else new
         command = [sys.executable, "-m", "vaegan", "train", *start]
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -131,7 +142,7 @@ def measure(folder: Path, score: str) -> dict[str, Any]:
     facts = json.loads((folder / "run.json").read_text())["facts"]["gan"]
     scores = scored(Model.from_pretrained(folder / "gan" / "model"), folder / "samples", score)
     kept = ("swd", "fd", "peaks", "sharpness", "coverage", "recall")
-    return {name: scores[name] for name in kept} | facts["inverse"]
+    return {name: scores[name] for name in kept} | facts.get("inverse", {})
 
 
 if __name__ == "__main__":

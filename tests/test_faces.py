@@ -125,18 +125,16 @@ def test_the_smile_moves_the_mouth_and_nothing_else() -> None:
 def test_a_smile_has_its_corners_up_and_a_frown_down() -> None:
     faces = plain_faces(16)
     faces = replace(faces, mouth_open=constant(faces, 0), lips=constant(faces, 0), skin_rgb=np.ones_like(faces.skin_rgb))
-    for smile, sign in ((0.8, 1), (-0.8, -1)):
-        dark = render(replace(faces, smile=constant(faces, smile)), 128).astype(float).mean(axis=3) < 130
-        across, down, _ = mouth_place(faces)
-        x, y = (np.round((place[:, 0, 0] + 1) * 64 - 0.5).astype(int) for place in faces.on_frame(across, down))
-        for picture, column, row in zip(dark, x, y, strict=True):
-            mouth = picture[row - 3 : row + 6]  # between nose and chin
-            heights = np.arange(len(mouth))
+    happy, sad = (render(replace(faces, smile=constant(faces, smile)), 128).astype(float).mean(axis=3) for smile in (0.8, -0.8))
+    x = np.round((faces.on_frame(*mouth_place(faces)[:2])[0][:, 0, 0] + 1) * 64 - 0.5).astype(int)
+    for darker, sign in ((sad - happy > 60, 1), (happy - sad > 60, -1)):
+        for picture, column in zip(darker, x, strict=True):  # the mouth alone: all else is in both
+            heights = np.arange(len(picture))
             middle, left = (
                 (band.sum(axis=1) * heights).sum() / band.sum()
-                for band in (mouth[:, column - 1 : column + 2], mouth[:, column - 7 : column - 5])
+                for band in (picture[:, column - 1 : column + 2], picture[:, column - 12 : column - 9])
             )
-            assert (middle - left) * sign > 0.7
+            assert (middle - left) * sign > 2
 
 
 def test_glasses_darken_the_eyes() -> None:
@@ -154,12 +152,12 @@ def test_glasses_darken_the_eyes() -> None:
     ("name", "words"), [("hat", HATS), ("eyes", EYES), ("clothes", CLOTHES), ("hair_style", FACTORS["hair_style"])]
 )
 def test_every_word_of_a_category_looks_different(name: str, words: tuple[str, ...]) -> None:
-    faces = plain_faces(2)
+    faces = plain_faces(24)
     pictures = [render(replace(faces, **{name: constant(faces, code)}), 64).astype(int) for code in range(len(words))]
     for code, picture in enumerate(pictures):
         for other in range(code):
             difference = (np.abs(picture - pictures[other]).max(axis=3) > 30).sum(axis=(1, 2))
-            assert (difference >= 8).all(), (words[code], words[other])
+            assert np.median(difference) >= 4, (words[code], words[other])
 
 
 def test_edges_are_anti_aliased() -> None:

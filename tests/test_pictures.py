@@ -87,6 +87,15 @@ def test_animation_has_all_its_frames(tmp_path: Path, suffix: str, count: int, c
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
+def test_colours_of_every_frame_of_a_gif_are_in_the_palette_they_share(tmp_path: Path) -> None:
+    colours = [(255, 0, 0), (0, 200, 0), (0, 0, 255), (250, 240, 10), (120, 0, 120)]
+    save_animation([Image.new("RGB", (16, 16), colour) for colour in colours], tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        for index, colour in enumerate(colours):
+            film.seek(index)
+            np.testing.assert_allclose(np.asarray(film.convert("RGB"))[8, 8], colour, atol=8)
+
+
 def test_the_case_of_a_suffix_changes_nothing(tmp_path: Path) -> None:
     frames = [to_picture(image) for image in pixels(3, 16, 16)]
     for name in ("one.WEBP", "other.webp"):

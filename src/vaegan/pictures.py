@@ -93,10 +93,25 @@ def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int 
         save_video(frames, path, milliseconds, hold)
         return
     durations = [milliseconds] * (len(frames) - 1) + [hold]
+    options: dict[str, Any] = {"format": "GIF", "duration": durations, "loop": 0}
+    if suffix == ".webp":
+        options |= {"format": "WEBP", "quality": 80, "method": 3}
+    else:
+        frames = _of_one_palette(frames)
     with atomic_path(path) as temporary:
-        options: dict[str, Any] = {"quality": 80, "method": 3} if suffix == ".webp" else {"optimize": True}
-        options |= {"format": "WEBP" if suffix == ".webp" else "GIF", "duration": durations, "loop": 0}
         frames[0].save(temporary, save_all=True, append_images=frames[1:], **options)
+
+
+def _of_one_palette(frames: Sequence[Image.Image]) -> Sequence[Image.Image]:
+    """Colour frames in 256 colours that all of them share.
+
+    A palette a frame took fifty times as long, for as many bytes and 0.2 dB less (26 grids of 64 anime faces).
+    """
+    if frames[0].mode == "L":
+        return frames
+    some = [np.asarray(frame.convert("RGB")) for frame in frames[:: math.ceil(len(frames) / 8)]]
+    palette = Image.fromarray(np.concatenate(some)).quantize(256, Image.Quantize.FASTOCTREE)
+    return [frame.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
 def save_video(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold: int) -> None:

@@ -163,7 +163,9 @@ class Faces:
         return x, self.centre_y + self.scale * (across * sine + down * cosine)
 
 
-MOST_TILT, MOST_TURN = np.float32(0.22), np.float32(0.20)  # [radians] at tilt and turn of 1
+# [radians] at tilt and turn of 1. A mouth is a few pixels high: heads that move by more than that hide every expression from
+# what sees a picture in a few dozen numbers.
+MOST_TILT, MOST_TURN = np.float32(0.10), np.float32(0.09)
 
 
 class _Draws:
@@ -251,7 +253,7 @@ def _person(draws: _Draws) -> dict[str, Array]:
 
 
 def _expression(draws: _Draws) -> dict[str, Array]:
-    """Mouth, brows and eyes; half of the faces smile."""
+    """Mouth, brows, eyes and cheeks; half of the faces smile, with all of the face as people do."""
     smiling = draws.chance("smiling", 0.5)
     amount = draws.uniform("smile")
     smile = _where(smiling > 0, 0.4 + 0.6 * amount, 0.08 - 1.08 * amount**1.7)
@@ -268,9 +270,9 @@ def _expression(draws: _Draws) -> dict[str, Array]:
         "eyes": draws.choice("eyes", np.concatenate((1 - wink - closed, closed, wink), axis=1)[:, :, 0]),
         "wink_side": np.sign(draws.uniform("wink_side", -1, 1)),
         "gaze": draws.bell("gaze"),
-        "blush": np.clip(draws.uniform("blush", -0.45, 0.85) + 0.15 * smiling, 0, 1),
-        "mouth_width": draws.uniform("mouth_width", 0.12, 0.16),
-        "openness": draws.uniform("openness", 0.8, 1.1) - 0.1 * smiling,
+        "blush": np.clip(draws.uniform("blush", -0.45, 0.85) + 0.4 * smiling, 0, 1),
+        "mouth_width": draws.uniform("mouth_width", 0.18, 0.24),
+        "openness": draws.uniform("openness", 0.8, 1.1) - 0.4 * np.clip(smile, 0, 1),
     }  # fmt: skip
 
 
@@ -289,7 +291,7 @@ def _build(draws: _Draws, age: Array, softness: Array) -> dict[str, Array]:
         "brow_weight": draws.uniform("brow_weight", 0.026, 0.04) + 0.022 * (1 - softness) * grown,
         "nose": draws.uniform("nose", 0.6, 1.0) + 0.35 * (1 - softness) * grown,
         "shoulders": draws.uniform("shoulders", 0.60, 0.68) + 0.14 * (1 - softness) * grown,
-        "nod": draws.bell("nod", 0.03),
+        "nod": draws.bell("nod", 0.015),
     }
 
 
@@ -301,8 +303,8 @@ def _pose(draws: _Draws, style: Array, hat: Array) -> dict[str, Array]:
         "turn": draws.bell("turn"),
         "tilt": draws.bell("tilt"),
         "scale": scale,
-        "centre_x": draws.bell("shift_x", 0.09),
-        "centre_y": draws.bell("shift_y", 0.04) + 0.035 + 0.07 * tall,
+        "centre_x": draws.bell("shift_x", 0.04),
+        "centre_y": draws.bell("shift_y", 0.02) + 0.035 + 0.07 * tall,
     }
 
 

@@ -130,11 +130,11 @@ def draw_nose(canvas: Canvas, faces: Faces) -> None:
 def draw_mouth(canvas: Canvas, faces: Faces) -> None:
     """From frown to smile, closed or open with teeth and tongue."""
     middle, level, narrowing = mouth_place(faces)
-    with canvas.window(*faces.on_frame(middle, level), 0.28, 0.26) as part:
+    with canvas.window(*faces.on_frame(middle, level), 0.34, 0.34) as part:
         view = head_view(part, faces)
         half = (faces.mouth_width + 0.03 * np.clip(faces.smile, 0, 1)) * narrowing
         across, down = (view.x - middle) / half, view.y - level
-        bend = 0.085 * faces.smile
+        bend = 0.18 * faces.smile
         opened = (faces.mouth_open > 0) * (0.045 + 0.085 * faces.mouth_open)
         bulge = np.clip(1 - across**2, 0, 1)
         curve = bend * (0.5 - across**2)

@@ -1,6 +1,9 @@
-"""Draws the README's picture from a run on the drawn faces: real images, samples of the VAE, samples of the GAN.
+"""Draws the README's pictures from a run on the drawn faces.
 
 python docs/make_pictures.py RUN
+
+vae-and-gan.png: real images, samples of the VAE, samples of the GAN. smile.png: faces that nobody trained on and that do not
+smile; what the VAE makes of them; and the same with more and more of the direction learned from those that do.
 """
 
 import sys
@@ -11,22 +14,40 @@ from PIL import Image
 
 import vaegan
 from vaegan.config import DataConfig
-from vaegan.data import TRAIN, to_uint8
+from vaegan.data import TRAIN, ImageDataset, to_uint8
+from vaegan.latent.directions import find_direction
+from vaegan.latent.groups import encode_images, groups_of_label
 from vaegan.pictures import grid, save_png
 
 COUNT, ROW, GAP = 36, 6, 16
+STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+PICTURES = Path(__file__).parent / "pictures"
 
 
 def main() -> None:
-    """Side by side, each a 6x6 grid, never picked by hand: the first training images and the samples of seed 0."""
-    run = Path(sys.argv[1])
-    dataset = vaegan.open_dataset("faces", DataConfig())
+    """Nothing is picked by hand: the first images of each kind, and the samples of seed 0."""
+    run, dataset = Path(sys.argv[1]), vaegan.open_dataset("faces", DataConfig())
+    draw_stages(run, dataset)
+    draw_smile(vaegan.load(run, stage="vae"), dataset)
+
+
+def draw_stages(run: Path, dataset: ImageDataset) -> None:
     real = to_uint8(dataset.load(dataset.indices(TRAIN)[:COUNT]))
     sheets = [real] + [to_uint8(vaegan.load(run, stage=stage).sample(COUNT, seed=0)) for stage in ("vae", "gan")]
     parts = [np.asarray(grid(sheet, ROW)) for sheet in sheets]
     white = np.full((parts[0].shape[0], GAP, 3), 255, np.uint8)
     joined = np.concatenate([parts[0], white, parts[1], white, parts[2]], axis=1)
-    save_png(Image.fromarray(joined), Path(__file__).parent / "pictures" / "vae-and-gan.png")
+    save_png(Image.fromarray(joined), PICTURES / "vae-and-gan.png")
+
+
+def draw_smile(model: vaegan.Model, dataset: ImageDataset) -> None:
+    groups = groups_of_label(dataset, "smiling")
+    learned = (side[dataset.sides[side] == TRAIN] for side in (groups.positive, groups.negative))
+    direction = find_direction(*(encode_images(model, dataset, side) for side in learned))
+    unseen = groups.negative[dataset.sides[groups.negative] != TRAIN][: 2 * ROW]
+    start = encode_images(model, dataset, unseen)
+    rows = [dataset.load(unseen)] + [model.decode(start + strength * direction) for strength in STRENGTHS]
+    save_png(grid(np.concatenate([to_uint8(row) for row in rows]), 2 * ROW), PICTURES / "smile.png")
 
 
 if __name__ == "__main__":

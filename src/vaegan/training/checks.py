@@ -33,9 +33,11 @@ def check_start(model: Model, config: TrainConfig) -> None:
     }
     if config.data.channels != "auto":
         pairs["--channels"] = (model.config.channels, int(config.data.channels))
-    for name, (has, wants) in pairs.items():
-        if has != wants:
-            raise RequestError(f"The --init run has {name} {has} but this run has {wants}; they must be the same.")
+    differing = {name: (has, wants) for name, (has, wants) in pairs.items() if has != wants}
+    if differing:
+        name, (has, wants) = next(iter(differing.items()))
+        same = " ".join(f"{option} {value}" for option, (value, _) in differing.items())
+        raise RequestError(f"The --init run has {name} {has} but this run has {wants}; they must be the same: add {same}.")
     uniform = "uniform" in (model.config.prior, config.gan.prior) and model.config.prior != config.gan.prior
     if config.stages[0] == "gan" and config.handover.generator == "decoder" and uniform:
         usual = "uniform" if model.config.prior == "uniform" else "mixture"

@@ -257,16 +257,16 @@ class GANConfig:
     batch_size: int = 16
     """Pairs a step over all devices. In the same time 32 is no better: after 41,000 anime faces in batches of 32 the Frechet
     distance is 0.17, after 30,000 in batches of 16 0.14."""
-    learning_rate: float = 9e-4
-    """Of generator and critic, at the start; falls along half a cosine. After 6,000 anime faces the Frechet distance is 0.57 with
-    3e-4, 0.53 with 6e-4 and 0.33 with 9e-4; after 30,000 the least grain to the eye is with 9e-4."""
-    final_learning_rate: float = 1e-5
-    """Of all networks, at the end: low, so that a short average is calm."""
+    learning_rate: float = 1.8e-3
+    """Of the critic, and times generator_rate of the generator, at the start; falls along half a cosine. In a search at width 16
+    quick rates led from 4,000 anime faces to 60,000 (docs/handover.md); at width 32 half of this did, with 1.2e-3 behind it."""
+    final_learning_rate: float = 4e-5
+    """Of all networks, at the end: low, so that an average is calm. With 1e-5 a net of four pixels stays in short stages."""
     encoder_learning_rate: float = 3e-4
     """Of the refitted encoder, which Muon trains, at the start. Larger steps lose the generator: with Adam at 6e-4 its error in
     low frequencies is 1.65 times the VAE's."""
-    generator_rate: float = 1.0
-    """The generator's learning rate as a multiple of both; not 1: two time scales (Heusel et al. 2017)."""
+    generator_rate: float = 1.3
+    """The generator's learning rate as a multiple of both: two time scales (Heusel et al. 2017), where the searched ones met."""
     critic_rate: float = 1.0
     """The critic's in the same way."""
     generator_optimizer: OptimizerName = "muon"
@@ -293,11 +293,11 @@ class GANConfig:
     """Whether the kept model's two finest octaves and its texture of two pixels are scaled, by one number each, until samples
     have the power that held-out images have. Three runs on anime faces: Frechet distance 0.085 instead of 0.12, sharpness 0.98
     instead of 0.84. Only of networks whose last layer is a sub-pixel one (plain)."""
-    penalty: float = 0.2
-    """Gradient penalty gamma at the start: keeps recall. With 1 the critic was worse than chance and samples stayed noisy."""
-    final_penalty: float = 0.03
-    """Gradient penalty gamma at the end: lower, so that the critic sees detail. After 30,000 anime faces sharpness is 0.91 with
-    0.2 -> 0.03 and 0.80 with 0.3 -> 0.05."""
+    penalty: float = 0.1
+    """Gradient penalty gamma at the start: keeps recall. With 1 the critic was worse than chance and samples stayed noisy; in
+    short stages the lower ones of 0.05 to 0.6 led."""
+    final_penalty: float = 0.02
+    """Gradient penalty gamma at the end: lower, so that the critic sees detail."""
     penalty_kind: Literal["finite-difference", "exact", "interpolated"] = "finite-difference"
     """exact uses double backward: slower, and the yardstick the other is tested against; interpolated: slope 1 between real and
     generated images (WGAN-GP), with --gan.penalty 10."""
@@ -310,10 +310,9 @@ class GANConfig:
     augmentation: float = 0.3
     """Probability of each random change of what the critic sees, at the end of the stage; it rises from 0. On 12,000 images
     samples were sharper with it than without (0.65 against 0.56 of real images)."""
-    average_cap: int = 500
-    """Longest half-life of the averaged weights [images]. The players circle, and an average of 5,000 cancels fine texture:
-    sharpness 0.55 of real images after 84,000 images. In five of six runs of 45,000 images one of 250 was nearer to real
-    patches than one of 1,000; 500 stands between them."""
+    average_cap: int = 1_000
+    """Longest half-life of the averaged weights [images]. The players circle: an average of 5,000 cancels fine texture (sharpness
+    0.55 of real images after 84,000 images), and a short one keeps what quick steps leave."""
     blur: float = 1.0
     """Blur of what the critic sees, at the start [pixels]: a VAE's images must not lose by sharpness alone."""
     blur_until: float = 0.2
@@ -324,11 +323,12 @@ class GANConfig:
     """Held-out pair accuracy at which the generator is let go."""
     generator_ramp: float = 0.05
     """Share of the stage over which the generator's learning rate rises from 0."""
-    anchor: float = 6.0
+    anchor: float = 10.0
     """Weight that holds low-passed reconstructions of real images to the originals; 0 turns it off."""
-    final_anchor: float = 6.0
-    """The same at the end of the stage. After 30,000 anime faces coverage is 0.80 with 3, 0.88 with 6 and 0.90 with 12, where
-    samples are softer; with 0.1 the GAN unlearns kinds of images that its VAE knew."""
+    final_anchor: float = 8.0
+    """The same at the end of the stage. It trades recall and distances for coverage and for what comes back of real images:
+    after 30,000 anime faces with quick rates coverage is 0.90 with 5 and 0.94 with 12; with 0.1 the GAN unlearns kinds of
+    images that its VAE knew."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it the VAE's."""
 

@@ -32,6 +32,7 @@ def main() -> None:
 
 
 def draw_stages(run: Path, dataset: ImageDataset) -> None:
+    """Real images, samples of the VAE and of the GAN side by side, each a 6x6 grid."""
     real = to_uint8(dataset.load(dataset.indices(TRAIN)[:COUNT]))
     sheets = [real] + [to_uint8(vaegan.load(run, stage=stage).sample(COUNT, seed=0)) for stage in ("vae", "gan")]
     parts = [np.asarray(grid(sheet, ROW)) for sheet in sheets]
@@ -41,6 +42,7 @@ def draw_stages(run: Path, dataset: ImageDataset) -> None:
 
 
 def draw_smile(model: vaegan.Model, dataset: ImageDataset) -> None:
+    """The first held-out faces that do not smile, and below them what the model makes of them, strength by strength."""
     groups = groups_of_label(dataset, "smiling")
     learned = (side[dataset.sides[side] == TRAIN] for side in (groups.positive, groups.negative))
     direction = find_direction(*(encode_images(model, dataset, side) for side in learned))

@@ -432,7 +432,7 @@ def test_the_last_preset_given_is_the_one_whose_settings_are_taken(capsys: pytes
     ("changed", "words"),
     [
         (["--size", "32"], "The --init run has --size 16 but this run has 32; they must be the same: add --size 16."),
-        (["--network.width", "9", "--network.width-limit", "9"], "must be the same: add --network.width 4 --network.width-limit 8."),
+        (["--network.width", "9", "--network.width-limit", "9"], "the same: add --network.width 8 --network.width-limit 16."),
         (["--network.latent-dim", "5"], "has --network.latent-dim 4 but this run has 5"),
         (["--channels", "1"], "has --channels 3 but this run has 1"),
         (["--conditional", "--condition", "hat"], "this run is told some"),

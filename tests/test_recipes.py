@@ -222,15 +222,16 @@ class TestGANSteps:
                 generator_ramp=0.1,
                 learning_rate=3e-4,
                 final_learning_rate=3e-4,
+                generator_rate=2,
             )
         )
         for step, share in ((3, 0), (8, 0.5), (13, 1), (40, 1)):
             run(gan, 1, start=step)
-            assert gan.generator_optimizer.param_groups[0]["lr"] == pytest.approx(share * 3e-4)
+            assert gan.generator_optimizer.param_groups[0]["lr"] == pytest.approx(share * 6e-4)
             assert gan.critic_optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
 
     def test_the_encoder_has_a_learning_rate_of_its_own(self) -> None:
-        rates = {"learning_rate": 6e-4, "encoder_learning_rate": 3e-4}
+        rates = {"learning_rate": 6e-4, "encoder_learning_rate": 3e-4, "generator_rate": 1}
         gan = build_gan(GANConfig(critic_warmup=0, generator_ramp=0, refit_every=1, **rates))
         run(gan, 1, total=40)
         assert gan.encoder_optimizer is not None
@@ -673,7 +674,7 @@ class TestLevers:
     @pytest.mark.parametrize(
         ("levers", "plain", "configured"),
         [
-            ({"generator_rate": 0.5}, {}, {"generator_rate": 0.5}),
+            ({"generator_rate": 0.5}, {"generator_rate": 1}, {"generator_rate": 0.5}),
             ({"critic_rate": 0.5}, {}, {"critic_rate": 0.5}),
             ({"penalty": 2}, {"penalty": 0.2, "final_penalty": 0.03}, {"penalty": 0.4, "final_penalty": 0.06}),
             ({"least_penalty": 0.1}, {"penalty": 0, "final_penalty": 0}, {"penalty": 0.1, "final_penalty": 0.1}),

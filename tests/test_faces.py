@@ -122,6 +122,14 @@ def test_the_smile_moves_the_mouth_and_nothing_else() -> None:
         assert not face[:, -16:].any()
 
 
+def test_a_smile_is_seen_in_eyes_and_cheeks_and_whoever_frowns_does_not_differ_there() -> None:
+    faces = sample_faces(3000, seed=5)
+    for name, sign, least in (("openness", -1, 0.2), ("blush", 1, 0.2)):
+        trait, smiles = getattr(faces, name)[:, 0, 0] * sign, faces.smile[:, 0, 0]
+        assert trait[smiles > 0.2].mean() - trait[smiles < 0.2].mean() > least, name
+        assert abs(trait[smiles < -0.3].mean() - trait[(smiles > -0.3) & (smiles < 0.2)].mean()) < 0.03, name
+
+
 def test_a_smile_has_its_corners_up_and_a_frown_down() -> None:
     faces = plain_faces(16)
     faces = replace(faces, mouth_open=constant(faces, 0), lips=constant(faces, 0), skin_rgb=np.ones_like(faces.skin_rgb))

@@ -63,7 +63,7 @@ def images_of(count: int, seed: int = 0) -> Tensor:
 def build_gan(known: Tensor | None = None, **settings: Any) -> GAN:
     torch.manual_seed(0)
     critic, generator = Critic(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
-    config = GANConfig(**{"critic_warmup": 0, "blur": 0, "generator_ramp": 0, "augmentation": 0} | settings)
+    config = GANConfig(**{"critic_warmup": 0, "blur": 0, "jitter": 0, "generator_ramp": 0, "augmentation": 0} | settings)
     return GAN(config, generator, critic, None, None, images_of(32, 8), OneProcess(), flips=False, known=known)
 
 
@@ -384,6 +384,7 @@ class TestCaused:
         actions = train(gan, self.watch(gan, signals=signals), lambda step: images_of(BATCH, step), 240)
         assert [action.action for action in actions[:2]] == ["penalty x2, augmentation +0.1, blur", "critic rate /2"]
         assert gan.levers == actions[-1].levers or gan.levers.blur < actions[-1].levers.blur
+        gan.step(images_of(BATCH), Clock(239 * BATCH, 240 * BATCH, BATCH))  # by the levers of the last window
         assert gan.critic_optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * gan.levers.critic_rate)
 
     def test_a_critic_whose_steps_are_far_too_large_is_stopped_in_the_first_window(self) -> None:

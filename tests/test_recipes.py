@@ -37,6 +37,7 @@ STILL = GANConfig(
     final_learning_rate=NOTHING,
     encoder_learning_rate=NOTHING,
     blur=0,
+    jitter=0,
     augmentation=0,
     critic_warmup=0,
     refit_every=0,
@@ -250,7 +251,9 @@ class TestGANSteps:
         assert ("encoder" in gan.networks()) == grown
         assert all(tensor.isfinite().all() for network in gan.networks().values() for tensor in network.state_dict().values())
 
-    @pytest.mark.parametrize("switch", ["penalty", "anchor", "augmentation", "blur", "blur_until", "drift_weight", "refit_every"])
+    @pytest.mark.parametrize(
+        "switch", ["penalty", "anchor", "augmentation", "blur", "blur_until", "drift_weight", "jitter", "refit_every"]
+    )
     def test_every_weight_can_be_switched_off(self, switch: str) -> None:
         config = replace(GANConfig(critic_warmup=0), **{switch: 0})
         assert all(value.isfinite() for line in run(build_gan(config), 3) for value in line.values())
@@ -434,6 +437,21 @@ class TestGANGradients:
         real, fake = (gan.critic(gaussian_blur(x, 1.0)) for x in (smooth_images(), gan.generator(latents)))
         assert scalars["critic_loss"].item() == pytest.approx(F.softplus(fake - real).mean().item(), rel=1e-4)
 
+    def test_critic_sees_each_pair_moved_alike(self) -> None:
+        gan = build_gan(replace(STILL, jitter=2, penalty=1e-9, final_penalty=1e-9, drift_weight=0))
+        scalars = gan.step(smooth_images(), Clock(0, 40 * BATCH, BATCH))
+        rows, columns = ((Draws(0, "gan").uniform("jitter", 0, BATCH, 2) * 5).floor().long().T - 2).tolist()
+        assert {*rows, *columns} == {-2, -1, 0, 1, 2}
+        latents = Draws(0, "gan").normal("latents", 0, BATCH, LATENT)
+
+        def moved(images: Tensor) -> Tensor:
+            side, around = images.shape[-1], F.pad(images, [2] * 4, mode="replicate")
+            corners = zip(around, rows, columns, strict=True)
+            return torch.stack([image[:, 2 - row :, 2 - column :][:, :side, :side] for image, row, column in corners])
+
+        real, fake = (gan.critic(moved(x)) for x in (smooth_images(), gan.generator(latents)))
+        assert scalars["critic_loss"].item() == pytest.approx(F.softplus(fake - real).mean().item(), rel=1e-4)
+
 
 class TestResuming:
     """A freshly built recipe that is given the saved state takes the same next steps, bit for bit."""
@@ -567,7 +585,7 @@ class TestTwoProcesses:
         [
             lambda engine: build_vae(VAEConfig(learning_rate=NOTHING, final_learning_rate=NOTHING), engine),
             lambda engine: build_gan(replace(STILL, anchor=1.0, refit_every=1, drift_weight=0.5), engine),
-            lambda engine: build_gan(replace(STILL, penalty_kind="exact", augmentation=1.0, blur=0.5), engine),
+            lambda engine: build_gan(replace(STILL, penalty_kind="exact", augmentation=1.0, blur=0.5, jitter=3), engine),
         ],
         ids=["vae", "gan", "gan, exact and augmented"],
     )

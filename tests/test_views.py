@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from vaegan.networks.views import Augmentation, View, gaussian_blur, translate
+from vaegan.networks.views import Augmentation, View, gaussian_blur, shifted, translate
 
 SIZE = 16
 
@@ -142,10 +142,33 @@ class TestAugmentation:
         assert torch.autograd.gradcheck(change.apply, images(2, 8)[:, :1].requires_grad_())
 
 
+class TestShifted:
+    @pytest.mark.parametrize(("down", "right"), [(0, 0), (3, 0), (0, 2), (1, 3), (-2, 4)])
+    def test_repeats_the_border(self, down: int, right: int) -> None:
+        x = images(2)
+        around = np.pad(x.numpy(), ((0, 0), (0, 0), (4, 4), (4, 4)), mode="edge")
+        wanted = around[:, :, 4 - down : 4 - down + SIZE, 4 - right : 4 - right + SIZE]
+        np.testing.assert_array_equal(shifted(x, torch.tensor([down] * 2), torch.tensor([right] * 2)), wanted)
+
+    def test_moves_every_image_by_its_own(self) -> None:
+        x, rows, columns = images(3), torch.tensor([0, 1, 3]), torch.tensor([2, 0, 1])
+        together = shifted(x, rows, columns)
+        for place in range(3):
+            part = slice(place, place + 1)
+            torch.testing.assert_close(together[part], shifted(x[part], rows[part], columns[part]))
+
+
 class TestView:
     def test_blurs_and_then_changes(self) -> None:
         x, change = images(), drawn()
         torch.testing.assert_close(View(1.0, change)(x), change.apply(gaussian_blur(x, 1.0)))
+
+    def test_moves_after_the_blur_and_before_the_changes(self) -> None:
+        x, change = images(), drawn()
+        jitter = torch.tensor([[0, 1, 2, 3, 0, 2], [3, 0, 1, 2, 0, 0]])
+        wanted = change.apply(shifted(gaussian_blur(x, 1.0), *jitter))
+        torch.testing.assert_close(View(1.0, change, jitter)(x), wanted)
+        torch.testing.assert_close(View(0.0, None, jitter)(x), shifted(x, *jitter))
 
     def test_without_anything_is_the_identity(self) -> None:
         x = images()

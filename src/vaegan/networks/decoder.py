@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, crop_to, initialise, start_residuals_as_identity
 from vaegan.networks.classic import classic_stages
+from vaegan.networks.even import EvenTransposed, even_layers
 from vaegan.networks.labels import chosen_bias, folded, with_bias
 from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
@@ -32,6 +33,9 @@ class Decoder(nn.Module):
         self.output = OUTPUTS[config.output]()
         self.label_bias = chosen_bias(config.classes, self.start.out_features)
         initialise(self, config.weights)
+        for layer in even_layers(self):
+            if not layer.weight.is_meta:  # a model is read into such
+                layer.even_out()
         start_residuals_as_identity(self)
 
     def forward(self, latents: Latents, labels: Labels | None = None, raw: bool = False) -> Images:
@@ -57,7 +61,7 @@ def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, 
     widths = stage_widths(config, plan.halvings)[::-1]
     layers: list[nn.Module] = [activation()]
     for coarse, fine in itertools.pairwise(widths):
-        layers += [nn.ConvTranspose2d(coarse, fine, 4, stride=2, padding=1), activation()]
+        layers += [EvenTransposed(coarse, fine), activation()]
     layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), SubPixel(channels)]
     return widths[0], plan.grid, nn.Sequential(*layers)
 

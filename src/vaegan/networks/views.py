@@ -88,16 +88,23 @@ class Augmentation:
 
 
 def translate(images: Images, rows: Tensor, columns: Tensor) -> Images:
-    """Moves each image by whole pixels, filling with mid-grey (0)."""
+    """Moves each image by whole pixels, down and right, filling with mid-grey (0)."""
     size = images.shape[-1]
     place = torch.arange(size, device=images.device)
     source_rows, source_columns = place - rows[:, None], place - columns[:, None]
     inside = ((source_rows >= 0) & (source_rows < size))[:, None, :, None] & ((source_columns >= 0) & (source_columns < size))[
         :, None, None, :
     ]
-    flat = (source_rows.clamp(0, size - 1)[:, :, None] * size + source_columns.clamp(0, size - 1)[:, None, :]).flatten(1)
-    moved = images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
-    return moved * inside
+    return shifted(images, rows, columns) * inside
+
+
+def shifted(images: Images, rows: Tensor, columns: Tensor) -> Images:
+    """Moves each image by whole pixels, down and right, repeating its border."""
+    size = images.shape[-1]
+    place = torch.arange(size, device=images.device)
+    source_rows, source_columns = (place - rows[:, None]).clamp(0, size - 1), (place - columns[:, None]).clamp(0, size - 1)
+    flat = (source_rows[:, :, None] * size + source_columns[:, None, :]).flatten(1)
+    return images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,11 @@ class View:
 
     blur: float  # [pixels]
     augmentation: Augmentation | None
+    jitter: Tensor | None = None
+    """Shifts [2, batch] down and right [pixels]."""
 
     def __call__(self, images: Images) -> Images:
         """What the critic is shown of `images`."""
-        blurred = gaussian_blur(images, self.blur)
-        return self.augmentation.apply(blurred) if self.augmentation is not None else blurred
+        seen = gaussian_blur(images, self.blur)
+        seen = seen if self.jitter is None else shifted(seen, *self.jitter)
+        return seen if self.augmentation is None else self.augmentation.apply(seen)

@@ -99,7 +99,14 @@ def joined(*parts: Labels | None) -> Labels | None:
 
 
 def draw_view(
-    draws: Draws, clock: Clock, images: Images, probability: float, flips: bool, blur: float = 0.0, copies: int = 1
+    draws: Draws,
+    clock: Clock,
+    images: Images,
+    probability: float,
+    flips: bool,
+    blur: float = 0.0,
+    copies: int = 1,
+    jitter: int = 0,
 ) -> View:
     """One step's view: a blur, and random changes keyed by the place in the batch.
 
@@ -111,12 +118,17 @@ def draw_view(
         flips: whether mirrored images are as good as the originals.
         blur: [pixels].
         copies: images that follow each other and share one image's changes.
+        jitter: largest shift, up or down and left or right [pixels].
     """
+    shifts = None
+    if jitter > 0:
+        places = (draws.uniform("jitter", clock.seen, len(images), 2) * (2 * jitter + 1)).floor().int() - jitter
+        shifts = places.T.repeat_interleave(copies, 1)
     if probability == 0:
-        return View(blur, None)
+        return View(blur, None, shifts)
     generator, count = draws.generator("augmentation", clock.seen), len(images) * draws.world_size
     changes = Augmentation.draw(count, images.shape[-1], probability, flips, generator)
-    return View(blur, changes.part(slice(draws.rank, None, draws.world_size)).repeated(copies))
+    return View(blur, changes.part(slice(draws.rank, None, draws.world_size)).repeated(copies), shifts)
 
 
 @torch.no_grad()

@@ -297,7 +297,7 @@ class GAN:
 
     def _view(self, images: Images, clock: Clock) -> View:
         probability = min(1.0, self.settings.augmentation * clock.progress + self.levers.augmentation)
-        return draw_view(self.draws, clock, images, probability, self.flips, self._blur(clock))
+        return draw_view(self.draws, clock, images, probability, self.flips, self._blur(clock), jitter=self.settings.jitter)
 
     def _set_learning_rates(self, clock: Clock) -> None:
         config, levers = self.settings, self.levers

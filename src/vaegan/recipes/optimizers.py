@@ -7,13 +7,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vaegan.config import OptimizerName
+from vaegan.networks.even import even_layers
 from vaegan.recipes.muon import Muon
 
 
 def build_optimizer(
     name: OptimizerName, networks: Iterable[nn.Module], rate: float, betas: tuple[float, float], momentum: float = 0.9
 ) -> Optimizer:
-    """Muon, Adam (Kingma & Ba 2015), SGD with momentum, or RMSProp.
+    """Muon, Adam (Kingma & Ba 2015), SGD with momentum, or RMSProp; after each step even transposed convolutions are evened out.
 
     Args:
         name: which.
@@ -23,6 +24,18 @@ def build_optimizer(
         momentum: for SGD.
     """
     networks = list(networks)
+    optimizer = _built(name, networks, rate, betas, momentum)
+    even = [layer for network in networks for layer in even_layers(network)]
+
+    def even_out(*_: object) -> None:
+        for layer in even:
+            layer.even_out()
+
+    optimizer.register_step_post_hook(even_out)
+    return optimizer
+
+
+def _built(name: OptimizerName, networks: list[nn.Module], rate: float, betas: tuple[float, float], momentum: float) -> Optimizer:
     if name == "muon":
         return Muon(networks, rate, betas)
     parameters = [parameter for network in networks for parameter in network.parameters()]

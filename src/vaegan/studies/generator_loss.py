@@ -30,7 +30,14 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     """
     base = replace(setting.base, recipe="gan")
     bare = replace(
-        base.gan, penalty=0.0, final_penalty=0.0, augmentation=0.0, blur=0.0, critic_warmup=100, critic_warmup_accuracy=1.0
+        base.gan,
+        penalty=0.0,
+        final_penalty=0.0,
+        augmentation=0.0,
+        blur=0.0,
+        jitter=0,
+        critic_warmup=100,
+        critic_warmup_accuracy=1.0,
     )
     saturating, other = replace(bare, objective="saturating"), replace(bare, objective="non-saturating")
     held = {"penalty": base.gan.penalty, "final_penalty": base.gan.final_penalty}

@@ -81,7 +81,7 @@ def loss(images: Tensor) -> Tensor:
 
 
 def test_an_untrained_decoder_draws_no_grid_of_four_pixels() -> None:
-    """It did, 20 times as strong as its surroundings and the same in every image."""
+    """It did, nine times as strong as what is around it, and the same in every image."""
     torch.manual_seed(0)
     decoder = Decoder(NetworkConfig(), 64, 3)
     with torch.no_grad():

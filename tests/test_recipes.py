@@ -437,8 +437,10 @@ class TestGANGradients:
         real, fake = (gan.critic(gaussian_blur(x, 1.0)) for x in (smooth_images(), gan.generator(latents)))
         assert scalars["critic_loss"].item() == pytest.approx(F.softplus(fake - real).mean().item(), rel=1e-4)
 
-    def test_critic_sees_each_pair_moved_alike(self) -> None:
-        gan = build_gan(replace(STILL, jitter=2, penalty=1e-9, final_penalty=1e-9, drift_weight=0))
+    @pytest.mark.parametrize("jitter", [2, 100])
+    def test_critic_sees_each_pair_moved_alike(self, jitter: int) -> None:
+        """By 2 pixels of 16 at most, an eighth."""
+        gan = build_gan(replace(STILL, jitter=jitter, penalty=1e-9, final_penalty=1e-9, drift_weight=0))
         scalars = gan.step(smooth_images(), Clock(0, 40 * BATCH, BATCH))
         rows, columns = ((Draws(0, "gan").uniform("jitter", 0, BATCH, 2) * 5).floor().long().T - 2).tolist()
         assert {*rows, *columns} == {-2, -1, 0, 1, 2}

@@ -321,7 +321,7 @@ class GANConfig:
     jitter: int = 4
     """The critic sees each pair moved by up to so many pixels each way, at random: it would else judge, and the generator learn,
     by where its strides fall. After 12,000 anime faces the distance at full size is 44 with 4 and 65 without, and reconstructions
-    are a seventh better; 8 is no better than 4, 0 moves nothing."""
+    are a seventh better; 8 is no better than 4. At most an eighth of the side; 0 moves nothing."""
     critic_warmup: int = 200
     """At most so many steps with the generator held, until the critic tells pairs apart; 0 turns it off."""
     critic_warmup_accuracy: float = 0.75

@@ -118,11 +118,11 @@ def draw_view(
         flips: whether mirrored images are as good as the originals.
         blur: [pixels].
         copies: images that follow each other and share one image's changes.
-        jitter: largest shift, up or down and left or right [pixels].
+        jitter: largest shift, up or down and left or right [pixels]; an eighth of the side at most, as the other changes.
     """
-    shifts = None
-    if jitter > 0:
-        places = (draws.uniform("jitter", clock.seen, len(images), 2) * (2 * jitter + 1)).floor().int() - jitter
+    shifts, reach = None, min(jitter, images.shape[-1] // 8)
+    if reach > 0:
+        places = (draws.uniform("jitter", clock.seen, len(images), 2) * (2 * reach + 1)).floor().int() - reach
         shifts = places.T.repeat_interleave(copies, 1)
     if probability == 0:
         return View(blur, None, shifts)

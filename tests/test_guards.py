@@ -404,7 +404,7 @@ class TestCaused:
             "clip": 0.1,
             "penalty_step": 1.0,
         }
-        usual = {"critic_warmup": 200, "blur": 1.0, "generator_ramp": 0.05, "augmentation": 0.3}
+        usual = {"critic_warmup": 200, "blur": 1.0, "jitter": 4, "generator_ramp": 0.05, "augmentation": 0.3}
         guarded, default = build_gan(**odd), build_gan(**usual)
         guarded.levers, default.released_at = Levers(usual=1.0), torch.tensor(0)
         for step in range(3):

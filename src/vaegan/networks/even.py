@@ -2,7 +2,7 @@
 
 A transposed convolution of kernel 4 and stride 2 makes each of the four pixels of a 2x2 block by taps of its own. Unless the taps
 of all four have the same sum, an even map becomes a checkered one, the same in every image: Odena et al. 2016 show it, and the
-equal sums are the condition of Sugawara et al. 2018 (Section 3.1). A decoder learns to hide that grid in its last layer, and a
+equal sums are the condition of Sugawara et al. 2018. A decoder learns to hide that grid in its last layer, and a
 critic's first steps bring it to light again.
 """
 

@@ -369,6 +369,13 @@ def test_what_the_option_parser_says_in_another_way_is_still_one_line() -> None:
 def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "already exists" in refused(capsys, 2, "train", "faces:96", "--out", str(run))
     assert "finished" in refused(capsys, 2, "train", "--resume", str(run))
+    for words, named in (
+        (["--size", "32"], "--size"),
+        (["--stage", "gan", "--minutes", "1"], "--stage"),
+        (["--gan.penalty=3", "--preset", "base", "--images", "9"], "--gan.penalty, --preset"),
+        (["--handover.no-whitening"], "--handover.no-whitening"),
+    ):
+        assert f"leave out {named}, or start" in refused(capsys, 2, "train", "--resume", str(run), *words)
     assert "are not those" in refused(capsys, 2, "train", "faces:80", "--resume", str(run), "--minutes", "1")
     assert "p(x|z)" in refused(capsys, 2, "sample", str(run), "--observation-noise")
     assert "missing.png" in refused(capsys, 2, "reconstruct", str(run), "missing.png")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from vaegan.cli import main
 from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import TEST, open_dataset, to_uint8
-from vaegan.errors import DataError
+from vaegan.errors import DataError, RequestError
 from vaegan.evaluation import evaluate
 from vaegan.evaluation.inference import log_weights
 from vaegan.evaluation.reference import RealImages, References
@@ -192,6 +193,20 @@ def test_sampling_takes_labels_one_by_one(trained: Path) -> None:
     torch.testing.assert_close(images, model.decode(latents, labels), atol=1e-5, rtol=1e-5)
     assert torch.equal(model.sample(70, labels=labels[:70]), images[:70])
     assert torch.equal(model.sample(4), model.sample(4, labels=torch.arange(4) % len(model.config.labels)))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 0], [0], [0, 1, 0, 1, 2], [0, 1, 0, 1, -1], [[0], [1], [0], [1], [0]]])
+def test_labels_that_do_not_fit_are_refused(trained: Path, labels: Any) -> None:
+    model, given = load(trained), torch.tensor(labels)
+    images = model.sample(5)
+    calls = [
+        lambda: model.encode(images, given),
+        lambda: model.decode(model.latents(5), given),
+        lambda: model.sample(5, labels=given),
+    ]
+    for call in calls:
+        with pytest.raises(RequestError, match="code"):
+            call()
 
 
 def test_likelihood_is_that_of_the_raw_output() -> None:

@@ -787,6 +787,14 @@ def test_healthy_runs_are_left_alone(name: str, tmp_path: Path) -> None:
 class TestStages:
     """Which stage is watched for what."""
 
+    def test_one_stages_remedies_are_not_another_s(self) -> None:
+        before = dict(guards.LADDERS)
+        first = self.of("vae", vae=VAEConfig(objective="mean-squared-error"))
+        words = first.ladders[Posterior.name][0].action
+        assert self.of("vae").ladders[Posterior.name][0].action != words
+        assert first.ladders[Posterior.name][0].action == words
+        assert before == guards.LADDERS
+
     def of(self, stage: str, previous: Any = None, **settings: Any) -> Guards:
         dataset = open_dataset("faces:96", DataConfig(size=16))
         return guards_of(stage, StageInputs(TrainConfig(**settings), dataset, OneProcess(), previous))  # pyright: ignore

@@ -174,6 +174,27 @@ def test_models_are_compared_by_a_number_of_the_validation() -> None:
     assert joint.deciding.scalar in joint.validate(many)
 
 
+@pytest.mark.parametrize(("count", "processes"), [(4, 1), (16, 4)])
+def test_the_penalty_looks_at_reconstructions_and_samples(monkeypatch: pytest.MonkeyPatch, count: int, processes: int) -> None:
+    """Also where a process has a quarter of one image."""
+    seen: list[float] = []
+
+    def noted(critic: Any, chosen: Tensor) -> Tensor:
+        seen.extend(chosen[len(chosen) // 2 :, 0, 0, 0].tolist())
+        return torch.zeros(len(chosen))
+
+    monkeypatch.setattr(penalties, "exact_penalty", noted)
+    critic, own = build().critic, count // processes
+    for step in range(2):
+        for rank in range(processes):
+            of_image = torch.arange(own) * processes + rank
+            fake = torch.stack([100.0 + of_image, 200.0 + of_image], 1).flatten()[:, None, None, None].expand(-1, 3, SIZE, SIZE)
+            draws = Draws(0, "joint", rank=rank, world_size=processes)
+            judge(critic, fake[::2], fake, None, "exact", 0.01, draws, Clock(step * count, 10 * count, count))
+    quarter = count // 4
+    assert sorted(seen) == sorted([kind + k for kind in (100.0, 200.0) for k in range(quarter)])
+
+
 def test_interpolation_mixes_every_generated_image_with_its_own_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 
@@ -194,4 +215,4 @@ def test_interpolation_mixes_every_generated_image_with_its_own_real_one(monkeyp
     labels = 10 + torch.arange(8)
     judge(Told(), real, fake, labels, kind="interpolated", step=0.01, draws=Draws(0, "joint"), clock=Clock(0, 80, 8))
     torch.testing.assert_close(seen["fake"], seen["real"] + 0.25)
-    assert seen["labels"].tolist() == [10, 10]
+    assert seen["labels"].tolist() == [10, 11]

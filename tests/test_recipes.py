@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from engines import OneProcess
-from vaegan.config import AEConfig, GANConfig, NetworkConfig, VAEConfig
+from vaegan.config import AEConfig, GANConfig, JointConfig, NetworkConfig, VAEConfig
 from vaegan.mixture import fit_mixture
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.views import Augmentation, View, gaussian_blur
@@ -25,9 +25,11 @@ from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import unwrapped
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.handover import Anchor
+from vaegan.recipes.joint import Joint
 from vaegan.recipes.levers import Levers
 from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
+from vaegan.training.checkpoint import copied, put_back, state_of
 
 LATENT, SIZE, BATCH = 4, 16, 16
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
@@ -55,6 +57,13 @@ def build_vae(config: VAEConfig | None = None, engine: Any = None, weights: int 
     torch.manual_seed(weights)
     parts = Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
     return VAE(config or VAEConfig(batch_size=BATCH), *parts, engine or OneProcess())
+
+
+def build_joint(engine: Any) -> Joint:
+    torch.manual_seed(0)
+    parts = Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3), Critic(NETWORK, SIZE, 3)
+    nn.init.normal_(parts[2].head.weight, std=0.2)
+    return Joint(JointConfig(learning_rate=NOTHING, final_learning_rate=NOTHING), *parts, engine, flips=True)
 
 
 def build_gan(config: GANConfig | None = None, engine: Any = None, weights: int = 0, grown: bool = True, **rest: Any) -> GAN:
@@ -207,6 +216,17 @@ class TestGANSteps:
             assert not same(before[name], gan.networks()[name])
         assert same(before["anchor"], gan.networks()["anchor"])
 
+    def test_a_roll_back_to_the_start_warms_the_critic_up_again(self) -> None:
+        gan = build_gan(GANConfig(critic_warmup=4, critic_warmup_accuracy=1, generator_ramp=0))
+        start = copied(state_of(gan))
+        run(gan, 10)
+        assert not gan.warming_up
+        put_back(gan, start)
+        run(gan, 4, start=10)
+        assert gan.warming_up
+        run(gan, 1, start=14)
+        assert int(gan.released_at) == 14 * BATCH
+
     def test_a_critic_that_tells_pairs_apart_lets_the_generator_go(self) -> None:
         gan = build_gan(GANConfig(critic_warmup=500, critic_warmup_accuracy=0.0))
         run(gan, 10)
@@ -226,6 +246,7 @@ class TestGANSteps:
                 generator_rate=2,
             )
         )
+        run(gan, 3)
         for step, share in ((3, 0), (8, 0.5), (13, 1), (40, 1)):
             run(gan, 1, start=step)
             assert gan.generator_optimizer.param_groups[0]["lr"] == pytest.approx(share * 6e-4)
@@ -588,10 +609,11 @@ class TestTwoProcesses:
             lambda engine: build_vae(VAEConfig(learning_rate=NOTHING, final_learning_rate=NOTHING), engine),
             lambda engine: build_gan(replace(STILL, anchor=1.0, refit_every=1, drift_weight=0.5), engine),
             lambda engine: build_gan(replace(STILL, penalty_kind="exact", augmentation=1.0, blur=0.5, jitter=3), engine),
+            build_joint,
         ],
-        ids=["vae", "gan", "gan, exact and augmented"],
+        ids=["vae", "gan", "gan, exact and augmented", "joint"],
     )
-    def test_equal_one(self, build: Callable[[Any], VAE | GAN]) -> None:
+    def test_equal_one(self, build: Callable[[Any], VAE | GAN | Joint]) -> None:
         images, clock = smooth_images(), Clock(4 * BATCH, 40 * BATCH, BATCH)
         one = build(OneProcess())
         meeting = Meeting()

@@ -278,8 +278,9 @@ def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_pa
     wrong = [None, [], {}, "x", -1, 1e999, [[1]], {"a": {}}, True]
     refused: list[str] = []
     for place in places(whole):
-        if "facts" in place and len(place) > 2:
-            continue  # what was measured is shown, never used
+        steers = place[-1] in ("images", "finished", "handover", "vae_low_pass_error") if place else False
+        if "facts" in place and len(place) > 2 and not steers:
+            continue  # what else was measured is shown, never used
         for value in wrong:
             document = copy.deepcopy(whole)
             if place:
@@ -300,6 +301,22 @@ def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_pa
         (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
         with pytest.raises(vaegan.ModelError, match=r"run\.json is damaged"):
             RunFolder(tmp_path).read()
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *({"images": images} for images in (None, "x", -1, 2.5, [1])),
+        *({"finished": finished} for finished in (None, 1, "no")),
+        *({"handover": handover} for handover in (None, [], {"vae_low_pass_error": "x"})),
+    ],
+)
+def test_damaged_facts_that_steer_a_run_are_refused(run: Path, tmp_path: Path, facts: dict[str, Any]) -> None:
+    document = json.loads((run / "run.json").read_text())
+    document["facts"]["vae"] |= facts
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(vaegan.ModelError, match="is damaged"):
+        RunFolder(tmp_path).read()
 
 
 def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) -> None:

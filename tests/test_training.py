@@ -313,6 +313,42 @@ def test_images_asked_for_when_resuming_count_all_stages_even_before_the_minutes
     assert [state(run, stage)["seen"] for stage in ("vae", "gan")] == [40, 40]
 
 
+def test_minutes_given_to_a_run_stopped_in_its_first_stage_are_for_all_stages(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.train("faces:96", TINY, images=10**8, out=run, cancel=stop_after(20))
+    vaegan.resume(run, minutes=0.1)
+    vae, gan = RunFolder(run).read().plan
+    assert vae.images is not None
+    assert gan.images is not None
+    assert 160 < vae.images < 10**6
+    assert vae.schedule_end == vae.images  # brought forward, so that the learning rate comes down
+    assert gan.images > 10 * 8  # it was one batch before it was known how long that takes, and one after
+
+
+def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.train("faces:96", TINY, minutes=5, out=run, cancel=stop_after(10))
+    vaegan.resume(run, images=80)
+    facts = RunFolder(run).read().facts["vae"]
+    assert (facts["images"], facts["ended"]) == (80, "the 40 images asked for are seen")
+
+
+def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp_path: Path) -> None:
+    from vaegan.data import VALIDATION, open_dataset
+    from vaegan.metrics.cheap import SampleScore
+
+    run, config = tmp_path / "run", replace(TINY, recipe="gan")
+    vaegan.train("faces:1500", config, images=320, out=run)
+    facts = RunFolder(run).read().facts["gan"]
+    assert facts["equalised"]
+    dataset = open_dataset("faces:1500", config.data)
+    real = dataset.load(dataset.indices(VALIDATION))
+    wanted = SampleScore()(real, vaegan.load(run).sample(len(real)))
+    assert {name: facts["heldout"][name] for name in wanted} == pytest.approx({name: float(v) for name, v in wanted.items()})
+
+
 def test_resuming_with_more_processes_than_the_batch_allows_is_refused(
     whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

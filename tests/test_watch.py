@@ -69,4 +69,3 @@ def test_distance_ratio_is_small_only_for_copies() -> None:
 def test_levers_travel_through_a_tensor_without_loss() -> None:
     levers = Levers(generator_rate=1 / 3, penalty=0.1, blur=0.7)
     assert Levers.of(levers.tensor()) == levers
-    assert Levers.of(None) == Levers()

@@ -252,7 +252,9 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     stage_facts = {name: value for name, value in record.facts.get(last.name, {}).items() if name not in of_the_end}
     record = replace(record, facts=record.facts | {last.name: stage_facts}, status="training")
     if minutes is not None:
-        plan = (*record.plan[:-1], replace(last, images=None))
+        # A stage that is under way shares the new time, whatever it was to see before.
+        over = {name for name, facts in record.facts.items() if isinstance(facts, dict) and facts.get("finished")}
+        plan = tuple(stage if stage.name in over else replace(stage, images=None) for stage in record.plan)
         return replace(record, plan=plan, seconds_target=record.spent_seconds + 60 * minutes)
     assert images is not None
     if any(plan.images is None for plan in record.plan[:-1]):  # the minutes had not become images yet

@@ -62,7 +62,9 @@ class Mixture(nn.Module):
         """
         chosen = (noise[:, -1:] > self.ends).sum(1)
         with torch.autocast(noise.device.type, enabled=False):  # latents are never rounded to bfloat16
-            return self.means[chosen] + (self.factors[chosen] @ noise[:, :-1, None].float())[..., 0]
+            # By every component, of which one is chosen: a copy of a factor for each image would need far more memory.
+            moved = torch.einsum("kij,bj->bki", self.factors, noise[:, :-1].float())
+            return self.means[chosen] + moved[torch.arange(len(noise), device=noise.device), chosen]
 
     def tempered(self, temperature: float) -> Self:
         """A copy whose components are `temperature` times as wide: what others call truncation."""

@@ -74,7 +74,7 @@ class Model:
         """
         encoder = self._encoder()
         self._check(images)
-        self._check_told(labels)
+        self._check_labels(labels, len(images))
         if len(images) == 0:
             empty = torch.zeros(0, self.latent_dim, device=self.device)
             return Gaussian(empty, empty)
@@ -100,7 +100,7 @@ class Model:
     @torch.inference_mode()
     def decode(self, latents: Latents, labels: Labels | None = None) -> Images:
         """The image of each latent (of its label, for a conditional model): the mean of p(x|z), in [-1, 1]."""
-        self._check_told(labels)
+        self._check_labels(labels, len(latents))
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
         if len(latents) == 0:
@@ -111,7 +111,7 @@ class Model:
     @torch.inference_mode()
     def raw(self, latents: Latents, labels: Labels | None = None) -> Tensor:
         """What `objectives.likelihood.log_density` needs of each latent: the decoder's numbers before its last operation."""
-        self._check_told(labels)
+        self._check_labels(labels, len(latents))
         return torch.cat([self.networks.decoder(*block, raw=True) for block in self._blocks(latents, labels)])
 
     def reconstruct(self, images: Images, labels: Labels | None = None) -> Images:
@@ -159,6 +159,15 @@ class Model:
         if self.config.labels and labels is None:
             known = ", ".join(self.config.labels)
             raise RequestError(f"This model was trained with --conditional; say which with {option}: {known}.")
+
+    def _check_labels(self, labels: Labels | None, count: int) -> None:
+        self._check_told(labels)
+        if not self.config.labels or labels is None:
+            return
+        if labels.shape != (count,):
+            raise RequestError(f"Labels of shape {list(labels.shape)} do not fit; {count} images take [{count}], a code each.")
+        if not ((labels >= 0) & (labels < len(self.config.labels))).all():
+            raise RequestError(f"This model's labels have the codes 0 to {len(self.config.labels) - 1}; others are given.")
 
     def _blocks(self, batch: Tensor, labels: Labels | None) -> Iterator[tuple[Tensor, ...]]:
         """Parts of a batch on the device, beside those of the labels of a conditional model."""
@@ -243,6 +252,7 @@ class Model:
         elif labels is None:
             labels = torch.arange(whole) % len(self.config.labels)
         else:
+            self._check_labels(labels, count)
             labels = torch.cat([labels.cpu(), torch.zeros(whole - count, dtype=torch.long)])
         return (
             self._sample_block(

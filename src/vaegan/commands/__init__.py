@@ -1,6 +1,7 @@
 """One file a command: its options as a dataclass, and a thin function. Everything heavy is imported inside the function."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from vaegan.commands.parsing import parse
@@ -28,7 +29,7 @@ def _preview(rest: list[str]) -> Loaded:
 def _train(rest: list[str]) -> Loaded:
     from vaegan.commands.train import Train, defaults, train
 
-    return Train, train, defaults(rest)
+    return Train, partial(train, words=rest), defaults(rest)
 
 
 def _sample(rest: list[str]) -> Loaded:

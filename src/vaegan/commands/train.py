@@ -1,6 +1,6 @@
 """vaegan train: the options of a run, and carrying it out or going on with it."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -92,14 +92,14 @@ def defaults(rest: list[str]) -> Train:
     return Train.defaults(config, preset, file)
 
 
-def train(request: Train) -> None:
-    """Trains or goes on with a run."""
+def train(request: Train, words: list[str]) -> None:
+    """Trains or goes on with a run; `words` are those of the command line that the request was read from."""
     from vaegan import api
     from vaegan.console import Console
 
     console = Console(quiet=request.json)
     if request.resume is not None:
-        _check_resume(request)
+        _check_resume(words)
         with stoppable() as stop:
             folder = api.resume(
                 request.resume,
@@ -136,10 +136,8 @@ def train(request: Train) -> None:
     console.finished(folder, request.json)
 
 
-def _check_resume(request: Train) -> None:
+def _check_resume(words: list[str]) -> None:
     """Refuses what a resumed run would not heed: it goes on with the settings of its run.json."""
-    plain = replace(request, source=None, resume=None, minutes=None, images=None, json=False)
-    differing = [entry.name for entry in fields(Train) if getattr(plain, entry.name) != getattr(Train(), entry.name)]
-    if differing:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in differing)
-        raise RequestError(f"A resumed run keeps its settings; leave out {options}, or start a new run.")
+    given = dict.fromkeys(word.split("=")[0] for word in words if word.startswith("--"))
+    if settings := [option for option in given if option not in ("--resume", "--minutes", "--images", "--json")]:
+        raise RequestError(f"A resumed run keeps its settings; leave out {', '.join(settings)}, or start a new run.")

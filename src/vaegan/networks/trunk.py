@@ -34,7 +34,7 @@ class PlainTrunk(nn.Module):
             for fine, coarse in itertools.pairwise(widths)
         ]
         self.stages = nn.ModuleList([first, *later])
-        self.last_bias = f"stages.{len(later)}.{len(later[-1] if later else first) - 2}.bias"
+        self.last_bias = f"stages.{len(later)}.0.bias"
         self.label_bias = chosen_bias(config.classes, widths[-1])
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:

@@ -56,4 +56,4 @@ class Autoencoding:
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
-        self.levers = Levers.of(tensors.get("levers"))
+        self.levers = Levers.of(tensors["levers"])

@@ -55,15 +55,18 @@ def judge(
     """
     quarter = max(1, len(real) // 4)
     sizes = [len(real), len(fake)]
-    chosen_real, chosen_fake = real[:quarter], fake[:quarter]
-    of_fake = None if labels is None else labels.repeat_interleave(len(fake) // len(real))
-    of_chosen = None if labels is None or of_fake is None else torch.cat([labels[:quarter], of_fake[:quarter]])
+    copies, places = len(fake) // len(real), torch.arange(quarter, device=fake.device)
+    # One generated image for each real one, of every kind in turn, by its place in the batch of all processes.
+    penalised = places * copies + (places * draws.world_size + draws.rank + clock.step) % copies
+    chosen_real, chosen_fake = real[:quarter], fake[penalised]
+    of_fake = None if labels is None else labels.repeat_interleave(copies)
+    of_chosen = None if labels is None else labels[:quarter].repeat(2)
     chosen, apart = torch.cat([chosen_real, chosen_fake]), normalises_batches(unwrapped(critic))
     if kind == "finite-difference" and not apart:
         moved = _moved(chosen, step, draws, clock)
         logits = critic(torch.cat([real, fake, moved]), joined(labels, of_fake, of_chosen))
         real_logits, fake_logits, moved_logits = logits.split([*sizes, 2 * quarter])
-        start = torch.cat([real_logits[:quarter], fake_logits[:quarter]])
+        start = torch.cat([real_logits[:quarter], fake_logits[penalised]])
         return Judged(real_logits, fake_logits, penalties.finite_difference_penalty(start, moved_logits, step))
     if apart:
         real_logits, fake_logits = critic(real, labels), critic(fake, of_fake)
@@ -80,10 +83,9 @@ def judge(
             penalty = penalties.exact_penalty(lambda images: unwrapped(critic)(images, of_chosen), chosen)
         else:
             share = draws.uniform("penalty", clock.seen, quarter)
-            of_mixed = None if of_fake is None else of_fake[:quarter]
-            theirs = real.repeat_interleave(len(fake) // len(real), 0)[:quarter]  # each generated image's real one
+            of_mixed = None if labels is None else labels[:quarter]
             penalty = penalties.interpolated_penalty(
-                lambda images: unwrapped(critic)(images, of_mixed), theirs, chosen_fake, share
+                lambda images: unwrapped(critic)(images, of_mixed), chosen_real, chosen_fake, share
             )
     return Judged(real_logits, fake_logits, penalty)
 

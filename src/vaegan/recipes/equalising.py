@@ -51,11 +51,12 @@ def equalise(model: Model, heldout: Images) -> Gains | None:
         return None
     wanted, gains = _powers(heldout), Gains(1.0, 1.0, 1.0)
     for _ in range(ROUNDS):
-        # Steps that are short of the goal: power grows by the square of what is scaled, and not all of it is.
+        # Power grows by the square of what is scaled, but not all of an octave is: roots find the goal from one side, where
+        # whole steps of the second octave would swing around it on checkers. 0.7 settles on those and on photographs alike.
         short = Gains(*(real / found for real, found in zip(wanted, _powers(model.sample(SAMPLES)), strict=True)))
         gains = Gains(
             finest=_within(gains.finest * short.finest**0.5),
-            second=_within(gains.second * short.second),
+            second=_within(gains.second * short.second**0.7),
             grid=min(1.0, gains.grid * short.grid**0.5),
         )
         model.networks.decoder = deepcopy(as_trained)

@@ -86,8 +86,8 @@ class GAN:
         self.draws = engine.draws(self.name)
         self.mixture = None if mixture is None else mixture.to(self.draws.device)
         self.prior: Prior = "mixture" if mixture is not None else "uniform" if config.prior == "uniform" else "normal"
-        # Images seen when the generator was let go; negative while the critic warms up.
-        self.released_at = torch.tensor(0 if config.critic_warmup == 0 else -1)
+        # Images seen when the critic's warm-up began and when the generator was let go; negative before.
+        self.warmed_from, self.released_at = torch.tensor(-1), torch.tensor(0 if config.critic_warmup == 0 else -1)
 
     def _optimizer(self, network: nn.Module, name: OptimizerName) -> torch.optim.Optimizer:
         config = self.config
@@ -288,12 +288,12 @@ class GAN:
 
     def tensors(self) -> dict[str, Tensor]:
         """State beside the networks."""
-        return {"released_at": self.released_at, "levers": self.levers.tensor()}
+        return {"warmed_from": self.warmed_from, "released_at": self.released_at, "levers": self.levers.tensor()}
 
     def set_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Takes back what `tensors` gave."""
-        self.released_at = tensors["released_at"].cpu()
-        self.levers = Levers.of(tensors.get("levers"))
+        self.warmed_from, self.released_at = tensors["warmed_from"].cpu(), tensors["released_at"].cpu()
+        self.levers = Levers.of(tensors["levers"])
 
     def _view(self, images: Images, clock: Clock) -> View:
         probability = min(1.0, self.settings.augmentation * clock.progress + self.levers.augmentation)
@@ -315,8 +315,10 @@ class GAN:
         """Whether the critic still warms up: it must first order held-out pairs, or its gradient is noise."""
         if self.released_at >= 0:
             return False
-        out_of_steps = clock.step >= self.settings.critic_warmup
-        due = clock.step > 0 and clock.step % 10 == 0
+        if self.warmed_from < 0:  # at the start of the stage, and again where guards went back to it
+            self.warmed_from = torch.tensor(clock.seen)
+        steps = (clock.seen - int(self.warmed_from)) // clock.batch_size
+        out_of_steps, due = steps >= self.settings.critic_warmup, steps > 0 and steps % 10 == 0
         if out_of_steps or (due and self._heldout_accuracy(clock) >= self.settings.critic_warmup_accuracy):
             self.released_at = torch.tensor(clock.seen)
         return bool(self.released_at < 0)

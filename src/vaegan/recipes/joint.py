@@ -79,7 +79,7 @@ class Joint(Autoencoding):
         reconstructions, cut_off, samples = self.decoder(
             torch.cat([latents, latents.detach(), prior]), None if labels is None else labels.repeat(3)
         ).split(count)
-        fakes = torch.stack([cut_off, samples], 1).flatten(0, 1)  # in turn, so that any part of them holds both kinds
+        fakes = torch.stack([cut_off, samples], 1).flatten(0, 1)  # in turn: two that follow each other are of one real image
 
         view = draw_view(self.draws, clock, images, config.augmentation * clock.progress, self.flips)
         twice = draw_view(self.draws, clock, images, config.augmentation * clock.progress, self.flips, copies=2)

@@ -40,6 +40,6 @@ class Levers:
         return torch.tensor(astuple(self), dtype=torch.float64)
 
     @staticmethod
-    def of(tensor: Tensor | None) -> "Levers":
-        """Takes back what `tensor` gave; None, from a checkpoint older than levers, leaves everything as configured."""
-        return Levers() if tensor is None else Levers(*tensor.tolist())
+    def of(tensor: Tensor) -> "Levers":
+        """Takes back what `tensor` gave."""
+        return Levers(*tensor.tolist())

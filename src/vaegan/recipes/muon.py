@@ -67,8 +67,9 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """`matrix` [rows, columns] with all its singular values near 1 (0.7 to 1.2), its singular vectors as they are.
+    """`matrix` [rows, columns] with its singular values near 1 (0.7 to 1.2), its singular vectors as they are.
 
+    Singular values below some two thousandths of the matrix's norm grow by a factor of 460 only and stay below that.
     Newton and Schulz's iteration X <- (a + b X X^T + c (X X^T)^2) X. Its factors are polynomials of one square matrix, no larger
     than the shorter side, so they are multiplied with each other first and with X once: a fifth of the multiply-adds. Of large
     matrices every block of rows (the shorter side) is orthogonalised for itself (Khaled et al. 2025).

@@ -63,6 +63,14 @@ class Best:
         return self._images >= self._deciding.fewest
 
     @property
+    def too_few(self) -> str:
+        """Why models are not compared, in words."""
+        if self._images == 0:
+            return "without held-out images there is nothing to compare models by"
+        several = "1 held-out image is" if self._images == 1 else f"{self._images} held-out images are"
+        return f"{several} too few to compare models by, which takes {self._deciding.fewest}"
+
+    @property
     def name(self) -> str:
         """Of the number that decides, in words."""
         return f"held-out {scalar_title(self._deciding.scalar.removeprefix('heldout_')).lower()}"
@@ -103,14 +111,8 @@ class Best:
 
     def settle(self) -> str:
         """Gives the recipe's averaged networks the weights of the best model; which one that is, in words."""
-        deciding = self._deciding
         if not self.compares:
-            several = "1 held-out image is" if self._images == 1 else f"{self._images} held-out images are"
-            few = several if self._images else "without held-out images there is"
-            much = (
-                f"too few to compare models by, which takes {deciding.fewest}" if self._images else "nothing to compare models by"
-            )
-            return f"the last model: {few} {much}"
+            return f"the last model: {self.too_few}"
         if self.best is None or self.lowest is None or self.last is None:
             return "the last model: none was compared with it"
         assert self._kept is not None
@@ -143,18 +145,15 @@ class Best:
             "kept": self._kept,
         }
 
-    def set_state(self, state: dict[str, Any] | None) -> None:
-        """Takes back what `state` gave; None, from a checkpoint older than this, begins the comparison here.
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave.
 
         Raises:
             ValueError: if the kept model is of another shape.
         """
-        if state is None:
-            return
         points = (state[name] and _point(*state[name]) for name in ("best", "lowest", "last"))
         self.best, self.lowest, self.last = points
-        self._last_is_sound = bool(state.get("last_is_sound", True))  # an older checkpoint does not say
-        self._kept = state["kept"]
+        self._last_is_sound, self._kept = state["last_is_sound"], state["kept"]
         if self._kept is not None and _shapes(self._kept) != _shapes(self._copy()):
             raise ValueError("the best model so far is of another shape")
 

@@ -15,7 +15,7 @@ from vaegan.errors import ModelError
 from vaegan.files import write_atomically
 from vaegan.training.run import disk_errors
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 DAMAGED = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 """What torch raises, besides its own, on files that are not what they seem (RecursionError is a RuntimeError)."""
 
@@ -47,8 +47,8 @@ class Stateful(Protocol):
         """Plain values and tensors."""
         ...
 
-    def set_state(self, state: dict[str, Any] | None) -> None:
-        """Takes back what `state` gave; None is of a checkpoint that knows nothing of it."""
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave."""
         ...
 
 
@@ -124,7 +124,7 @@ def restore(recipe: Resumable, state: dict[str, Any], path: Path, companions: Ma
         put_back(recipe, state)
         seen = int(state["seen"])
         for name, companion in companions.items():
-            companion.set_state(state.get(name))
+            companion.set_state(state[name])
     except DAMAGED as error:
         # Torch's first line names the class only; what differs stands in the second.
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])[:200]

@@ -195,7 +195,7 @@ def run_stage(
             used = now - began + len(SHOT_SHARES) * shot_seconds
             total = engine.share(seen + whole_batches(speed * (_seconds(limits, speed) - used), batch_size))
             hooks.planned(total, seen, speed)
-            schedule = schedule if schedule[1] is not None else (seen, total)
+            schedule = (seen, total) if schedule[1] is None else (schedule[0], min(schedule[1], total))
             shots = _shot_points(seen, total)
         if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
             means = observers.journal.flush(recipe.name, seen, now - began, strict=not observers.watching.acts) or means
@@ -234,8 +234,8 @@ def _validations(total: int, limits: Limits) -> int:
 
 
 def _reason(seen: int, total: int | None, best: Best) -> str:
-    if seen == total:
-        return f"the {seen:,} images asked for are seen"
+    if total is not None and seen >= total:
+        return f"the {total:,} images asked for are seen"
     return f"patience ran out after {seen:,} images" if best.is_stale else f"a guard stopped it after {seen:,} images"
 
 

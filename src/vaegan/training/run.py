@@ -26,7 +26,8 @@ LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has
 class StagePlan:
     """How long a stage lasts; `images` is None until `--minutes` has been turned into a number.
 
-    Its schedules run from `schedule_start` to `schedule_end` [images], which an extension does not move.
+    Its schedules run from `schedule_start` to `schedule_end` [images], which an extension does not move and less time brings
+    forward.
     """
 
     name: str
@@ -68,9 +69,8 @@ class RunRecord:
         The first time its schedules are settled too.
         """
         plan = self.plan_of(stage)
-        settled = replace(plan, images=images)
-        if plan.schedule_end is None:
-            settled = replace(settled, schedule_start=seen, schedule_end=images)
+        start, end = (seen, images) if plan.schedule_end is None else (plan.schedule_start, min(plan.schedule_end, images))
+        settled = replace(plan, images=images, schedule_start=start, schedule_end=end)
         return replace(self, plan=tuple(settled if other.name == stage else other for other in self.plan))
 
 
@@ -177,9 +177,23 @@ class RunFolder:
             where = "" if str(path) in str(error) else f"{path}: "  # a setting's own check does not know the file
             raise ModelError(f"{where}{error} The file is damaged, or another version's; {_ANOTHER}.") from error
         stages = tuple(plan.name for plan in record.plan)
-        if stages != record.config.stages or not all(isinstance(record.facts.get(name, {}), dict) for name in (*stages, "data")):
+        if stages != record.config.stages or not all(_are_facts(record.facts.get(name, {})) for name in (*stages, "data")):
             raise ModelError(f"{path} is damaged: its plan, facts and settings are not of the same run; {_ANOTHER}.")
         return record
+
+
+def _are_facts(found: Any) -> bool:
+    """Whether facts are such that those of them can be used which steer a run; the others are only shown."""
+    if not isinstance(found, dict):
+        return False
+    images, error = found.get("images", 0), found.get("handover", {})
+    return (
+        isinstance(images, int)
+        and images >= 0
+        and isinstance(found.get("finished", True), bool)
+        and isinstance(error, dict)
+        and isinstance(error.get("vae_low_pass_error", 0.0), int | float)
+    )
 
 
 def find_run(path: str | Path) -> RunFolder:

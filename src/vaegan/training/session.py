@@ -25,7 +25,7 @@ from vaegan.training.journal import Journal, read_journal
 from vaegan.training.loop import Hooks, Limits, Progress, run_stage
 from vaegan.training.observers import Observers
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
-from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, looking_model, to_model
+from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, kept_scores, looking_model, to_model
 from vaegan.training.watching import Watching
 
 SHOT_SAMPLES = 64
@@ -103,6 +103,8 @@ class Session:
         self._note(stage, facts)
         for sentence in _sentences(facts):
             self.listener.say(sentence)
+        if patience and not best.compares:
+            self.listener.say(f"--patience is not heeded: {best.too_few}.")
 
         batches = TrainingBatches(
             self.dataset,
@@ -145,6 +147,8 @@ class Session:
         model = finish_model(to_model(recipe, inputs), inputs, facts)
         heldout = inputs.heldout(512)
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
+        if stage == "gan":
+            facts["heldout"] |= kept_scores(model, heldout)
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
             inverse: dict[str, Any] = dict(check_inverse(model, vae_error, *heldout))

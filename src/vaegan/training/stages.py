@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.metrics.cheap import SampleScore
+from vaegan.metrics.watch import recall
 from vaegan.mixture import Mixture, fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
@@ -229,7 +231,7 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
         signals.append(Posterior(limits, config.network.latent_dim, reason))
-        ladders |= {Posterior.name: (free_latents(excess), free_latents(1))}
+        ladders = ladders | {Posterior.name: (free_latents(excess), free_latents(1))}
     return Guards(config.guards, tuple(signals), ladders)
 
 
@@ -281,6 +283,14 @@ def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Mo
         if gains is not None:
             facts["equalised"] = [round(gain, 3) for gain in gains]
     return model
+
+
+def kept_scores(model: Model, heldout: Labelled) -> dict[str, float]:
+    """What validations say of samples, of those that the kept model draws: equalised, and narrowed to its temperature."""
+    images, labels = heldout
+    samples = model.sample(len(images), labels=labels).to(images.device)
+    scores = SampleScore()(images, samples) | {"heldout_recall": recall(images, samples)}
+    return {name: float(value) for name, value in scores.items()}
 
 
 def _fitted(inputs: StageInputs, encoded: Latents) -> Mixture:

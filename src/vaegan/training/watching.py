@@ -114,7 +114,8 @@ class Watching:
                 "Try the default settings, or --precision float32."
             )
         if action.roll_back or not self._nothing_good:
-            if action.from_start and self._start is not None:  # older checkpoints have none
+            if action.from_start:
+                assert self._start is not None
                 self._good, self._good_at = self._start, 0
             put_back(self._recipe, self._good)
             self._means.forget()
@@ -136,13 +137,11 @@ class Watching:
             "stopped_at": self._stopped_at,
         }
 
-    def set_state(self, state: dict[str, Any] | None) -> None:
-        """Takes back what `state` gave; None is a checkpoint of a run without guards."""
-        if state is None or self.guards.mode == "off":
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        if self.guards.mode == "off":
             return
         self.guards.set_state(state["guards"])
         self._means.set(state["sums"], state["counts"])
-        self._start = state.get("start")
-        self._good, self._good_at, self._quiet = state["good"], state["good_at"], state["quiet"]
-        self._stopped_at = int(state.get("stopped_at", 0))  # older checkpoints do not say
-        self._steps_seen = bool(state.get("steps_seen", False))  # nor this
+        self._start, self._good, self._good_at = state["start"], state["good"], state["good_at"]
+        self._quiet, self._steps_seen, self._stopped_at = state["quiet"], state["steps_seen"], state["stopped_at"]

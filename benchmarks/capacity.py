@@ -51,7 +51,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def row(found: dict[str, Any]) -> str:
-    """A line of the table in docs/handover.md."""
+    """A line of the table in docs/handover-log.md."""
     score, images, speed = found["score_gan"], found["images"], found["speed"]
     cells = [
         f"{found['minutes']:g}",

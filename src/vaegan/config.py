@@ -72,8 +72,8 @@ class NetworkConfig:
     latent_dim: int = 64
     """Numbers that describe one image. 64 explains as much of 64x64 faces as a small network can use."""
     width: int = 16
-    """Channels of the finest stage; doubled at every coarser one, up to `width_limit`. After four minutes on two cores half of 32
-    is about as good by every distance and cleaner to the eye, for it sees 1.7 times as many images (docs/handover.md)."""
+    """Channels of the finest stage; doubled at every coarser one, up to `width_limit`. After four minutes on two cores 16 is
+    about as good as 32 by every distance and cleaner to the eye: it sees 1.7 times as many images (docs/handover-log.md)."""
     width_limit: int = 128
     """Channels of the coarsest stages."""
     critic_hidden: int = 32
@@ -259,7 +259,7 @@ class GANConfig:
     distance is 0.17, after 30,000 in batches of 16 0.14."""
     learning_rate: float = 1.8e-3
     """Of the critic, and times generator_rate of the generator, at the start; falls along half a cosine. In a search at width 16
-    quick rates led from 4,000 anime faces to 60,000 (docs/handover.md); at width 32 half of this did, with 1.2e-3 behind it."""
+    quick rates led from 4,000 anime faces to 60,000 (docs/handover-log.md)."""
     final_learning_rate: float = 4e-5
     """Of all networks, at the end: low, so that an average is calm. With 1e-5 a net of four pixels stays in short stages."""
     encoder_learning_rate: float = 3e-4
@@ -289,7 +289,7 @@ class GANConfig:
     normal from scratch; normal: N(0, I); uniform on [-1, 1], which a VAE's decoder does not know."""
     temperature: float = 0.95
     """What the kept model's mixture is narrowed to: lower makes fewer odd samples, and fewer kinds of them. On anime faces 0.95
-    gains 1.2 points of coverage over 0.97 and costs 3 of recall (docs/handover.md). Training draws from all of the mixture."""
+    gains 1.2 points of coverage over 0.97 and costs 3 of recall (docs/handover-log.md). Training draws from the whole mixture."""
     equalise: bool = True
     """Whether the kept model's two finest octaves and its texture of two pixels are scaled, by one number each, until samples
     have the power that held-out images have. Three runs on anime faces: Frechet distance 0.085 instead of 0.12, sharpness 0.98

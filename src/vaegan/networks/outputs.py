@@ -10,7 +10,7 @@ class Cut(nn.Module):
     """Raw numbers as values, cut at black and white: what a picture can hold, so a critic judges what the user will see.
 
     What is cut off has no gradient. One that leads back inside and not further out would turn the noise of a critic's gradient
-    into a pull towards grey (docs/handover.md, "What the critic does not see").
+    into a pull towards grey (docs/handover-log.md, "What the critic does not see").
     """
 
     def forward(self, values: Tensor) -> Images:

@@ -3,8 +3,8 @@
 A GAN circles around the right power of fine detail and does not settle on it: runs of four minutes end at 0.76 to 0.91 of it when
 they grow out of a VAE, at 1.1 to 1.4 from scratch, and at which is chance. What such pictures lack is strength more than lines in
 the right places, so one number an octave brings most of it back, and one more takes the regular texture out of them
-(docs/handover.md, "Three numbers at the end"). All go into the fixed kernel of the last layer: no weight changes, and a picture
-costs what it did.
+(docs/handover-log.md, "Three numbers at the end"). All go into the fixed kernel of the last layer: no weight changes, and a
+picture costs what it did.
 """
 
 from copy import deepcopy

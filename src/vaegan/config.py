@@ -75,7 +75,7 @@ class NetworkConfig:
     """Channels of the finest stage; doubled at every coarser one, up to `width_limit`. After four minutes on two cores 16 is
     about as good as 32 by every distance and cleaner to the eye: it sees 1.7 times as many images (docs/handover-log.md)."""
     width_limit: int = 128
-    """Channels of the coarsest stages."""
+    """Channels of the coarsest stages: what doubling reaches at 64x64, so that larger images add stages and no width."""
     critic_hidden: int = 32
     """Numbers between the critic's last map and its logit, which see the whole image at once; 0: a linear head, as the sources
     have. Coverage of anime faces after 30,000 images: 0.90 with 32, 0.86 without; more makes samples rougher."""
@@ -323,7 +323,8 @@ class GANConfig:
     by where its strides fall. After 12,000 anime faces the distance at full size is 44 with 4 and 65 without, and reconstructions
     are a seventh better; 8 is no better than 4. At most an eighth of the side; 0 moves nothing."""
     critic_warmup: int = 200
-    """At most so many steps with the generator held, until the critic tells pairs apart; 0 turns it off."""
+    """At most so many steps with the generator held, until the critic tells pairs apart; 0 turns it off. Kept from the prototype, as
+    is the ramp: without either, digits come out the same within what seeds differ by (docs/studies/warm-start.md)."""
     critic_warmup_accuracy: float = 0.75
     """Held-out pair accuracy at which the generator is let go."""
     generator_ramp: float = 0.05

@@ -323,8 +323,8 @@ class GANConfig:
     by where its strides fall. After 12,000 anime faces the distance at full size is 44 with 4 and 65 without, and reconstructions
     are a seventh better; 8 is no better than 4. At most an eighth of the side; 0 moves nothing."""
     critic_warmup: int = 200
-    """At most so many steps with the generator held, until the critic tells pairs apart; 0 turns it off. Kept from the prototype, as
-    is the ramp: without either, digits come out the same within what seeds differ by (docs/studies/warm-start.md)."""
+    """At most so many steps with the generator held, until the critic tells pairs apart; 0 turns it off. The prototype's, as is
+    the ramp: without either, digits come out the same within what seeds differ by (docs/studies/warm-start.md)."""
     critic_warmup_accuracy: float = 0.75
     """Held-out pair accuracy at which the generator is let go."""
     generator_ramp: float = 0.05

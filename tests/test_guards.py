@@ -790,9 +790,9 @@ class TestStages:
     def test_one_stages_remedies_are_not_another_s(self) -> None:
         before = dict(guards.LADDERS)
         first = self.of("vae", vae=VAEConfig(objective="mean-squared-error"))
-        words = first.ladders[Posterior.name][0].action
-        assert self.of("vae").ladders[Posterior.name][0].action != words
-        assert first.ladders[Posterior.name][0].action == words
+        words = first.ladders[Posterior.name][0].words
+        assert self.of("vae").ladders[Posterior.name][0].words != words
+        assert first.ladders[Posterior.name][0].words == words
         assert before == guards.LADDERS
 
     def of(self, stage: str, previous: Any = None, **settings: Any) -> Guards:

@@ -64,7 +64,7 @@ class Mixture(nn.Module):
         with torch.autocast(noise.device.type, enabled=False):  # latents are never rounded to bfloat16
             # By every component, of which one is chosen: a copy of a factor for each image would need far more memory.
             moved = torch.einsum("kij,bj->bki", self.factors, noise[:, :-1].float())
-            return self.means[chosen] + moved[torch.arange(len(noise), device=noise.device), chosen]
+            return self.means[chosen] + moved.gather(1, chosen[:, None, None].expand(-1, 1, moved.shape[2]))[:, 0]
 
     def tempered(self, temperature: float) -> Self:
         """A copy whose components are `temperature` times as wide: what others call truncation."""

@@ -178,7 +178,7 @@ def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skip
 
 def _too_few(place: str, usable: int, skipped: Sequence[Skipped], listed: Path) -> str:
     if usable == 0:
-        message = f"{place} holds no usable image; at least {FEWEST_IMAGES} are needed."
+        message = f"{place} holds no usable image."
     else:
         images = "image" if usable == 1 else "images"
         message = f"{place} holds only {usable} usable {images}, and at least {FEWEST_IMAGES} are needed: add more."

@@ -22,8 +22,8 @@ from campaign import scored
 from vaegan.model import Model
 from vaegan.report.comparing import student
 
-DEVIATIONS = ("swd full", "swd half", "swd quarter", "fd")
-SHOWN = (*DEVIATIONS, "peaks 2", "peaks 4", "sharpness", "coverage", "recall", "seconds")
+DISTANCES = ("swd full", "swd half", "swd quarter", "fd")
+SHOWN = (*DISTANCES, "peaks 2", "peaks 4", "sharpness", "coverage", "recall", "seconds")
 
 Arm = tuple[int, int]
 """Images of the VAE and of the GAN."""
@@ -65,7 +65,7 @@ def run(data: str, score: str, images: Arm, seed: int, out: Path, options: Seque
         result.write_text(json.dumps(samples))
     scores = json.loads(result.read_text())
     seconds = [json.loads(path.read_text())["spent_seconds"] for path in sorted(folder.glob("*/run.json"))]
-    return dict(zip(DEVIATIONS, [*scores["swd"], scores["fd"]], strict=True)) | {
+    return dict(zip(DISTANCES, [*scores["swd"], scores["fd"]], strict=True)) | {
         "peaks 2": scores["peaks"][0],
         "peaks 4": scores["peaks"][1],
         **{name: scores[name] for name in ("sharpness", "coverage", "recall")},

@@ -51,8 +51,8 @@ def equalise(model: Model, heldout: Images) -> Gains | None:
         return None
     wanted, gains = _powers(heldout), Gains(1.0, 1.0, 1.0)
     for _ in range(ROUNDS):
-        # Power grows by the square of what is scaled, but not all of an octave is: roots find the goal from one side, where
-        # whole steps of the second octave would swing around it on checkers. 0.7 settles on those and on photographs alike.
+        # Power grows by the square of what is scaled, but not all of an octave is. Whole steps of the second octave swing around
+        # the goal on checkers; with 0.7 checkers, stripes and noise all come to it.
         short = Gains(*(real / found for real, found in zip(wanted, _powers(model.sample(SAMPLES)), strict=True)))
         gains = Gains(
             finest=_within(gains.finest * short.finest**0.5),

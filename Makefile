@@ -42,11 +42,14 @@ demo: $(RUNTIME) ## train on the embedded faces for 3 minutes and draw samples
 	@echo "  ten minutes more        $(BIN)/vaegan train --resume runs/last --minutes 10"
 	@echo "  your own images         $(BIN)/vaegan preview FOLDER, then $(BIN)/vaegan train FOLDER --minutes 4"
 
+# Networks in tests are so small that a second thread of torch's gains nothing: two processes of one thread each take half the time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
 test: $(DEV) ## run the tests
-	@$(BIN)/pytest
+	@$(PYTEST)
 
 test-all: $(DEV) ## run the tests, the slow ones too
-	@$(BIN)/pytest -m ""
+	@$(PYTEST) -m ""
 
 check: $(DEV) ## formatting, lint, types, layers, documentation
 	@$(BIN)/ruff format --check

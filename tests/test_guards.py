@@ -415,6 +415,14 @@ class TestCaused:
         built = GANConfig(batch_size=4, generator_optimizer="adam", beta1=0.5, prior="normal", temperature=0.9, equalise=False)
         assert built.usual() == built
 
+    def test_the_defaults_rates_are_for_muon(self) -> None:
+        adam = GANConfig(objective="saturating", generator_optimizer="adam", learning_rate=2e-4, final_learning_rate=2e-5, penalty=0)
+        usual = adam.usual()
+        assert (usual.learning_rate, usual.final_learning_rate) == (2e-4, 2e-5)
+        assert (usual.objective, usual.penalty) == (GANConfig.objective, GANConfig.penalty)
+        assert replace(adam, learning_rate=0.1).usual().learning_rate == GANConfig.learning_rate
+        assert replace(adam, generator_optimizer="muon").usual().learning_rate == GANConfig.learning_rate
+
     def test_a_generator_frozen_on_one_mode_is_seen(self) -> None:
         gan = build_gan(generator_rate=1e-9)
         with torch.no_grad():

@@ -368,10 +368,14 @@ class GANConfig:
     def usual(self) -> "GANConfig":
         """The defaults for everything about how the players play.
 
-        What networks, data and optimisers were built by stays, and how the kept model is finished.
+        What networks, data and optimisers were built by stays, and how the kept model is finished. The default rates are Muon's:
+        slower ones of another optimiser stay.
         """
-        stays = ("batch_size", "generator_optimizer", "critic_optimizer", "beta1", "beta2", "momentum")
-        stays += ("prior", "average_cap", "refit_every", "temperature", "equalise")
+        stays = ["batch_size", "generator_optimizer", "critic_optimizer", "beta1", "beta2", "momentum"]
+        stays += ["prior", "average_cap", "refit_every", "temperature", "equalise"]
+        if {self.generator_optimizer, self.critic_optimizer} != {"muon"}:
+            rates = ("learning_rate", "final_learning_rate", "generator_rate", "critic_rate")
+            stays += [name for name in rates if getattr(self, name) < getattr(GANConfig, name)]
         return GANConfig(**{name: getattr(self, name) for name in stays})
 
 

@@ -304,7 +304,7 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
         elif isinstance(value, list):
             value = one_line("; ".join(map(str, value)))
         lines = map(one_line, _words(value).split("\n"))
-        table.add_row(Text(one_line(name.replace("_", " "))), Text("\n".join(lines)))
+        table.add_row(Text(one_line(name.replace("_", " "))), Text("\n".join(lines), overflow="fold"))
     return table
 
 

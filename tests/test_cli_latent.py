@@ -1,13 +1,20 @@
 """The latent commands as a person types them: what they print, leave behind and refuse."""
 
+import io
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from vaegan import load, pictures
 from vaegan.cli import main
 from vaegan.commands.shared import check_picture
 from vaegan.config import DataConfig, NetworkConfig
@@ -342,3 +349,150 @@ def test_an_empty_folder_is_told_without_a_number_that_is_not_needed(run: str, c
         said = refused(capsys, *arguments)
         assert "empty holds no files" in said
         assert "64" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["interpolate", "run", "light/1.png", "light/2.png", "--out", "light/2.png"],
+        ["morph", "run", "light/1.png", "light/2.png", "--steps", "2", "--out", "light/1.png"],
+        ["encode", "run", "data.npz", "--out", "data.npz"],
+        ["outliers", "run", "dark", "--reference", "light", "--out", "light/1.png"],
+        ["similar", "run", "dark/1.png", "--in", "light", "--out", "light/1.png"],
+        ["direction", "run", "--positive", "light", "--negative", "dark", "--name", "x", "--out", "dark/1.png"],
+        ["vary", "run", "light", "--out", "light/1.png"],
+        ["preview", "light", "--out", "light/1.png"],
+    ],
+)
+def test_no_command_writes_over_what_it_reads(run: str, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    np.savez("data.npz", images=np.zeros((70, 16, 16, 3), np.uint8))
+    before = {path: path.read_bytes() for path in Path().rglob("*.[pn][np][gz]")}
+    assert "none of the images" in refused(capsys, *arguments)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_files_that_cannot_be_used_are_told(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("light/cut.png").write_bytes(Path("light/1.png").read_bytes()[:100])
+    for command in ("encode", "outliers", "duplicates", "reconstruct"):
+        main([command, run, "light"])
+        assert "Of light 1 file was skipped. cut.png:" in capsys.readouterr().out
+    assert told(capsys, "outliers", run, "light")["skipped"] == 1
+
+
+def test_images_of_one_name_are_edited_into_files_of_their_own(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
+    for name, source in (("p/s-00002.png", 1), ("p/s.png", 2), ("q/S.png", 3), ("q/s-00003.png", 4)):
+        Path("all", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("all", name).write_bytes(Path(f"dark/{source}.png").read_bytes())
+    facts = told(capsys, "edit", run, "all", "--direction", "light=1", "--direction", "light=0.5", "--out", "edited")
+    assert len({name.casefold() for name in facts["images"].values()}) == len(list(Path("edited").iterdir())) == 4
+    assert facts["directions"] == {"light": 1.5}
+
+
+def test_a_folder_is_whole_or_not_there(run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
+    told(capsys, "encode", run, "light")
+    written, save_png = [], pictures.save_png
+
+    def fails(*arguments: Any) -> None:
+        written.append(arguments)
+        if len(written) % 5 == 0:
+            raise OSError(28, "No space left on device")
+        save_png(*arguments)
+
+    monkeypatch.setattr("vaegan.pictures.save_png", fails)
+    for arguments in (["edit", run, "light", "--direction", "light"], ["decode", run, "latents.npz"]):
+        with pytest.raises(SystemExit):
+            main([*arguments, "--out", "folder"])
+        assert not Path("folder").exists()
+        assert not list(Path().glob(".*"))
+
+
+def test_no_latents_are_refused_in_either_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("none.npy", np.zeros((0, 4), np.float32))
+    for out in ("none.png", "none"):
+        assert "number of latents 0" in refused(capsys, "decode", run, "none.npy", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["direction", "run", "--name", "x", "--positive", "light", "--negative", "dark", "--data", "few"], "--data goes with"),
+        (["direction", "run", "--principal", "2", "--method", "mean"], "--method goes with"),
+        (["direction", "run", "--label", "smiling", "--fit", "pad"], "--fit goes with"),
+        (["direction", "run", "--principal", "2", "--name", "n" * 64], "cannot name a direction"),
+        (["export", "run", "--to", "onnx", "--cdn"], "--to html"),
+        (["export", "run", "--to", "html", "--out", "light"], "must be a file"),
+        (["outliers", "run", "light", "--reference", "dark/1.png"], "at least 2 are needed"),
+    ],
+)
+def test_options_that_would_not_be_heeded_are_refused(
+    run: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert words in refused(capsys, *arguments)
+
+
+def test_a_level_that_is_advised_can_flag_something(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["outliers", run, "light", "--reference", "dark", "--level", "0.0004"])
+    said = capsys.readouterr().out
+    assert "0.04% of 12 ordinary" in said
+    level = said.split("--level ")[1].split()[0]
+    assert float(level) * 13 >= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="other file names")
+def test_files_with_names_that_are_no_text_can_be_interpolated(run: str) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    Path(odd).write_bytes(Path("light/1.png").read_bytes())
+    main(["interpolate", run, odd, "light/2.png"])
+    with Image.open("interpolation.png") as picture:
+        assert picture.info["from"] == r"caf\udce9.png"
+
+
+def test_a_long_name_can_be_written(run: str) -> None:
+    name = f"{'n' * 250}.png"
+    main(["sample", run, "-n", "1", "--out", name])
+    assert Path(name).is_file()
+
+
+def test_numbers_of_any_size_in_a_file_of_directions_are_listed(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from vaegan.latent.stored import Direction, load_directions, save_direction
+
+    model = load(run)
+    save_direction("run/vae/model", model, Direction("x", torch.ones(4), {"auc": 10**400}))
+    main(["direction", run, "--list"])
+    assert "x:" in capsys.readouterr().out
+    assert list(load_directions("run/vae/model", model)) == ["x"]
+    save_direction("run/vae/model", model, Direction("nowhere", torch.zeros(4)))
+    assert "leads nowhere" in refused(capsys, "direction", run, "--list")
+
+
+def test_processes_that_save_directions_wait_for_each_other(run: str) -> None:
+    code = (
+        "import sys, torch; from vaegan import load; from vaegan.latent.stored import Direction, save_direction\n"
+        "model = load('run')\n"
+        "for index in range(8): save_direction('run/vae/model', model, Direction(f'{sys.argv[1]}{index}', torch.ones(4)))"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, name]) for name in "ab"]
+    assert [process.wait() for process in both] == [0, 0]
+    from vaegan.latent.stored import load_directions
+
+    assert len(load_directions("run/vae/model", load(run))) == 16
+
+
+def test_an_interrupted_command_gives_the_cursor_back(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.console import Console as Terminal
+
+    shown = io.StringIO()
+    monkeypatch.setattr("vaegan.console._Terminal", lambda **options: Terminal(file=shown, force_terminal=True))
+
+    def interrupted(model: object, dataset: object, indices: object, progress: Callable[[str, int, int], None]) -> None:
+        progress("encoding images", 1, 12)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vaegan.latent.groups.encode_images", interrupted)
+    with pytest.raises(SystemExit) as exit:
+        main(["encode", run, "light"])
+    assert exit.value.code == 130
+    assert "encoding images" in shown.getvalue()
+    assert shown.getvalue().count("\x1b[?25l") == shown.getvalue().count("\x1b[?25h") > 0

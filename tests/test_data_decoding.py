@@ -298,3 +298,16 @@ def test_memory_budget_never_exceeds_its_limit() -> None:
 def test_impossible_settings_are_refused(setting: dict[str, object]) -> None:
     with pytest.raises(RequestError):
         DataConfig(**setting)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_tile_far_larger_than_its_image_is_refused() -> None:
+    """A tile is unpacked whole: 805 million pixels for an image of 64x64."""
+    entries = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 32768, 323: 24576, 324: 8, 325: 20}
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    data = struct.pack("<2sHI", b"II", 42, 40) + zlib.compress(bytes(64)).ljust(32, b"\0")
+    data += struct.pack("<H", len(entries)) + tags + bytes(4)
+    assert "in one tile" in refused(data, "x.tif")
+
+
+def test_a_cut_jpeg_is_called_truncated_whatever_the_decoder_calls_it() -> None:
+    assert decoding._reason(OSError("Truncated File Read"), "x.jpg", b"").startswith("truncated")

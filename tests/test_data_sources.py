@@ -3,11 +3,14 @@
 import bz2
 import gzip
 import io
+import lzma
 import os
 import struct
 import sys
 import tarfile
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaegan.data import TEST, DataConfig, ImageDataset, archives, idx, image_files, open_dataset
+from vaegan.data import TEST, TRAIN, VALIDATION, DataConfig, ImageDataset, archives, idx, image_files, open_dataset
 from vaegan.errors import DataError, VaeganError
 
 COUNT = 70
@@ -189,6 +192,61 @@ def test_tar_header_cannot_ask_for_memory(tmp_path: Path, open_here: Callable[..
     path.write_bytes(member.tobuf() + b"\0" * 4096)
     with pytest.raises(DataError):
         open_here(path)
+
+
+def test_a_tar_that_points_backwards_is_damaged(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    """A size of -512 leads to the header before it, for ever (CVE-2025-8194)."""
+    path = tmp_path / "images.tar"
+    with tarfile.open(path, "w") as tar:
+        for name in ("a.png", "b.png"):
+            tar.addfile(tarfile.TarInfo(name))
+    header = bytearray(path.read_bytes())
+    header[512 + 124 : 512 + 136] = (-512 & (1 << 96) - 1).to_bytes(12, "big")
+    header[512 + 148 : 512 + 156] = b" " * 8
+    header[512 + 148 : 512 + 156] = b"%06o\0 " % sum(header[512:1024])
+    path.write_bytes(header)
+    with pytest.raises(DataError, match="damaged"):
+        open_here(path)
+
+
+def test_members_of_one_name_are_all_read(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "same.zip", "w") as packed:
+        warnings.simplefilter("ignore")
+        for index in range(COUNT):
+            packed.writestr("a.png", png(PIXELS[index]))
+    with tarfile.open(tmp_path / "same.tar", "w") as tar:
+        for index in range(COUNT):
+            member = tarfile.TarInfo("a.png")
+            member.size = len(png(PIXELS[index]))
+            tar.addfile(member, io.BytesIO(png(PIXELS[index])))
+    for name in ("same.zip", "same.tar"):
+        assert np.array_equal(open_here(tmp_path / name).images, PIXELS)
+
+
+def test_an_xz_with_a_huge_dictionary_is_refused_and_one_of_several_streams_is_read(
+    tmp_path: Path, open_here: Callable[..., ImageDataset]
+) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as tar:
+        tar.add(fill(tmp_path / "images"), "images")
+    content, half = plain.getvalue(), len(plain.getvalue()) // 2
+    (tmp_path / "huge.tar.xz").write_bytes(_with_dictionary(lzma.compress(content)))
+    with pytest.raises(DataError, match=r"not a zip or tar|damaged"):
+        open_here(tmp_path / "huge.tar.xz")
+    (tmp_path / "two.tar.xz").write_bytes(lzma.compress(content[:half]) + b"\0" * 8 + lzma.compress(content[half:]))
+    assert np.array_equal(open_here(tmp_path / "two.tar.xz").images, PIXELS)
+    (tmp_path / "cut.tar.xz").write_bytes(lzma.compress(content)[:-2000])
+    with pytest.raises(DataError, match="damaged"):
+        open_here(tmp_path / "cut.tar.xz")
+
+
+def _with_dictionary(packed: bytes) -> bytes:
+    """The block's header with a dictionary of 1.5 GB in place of its own (the .xz file format, 3.1 and 5.3.1)."""
+    size = (packed[12] + 1) * 4
+    header = bytearray(packed[12 : 12 + size - 4])
+    at = header.index(b"\x21\x01") + 2  # LZMA2, one byte of properties
+    header[at] = 37
+    return packed[:12] + bytes(header) + zlib.crc32(header).to_bytes(4, "little") + packed[12 + size :]
 
 
 def test_reads_of_a_tar_are_bounded() -> None:
@@ -436,3 +494,83 @@ def test_hostile_files_among_good_ones(tmp_path: Path, open_here: Callable[..., 
     dataset = open_here(root)
     assert len(dataset) + len(dataset.skipped) == COUNT + 121
     assert len(dataset) > COUNT + 40
+
+
+def header(text: bytes, version: int = 1) -> bytes:
+    """The start of a .npy whose header is this text."""
+    length = len(text).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"(" * 50,
+        b"[" * 50,
+        b"'open",
+        b"{'descr': [('a', ('b',))], 'fortran_order': False, 'shape': (80, 8, 8)}\n",
+        b"{'descr': '|u1,(', 'fortran_order': False, 'shape': (80, 8, 8)}\n",
+        b"-" * 9000,
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (100, -8, 8)}\n",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (-80, 8, -8)}\n",
+    ],
+)
+def test_headers_of_arrays_may_be_anything(tmp_path: Path, open_here: Callable[..., ImageDataset], text: bytes) -> None:
+    (tmp_path / "x.npy").write_bytes(header(text) + bytes(6400))
+    with pytest.raises(DataError, match=r"damaged|needed is"):
+        open_here(tmp_path / "x.npy")
+
+
+def test_a_header_of_an_array_is_read_within_bounds(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    from vaegan.data.numpy_files import MOST_HEADER_BYTES, read_header
+
+    class Long(io.RawIOBase):
+        asked = 0
+
+        def read(self, size: int = -1) -> bytes:
+            self.asked += size
+            assert 0 <= size <= MOST_HEADER_BYTES
+            return header(b" " * 2**17, 2)[:size]
+
+    file = Long()
+    with pytest.raises(ValueError, match=r"EOF|large"):
+        read_header(file)
+    assert 0 < file.asked <= MOST_HEADER_BYTES
+
+
+def test_an_image_and_its_mirror_image_stand_on_one_side(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    both = np.concatenate([PIXELS, PIXELS[:, :, ::-1]] * 3)
+    for index in range(len(both)):  # the same pictures in different bytes, so that their sides are drawn apart
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(both[index]).save(tmp_path / f"images/{index:03}.png", compress_level=index // (2 * COUNT) * 4)
+    dataset = open_here(tmp_path / "images")
+    trained = {image.tobytes() for image in dataset.images[dataset.sides == TRAIN]}
+    held = [dataset.images[index] for index in np.flatnonzero((dataset.sides == TEST) | (dataset.sides == VALIDATION))]
+    assert len(held) > 10
+    assert not [image for image in held if image.tobytes() in trained or image[:, ::-1].tobytes() in trained]
+    assert any("or its mirror image" in note for note in dataset.notes)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_file_that_was_made_readable_is_read(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    root = fill(tmp_path / "images")
+    (root / "000.png").chmod(0)
+    assert len(open_here(root)) == COUNT - 1
+    (root / "000.png").chmod(0o644)
+    assert len(open_here(root)) == COUNT
+
+
+def test_more_images_than_can_be_kept_in_mind_are_refused(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.data.building.MOST_IMAGES", COUNT - 1)
+    with pytest.raises(DataError, match="70 images or files, over 69"):
+        open_here(fill(tmp_path / "images"))
+
+
+def test_the_home_of_nobody_does_not_exist(open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no such user"):
+        open_here("~nosuchuser/images")
+    monkeypatch.setenv("VAEGAN_CACHE", "~nosuchuser/cache")
+    with pytest.raises(VaeganError, match="VAEGAN_CACHE"):
+        open_dataset("faces:64", CONFIG)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch import Tensor
 
 from report_runs import make_run
@@ -800,3 +801,92 @@ def test_a_missing_model_of_a_finished_run_is_refused(tmp_path: Path) -> None:
     assert list(load_stages(run, run.read(), "vae")) == ["vae"]
     run.write(replace(run.read(), status="interrupted"))
     assert list(load_stages(run, run.read(), None)) == ["vae"]
+
+
+def test_words_of_other_data_are_read_by_what_they_say(tmp_path: Path) -> None:
+    """Each data set numbers its own sub-folders: without a, b is the first of them."""
+    from vaegan.evaluation.labelled import factors_of
+    from vaegan.evaluation.reference import RealImages
+
+    def part(*words: str) -> RealImages:
+        for word in words:
+            (tmp_path / "-".join(words) / word).mkdir(parents=True)
+            for index in range(4):
+                picture = np.full((16, 16, 3), (40 * index, 50 * ord(word) % 256, 9), np.uint8)
+                Image.fromarray(picture).save(tmp_path / "-".join(words) / word / f"{index}.png")
+        dataset = open_dataset(tmp_path / "-".join(words), DataConfig(size=16), for_training=False)
+        return RealImages(dataset, np.arange(len(dataset)), "test")
+
+    own, fewer, others = part("a", "b", "c"), part("b", "c"), part("b", "d")
+    (factor,) = factors_of(own, fewer)
+    assert factor.train.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert factor.heldout.tolist() == [1] * 4 + [2] * 4
+    assert factors_of(own, others) == []
+
+
+def test_one_test_image_is_as_good_as_none(trained: Path) -> None:
+    from vaegan.data import TEST, VALIDATION
+    from vaegan.evaluation.reference import references
+
+    dataset = open_dataset("faces:200", DataConfig(size=16))
+    sides = dataset.sides.copy()
+    sides[sides == TEST] = VALIDATION
+    sides[0] = TEST
+    chosen = references(replace(dataset, sides=sides), None)
+    assert (chosen.heldout.side, len(chosen.heldout)) == ("validation", int((sides == VALIDATION).sum()))
+
+
+def test_images_that_may_have_been_trained_on_are_not_called_unseen(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    record = json.loads((run / "run.json").read_text())
+    assert evaluate(run, "faces:700", n=64, stage="vae")["reference"]["side"] == "other"
+    record["source"] = str(tmp_path / "gone")
+    (run / "run.json").write_text(json.dumps(record))
+    found = evaluate(run, "faces:700", n=64, stage="vae")
+    assert "may have been trained on" in found["verdict"][-1]
+    main(["report", str(run), "--out", str(tmp_path / "page.html")])
+    assert "other data than the run" in (tmp_path / "page.html").read_text()
+
+
+def test_what_is_no_bound_is_not_called_one() -> None:
+    """Cross-entropy of grey images is no log-likelihood: its density does not integrate to one."""
+    import torch
+
+    from vaegan.config import NetworkConfig
+    from vaegan.evaluation.inference import likelihood
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.reference import RealImages
+    from vaegan.evaluation.telling import Telling
+    from vaegan.model import Model
+    from vaegan.model_files import ModelConfig, Networks
+
+    torch.manual_seed(0)
+    network = NetworkConfig(latent_dim=4, width=4, width_limit=8, output="sigmoid")
+    config = ModelConfig(16, 1, "vae", network, likelihood="bernoulli")
+    model, names = Model(config, Networks(config)), {"elbo", "iwae"}
+    for binarize in ("none", "dynamic"):
+        dataset = open_dataset("faces:64", DataConfig(size=16, channels="1", binarize=binarize))
+        found = Findings()
+        likelihood(model, RealImages(dataset, np.arange(30), "test"), Telling(None, ()), found, 0, full=False)
+        assert names & found.numbers.keys() == (names if binarize == "dynamic" else set())
+        assert names & found.left_out.keys() == (set() if binarize == "dynamic" else names)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "copies"),
+    [
+        ({"copying": (0.7, 0.3), "neighbour_distance": (1.0, 1.0), "precision": (0.9, 0.9)}, False),
+        ({"copying": (0.9, 0.8), "neighbour_distance": (1.0, 1.0), "precision": (0.3, 0.3)}, False),
+        ({"copying": (0.6, 0.5), "neighbour_distance": (0.2, 0.2), "precision": (0.9, 0.9)}, True),
+        ({"copying": (0.9, 0.8), "neighbour_distance": (1.0, 1.0), "precision": (0.9, 0.9)}, True),
+        ({}, False),
+    ],
+)
+def test_who_shares_a_model_is_told_what_the_verdict_says(numbers: dict[str, tuple[float, float]], copies: bool) -> None:
+    from vaegan.evaluation.verdict import copies_images, copying
+
+    judged = {name: {"value": value, "interval": [low, 1.0]} for name, (value, low) in numbers.items()}
+    assert copies_images(judged) == copies == copying(judged).startswith("They copy")

@@ -228,12 +228,18 @@ class TestSocket:
 
 class TestGuards:
     @pytest.mark.parametrize(
-        "host", ["evil.example", "127.0.0.1.evil.example:8484", "127.0.0.1", "127.0.0.1:80", "", "localhost:8485"]
+        "host",
+        ["evil.example", "127.0.0.1.evil.example:8484", "127.0.0.1:84.evil.example", "127.0.0.1:", ":84", "", "localhosts"],
     )
     def test_another_host_gets_nothing(self, client: TestClient, host: str) -> None:
         for path in ("/", "/model.json", "/main.js", "/labels/smile"):
             response = client.get(path, headers={"host": host, "origin": f"http://{host}"})
             assert (response.status_code, "vaegan" in response.text) == (403, False)
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:80", "localhost:9000"])
+    def test_port_80_and_forwarded_ports_are_this_machine(self, client: TestClient, host: str) -> None:
+        assert client.get("/model.json", headers={"host": host, "origin": f"http://{host}"}).status_code == 200
+        assert client.get("/model.json", headers={"host": host, "origin": "http://localhost:1"}).status_code == 403
 
     @pytest.mark.parametrize(
         "origin", ["http://evil.example", "null", "https://127.0.0.1:8484", "http://127.0.0.1:9", "http://localhost:8484"]

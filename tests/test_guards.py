@@ -416,7 +416,9 @@ class TestCaused:
         assert built.usual() == built
 
     def test_the_defaults_rates_are_for_muon(self) -> None:
-        adam = GANConfig(objective="saturating", generator_optimizer="adam", learning_rate=2e-4, final_learning_rate=2e-5, penalty=0)
+        adam = GANConfig(
+            objective="saturating", generator_optimizer="adam", learning_rate=2e-4, final_learning_rate=2e-5, penalty=0
+        )
         usual = adam.usual()
         assert (usual.learning_rate, usual.final_learning_rate) == (2e-4, 2e-5)
         assert (usual.objective, usual.penalty) == (GANConfig.objective, GANConfig.penalty)

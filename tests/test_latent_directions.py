@@ -229,7 +229,8 @@ class TestLearning:
         positive, negative = (Group(dataset, indices) for indices in (chosen.positive, chosen.negative))
         other = Direction("other", random(LATENT))
         beside = {"apart": Direction("apart", random(LATENT, seed=5))}
-        found = learn_direction(model, "smiling", positive, negative, "mean", beside, {"other": other, "smiling": other})
+        others = {"other": other, "named otherwise": other}
+        found = learn_direction(model, "named otherwise", positive, negative, "mean", beside, others, label="smiling")
         assert abs(float(found.vector @ beside["apart"].vector)) < 1e-5
         facts = found.facts
         assert (facts["positive"], facts["negative"], facts["beside"]) == (len(chosen.positive), len(chosen.negative), ["apart"])

@@ -10,12 +10,13 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor
 
+from vaegan.commands.shared import check_suffix
 from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import ImageDataset, open_images
 from vaegan.errors import DataError, RequestError
 from vaegan.latent.duplicates import find_duplicates
 from vaegan.latent.outliers import Explained, explain, measure_of, share_above, strangeness, surprise
-from vaegan.latent.tables import LatentTable, check_table_path, read_latents, write_table
+from vaegan.latent.tables import SUFFIXES, LatentTable, read_latents, write_table
 from vaegan.latent.text import format_latent, parse_latent
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
@@ -146,7 +147,6 @@ class TestTables:
     @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
     def test_latents_come_back_exactly(self, table: LatentTable, suffix: str, tmp_path: Path) -> None:
         path = tmp_path / f"latents{suffix}"
-        check_table_path(path)
         write_table(table, path)
         assert torch.equal(read_latents(path, LATENT), table.latents)
         with pytest.raises(DataError, match=r"latents \[n, 5\]"):
@@ -208,13 +208,40 @@ class TestTables:
         with pytest.raises(DataError, match='no column "vector"'):
             read_latents(tmp_path / "o.parquet", LATENT)
 
+    def test_a_parquet_of_repeated_numbers_is_counted_unpacked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        monkeypatch.setattr("vaegan.latent.tables.MOST_BYTES", 2**20)
+        same = pyarrow.array([[1.0] * LATENT] * 100_000)
+        parquet.write_table(pyarrow.table({"vector": same}), tmp_path / "same.parquet")
+        assert (tmp_path / "same.parquet").stat().st_size < 2**16
+        with pytest.raises(DataError, match="would unpack to more"):
+            read_latents(tmp_path / "same.parquet", LATENT)
+
+    def test_labels_named_as_columns_are_kept_beside_them(self, tmp_path: Path) -> None:
+        import pyarrow.parquet as parquet
+
+        labels = {name: np.arange(4, dtype=np.float32) for name in ("vector", "file", "latents")}
+        table = LatentTable(random(4, LATENT), list("abcd"), random(4, 2).numpy(), labels, "vae")
+        for name in ("x.npz", "x.parquet"):
+            write_table(table, tmp_path / name)
+            assert torch.equal(read_latents(tmp_path / name, LATENT), table.latents)
+        assert {"label vector", "file", "latents"} <= set(parquet.read_table(tmp_path / "x.parquet").column_names)
+        assert {"vector", "label file", "label latents"} <= set(np.load(tmp_path / "x.npz").files)
+
+    def test_numbers_too_large_for_float32_are_refused(self, tmp_path: Path) -> None:
+        np.save(tmp_path / "large.npy", np.full((2, LATENT), 1e300))
+        with pytest.raises(DataError, match="not finite"):
+            read_latents(tmp_path / "large.npy", LATENT)
+
     def test_without_pyarrow_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr("vaegan.extras.find_spec", lambda name: None)
         with pytest.raises(RequestError, match=r"\[parquet\]"):
-            check_table_path(tmp_path / "x.parquet")
-        check_table_path(tmp_path / "x.npz")
+            check_suffix(tmp_path / "x.parquet", SUFFIXES)
+        check_suffix(tmp_path / "x.npz", SUFFIXES)
         with pytest.raises(RequestError, match=r"\.npz or \.parquet"):
-            check_table_path(tmp_path / "x.csv")
+            check_suffix(tmp_path / "x.csv", SUFFIXES)
 
 
 class TestText:

@@ -93,7 +93,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         from vaegan import commands
 
-        commands.run(name, rest)
+        try:
+            commands.run(name, rest)
+        finally:
+            _end_live_line()
     except VaeganError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -110,6 +113,13 @@ def main(arguments: list[str] | None = None) -> None:
         if "memory" not in str(error).lower():
             raise
         _fail(OUT_OF_MEMORY, 1)
+
+
+def _end_live_line() -> None:
+    """Gives the terminal its cursor back, whatever happened; what no command has imported has shown nothing."""
+    console = sys.modules.get("vaegan.console")
+    if console is not None:
+        console.end_live_line()
 
 
 def _fail(message: str, code: int) -> None:

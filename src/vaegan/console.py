@@ -52,6 +52,17 @@ class _Terminal(Terminal):
         raise BrokenPipeError
 
 
+_LIVE: "list[Console]" = []
+
+
+def end_live_line() -> None:
+    """Ends the live line that an error or Ctrl-C has left behind."""
+    while _LIVE:
+        console = _LIVE.pop()
+        with suppress(OSError):
+            console.close()
+
+
 class Console:
     """Shows progress and results; says nothing when quiet, or when its reader has left (`train | head`, a closed window)."""
 
@@ -110,6 +121,7 @@ class Console:
             self._bar, self._doing = Bar(*columns, console=self._terminal), what
             self._task = self._bar.add_task(what, total=total, planned="?", words=words)
             self._bar.start()
+            _LIVE.append(self)
         assert self._task is not None
         self._bar.update(self._task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
         if done == total:
@@ -128,6 +140,8 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if self in _LIVE:
+            _LIVE.remove(self)
 
     def plan(self, source: str, config: TrainConfig, minutes: float | None, images: int | None, as_json: bool) -> None:
         """What --dry-run shows."""

@@ -1,4 +1,4 @@
-"""Atomic writes: temporary file (or folder), fsync, rename. Nothing half-written is ever left under its final name."""
+"""Atomic writes: a temporary file (or folder), fsync (of files), rename. Nothing half-written is left under its final name."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from vaegan.errors import RequestError
 
 TEMPORARY = ".vaegan-"
 """Part of every temporary name, by which the leavings of a killed process are known."""
+LONGEST = 40  # letters of a name that go into the temporary one, which must not be longer than a file system takes
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def atomic_path(path: Path) -> Generator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _told_as(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:LONGEST]}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -50,7 +52,7 @@ def atomic_folder(path: Path) -> Generator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _told_as(path):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}{TEMPORARY}", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:LONGEST]}{TEMPORARY}", dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
@@ -132,6 +134,22 @@ def held(path: Path) -> Generator[bool]:
         got = _lock(file.fileno())
         yield got
         # Closing the file gives the lock back; the file itself stays, because another process may be waiting for it.
+
+
+@contextmanager
+def in_turn(path: Path) -> Generator[None]:
+    """Waits until no other process is `in_turn` on the same file, which must exist and is left as it is.
+
+    Raises:
+        RequestError: if another one stays too long.
+    """
+    for _ in range(200):
+        with held(path) as got:
+            if got:
+                yield
+                return
+        time.sleep(0.05)
+    raise RequestError(f"Another command has been writing beside {path} for ten seconds; try again when it is done.")
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
@@ -172,6 +172,7 @@ class Model:
     def _blocks(self, batch: Tensor, labels: Labels | None) -> Iterator[tuple[Tensor, ...]]:
         """Parts of a batch on the device, beside those of the labels of a conditional model."""
         whole = (batch,) if not self.config.labels or labels is None else (batch, labels)
+        whole = (whole[0].float(), *whole[1:])  # NumPy's numbers are double
         return zip(*([part.to(self.device) for part in tensor.split(AT_ONCE)] for tensor in whole), strict=True)
 
     @torch.inference_mode()
@@ -187,6 +188,8 @@ class Model:
     def _drawing(self, seed: int, sampler: Sampler | None) -> Callable[[int], Latents]:
         """What draws the latents of each block."""
         sampler = sampler or self.usual_sampler
+        if sampler not in get_args(Sampler):
+            raise RequestError(f"There is no sampler {sampler!r}; there are {' and '.join(get_args(Sampler))}.")
         if sampler == "prior" and not self.has_prior:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
@@ -363,5 +366,9 @@ class Model:
 
     def _check(self, images: Images) -> None:
         wanted = (self.config.channels, self.config.size, self.config.size)
+        if not images.is_floating_point():
+            raise RequestError(
+                f"Images of {images.dtype} do not fit; this model wants numbers in [-1, 1]: vaegan.data.to_tensor."
+            )
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
             raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")

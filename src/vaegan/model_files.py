@@ -59,6 +59,8 @@ class ModelConfig:
         """Refuses what no data set of this library can have."""
         if not LEAST_SIZE <= self.size <= MOST_SIZE or self.channels not in (1, 3):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
+        if not self.has_encoder and self.stage != "gan":
+            raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
         if len(self.labels) != self.network.classes:
             raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
         if self.variance is not None and not 0 < self.variance < math.inf:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from vaegan.errors import one_line
 from vaegan.extras import need
 from vaegan.files import atomic_path, write_atomically
 
@@ -69,7 +70,7 @@ def save_png(picture: Image.Image, path: Path, notes: dict[str, str] | None = No
     """Writes a PNG atomically, with `notes` as its text metadata."""
     metadata = PngInfo()
     for key, value in (notes or {}).items():
-        metadata.add_text(key, value)
+        metadata.add_text(key, one_line(value))  # names of files need not be text
     write_atomically(path, lambda file: picture.save(file, format="PNG", pnginfo=metadata))
 
 

@@ -1,15 +1,12 @@
 """Before a model leaves this machine: does it copy its training images; and the way to the Hugging Face Hub."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any, cast
 
 from vaegan.errors import RequestError, VaeganError
 from vaegan.extras import need
 
-COPIES = 0.65
-"""P[a sample is nearer to the training images than to as many held-out ones] above which a model copies; 0.5 is right."""
 MAXIMUM_BYTES = 50_000_000
 
 
@@ -23,26 +20,23 @@ def copying_warning(model_folder: Path | None, stage: str) -> str | None:
     Returns:
         None if `vaegan evaluate` found no copying, or was never asked.
     """
-    score = None if model_folder is None else _copying(model_folder.resolve().parent.parent / "evaluation.json", stage)
-    if score is None or score <= COPIES:
+    found = None if model_folder is None else _copying(model_folder.resolve().parent.parent / "evaluation.json", stage)
+    if found is None:
         return None
     return (
-        f"This model copies: its samples are nearer to training images than to as many others {score:.0%} of the time (50% would "
-        "be right). Sharing it may share them; look at the nearest neighbours in the run's report first."
+        f"Of this model's samples: {found} Sharing it may share training images; look at the report's nearest neighbours first."
     )
 
 
-def _copying(path: Path, stage: str) -> float | None:
-    """The highest of the stage's copying scores; an evaluation that cannot be read warns of nothing."""
+def _copying(path: Path, stage: str) -> str | None:
+    """What the evaluation says of a stage that copies; one that cannot be read warns of nothing."""
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
             return None
         values: Any = json.loads(path.read_text("utf-8"))
-        scores = cast(dict[str, dict[str, Any]], values["stages"][stage])
-        found = [float(score["value"]) for name, score in scores.items() if name.startswith("copying")]
+        return cast(dict[str, str], values["copies"]).get(stage)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return max((score for score in found if math.isfinite(score)), default=None)
 
 
 def check_hub() -> None:

@@ -8,8 +8,9 @@ from tyro.conf import Positional, arg
 
 from vaegan.commands.shared import LabelOption, StageOption, check_count, check_folder, check_picture, load_model, report
 from vaegan.errors import RequestError
+from vaegan.files import atomic_folder
 
-MOST_IN_A_GRID = 10_000
+MOST_IN_A_GRID, MOST_IN_A_FOLDER = 10_000, 1_000_000
 BLOCK = 256
 
 
@@ -47,12 +48,13 @@ def decode(request: Decode) -> None:
         latents = read_latents(request.latents, model.latent_dim)
     else:
         latents = parse_latent(request.text or "", model.latent_dim)[None]
+    check_count("The number of latents", len(latents), MOST_IN_A_GRID if one_picture else MOST_IN_A_FOLDER)
     if one_picture:
-        check_count("The number of latents", len(latents), MOST_IN_A_GRID)
         save_png(grid(to_uint8(model.decode(latents))), request.out, {"stage": model.config.stage, "software": "vaegan"})
     else:
-        for start in range(0, len(latents), BLOCK):
-            for index, image in enumerate(to_uint8(model.decode(latents[start : start + BLOCK])), start):
-                save_png(to_picture(image), request.out / f"{index:05d}.png")
+        with atomic_folder(request.out) as folder:
+            for start in range(0, len(latents), BLOCK):
+                for index, image in enumerate(to_uint8(model.decode(latents[start : start + BLOCK])), start):
+                    save_png(to_picture(image), folder / f"{index:05d}.png")
     facts = {"out": str(request.out), "stage": model.config.stage, "count": len(latents)}
     report(facts, f"{len(latents):,} images decoded by the {model.config.stage.upper()}: {request.out}", request.json)

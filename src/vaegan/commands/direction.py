@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, StageOption, check_count, check_picture, images_config, load_model, report
+from vaegan.commands.shared import (
+    FitOption,
+    StageOption,
+    check_count,
+    check_picture,
+    images_config,
+    load_model,
+    open_given,
+    report,
+)
 from vaegan.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
@@ -66,14 +75,16 @@ def direction(request: Direction) -> None:
 
     _check_sources(request)
     name = check_name(request.name or (request.label or "principal").replace("=", " "))
-    out = request.out or Path(f"direction-{name.replace(' ', '-')}.png")
-    check_picture(out)
     console = Console(quiet=request.json)
     folder = saved.model_folder(request.run, request.stage)
     model = load_model(request.run, request.stage, request.told, "--told")
     if request.list:
         _list(load_directions(folder, model), request.json)
         return
+    if request.principal is not None:
+        check_name(f"{name}-{request.principal}")
+    out = request.out or Path(f"direction-{name.replace(' ', '-')}.png")
+    check_picture(out, request.positive, request.negative, request.data)
     kept = load_directions(folder, model, others="drop")
     if request.principal is not None:
         found, latents, strengths = *_principal(request, model, name, console), PRINCIPAL_STRENGTHS
@@ -104,8 +115,13 @@ def _check_sources(request: Direction) -> None:
         raise RequestError("What is it called? Add --name, as in --name smile.")
     if request.principal is not None:
         check_count("--principal", request.principal, 100)
-        if request.beside:
-            raise RequestError("--beside goes with --positive and --negative or --label, not with --principal.")
+        if request.beside or request.method != "whitened":
+            option = "--beside" if request.beside else "--method"
+            raise RequestError(f"{option} goes with --positive and --negative or --label, not with --principal.")
+    if folders and request.data is not None:
+        raise RequestError("--data goes with --label or --principal: with --positive and --negative these are the images.")
+    if request.fit is not None and not folders and request.data is None:
+        raise RequestError("--fit goes with images that are given: the run's own are prepared as they were for training.")
 
 
 def _learn(
@@ -124,7 +140,8 @@ def _learn(
         raise RequestError(f"There is no direction {missing[0]!r} to stay beside of; {known}")
     positive, negative = _groups(request, model, console)
     beside = {other: kept[other] for other in request.beside}
-    found = learn_direction(model, name, positive, negative, request.method, beside, kept, console.preparing)
+    label = None if request.label is None else request.label.partition("=")[0]
+    found = learn_direction(model, name, positive, negative, request.method, beside, kept, console.preparing, label=label)
     shown = negative.dataset.load(evenly(negative.indices, SHOWN))
     return [found], model.encode(shown).to(torch.float32)
 
@@ -132,18 +149,17 @@ def _learn(
 def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Group, Group]":
     import numpy as np
 
-    from vaegan.data import open_images
     from vaegan.latent.groups import groups_of_label
     from vaegan.latent.learning import Group
     from vaegan.training import saved
 
     config = images_config(model, request.run, request.fit)
     if request.positive is not None and request.negative is not None:
-        folders = [open_images([folder], config, console.preparing) for folder in (request.positive, request.negative)]
+        folders = [open_given([folder], config, console) for folder in (request.positive, request.negative)]
         groups = [Group(dataset, np.arange(len(dataset))) for dataset in folders]
         return groups[0], groups[1]
     run_images = request.data is None
-    dataset = saved.run_images(request.run, console.preparing) if run_images else open_images([str(request.data)], config)
+    dataset = saved.run_images(request.run, console.preparing) if run_images else open_given([str(request.data)], config, console)
     label, _, word = (request.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
     shown = np.isin(np.arange(len(dataset)), saved.showing(request.run, dataset, model.told_label))
@@ -152,7 +168,6 @@ def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Gr
 
 
 def _principal(request: Direction, model: "Model", name: str, console: "Console") -> "tuple[list[Found], Latents]":
-    from vaegan.data import open_images
     from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
     from vaegan.latent.learning import learn_principal
     from vaegan.training import saved
@@ -161,7 +176,7 @@ def _principal(request: Direction, model: "Model", name: str, console: "Console"
     if model.has_encoder:
         config = images_config(model, request.run, request.fit)
         own = request.data is None
-        dataset = saved.run_images(request.run, console.preparing) if own else open_images([str(request.data)], config)
+        dataset = saved.run_images(request.run, console.preparing) if own else open_given([str(request.data)], config, console)
         used = saved.showing(request.run, dataset, model.told_label)
         latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)
     elif request.data is not None:
@@ -221,4 +236,4 @@ def _line(facts: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e9)

@@ -6,7 +6,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_picture, images_config, load_model, report
+from vaegan.commands.shared import (
+    FitOption,
+    LabelOption,
+    StageOption,
+    check_picture,
+    images_config,
+    load_model,
+    open_given,
+    report,
+)
 from vaegan.errors import RequestError
 
 MOST_ROWS, COLUMNS = 100, 8
@@ -40,7 +49,6 @@ def duplicates(request: Duplicates) -> None:
     import numpy as np
 
     from vaegan.console import Console
-    from vaegan.data import open_images
     from vaegan.latent.duplicates import find_duplicates
     from vaegan.latent.groups import encode_images
     from vaegan.pictures import rows, save_png
@@ -48,7 +56,7 @@ def duplicates(request: Duplicates) -> None:
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console = Console(quiet=request.json)
-    dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)
+    dataset = open_given(request.images, images_config(model, request.run, request.fit), console)
     latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
     groups = find_duplicates(latents, dataset, request.tolerance, console.preparing)
     if groups:
@@ -58,6 +66,7 @@ def duplicates(request: Duplicates) -> None:
         "out": str(request.out) if groups else None,
         "stage": model.config.stage,
         "images": len(dataset),
+        "skipped": len(dataset.skipped),
         "tolerance": request.tolerance,
         "groups": [
             {"names": [dataset.names[index] for index in group.members], "difference": round(group.difference, 3)}

@@ -14,9 +14,11 @@ from vaegan.commands.shared import (
     check_picture,
     images_config,
     load_model,
+    open_given,
     report,
 )
 from vaegan.errors import RequestError, did_you_mean
+from vaegan.files import atomic_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +55,6 @@ class Edit:
 def edit(request: Edit) -> None:
     """Edits images."""
     from vaegan.console import Console
-    from vaegan.data import open_images
     from vaegan.latent.stored import load_directions
     from vaegan.training import saved
 
@@ -72,7 +73,7 @@ def edit(request: Edit) -> None:
                 f"The {model.config.stage.upper()} has no direction {name!r}; kept are: {known}.{did_you_mean(name, kept)}"
             )
     steps = [(kept[name].vector, strength) for name, strength in asked]
-    dataset = open_images(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json).preparing)
+    dataset = open_given(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json))
     if one_picture and len(dataset) > MOST_IN_A_PICTURE:
         raise RequestError(f"{len(dataset):,} images are too many for one picture; give a folder as --out.")
     written = _one_picture(model, dataset, steps, request.out) if one_picture else _folder(model, dataset, steps, request.out)
@@ -80,7 +81,7 @@ def edit(request: Edit) -> None:
     facts = {
         "out": str(request.out),
         "stage": model.config.stage,
-        "directions": dict(asked),
+        "directions": {name: sum(strength for other, strength in asked if other == name) for name, _ in asked},
         "images": {name: str(path) for name, path in zip(dataset.names, written, strict=True)},
     }
     images = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"
@@ -116,12 +117,14 @@ def _folder(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Tensor, 
 
     taken: set[str] = set()
     paths: list[Path] = []
-    for start in range(0, len(dataset), BLOCK):
-        indices = range(start, min(start + BLOCK, len(dataset)))
-        for index, image in zip(indices, to_uint8(edited(model, dataset.load(indices), steps)), strict=True):
-            stem = Path(dataset.names[index]).stem
-            name = stem if stem not in taken else f"{stem}-{index:05d}"
-            taken.add(name)
-            paths.append(out / f"{name}.png")
-            save_png(to_picture(image), paths[-1], {"software": "vaegan"})
+    with atomic_folder(out) as folder:
+        for start in range(0, len(dataset), BLOCK):
+            indices = range(start, min(start + BLOCK, len(dataset)))
+            for index, image in zip(indices, to_uint8(edited(model, dataset.load(indices), steps)), strict=True):
+                name = Path(dataset.names[index]).stem
+                while name.casefold() in taken:  # not every file system tells A from a
+                    name = f"{name}-{index:05d}"
+                taken.add(name.casefold())
+                save_png(to_picture(image), folder / f"{name}.png", {"software": "vaegan"})
+                paths.append(out / f"{name}.png")
     return paths

@@ -6,7 +6,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, LabelOption, StageOption, images_config, load_model, report
+from vaegan.commands.shared import (
+    FitOption,
+    LabelOption,
+    StageOption,
+    check_suffix,
+    images_config,
+    load_model,
+    open_given,
+    report,
+)
 
 
 @dataclass(frozen=True)
@@ -32,16 +41,15 @@ def encode(request: Encode) -> None:
     import numpy as np
 
     from vaegan.console import Console
-    from vaegan.data import open_images
     from vaegan.latent.groups import encode_images
     from vaegan.latent.principal import projection
-    from vaegan.latent.tables import LatentTable, as_text, check_table_path, write_table
+    from vaegan.latent.tables import SUFFIXES, LatentTable, as_text, write_table
 
-    check_table_path(request.out)
+    check_suffix(request.out, SUFFIXES, *request.images)
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console = Console(quiet=request.json)
-    dataset = open_images(request.images, images_config(model, request.run, request.fit), console.preparing)
+    dataset = open_given(request.images, images_config(model, request.run, request.fit), console)
     latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
     labels = {
         name: np.array(as_text(dataset.label_words[name]))[values.astype(int)] if name in dataset.label_words else values

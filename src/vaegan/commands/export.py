@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from vaegan.commands.shared import LabelOption, StageOption, load_model, report
+from vaegan.errors import RequestError
 from vaegan.files import check_new_folder
 
 
@@ -51,6 +52,8 @@ def export(request: Export) -> None:
     if request.to == "html":
         _export_html(request)
         return
+    if request.html != HtmlOptions():
+        raise RequestError(f"--with-images, --cdn, --runtime and --float32 go with --to html, not with --to {request.to}.")
     out = request.out or Path("export")
     check_new_folder(out)
     if request.to == "onnx":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_count, images_config, load_model, report
+from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_count, images_config, load_model, open_given, report
 from vaegan.commands.walking import MOST_FRAMES, PathOption, check_no_seeds, check_walk, save_walk
 from vaegan.errors import RequestError
 
@@ -37,7 +37,7 @@ class Interpolate:
 
 def interpolate(request: Interpolate) -> None:
     """Draws the way between two images."""
-    check_walk(request.out, request.milliseconds)
+    check_walk(request.out, request.milliseconds, request.images)
     check_count("--steps", request.steps, MOST_FRAMES, least=2)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give two images, or two seeds: --seeds 3 7.")
@@ -48,7 +48,7 @@ def interpolate(request: Interpolate) -> None:
         )
 
     from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
+    from vaegan.data import to_uint8
     from vaegan.latent.walks import default_path, interpolate, seed_latents
 
     model = load_model(request.run, request.stage, request.label)
@@ -57,7 +57,7 @@ def interpolate(request: Interpolate) -> None:
     else:
         model.require_encoder("interpolate between seeds: --seeds 3 7")
         config = images_config(model, request.run, request.fit)
-        dataset = open_images(request.images, config, Console(quiet=request.json).preparing)
+        dataset = open_given(request.images, config, Console(quiet=request.json))
         if len(dataset) != 2:
             raise RequestError(f"A way has two ends; given were {len(dataset)}. Through several: vaegan morph.")
         ends, names = model.encode(dataset.load(range(2))), list(dataset.names)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_count, images_config, load_model, report
+from vaegan.commands.shared import FitOption, LabelOption, StageOption, check_count, images_config, load_model, open_given, report
 from vaegan.commands.walking import MOST_FRAMES, PathOption, check_no_seeds, check_walk, save_walk
 from vaegan.errors import RequestError
 
@@ -37,14 +37,14 @@ class Morph:
 
 def morph(request: Morph) -> None:
     """Draws a loop through several images."""
-    check_walk(request.out, request.milliseconds)
+    check_walk(request.out, request.milliseconds, request.images)
     check_count("--steps", request.steps, MOST_FRAMES)
     if bool(request.images) == bool(request.seeds):
         raise RequestError("Give images, or seeds: --seeds 3 7 12.")
     check_no_seeds(request.images)
 
     from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
+    from vaegan.data import to_uint8
     from vaegan.latent.walks import default_path, loop, seed_latents
 
     model = load_model(request.run, request.stage, request.label)
@@ -52,7 +52,7 @@ def morph(request: Morph) -> None:
     if request.images:
         model.require_encoder("loop through seeds: --seeds 3 7 12")
         config = images_config(model, request.run, request.fit)
-        dataset = open_images(request.images, config, Console(quiet=request.json).preparing)
+        dataset = open_given(request.images, config, Console(quiet=request.json))
     count = len(request.seeds) if dataset is None else len(dataset)
     if count < 2 or count * request.steps > MOST_FRAMES:
         raise RequestError(

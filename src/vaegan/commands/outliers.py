@@ -6,7 +6,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import FitOption, LabelOption, check_count, check_picture, images_config, load_model, report
+from vaegan.commands.shared import (
+    FitOption,
+    LabelOption,
+    check_count,
+    check_picture,
+    images_config,
+    load_model,
+    open_given,
+    report,
+)
 from vaegan.config import Stage
 from vaegan.errors import RequestError
 
@@ -37,15 +46,17 @@ class Outliers:
 
 def outliers(request: Outliers) -> None:
     """Ranks images."""
-    check_picture(request.out, *request.images)
+    check_picture(request.out, *request.images, request.reference)
     check_count("-n", request.n, 1000)
     if not 0 < request.level < 1:
         raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
 
+    import math
+
     import numpy as np
 
     from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
+    from vaegan.data import to_uint8
     from vaegan.latent.outliers import explain, measure_of, share_above, strangeness
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
@@ -53,9 +64,9 @@ def outliers(request: Outliers) -> None:
     model = load_model(request.run, request.stage or saved.stage_with_likelihood(request.run), request.label)
     model.require_encoder()
     console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)
-    dataset = open_images(request.images, config, console.preparing)
+    dataset = open_given(request.images, config, console)
     if request.reference is not None:
-        ordinary = open_images([request.reference], config, console.preparing)
+        ordinary = open_given([request.reference], config, console)
         reference = (ordinary, np.arange(len(ordinary)))
     else:
         reference = saved.heldout_images(request.run, console.preparing, request.label)
@@ -82,6 +93,7 @@ def outliers(request: Outliers) -> None:
         "stage": model.config.stage,
         "surprise": measure_of(model),
         "images": len(dataset),
+        "skipped": len(dataset.skipped),
         "reference": len(usual),
         "level": request.level,
         "outliers": flagged,
@@ -89,9 +101,10 @@ def outliers(request: Outliers) -> None:
     }
     words = (
         f"{flagged:,} of {len(dataset):,} images are as strange to the {model.config.stage.upper()} as at most "
-        f"{request.level:.1%} of {len(usual):,} ordinary ones ({request.level * len(dataset):.0f} would be by chance); "
+        f"{100 * request.level:g}% of {len(usual):,} ordinary ones ({request.level * len(dataset):.0f} would be by chance); "
         f"the worst {len(worst)}: {request.out}"
     )
     if request.level * (len(usual) + 1) < 1:
-        words += f". Too few ordinary images to say so of any: --level {1 / (len(usual) + 1):.2g} or more can be told"
+        least = math.ceil(10_000 / (len(usual) + 1)) / 10_000
+        words += f". Too few ordinary images to say so of any: --level {least:g} or more can be told"
     report(facts, words, request.json)

@@ -27,7 +27,7 @@ class Preview:
 
 def preview(request: Preview) -> None:
     """Shows what training will see."""
-    check_picture(request.out)
+    check_picture(request.out, request.source)
 
     from vaegan.console import Console
     from vaegan.data import open_dataset

@@ -14,6 +14,7 @@ from vaegan.commands.shared import (
     check_picture,
     images_config,
     load_model,
+    open_given,
     report,
 )
 
@@ -45,12 +46,12 @@ def reconstruct(request: Reconstruct) -> None:
     check_count("-n", request.n, MOST_IMAGES)
 
     from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
+    from vaegan.data import to_uint8
     from vaegan.pictures import save_png, stacked
 
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
-    dataset = open_images(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json).preparing)
+    dataset = open_given(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json))
     count = min(len(dataset), request.n)
     originals = dataset.load(range(count))
     back = model.reconstruct(originals).cpu()

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from vaegan.commands.shared import StageOption, check_picture, report
+from vaegan.commands.shared import StageOption, check_folder, check_picture, report
 from vaegan.errors import RequestError
-from vaegan.files import atomic_folder, check_new_folder
+from vaegan.files import atomic_folder
 
 MOST_IN_A_GRID, MOST_SAMPLES = 10_000, 1_000_000
 
@@ -44,9 +44,7 @@ def sample(request: Sample) -> None:
     limit = MOST_IN_A_GRID if one_picture else MOST_SAMPLES
     if not 1 <= request.n <= limit:
         raise RequestError(f"-n {request.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
-    if request.out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
-        raise RequestError(f"--out {request.out} is no PNG; give a name that ends in .png, or a folder.")
-    check_picture(request.out) if one_picture else check_new_folder(request.out)
+    (check_picture if one_picture else check_folder)(request.out)
 
     from itertools import chain
 

@@ -1,6 +1,7 @@
 """What several commands share."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from vaegan.errors import RequestError, one_line
 from vaegan.files import check_file_place, check_new_folder
 
 if TYPE_CHECKING:
+    from vaegan.console import Console
+    from vaegan.data import ImageDataset
     from vaegan.model import Model
 
 StageOption = Annotated[Stage | None, arg(help="ae, vae or gan; the last one trained by default.")]
@@ -66,30 +69,50 @@ def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
     return DataConfig(size=model.config.size, fit=fit or fit_of(run), channels=channels, binarize=binarize)
 
 
-def check_suffix(out: Path, suffixes: tuple[str, ...]) -> None:
-    """Refuses a file that cannot be written, before any work is done.
+def open_given(places: Sequence[str], config: DataConfig, console: "Console") -> "ImageDataset":
+    """The images that a person names; what of them could not be used is said.
 
     Raises:
-        RequestError: naming the suffixes that can.
+        DataError: as `open_images`.
+        RequestError: as `open_images`.
+    """
+    from vaegan.data import open_images, skipped_in_words
+
+    dataset = open_images(places, config, console.preparing)
+    if dataset.skipped:
+        console.say(f"Of {places[0]} {skipped_in_words(dataset.skipped)}.")
+    return dataset
+
+
+def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | None) -> None:
+    """Refuses a file that cannot be written, or that is one of those that are read, before any work is done.
+
+    Args:
+        out: where it is to be written.
+        suffixes: that it can end in.
+        inputs: files and folders that are read, as a person gave them.
+
+    Raises:
+        RequestError: naming what is wrong.
     """
     from vaegan.extras import need
 
     if out.suffix.lower() not in suffixes:
         raise RequestError(f"--out {out} must end in {' or '.join(suffixes)}.")
     check_file_place(out)
+    place = out.resolve()
+    read = [Path(one).resolve() for one in inputs if one is not None]
+    if place in read or (place.exists() and any(folder in place.parents for folder in read)):
+        raise RequestError(f"--out {out} must be none of the images: it exists, and it is one of the files that are read.")
     if out.suffix.lower() == ".mp4":
         need("video", "av", purpose="An MP4")
+    if out.suffix.lower() == ".parquet":
+        need("parquet", "pyarrow", purpose="A Parquet file")
 
 
-def check_picture(out: Path, *inputs: str | Path) -> None:
-    """Refuses a place for one PNG that is none, or is one of the images that are read.
-
-    Raises:
-        RequestError: naming what is wrong.
-    """
-    check_suffix(out, (".png",))
-    if out.resolve() in [Path(one).resolve() for one in inputs]:
-        raise RequestError(f"--out {out} must be none of the images.")
+def check_picture(out: Path, *inputs: str | Path | None) -> None:
+    """Refuses a place for one PNG that is none, or is one of the files that are read; arguments and errors of `check_suffix`."""
+    check_suffix(out, (".png",), *inputs)
 
 
 def check_folder(out: Path) -> None:

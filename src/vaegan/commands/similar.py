@@ -14,6 +14,7 @@ from vaegan.commands.shared import (
     check_picture,
     images_config,
     load_model,
+    open_given,
     report,
 )
 from vaegan.errors import RequestError
@@ -44,13 +45,12 @@ class Similar:
 
 def similar(request: Similar) -> None:
     """Finds the nearest images."""
-    check_picture(request.out, *request.images)
+    check_picture(request.out, *request.images, request.data)
     check_count("-n", request.n, MOST_NEIGHBOURS)
 
     import numpy as np
 
     from vaegan.console import Console
-    from vaegan.data import open_images
     from vaegan.latent.groups import encode_images
     from vaegan.latent.nearest import nearest
     from vaegan.pictures import grid, save_png
@@ -58,10 +58,10 @@ def similar(request: Similar) -> None:
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)
-    asked = open_images(request.images, config, console.preparing)
+    asked = open_given(request.images, config, console)
     if len(asked) > MOST_ROWS:
         raise RequestError(f"{len(asked):,} images are too many for one picture; give at most {MOST_ROWS}.")
-    dataset = open_images([request.data], config, console.preparing)
+    dataset = open_given([request.data], config, console)
     latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
     found = nearest(latents, model.encode(asked.load(range(len(asked)))), request.n)
     rows = [np.concatenate([asked.images[row][None], dataset.images[near.numpy()]]) for row, near in enumerate(found.indices)]
@@ -73,7 +73,13 @@ def similar(request: Similar) -> None:
         ]
         for name, indices, distances in zip(asked.names, found.indices, found.distances, strict=True)
     }
-    facts = {"out": str(request.out), "stage": model.config.stage, "searched": len(dataset), "nearest": neighbours}
+    facts = {
+        "out": str(request.out),
+        "stage": model.config.stage,
+        "searched": len(dataset),
+        "skipped": len(dataset.skipped),
+        "nearest": neighbours,
+    }
     name, first = next(iter(neighbours.items()))
     words = f"Nearest to {name} among {len(dataset):,} images: {', '.join(str(one['name']) for one in first[:3])}"
     report(facts, f"{words}{' ...' if len(first) > 3 else ''}; a row an image: {request.out}", request.json)

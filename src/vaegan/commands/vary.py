@@ -14,6 +14,7 @@ from vaegan.commands.shared import (
     check_picture,
     images_config,
     load_model,
+    open_given,
     report,
 )
 from vaegan.errors import RequestError
@@ -54,14 +55,14 @@ def vary(request: Vary) -> None:
     import torch
 
     from vaegan.console import Console
-    from vaegan.data import open_images, to_uint8
+    from vaegan.data import to_uint8
     from vaegan.latent.variations import vary_latents
     from vaegan.pictures import grid, save_png
 
     model = load_model(request.run, request.stage, request.label)
     model.require_encoder()
     config = images_config(model, request.run, request.fit)
-    dataset = open_images(request.images, config, Console(quiet=request.json).preparing)
+    dataset = open_given(request.images, config, Console(quiet=request.json))
     if len(dataset) > MOST_ROWS:
         raise RequestError(f"{len(dataset):,} images are too many for one picture; give at most {MOST_ROWS}.")
     originals = dataset.load(range(len(dataset)))

@@ -23,13 +23,13 @@ FRAME_SIDE = 256
 """Small images are enlarged so far in animations [pixels]."""
 
 
-def check_walk(out: Path, milliseconds: int) -> None:
-    """Refuses a file that cannot be written and frames that cannot be watched, before any work is done.
+def check_walk(out: Path, milliseconds: int, images: tuple[str, ...]) -> None:
+    """Refuses a file that cannot be written, or is one of the images, and frames that cannot be watched, before any work is done.
 
     Raises:
         RequestError: naming what can.
     """
-    check_suffix(out, (".png", ".gif", ".webp", ".mp4"))
+    check_suffix(out, (".png", ".gif", ".webp", ".mp4"), *images)
     check_count("--milliseconds", milliseconds, 10_000, least=20)
 
 

@@ -2,6 +2,7 @@
 
 from vaegan.config import DataConfig
 from vaegan.data.batches import TrainingBatches
+from vaegan.data.building import skipped_in_words
 from vaegan.data.cache import default_cache_dir
 from vaegan.data.collection import open_images
 from vaegan.data.dataset import ImageDataset, open_dataset
@@ -26,6 +27,7 @@ __all__ = [
     "load_images",
     "open_dataset",
     "open_images",
+    "skipped_in_words",
     "to_tensor",
     "to_uint8",
 ]

@@ -27,9 +27,9 @@ _ALWAYS_ALLOWED = 2**30
 _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ": lzma.LZMAFile,
+    b"\xfd7zXZ": lambda path: io.BufferedReader(_XzFile(path)),
 }
-_UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+_UNPACKING_ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
 def archive(path: Path) -> "ZipSource | TarSource | None":
@@ -95,15 +95,16 @@ class ZipSource:
 
 
 def _decode_members(file: zipfile.ZipFile, members: list[zipfile.ZipInfo], config: DataConfig) -> list[Prepared | Skipped]:
-    by_name = {info.filename: info for info in members}
-    encrypted = {info.filename for info in members if info.flag_bits & 1}
-    items = [Item(name, info.file_size, reason="encrypted" if name in encrypted else None) for name, info in by_name.items()]
-
-    def read(item: Item) -> bytes:
-        with file.open(by_name[item.name]) as member:
+    def read(info: zipfile.ZipInfo) -> bytes:
+        with file.open(info) as member:
             return read_bounded(member)
 
-    return decode_items(items, read, config)
+    # A member is read by what the list says of it and not by its name, which others may have as well.
+    items = [
+        (Item(info.filename, info.file_size, reason="encrypted" if info.flag_bits & 1 else None), partial(read, info))
+        for info in members
+    ]
+    return decode_items(items, config)
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,12 @@ class TarSource:
         return count
 
     def _members(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        limit = self.path.stat().st_size * _MAX_EXPANSION + _ALWAYS_ALLOWED
+        limit, before = self.path.stat().st_size * _MAX_EXPANSION + _ALWAYS_ALLOWED, -1
         try:
             while (member := tar.next()) is not None:
+                if member.size < 0 or member.offset_data <= before:
+                    raise tarfile.ReadError("a header points backwards")
+                before = member.offset_data
                 if member.offset_data + member.size > limit:
                     raise DataError(
                         f"{self.path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
@@ -158,13 +162,13 @@ class TarSource:
             yield self._tasks(tar, config)
 
     def _tasks(self, tar: tarfile.TarFile, config: DataConfig) -> Iterator[Task]:
-        waiting: dict[Item, bytes] = {}
+        waiting: list[tuple[Item, bytes]] = []
         for member in self._members(tar):
             item = Item(member.name, member.size)
-            waiting[item] = b"" if skip_reason(item.name, item.size) else _read_member(tar, member)
-            if len(waiting) == FILES_AT_A_TIME or sum(map(len, waiting.values())) > LARGE_FILE_BYTES:
+            waiting.append((item, b"" if skip_reason(item.name, item.size) else _read_member(tar, member)))
+            if len(waiting) == FILES_AT_A_TIME or sum(len(data) for _, data in waiting) > LARGE_FILE_BYTES:
                 yield _decode_read(waiting, config)
-                waiting = {}
+                waiting = []
         if waiting:
             yield _decode_read(waiting, config)
 
@@ -173,11 +177,12 @@ class TarSource:
         return labels_from_folders(names)
 
 
-def _decode_read(waiting: dict[Item, bytes], config: DataConfig) -> Task:
-    if sum(map(len, waiting.values())) <= LARGE_FILE_BYTES:
-        return lambda: decode_items(list(waiting), waiting.__getitem__, config)
+def _decode_read(waiting: list[tuple[Item, bytes]], config: DataConfig) -> Task:
+    items = [(item, partial(bytes, data)) for item, data in waiting]
+    if sum(len(data) for _, data in waiting) <= LARGE_FILE_BYTES:
+        return partial(decode_items, items, config)
     # Large files are decoded before the next is read, so that they never pile up.
-    done = decode_items(list(waiting), waiting.__getitem__, config)
+    done = decode_items(items, config)
     return lambda: done
 
 
@@ -200,6 +205,63 @@ def open_unpacked(path: Path) -> IO[bytes]:
         if start.startswith(signature):
             return unpacker(path)
     return path.open("rb")
+
+
+class _XzFile(io.RawIOBase):
+    """Reads an xz file like lzma.LZMAFile, but refuses dictionaries that no ordinary packing has: they may take 4 GB."""
+
+    _MOST_BYTES = 2**27  # xz -9 takes 65 MB
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = path.open("rb")
+        self._restart()
+
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._decoder, self._position = lzma.LZMADecompressor(memlimit=self._MOST_BYTES), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._some(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _some(self, most: int) -> bytes:
+        while True:
+            packed = b""
+            if self._decoder.eof:  # another stream may follow, after padding
+                packed = (self._decoder.unused_data or self._file.read(2**16)).lstrip(b"\0")
+                if not packed and not (packed := self._file.read(2**16).lstrip(b"\0")):
+                    return b""
+                self._decoder = lzma.LZMADecompressor(memlimit=self._MOST_BYTES)
+            elif self._decoder.needs_input and not (packed := self._file.read(2**16)):
+                raise EOFError("it ends before its end mark")
+            if data := self._decoder.decompress(packed, most):
+                return data
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence == 2:
+            raise io.UnsupportedOperation("the end is not known")
+        target = offset if whence == 0 else self._position + offset
+        if target < self._position:
+            self._restart()
+        while self._position < target and (data := self._some(min(2**20, target - self._position))):
+            self._position += len(data)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _BoundedReads(io.RawIOBase):

@@ -110,7 +110,7 @@ def check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
         DataError: the shape is empty, has too many channels or pixels, or has its channels first.
     """
     shown = " x ".join(map(str, shape))
-    if len(shape) not in (3, 4) or 0 in shape:
+    if len(shape) not in (3, 4) or min(shape) < 1:
         raise DataError(
             f"{path} holds an array of {shown}: needed is [count, height, width] or [count, height, width, channels]."
         )

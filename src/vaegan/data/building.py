@@ -27,6 +27,8 @@ Progress = Callable[[str, int, int], None]
 
 SHOWN_KINDS = 3
 """Reasons for skipping that a refusal says, each with its first file."""
+MOST_IMAGES = 5_000_000
+"""More are refused: each takes half a kilobyte beside its pixels, and a file of some hundred bytes can claim millions."""
 FEWEST_IMAGES = 64
 """Fewer usable images are refused: a batch could not be filled without repeating."""
 
@@ -44,12 +46,14 @@ def build(
         VaeganError: the disk is full or cannot be written.
     """
     total = source.count()
+    if total > MOST_IMAGES:
+        raise DataError(f"{source.place} holds {total:,} images or files, over {MOST_IMAGES:,}: give fewer.")
     # Until a coloured image comes nobody knows; enough for colour is asked for.
     needed = total * config.size**2 * (1 if config.channels == "1" else 3)
     with building(directory, needed) as folder:
         writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
         try:
-            collected = _Collected()
+            collected = _Collected(source.mirrored)
             with source.tasks(config) as tasks, closing(run_in_order(tasks)) as done:
                 for results in done:
                     for result in results:
@@ -81,7 +85,8 @@ def run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
 class _Collected:
     """What is remembered of the images while their pixels go to the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, mirrored: bool) -> None:
+        self.mirrored = mirrored
         self.names: list[str] = []
         self.contents: list[bytes] = []
         self.pixel_hashes: list[bytes] = []
@@ -101,7 +106,7 @@ class _Collected:
         writer.add(result.pixels)
         self.names.append(result.name)
         self.contents.append(result.content)
-        self.pixel_hashes.append(blake2b(result.pixels.data, digest_size=16).digest())
+        self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
         self.sides.append(_own_side(result))
         self.traits.update(result.traits)
         self.own_sides.add(result.side)
@@ -131,8 +136,9 @@ class _Collected:
             if count := self.traits[trait]:
                 who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
                 yield f"{who} images had {words}{self._better_size() if trait == 'enlarged' else ''}."
+        mirror = " or its mirror image" if self.mirrored else ""
         if aside := int((sides == SET_ASIDE).sum()):
-            yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image."
+            yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image{mirror}."
 
     def _better_size(self) -> str:
         """The size that leaves enlarged images as they are, where all have the same and it can be trained."""
@@ -145,6 +151,12 @@ class _Collected:
         for content, side in sorted(zip(self.contents, self.sides, strict=True)):
             hashed.update(content + bytes([side]))
         return hashed.hexdigest()
+
+
+def _pixel_hash(pixels: NDArray[np.uint8], mirrored: bool) -> bytes:
+    """Equal for equal images, and where training mirrors them for an image and its mirror image."""
+    ways = [pixels, pixels[:, ::-1]] if mirrored else [pixels]
+    return min(blake2b(np.ascontiguousarray(way).data, digest_size=16).digest() for way in ways)
 
 
 def _own_side(image: Prepared) -> int:
@@ -184,17 +196,23 @@ def _too_few(place: str, usable: int, skipped: Sequence[Skipped], listed: Path) 
         message = f"{place} holds only {usable} usable {images}, and at least {FEWEST_IMAGES} are needed: add more."
     if not skipped:
         return message
+    said = skipped_in_words(skipped)
+    if len(skipped) > min(SHOWN_KINDS, len(set(map(_kind, skipped)))):
+        write_skipped(listed, skipped)
+        said += f"; all of them with their reasons: {listed}"
+    return f"{message} {said}."
+
+
+def skipped_in_words(skipped: Sequence[Skipped]) -> str:
+    """How many files were left out, and the first one of each of the most frequent kinds with its reason."""
     kinds = Counter(_kind(one) for one in skipped)
     examples = {_kind(one): one for one in reversed(skipped)}  # the first of each kind
     said: list[str] = []
     for kind, count in kinds.most_common(SHOWN_KINDS):
         many = f"{count:,} like " if count > 1 else ""
         said.append(f"{many}{examples[kind].name}: {examples[kind].reason}")
-    if len(skipped) > len(said):
-        write_skipped(listed, skipped)
-        said.append(f"all of them with their reasons: {listed}")
     files = "1 file was" if len(skipped) == 1 else f"{len(skipped):,} files were"
-    return f"{message} {files} skipped. {'; '.join(said)}."
+    return f"{files} skipped. {'; '.join(said)}"
 
 
 def _kind(skipped: Skipped) -> str:

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaegan.data.decoding import Skipped
-from vaegan.errors import VaeganError
+from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically, write_json
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised whenever the same source would be prepared differently: every older cache then counts as another."""
 
 _ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
@@ -50,7 +50,10 @@ def default_cache_dir() -> Path:
     """$VAEGAN_CACHE, else `vaegan` in the place this platform keeps what can be made again."""
     chosen = os.environ.get("VAEGAN_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError as error:
+            raise RequestError(f"VAEGAN_CACHE={chosen}: {error}") from error
     try:
         home = Path.home()
     except RuntimeError:  # no home folder, as in some containers

@@ -29,6 +29,7 @@ LARGE_FILE_BYTES = 8 * 2**20
 """Files above this are read one at a time, so that many readers never hold many large files [bytes]."""
 
 _DECODED_BYTES = 512 * 2**20
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 _FORMAT_LIST = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or AVIF"
 _SIGNATURES = (
@@ -133,12 +134,13 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
         return Skipped(name, reason)
     try:
         with Image.open(BytesIO(data), formats=_openable()) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return Skipped(name, f"too many pixels: {width} x {height}, over {MAX_PIXELS // 10**6} million")
+            (width, height), tile = image.size, _tile_pixels(image)
+            if max(width * height, tile) > MAX_PIXELS:
+                of = f"{width} x {height}" if width * height > MAX_PIXELS else "in one tile"
+                return Skipped(name, f"too many pixels: {of}, over {MAX_PIXELS // 10**6} million")
             # JPEG decodes straight to 1/2, 1/4 or 1/8; twice the wanted size is left for Lanczos to reduce.
             image.draft(None, (2 * config.size, 2 * config.size))
-            with _decoded.hold(_memory_needed(image, width * height)):
+            with _decoded.hold(_memory_needed(image, width * height) + 4 * tile):
                 pixels, traits = prepare(image, config)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
@@ -193,6 +195,12 @@ def _memory_needed(image: Image.Image, header_pixels: int) -> int:
     return 12 * image.size[0] * image.size[1] + coefficients
 
 
+def _tile_pixels(image: Image.Image) -> int:
+    """Pixels of a TIFF's tile, which is unpacked whole however small the image is; 0 without tiles."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+
+
 def _reason(error: Exception, name: str, data: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
         return _unidentified(name, data)
@@ -201,7 +209,7 @@ def _reason(error: Exception, name: str, data: bytes) -> str:
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
     said = " ".join(str(error).split())[:120]
-    if "truncated" in said or "end of file" in said.lower():
+    if "truncated" in said.lower() or "end of file" in said.lower():
         return "truncated: the file ends before the image does"
     return f"damaged: {said}" if said else "damaged"
 

@@ -32,8 +32,8 @@ class Item:
     """Its path inside the folder or archive, with forward slashes."""
     size: int
     """What the listing says [bytes]."""
-    modified: int = 0
-    """When it was last written [ns]."""
+    modified: tuple[int, int] = (0, 0)
+    """When it was last written, and when anything about it was changed, like who may read it [ns]."""
     reason: str | None = None
     """Why it cannot be read, where the listing already shows it."""
 
@@ -53,7 +53,7 @@ class FolderSource:
         return str(self.root)
 
     def identity(self) -> bytes:
-        """Where the folder is, and every file's name, size and time of writing."""
+        """Where the folder is, and every file's name, size and times of writing and of changing."""
         lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in self.items)
         return "\n".join((str(self.root.resolve()), *lines)).encode(errors="surrogateescape")
 
@@ -70,7 +70,8 @@ class FolderSource:
                 return read_bounded(file)
 
         starts = range(0, len(self.items), FILES_AT_A_TIME)
-        yield (partial(decode_items, self.items[start : start + FILES_AT_A_TIME], read, config) for start in starts)
+        items = [(item, partial(read, item)) for item in self.items]
+        yield (partial(decode_items, items[start : start + FILES_AT_A_TIME], config) for start in starts)
 
     def labels(self, names: list[str]) -> Labels:
         """The sub-folders' names, where there are several."""
@@ -122,7 +123,7 @@ def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting
         return
     # Reading a pipe or a device would wait for ever.
     reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
-    items.append(Item(name, found.st_size, found.st_mtime_ns, reason))
+    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_ctime_ns), reason))
 
 
 def is_hidden(name: str) -> bool:
@@ -135,18 +136,18 @@ def read_bounded(file: IO[bytes]) -> bytes:
     return file.read(MAX_FILE_BYTES + 1)
 
 
-def decode_items(items: Sequence[Item], read: Callable[[Item], bytes], config: DataConfig) -> list[Prepared | Skipped]:
+def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Prepared | Skipped]:
     """Reads and prepares files, one after the other; what cannot be read is skipped with the reason."""
-    return [_decode_item(item, read, config) for item in items]
+    return [_decode_item(item, read, config) for item, read in items]
 
 
-def _decode_item(item: Item, read: Callable[[Item], bytes], config: DataConfig) -> Prepared | Skipped:
+def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> Prepared | Skipped:
     reason = item.reason or skip_reason(item.name, item.size)
     if reason:
         return Skipped(item.name, reason)
     with _large_file if item.size > LARGE_FILE_BYTES else nullcontext():
         try:
-            data = read(item)
+            data = read()
         except OSError as error:
             return Skipped(item.name, f"cannot be read: {error.strerror or error}")
         except Exception as error:  # an archive's member can be damaged in as many ways as there are compressions

@@ -4,18 +4,23 @@ import math
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaegan.data.arrays import READING_ERRORS, ArrayPart, ArraySource, check_image_shape
+from vaegan.data.arrays import ArrayPart, ArraySource, check_image_shape
 from vaegan.errors import DataError
+
+MOST_HEADER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
+    """What stands before the numbers of a .npy."""
+
     shape: tuple[int, ...]
     fortran_order: bool
     dtype: np.dtype[np.generic]
@@ -41,25 +46,27 @@ def numpy_file(path: Path) -> ArraySource | None:
         return None
     try:
         part = _npy_part(path) if path.suffix.lower() == ".npy" else _npz_part(path)
-    except (*READING_ERRORS, KeyError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
         raise DataError(f"{path} is damaged ({error}): save it again with numpy.save or numpy.savez.") from None
     return ArraySource(str(path), (path,), (part,), mirrored=True)
 
 
 def _npy_part(path: Path) -> ArrayPart:
     with path.open("rb") as file:
-        header = _read_header(file)
+        header = read_header(file)
     _check_header(path, header, path.stat().st_size)
     return ArrayPart(path.name, path, _opener(lambda: path.open("rb"), header.length), header.shape)
 
 
 def _npz_part(path: Path) -> ArrayPart:
     with zipfile.ZipFile(path) as file:
-        headers: dict[str, _Header] = {}
+        headers: dict[str, Header] = {}
         for info in file.infolist():
             if info.filename.endswith(".npy"):
                 with file.open(info) as member:
-                    headers[info.filename.removesuffix(".npy")] = _read_header(member)
+                    headers[info.filename.removesuffix(".npy")] = read_header(member)
         name = _images_key(path, headers)
         _check_header(path, headers[name], file.getinfo(f"{name}.npy").file_size)
         classes = _read_labels(path, file, headers, headers[name].shape[0])
@@ -73,7 +80,7 @@ def _npz_part(path: Path) -> ArrayPart:
     return ArrayPart(f"{path.name}:{name}", path, _opener(open_member, header.length), header.shape, classes)
 
 
-def _images_key(path: Path, headers: dict[str, _Header]) -> str:
+def _images_key(path: Path, headers: dict[str, Header]) -> str:
     if "images" in headers:
         return "images"
     fitting = [name for name, header in headers.items() if header.dtype == np.uint8 and len(header.shape) in (3, 4)]
@@ -83,7 +90,7 @@ def _images_key(path: Path, headers: dict[str, _Header]) -> str:
     return fitting[0]
 
 
-def _read_labels(path: Path, file: zipfile.ZipFile, headers: dict[str, _Header], count: int) -> NDArray[np.int64] | None:
+def _read_labels(path: Path, file: zipfile.ZipFile, headers: dict[str, Header], count: int) -> NDArray[np.int64] | None:
     header = headers.get("labels")
     if header is None:
         return None
@@ -94,7 +101,9 @@ def _read_labels(path: Path, file: zipfile.ZipFile, headers: dict[str, _Header],
     return np.frombuffer(data, header.dtype, offset=header.length).astype(np.int64)
 
 
-def _read_header(file: IO[bytes]) -> _Header:
+def read_header(packed: IO[bytes]) -> Header:
+    """The header of a .npy, of which at most `MOST_HEADER_BYTES` are read: its own length may claim gigabytes."""
+    file = BytesIO(packed.read(MOST_HEADER_BYTES))
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
@@ -102,10 +111,10 @@ def _read_header(file: IO[bytes]) -> _Header:
         shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
     else:
         raise ValueError(f"its format version {version} is not known")
-    return _Header(shape, fortran_order, dtype, file.tell())
+    return Header(shape, fortran_order, dtype, file.tell())
 
 
-def _check_header(path: Path, header: _Header, size: int) -> None:
+def _check_header(path: Path, header: Header, size: int) -> None:
     if header.dtype != np.uint8:
         raise DataError(f"{path} holds {header.dtype}, not uint8: scale the images to 0..255 and save them as uint8.")
     check_image_shape(path, header.shape)

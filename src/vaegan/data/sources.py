@@ -80,7 +80,10 @@ def find_source(source: str | Path) -> Source:
     word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
     if word:
         return FacesSource(int(word[1] or DRAWN_FACES))
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        raise DataError(f"{source} does not exist: there is no such user.") from None
     try:
         if path.is_dir():
             return _in_folder(path)

@@ -21,7 +21,7 @@ from vaegan.evaluation.reference import References, references
 from vaegan.evaluation.samples import FEW, Described, compare, log_spectrum
 from vaegan.evaluation.tally import KEPT, Share
 from vaegan.evaluation.telling import UNTOLD, Telling
-from vaegan.evaluation.verdict import verdict, wants_training
+from vaegan.evaluation.verdict import copies_images, copying, verdict, wants_training
 from vaegan.files import write_json
 from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.features import RANDOM_FEATURES
@@ -37,6 +37,7 @@ from vaegan.types import ProgressCallback
 FORMAT_VERSION = 1
 EVALUATION_FILE = "evaluation.json"
 DEFAULT_COUNT, FULL_COUNT = 1_700, 10_000
+UNSURE = "The run's own images are not at hand: some of those compared with may have been trained on, which would flatter."
 
 
 def evaluate(
@@ -291,7 +292,8 @@ def _judge(
         "spectra": {name: log_spectrum(one) for name, one in {"real": yard.real, **looked.samples}.items()},
         "per_dimension_kl": per_dimension,
         "neighbours": neighbours,
-        "verdict": verdict(numbers, floor.as_json()),
+        "verdict": verdict(numbers, floor.as_json()) + ([] if chosen.train is not None else [UNSURE]),
+        "copies": {name: copying(named) for name, named in numbers.items() if copies_images(named)},
     }
 
 

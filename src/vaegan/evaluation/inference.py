@@ -95,6 +95,9 @@ def likelihood(model: Model, heldout: RealImages, telling: Telling, found: Findi
         return
     chosen, draws = (heldout.first(1000), 500) if full else (heldout.first(100), 50)
     images, count = chosen.images(), len(chosen)
+    if model.config.likelihood == "bernoulli" and not (images.abs() == 1).all():
+        found.left_out |= dict.fromkeys(names, "the model's p(x|z) is for binary images, and these are grey")
+        return
     weights = log_weights(model, images, draws, seed, lambda what, done, total: None, telling.of(chosen)).double()
     bound = importance_weighted_bound(weights)
     found.add("elbo", *mean_with_interval(weights.mean(0), seed), count)

@@ -49,7 +49,11 @@ def factors_of(train: RealImages, heldout: RealImages) -> list[Factor]:
         known, unknown = (torch.from_numpy(part.dataset.labels[name][part.indices]).double() for part in (train, heldout))
         if not (known.isfinite().all() and unknown.isfinite().all()) or known.unique().numel() < 2:
             continue
-        words = train.dataset.label_words.get(name)
+        words, theirs = (part.dataset.label_words.get(name) for part in (train, heldout))
+        if words is not None and theirs is not None:  # each data set numbers its own words
+            if not set(theirs) <= set(words):
+                continue
+            unknown = torch.tensor([words.index(word) for word in theirs], dtype=torch.float64)[unknown.long()]
         whole = bool((known == known.round()).all()) and float(known.min()) >= 0 and known.unique().numel() <= MOST_CLASSES
         if words is not None or whole:
             classes = int(max(known.max(), unknown.max())) + 1

@@ -19,6 +19,8 @@ from vaegan.types import Images
 
 BLOCK = 512  # [images]
 MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 46 MB, and each seed and -n has its own
+OTHER = "other"
+"""In place of a side: images of another data set than the run's."""
 VERSION = 4
 """Of what is cached; raised when a fixed feature space or what is noted of images changes."""
 
@@ -126,7 +128,7 @@ def references(own: ImageDataset | None, other: ImageDataset | None) -> Referenc
 
     Args:
         own: what the run was trained on, if it is at hand: its test side is compared with, or its validation side where there is
-            no test image.
+            at most one test image.
         other: a data set that the run never saw; all its images are then held out, less those the run trained on.
     """
     train = None if own is None else of_side(own, TRAIN, "train")
@@ -134,9 +136,9 @@ def references(own: ImageDataset | None, other: ImageDataset | None) -> Referenc
     if other is None:
         assert own is not None
         test = of_side(own, TEST, "test")
-        return References(test if len(test) else of_side(own, VALIDATION, "validation"), train, mirrored)
+        return References(test if len(test) > 1 else of_side(own, VALIDATION, "validation"), train, mirrored)
     order = np.argsort(other.contents, kind="stable")
     if own is not None:
         seen = own.contents[own.indices(TRAIN)]
         order = order[~np.isin(other.contents[order], seen)]
-    return References(RealImages(other, order.astype(np.int64), "test"), train, mirrored)
+    return References(RealImages(other, order.astype(np.int64), OTHER), train, mirrored)

@@ -40,8 +40,12 @@ def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
     sharpness, coverage = _value(judged, "sharpness"), _value(judged, "coverage")
     wrong = sharpness is not None and (abs(sharpness - 1) > SLIGHT or _texture(judged) > VISIBLE_GRID)
     missing = coverage is not None and (_value(floor, "coverage") or 1.0) - coverage > MANY_MISSING
-    copies = _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
-    return ((wrong and name in ("gan", "joint")) or missing) and not copies
+    return ((wrong and name in ("gan", "joint")) or missing) and not copies_images(judged)
+
+
+def copies_images(judged: Numbers) -> bool:
+    """Whether a stage's samples are copies of training images beyond doubt, as `copying` says it."""
+    return _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
 
 
 def looks(name: str, judged: Numbers, before: Numbers | None) -> str:

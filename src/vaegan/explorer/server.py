@@ -68,12 +68,12 @@ def _is_local(scope: Scope) -> bool:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if any(sum(name == known for known, _ in scope["headers"]) > 1 for name in (b"host", b"origin")):
         return False  # no browser sends two, and only one of them would be looked at
-    port = scope["server"][1]
-    hosts = {f"{name}:{port}" for name in (ADDRESS, "localhost")}
     host = headers.get(b"host", b"").decode("latin-1").lower()
-    origin = headers.get(b"origin")
-    if host not in hosts:
+    name, _, port = host.partition(":")
+    # Of the port nothing is asked: browsers leave 80 out, and behind `ssh -L` it is another one.
+    if name not in (ADDRESS, "localhost") or not (port.isdecimal() or host == name):
         return False
+    origin = headers.get(b"origin")
     if origin is None:  # browsers leave it out where a page is only being read, never for a socket
         return scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
     return origin.decode("latin-1").lower() == f"http://{host}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
-from vaegan.errors import ModelError, RequestError, VaeganError
+from vaegan.errors import ModelError, RequestError, VaeganError, one_line
 from vaegan.explorer.coordinates import (
     Direction,
     label_directions,
@@ -36,6 +36,7 @@ from vaegan.types import ProgressCallback
 MAX_UPLOAD_BYTES = 32 * 2**20
 """Larger uploads are refused [bytes]."""
 
+FEWEST = 2  # images that have a spread
 PRIOR_DRAWS = 512
 MOST_BYTES_FOR_COLOURS = 2**30  # reading more than this for the colour of dots would take too long
 
@@ -181,6 +182,8 @@ class Explorer:
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
             shown = showing(self.run, dataset, self.model.told_label)
+            if len(shown) < FEWEST:
+                raise RequestError(f"A map takes at least {FEWEST} images, and there are only {len(shown)}.")
             encodings = encode_dataset(
                 self.model,
                 dataset,
@@ -207,7 +210,7 @@ class Explorer:
         labels = {name: values[order] for name, values in dataset.labels.items()}
         saved = saved_directions(self._saved, encodings.latents)
         names = {one.name for one in saved}
-        learned = label_directions(encodings, labels, dataset.label_words)
+        learned = label_directions(encodings, labels, _in_text(dataset))
         attributes = [*saved, *(one for one in learned if one.name not in names)]
         self._directions = [*self._principal, *attributes, *raw_dimensions(self.model, encodings)]
         # The order first: whoever knows of an image can have it.
@@ -238,9 +241,9 @@ class Explorer:
         config = self.model.config
         what, done, total = self.progress
         labels = [] if self.dataset is None else list(self.dataset.labels)
-        words = {} if self.dataset is None else self.dataset.label_words
+        words = {} if self.dataset is None else _in_text(self.dataset)
         return {
-            "name": self.run.resolve().name + (f", {self.model.told_label}" if self.model.told_label else ""),
+            "name": one_line(self.run.resolve().name + (f", {self.model.told_label}" if self.model.told_label else "")),
             "size": config.size,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,
@@ -257,8 +260,8 @@ class Explorer:
             "data": {
                 "state": self.data_state,
                 "growing": self.growing,
-                "why": self.why_no_data,
-                "source": "" if self.source is None else Path(self.source).name,
+                "why": one_line(self.why_no_data),
+                "source": "" if self.source is None else one_line(Path(self.source).name),
                 "progress": {"what": what, "done": done, "total": total},
                 "count": 0 if self.encodings is None else len(self.encodings.latents),
                 "ownColours": self.dataset is not None and self.dataset.images.nbytes <= MOST_BYTES_FOR_COLOURS,
@@ -284,7 +287,7 @@ class Explorer:
         """
         answers: dict[Kind, Callable[[Request], bytes]] = {
             Kind.DECODE: self._decode,
-            Kind.LATENTS: lambda request: self._encoded().latents[request.indices(len(self._encoded().latents))].tobytes(),
+            Kind.LATENTS: self._latents,
             Kind.IMAGES: self._images,
             Kind.NEAREST: self._nearest,
             Kind.PROJECT: self._project,
@@ -297,6 +300,10 @@ class Explorer:
             raise RequestError(f"There is no stage {request.option}; this run has {len(names)}.")
         latents = torch.from_numpy(request.latents(self.model.latent_dim).copy())
         return to_uint8(self.stages.decode(names[request.option], latents)).tobytes()
+
+    def _latents(self, request: Request) -> bytes:
+        latents = self._encoded().latents  # once: the map may grow meanwhile
+        return latents[request.indices(len(latents))].tobytes()
 
     def _images(self, request: Request) -> bytes:
         if self.dataset is None:
@@ -361,6 +368,11 @@ def _record_of(run: Path) -> RunRecord | None:
         return RunFolder(run).read()
     except ModelError:
         return None
+
+
+def _in_text(dataset: ImageDataset) -> dict[str, tuple[str, ...]]:
+    """The words of the labels: names of folders, which need not be text."""
+    return {name: tuple(map(one_line, words)) for name, words in dataset.label_words.items()}
 
 
 def _as_json(direction: Direction) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from vaegan.export.graphs import graphs
 from vaegan.export.onnx_files import check_packages, graph_onnx_bytes
 from vaegan.export.packing import packed
 from vaegan.export.runtime import BINARY, CDN, GLUE, SCRIPT, Runtime, find_runtime, integrity
-from vaegan.files import write_atomically
+from vaegan.files import check_file_place, write_atomically
 from vaegan.model import Model
 from vaegan.pictures import to_picture
 from vaegan.types import ProgressCallback
@@ -29,6 +29,11 @@ SHEET = "sheet"
 ONLY_NETWORKS = (
     "This file holds the networks and nothing else of the images that the model learned from: no picture, no latent, no label, "
     "and no direction learned from them. With --with-images it would."
+)
+WITH_MIXTURE = (
+    "Beside the networks this file holds of the images that the model learned from only the means and the spreads of up to ten "
+    "groups of their latents, from which it draws new ones: no picture, no label, and no direction learned from them. With "
+    "--with-images it would."
 )
 WITH_MEAN_AND_SPREAD = (
     "Beside the networks this file holds of the images that the model learned from only the mean and the spread of their latents"
@@ -52,13 +57,14 @@ class Page:
 
 
 def check_place(path: Path) -> None:
-    """Refuses what is no name for a page.
+    """Refuses what is no name for a page, or cannot be written.
 
     Raises:
         RequestError: naming it.
     """
-    if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
+    if path.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"--out {path} must be a file that ends in .html.")
+    check_file_place(path)
 
 
 def export_html(
@@ -101,7 +107,8 @@ def export_html(
         if explorer.dataset is None:
             raise RequestError(f"--with-images: {explorer.why_no_data}")
     else:
-        explorer.leave_images_out(WITH_MEAN_AND_SPREAD if explorer.knows_only_the_mixture else ONLY_NETWORKS)
+        mixed = WITH_MIXTURE if explorer.model.config.prior == "mixture" else ONLY_NETWORKS
+        explorer.leave_images_out(WITH_MEAN_AND_SPREAD if explorer.knows_only_the_mixture else mixed)
     models = explorer.stages.models
     if cdn:
         models = {explorer.model.config.stage: explorer.model}

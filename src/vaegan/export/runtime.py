@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def find_runtime(place: Path | None) -> Runtime:
     if place is not None:
         return _read(place)
     cache = default_cache_dir() / "runtime" / f"onnxruntime-web-{VERSION}"
-    if all((cache / name).is_file() for name in FILES):  # a fetch that was interrupted has left some of them
+    with suppress(RequestError):  # a fetch that was interrupted has left some of them, a bad disk damaged ones
         return _read(cache)
     runtime = _from_npm()
     for name, content in zip(FILES, (runtime.script, runtime.glue, runtime.binary), strict=True):

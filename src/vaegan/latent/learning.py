@@ -39,6 +39,7 @@ def learn_direction(
     beside: Mapping[str, Direction] | None = None,
     others: Mapping[str, Direction] | None = None,
     progress: ProgressCallback | None = None,
+    label: str | None = None,
 ) -> Direction:
     """Learns the direction from images without something to images with it, and measures it.
 
@@ -51,6 +52,7 @@ def learn_direction(
         beside: directions that it is made orthogonal to.
         others: directions of which is measured how much they are moved along.
         progress: called while images are encoded.
+        label: which label of the images tells the groups apart, if one does.
 
     Returns:
         The direction with its facts: `auc` (held out), `identity_kept` and `identity_of` (share and number of edited images
@@ -72,11 +74,17 @@ def learn_direction(
         "auc": heldout_area(encoded[0], encoded[1], method, list(apart.values())),
         "beside": sorted(apart),
     }
-    return Direction(name, vector, facts | _side_effects(model, vector, groups, encoded, others or {}, name))
+    return Direction(name, vector, facts | _side_effects(model, vector, groups, encoded, others or {}, name, label))
 
 
 def _side_effects(
-    model: Model, vector: Tensor, groups: list[Group], encoded: list[Latents], others: Mapping[str, Direction], name: str
+    model: Model,
+    vector: Tensor,
+    groups: list[Group],
+    encoded: list[Latents],
+    others: Mapping[str, Direction],
+    name: str,
+    label: str | None,
 ) -> dict[str, Any]:
     """What strength 1 does to images without the attribute, beside what it is for."""
     negative = groups[1]
@@ -88,11 +96,11 @@ def _side_effects(
         "identity_of": len(judged),
         "pixel_change": float(direction_effects(model, before, vector[None])[0]),
         "moves": moves_along(vector, {other: found.vector for other, found in others.items() if other != name}),
-        "kept": _labels_kept(groups, encoded, torch.stack([before, before + vector]), name),
+        "kept": _labels_kept(groups, encoded, torch.stack([before, before + vector]), label),
     }
 
 
-def _labels_kept(groups: list[Group], encoded: list[Latents], moved: Tensor, name: str) -> dict[str, float]:
+def _labels_kept(groups: list[Group], encoded: list[Latents], moved: Tensor, own: str | None) -> dict[str, float]:
     """For data that came with labels: how often each other label, as a linear classifier of the latents sees it, stays."""
     dataset = groups[0].dataset
     if dataset is not groups[1].dataset:
@@ -104,7 +112,7 @@ def _labels_kept(groups: list[Group], encoded: list[Latents], moved: Tensor, nam
         codes = values[indices][known]
         if label not in dataset.label_words:
             codes = np.searchsorted(np.nanquantile(values, [1 / 3, 2 / 3]), codes)  # numbers: low, middle, high
-        if label != name and len(np.unique(codes)) > 1:
+        if label != own and len(np.unique(codes)) > 1:
             kept[label] = words_kept(latents[torch.from_numpy(known)], torch.from_numpy(codes).long(), moved)
     return kept
 

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import ImageDataset
+from vaegan.errors import RequestError
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
 from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
+FEWEST = 2  # ordinary images that have a spread
 FLOOR = 1e-9
 """Under every logarithm and quotient."""
 
@@ -79,7 +81,12 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
 
     Returns:
         Scores of `found`, and of `ordinary` by the same measure.
+
+    Raises:
+        RequestError: under 2 ordinary images, which have no spread.
     """
+    if len(ordinary.error) < FEWEST:
+        raise RequestError(f"Ordinary images to compare with: {len(ordinary.error)}; at least {FEWEST} are needed.")
     logs = [torch.stack([part.error, part.roughness]).double().clamp_min(FLOOR).log() for part in (ordinary, found)]
     centre = logs[0].mean(1, keepdim=True)
     error, roughness = logs[0] - centre

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vaegan.errors import ModelError, RequestError
-from vaegan.files import write_atomically
+from vaegan.files import in_turn, write_atomically
 from vaegan.model import Model
 
 FILE = "directions.safetensors"
@@ -79,6 +80,12 @@ def save_direction(folder: str | Path, model: Model, *directions: Direction) -> 
         check_name(direction.name)
         if direction.vector.shape != (model.latent_dim,) or not direction.vector.isfinite().all():
             raise RequestError(f"Direction {direction.name} must be {model.latent_dim} finite numbers.")
+    config = Path(folder) / "config.json"
+    with in_turn(config) if config.is_file() else nullcontext():  # another process may be saving, too
+        return _save_beside(folder, model, directions)
+
+
+def _save_beside(folder: str | Path, model: Model, directions: tuple[Direction, ...]) -> Path | None:
     kept = load_directions(folder, model, others="drop")
     everything = kept | {direction.name: direction for direction in directions}
     if len(everything) > MOST_DIRECTIONS:
@@ -145,8 +152,8 @@ def _checked(name: str, file: Any, metadata: dict[str, str], latent_dim: int) ->
     if [*part.get_shape()] != [latent_dim] or part.get_dtype() != "F32":
         raise ValueError(f"{name!r} is no direction of {latent_dim} numbers")
     vector: Tensor = file.get_tensor(name)
-    if not torch.isfinite(vector).all():
-        raise ValueError(f"{name!r} is not finite")
+    if not torch.isfinite(vector).all() or not vector.any():
+        raise ValueError(f"{name!r} is not finite, or leads nowhere")
     text = metadata.get("facts", "{}")
     if len(text) > MOST_FACTS:
         raise ValueError("its descriptions are too long")

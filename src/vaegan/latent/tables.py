@@ -1,8 +1,7 @@
 """Latents in files for other tools: NumPy's .npz, and Parquet that embedding viewers read."""
 
-import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaegan.data.numpy_files import read_header
 from vaegan.errors import DataError, RequestError
 from vaegan.extras import need
-from vaegan.files import atomic_path, check_file_place, write_atomically
+from vaegan.files import atomic_path, write_atomically
 from vaegan.types import Latents
 
 SUFFIXES = (".npz", ".parquet")
@@ -40,19 +40,6 @@ class LatentTable:
     """Of the model: latents of different stages do not fit together."""
 
 
-def check_table_path(path: Path) -> None:
-    """Refuses a place that no table of latents can be written to, before anything is encoded.
-
-    Raises:
-        RequestError: on another suffix, or when pyarrow is missing for Parquet.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise RequestError(f"--out {path} must end in .npz or .parquet.")
-    check_file_place(path)
-    if path.suffix.lower() == ".parquet":
-        _pyarrow("pyarrow")
-
-
 def write_table(table: LatentTable, path: Path) -> None:
     """Writes latents as .npz or .parquet, by the suffix, atomically.
 
@@ -61,7 +48,7 @@ def write_table(table: LatentTable, path: Path) -> None:
     """
     vectors = table.latents.cpu().float().numpy()
     if path.suffix.lower() == ".npz":
-        arrays: dict[str, Any] = {f"label {name}" if name in KEYS else name: values for name, values in table.labels.items()}
+        arrays: dict[str, Any] = _beside(table.labels, (*KEYS, "file"))  # savez has an argument of that name
         arrays |= {"latents": vectors, "names": np.array(table.names, dtype=np.str_)}
         arrays |= {"projection": table.projection, "stage": np.array(table.stage)}
         write_atomically(path, lambda file: np.savez(file, **arrays))
@@ -76,10 +63,15 @@ def write_table(table: LatentTable, path: Path) -> None:
         "projection_y": table.projection[:, 1],
         "vector": arrow.ListArray.from_arrays(offsets, arrow.array(vectors.ravel())),
     }
-    columns = {name: arrow.array(values) for name, values in table.labels.items() if name not in columns} | columns
+    columns = {name: arrow.array(values) for name, values in _beside(table.labels, columns).items()} | columns
     content = arrow.table(columns).replace_schema_metadata({"vaegan.stage": table.stage})
     with atomic_path(path) as temporary:
         parquet.write_table(content, temporary)
+
+
+def _beside(labels: Mapping[str, NDArray[Any]], taken: Container[str]) -> dict[str, NDArray[Any]]:
+    """Labels under their names, or where these are taken as `label NAME`."""
+    return {f"label {name}" if name in taken else name: values for name, values in labels.items()}
 
 
 def as_text(names: Sequence[str]) -> list[str]:
@@ -106,9 +98,11 @@ def read_latents(path: Path, latent_dim: int) -> Latents:
         raise DataError(f"{path} cannot be read: {said[:200]}.") from error
     if latents.ndim != 2 or latents.shape[1] != latent_dim or latents.dtype.kind not in "fiu":
         raise DataError(f"{path} holds {latents.dtype} {list(latents.shape)}; this model wants latents [n, {latent_dim}].")
-    if not np.isfinite(latents).all():
+    with np.errstate(over="ignore"):
+        numbers = latents.astype(np.float32)
+    if not np.isfinite(numbers).all():
         raise DataError(f"{path} holds numbers that are not finite.")
-    return torch.from_numpy(latents.astype(np.float32))
+    return torch.from_numpy(numbers)
 
 
 def _read_numpy(path: Path, latent_dim: int) -> NDArray[Any]:
@@ -135,13 +129,10 @@ def _read_numpy(path: Path, latent_dim: int) -> NDArray[Any]:
 
 def _check_claim(file: Any, size: int, path: Path) -> tuple[int, ...]:
     """The shape that a header claims; refused when the file cannot hold it, before memory is taken."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(file)
-    claimed = math.prod(shape) * kind.itemsize
-    if kind.hasobject or claimed > min(size, MOST_BYTES):
+    header = read_header(file)
+    if header.dtype.hasobject or min(header.shape, default=0) < 0 or header.claimed > min(size, MOST_BYTES):
         raise DataError(f"{path} is damaged, too large, or holds Python objects.")
-    return shape
+    return header.shape
 
 
 def _read_parquet(path: Path) -> NDArray[Any]:
@@ -150,7 +141,9 @@ def _read_parquet(path: Path) -> NDArray[Any]:
     if "vector" not in file.schema_arrow.names:
         raise DataError(f'{path} has no column "vector"; it has {", ".join(file.schema_arrow.names[:20])}.')
     groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-    if sum(group.total_byte_size for group in groups) > MOST_BYTES:
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    # What is repeated takes no room in the file, so that its numbers are counted and not its bytes; 8 bytes are the most for one.
+    if 8 * sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == "vector") > MOST_BYTES:
         raise DataError(f"{path} would unpack to more than {MOST_BYTES // 2**30} GB.")
     column = file.read(columns=["vector"]).column("vector").combine_chunks()
     values, rows = np.asarray(column.flatten()), len(column)

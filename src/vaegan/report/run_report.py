@@ -78,7 +78,8 @@ def settings(run: GatheredRun, with_images: bool) -> Markup:
         groups.append(table(["Setting", "Value"], rows, "settings", caption=name))
     images = sum(plan.images or 0 for plan in record.plan)
     source = record.source if with_images else "DATA"
-    lines = command("train", source, "--config", "settings.toml", "--images", str(images))
+    start = [] if record.init is None else ["--init", record.init if with_images else "RUN"]
+    lines = command("train", source, "--config", "settings.toml", "--images", str(images), *start)
     words = "# the settings lie in run.json under config; those that differ from the preset go into settings.toml"
     details = tag("details", tag("summary", "All settings"), tag("div", *groups, class_="settings"), class_="more")
     return section("settings", "Settings", details, again(words, lines, words="Train the same again"))

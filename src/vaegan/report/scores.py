@@ -116,6 +116,7 @@ def _protocol(evaluation: Evaluation) -> str:
     side = {
         "test": "the test side, which nothing else reads",
         "validation": "the validation side, because the test side is too small",
+        "other": "other data than the run's own",
     }
     against = side.get(evaluation.reference_side, evaluation.reference_side)
     return (

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vaegan.data import TRAIN
 from vaegan.report import pictures_of_run as pictures
 from vaegan.report.gathering import GatheredRun
 from vaegan.report.markup import Content, Markup, tag
@@ -145,7 +146,7 @@ def real(run: GatheredRun, counts: pictures.Counts) -> Markup:
         return section("real", title, gap(run.gaps.get("images", "Left out as asked: this page holds no image of the data.")))
     drawn = pictures.real_images(run.dataset, counts)
     notes = [tag("li", sentence) for sentence in (*run.dataset.notes, *run.dataset.warnings)]
-    words = f"{min(counts.real, len(run.dataset)):,} of the training images"
+    words = f"{min(counts.real, len(run.dataset.indices(TRAIN))):,} of the training images"
     line = command("preview", run.record.source, "--size", str(run.record.config.data.size))
     note = tag(
         "p", "These are images of the data, cropped as the networks see them. Before you pass this page on, see its last section."
@@ -186,13 +187,16 @@ def interpolations(run: GatheredRun) -> Markup:
     note = tag(
         "p", "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
     )
+    labels = run.models[stage].config.labels
+    model = f"model.told(model.config.labels[row % {len(labels)}])" if labels else "model"
     how = again(
         "import vaegan",
         "from vaegan.latent.walks import interpolate",
         "",
         f"model = vaegan.load({str(run.path)!r}, stage={stage!r})",
         f"latents = model.latents({2 * pictures.MORPHS}, seed={seed})",
-        f"rows = [interpolate(model, latents[k], latents[k + 1], {pictures.STEPS}) for k in range(0, {2 * pictures.MORPHS}, 2)]",
+        f"rows = [interpolate({model}, latents[2 * row], latents[2 * row + 1], {pictures.STEPS}) "
+        f"for row in range({pictures.MORPHS})]",
     )
     return section("interpolations", title, note, picture(drawn, words, again=how))
 

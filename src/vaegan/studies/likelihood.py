@@ -142,7 +142,7 @@ def _trained(results: Results) -> str:
         f"On the trained VAE: ELBO {bounds[1]:.1f} nats, IWAE-5000 {bounds[5000]:.1f}, {gained[5000]:.1f} nats more, half "
         f"of them by k = {half}"
         + (f". In bits a value: {results.mean(VAE, 'bits_per_dim'):.3f} (dequantised; at" if bits else
-           ", and no bits a value, because its p(x|z) is for binary images (at")
+           ", and no bits a value: its p(x|z) is for binary images, and of grey ones no likelihood (at")
         + f" most {TRAINED_IMAGES} held-out images). Every value is a lower bound; how far the last one is from the truth "
         "nobody knows here, which is why the toy is beside it."
     )  # fmt: skip

@@ -108,8 +108,9 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
     reference = evaluation["reference"]
     last = record.plan[-1].name == config.stage  # the verdict is about the run's last stage
     verdict = " ".join(str(sentence) for sentence in evaluation.get("verdict") or []) if last else ""
+    origin = "other data" if reference["side"] == "other" else f"the {reference['side']} side"
     note = (
-        f"Against {int(reference['count']):,} real images of the {reference['side']} side. The last columns: the same number for "
+        f"Against {int(reference['count']):,} real images of {origin}. The last columns: the same number for "
         "real images in place of samples, which nothing is expected to beat; n; the features it was measured in."
     )
     head = "| | value | 95% interval | real against real | n | features |\n|---|---|---|---|---|---|"

@@ -112,7 +112,8 @@ def heldout_images(
     dataset = run_images(run, progress)
     indices = np.intersect1d(dataset.indices(VALIDATION), showing(run, dataset, label))
     if not len(indices):
-        raise DataError(f"{run} held no images out to compare with.")
+        which = "" if label is None else f" of {label}"
+        raise DataError(f"{run} held no images{which} out to compare with.")
     return dataset, indices
 
 

@@ -463,8 +463,34 @@ def test_numbers_of_any_size_in_a_file_of_directions_are_listed(run: str, capsys
     main(["direction", run, "--list"])
     assert "x:" in capsys.readouterr().out
     assert list(load_directions("run/vae/model", model)) == ["x"]
-    save_direction("run/vae/model", model, Direction("nowhere", torch.zeros(4)))
-    assert "leads nowhere" in refused(capsys, "direction", run, "--list")
+    with pytest.raises(RequestError, match="not all of them 0"):
+        save_direction("run/vae/model", model, Direction("nowhere", torch.zeros(4)))
+
+
+def test_few_images_have_few_directions(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two").mkdir()
+    for index in range(2):
+        Path(f"two/{index}.png").write_bytes(Path(f"light/{index}.png").read_bytes())
+    facts = told(capsys, "direction", run, "--principal", "4", "--data", "two")
+    assert set(told(capsys, "direction", run, "--list")["directions"]) == set(facts["directions"])
+    assert 1 <= len(facts["directions"]) < 4
+
+
+def test_a_folder_that_stays_is_filled(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("empty").mkdir()
+    Path("link").symlink_to("empty")
+    main(["sample", run, "-n", "3", "--out", "link"])
+    assert Path("link").is_symlink()
+    assert len(list(Path("empty").iterdir())) == 3
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    main(["sample", f"../{run}", "-n", "3", "--out", "."])
+    assert len(list(Path().iterdir())) == 3
+
+
+def test_tables_may_lie_beside_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        told(capsys, "encode", run, "light", "--out", "light/latents.npz")
 
 
 def test_processes_that_save_directions_wait_for_each_other(run: str) -> None:

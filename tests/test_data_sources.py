@@ -231,9 +231,9 @@ def test_an_xz_with_a_huge_dictionary_is_refused_and_one_of_several_streams_is_r
         tar.add(fill(tmp_path / "images"), "images")
     content, half = plain.getvalue(), len(plain.getvalue()) // 2
     (tmp_path / "huge.tar.xz").write_bytes(_with_dictionary(lzma.compress(content)))
-    with pytest.raises(DataError, match=r"not a zip or tar|damaged"):
+    with pytest.raises(DataError, match="Memory usage limit"):
         open_here(tmp_path / "huge.tar.xz")
-    (tmp_path / "two.tar.xz").write_bytes(lzma.compress(content[:half]) + b"\0" * 8 + lzma.compress(content[half:]))
+    (tmp_path / "two.tar.xz").write_bytes(lzma.compress(content[:half]) + b"\0" * 8 + lzma.compress(content[half:]) + b"more")
     assert np.array_equal(open_here(tmp_path / "two.tar.xz").images, PIXELS)
     (tmp_path / "cut.tar.xz").write_bytes(lzma.compress(content)[:-2000])
     with pytest.raises(DataError, match="damaged"):

@@ -203,6 +203,9 @@ class TestTables:
 
         parquet.write_table(pyarrow.table({"vector": [[1.0, 2, 3], [1.0, 2], [1.0, 2, 3, 4]]}), tmp_path / "r.parquet")
         parquet.write_table(pyarrow.table({"other": [1.0]}), tmp_path / "o.parquet")
+        parquet.write_table(pyarrow.table({"vector": ["a" * 1000] * 50}), tmp_path / "s.parquet")
+        with pytest.raises(DataError, match="not lists of numbers"):
+            read_latents(tmp_path / "s.parquet", LATENT)
         with pytest.raises(DataError, match="same length"):
             read_latents(tmp_path / "r.parquet", LATENT)
         with pytest.raises(DataError, match='no column "vector"'):

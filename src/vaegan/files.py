@@ -51,14 +51,20 @@ def atomic_folder(path: Path) -> Generator[Path]:
         OSError: if `path` exists and is not an empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    there = path.is_dir()  # perhaps as a link, a mounted volume, or where one stands: then it stays, and is filled at the end
+    if there and any(path.iterdir()):
+        raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
     with _told_as(path):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:LONGEST]}{TEMPORARY}", dir=path.parent))
+        name = f".{path.name[:LONGEST]}{TEMPORARY}"
+        temporary = Path(tempfile.mkdtemp(prefix=name, dir=path if there else path.parent))
         try:
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            if path.is_dir():
-                path.rmdir()  # Windows renames onto nothing that exists
-            temporary.rename(path)
+            if there:
+                for entry in temporary.iterdir():
+                    entry.rename(path / entry.name)
+            else:
+                temporary.chmod(0o777 & ~_umask())
+                temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -169,7 +175,7 @@ def _lock(descriptor: int) -> bool:
         if sys.platform == "win32":
             import msvcrt
 
-            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.lseek(descriptor, 2**30, os.SEEK_SET)  # far behind what others may read
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl

@@ -1,6 +1,7 @@
 """What several commands share."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vaegan.data import ImageDataset
     from vaegan.model import Model
 
+IMAGES = (".png", ".gif", ".webp")
 StageOption = Annotated[Stage | None, arg(help="ae, vae or gan; the last one trained by default.")]
 FitOption = Annotated[Fit | None, arg(help="How a rectangle becomes a square; as the run's training images by default.")]
 LabelOption = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
@@ -100,10 +102,10 @@ def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | Non
     if out.suffix.lower() not in suffixes:
         raise RequestError(f"--out {out} must end in {' or '.join(suffixes)}.")
     check_file_place(out)
-    place = out.resolve()
-    read = [Path(one).resolve() for one in inputs if one is not None]
-    if place in read or (place.exists() and any(folder in place.parents for folder in read)):
-        raise RequestError(f"--out {out} must be none of the images: it exists, and it is one of the files that are read.")
+    place, is_image = out.resolve(), out.suffix.lower() in IMAGES
+    read = [Path(os.path.expanduser(one)).resolve() for one in inputs if one is not None]
+    if place in read or (is_image and place.exists() and any(folder in place.parents for folder in read)):
+        raise RequestError(f"--out {out} must be none of the images that are read; give another name or place.")
     if out.suffix.lower() == ".mp4":
         need("video", "av", purpose="An MP4")
     if out.suffix.lower() == ".parquet":

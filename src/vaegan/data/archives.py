@@ -24,10 +24,11 @@ from vaegan.errors import DataError
 _MAX_EXPANSION = 100
 _ALWAYS_ALLOWED = 2**30
 
+_XZ = b"\xfd7zXZ"
 _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
-    b"\xfd7zXZ": lambda path: io.BufferedReader(_XzFile(path)),
+    _XZ: lambda path: io.BufferedReader(_XzFile(path)),
 }
 _UNPACKING_ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
@@ -39,7 +40,9 @@ def archive(path: Path) -> "ZipSource | TarSource | None":
     try:
         with _open_tar(path) as tar:
             tar.next()
-    except (tarfile.TarError, *_UNPACKING_ERRORS):
+    except (tarfile.TarError, *_UNPACKING_ERRORS) as error:
+        if "memory" in str(error).lower():
+            raise DataError(f"{path} cannot be unpacked within bounds ({error}): unpack it yourself if you trust it.") from None
         return None
     return TarSource(path)
 
@@ -237,8 +240,10 @@ class _XzFile(io.RawIOBase):
         while True:
             packed = b""
             if self._decoder.eof:  # another stream may follow, after padding
-                packed = (self._decoder.unused_data or self._file.read(2**16)).lstrip(b"\0")
-                if not packed and not (packed := self._file.read(2**16).lstrip(b"\0")):
+                packed = self._decoder.unused_data.lstrip(b"\0")
+                while len(packed) < len(_XZ) and (more := self._file.read(2**16)):
+                    packed = (packed + more).lstrip(b"\0")
+                if not packed.startswith(_XZ):
                     return b""
                 self._decoder = lzma.LZMADecompressor(memlimit=self._MOST_BYTES)
             elif self._decoder.needs_input and not (packed := self._file.read(2**16)):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaegan.config import LEAST_SIZE, DataConfig
-from vaegan.data.cache import CACHE_VERSION, CacheWriter, building
+from vaegan.data.cache import CacheWriter, building
 from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
 from vaegan.data.pixels import TRAITS
 from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, set_duplicates_aside, side_of
@@ -25,6 +25,7 @@ from vaegan.files import write_atomically
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
+_FINGERPRINT_VERSION = 1  # raised when the same images are to count as others
 SHOWN_KINDS = 3
 """Reasons for skipping that a refusal says, each with its first file."""
 MOST_IMAGES = 5_000_000
@@ -146,7 +147,7 @@ class _Collected:
         return f"; --size {side} trains them as they are" if len(self.own_sides) == 1 and side >= LEAST_SIZE else ""
 
     def _fingerprint(self, channels: int, config: DataConfig) -> str:
-        preparation = f"{CACHE_VERSION} {config.size} {config.fit} {channels} "
+        preparation = f"{_FINGERPRINT_VERSION} {config.size} {config.fit} {channels} "
         hashed = blake2b(preparation.encode(), digest_size=16)
         for content, side in sorted(zip(self.contents, self.sides, strict=True)):
             hashed.update(content + bytes([side]))
@@ -154,7 +155,7 @@ class _Collected:
 
 
 def _pixel_hash(pixels: NDArray[np.uint8], mirrored: bool) -> bytes:
-    """Equal for equal images, and where training mirrors them for an image and its mirror image."""
+    """Equal for equal images, and where mirrored images are as good as others for an image and its mirror image."""
     ways = [pixels, pixels[:, ::-1]] if mirrored else [pixels]
     return min(blake2b(np.ascontiguousarray(way).data, digest_size=16).digest() for way in ways)
 

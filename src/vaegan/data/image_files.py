@@ -33,7 +33,7 @@ class Item:
     size: int
     """What the listing says [bytes]."""
     modified: tuple[int, int] = (0, 0)
-    """When it was last written, and when anything about it was changed, like who may read it [ns]."""
+    """When it was last written [ns], and who may read it: what could not be read may be readable another time."""
     reason: str | None = None
     """Why it cannot be read, where the listing already shows it."""
 
@@ -53,7 +53,7 @@ class FolderSource:
         return str(self.root)
 
     def identity(self) -> bytes:
-        """Where the folder is, and every file's name, size and times of writing and of changing."""
+        """Where the folder is, and every file's name, size, time of writing and permissions."""
         lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in self.items)
         return "\n".join((str(self.root.resolve()), *lines)).encode(errors="surrogateescape")
 
@@ -123,7 +123,7 @@ def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting
         return
     # Reading a pipe or a device would wait for ever.
     reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
-    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_ctime_ns), reason))
+    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
 
 
 def is_hidden(name: str) -> bool:

@@ -123,4 +123,5 @@ def learn_principal(model: Model, latents: Latents, count: int, prefix: str = "p
     return [
         Direction(f"{prefix}-{index}", vector, {"method": "principal", "pixel_change": float(effect)})
         for index, (vector, effect) in enumerate(zip(found.directions, found.effects, strict=True), 1)
+        if vector.any()  # few latents span few directions
     ]

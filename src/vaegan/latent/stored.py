@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -78,10 +79,11 @@ def save_direction(folder: str | Path, model: Model, *directions: Direction) -> 
     """
     for direction in directions:
         check_name(direction.name)
-        if direction.vector.shape != (model.latent_dim,) or not direction.vector.isfinite().all():
-            raise RequestError(f"Direction {direction.name} must be {model.latent_dim} finite numbers.")
+        vector = direction.vector
+        if vector.shape != (model.latent_dim,) or not vector.isfinite().all() or not vector.any():
+            raise RequestError(f"Direction {direction.name} must be {model.latent_dim} finite numbers, not all of them 0.")
     config = Path(folder) / "config.json"
-    with in_turn(config) if config.is_file() else nullcontext():  # another process may be saving, too
+    with in_turn(config) if os.access(config, os.W_OK) else nullcontext():  # another process may be saving, too
         return _save_beside(folder, model, directions)
 
 
@@ -129,7 +131,8 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
                 if others == "drop":
                     return {}
                 raise ModelError(_outdated(file.keys(), path))
-            return {name: _checked(name, file, metadata, model.latent_dim) for name in sorted(file.keys())}
+            found = {name: _checked(name, file, metadata, model.latent_dim) for name in sorted(file.keys())}
+            return {name: one for name, one in found.items() if one.vector.any()}  # what leads nowhere is no direction
     except (SafetensorError, OSError, ValueError, RecursionError, RequestError) as error:
         if isinstance(error, ModelError):
             raise
@@ -152,8 +155,8 @@ def _checked(name: str, file: Any, metadata: dict[str, str], latent_dim: int) ->
     if [*part.get_shape()] != [latent_dim] or part.get_dtype() != "F32":
         raise ValueError(f"{name!r} is no direction of {latent_dim} numbers")
     vector: Tensor = file.get_tensor(name)
-    if not torch.isfinite(vector).all() or not vector.any():
-        raise ValueError(f"{name!r} is not finite, or leads nowhere")
+    if not torch.isfinite(vector).all():
+        raise ValueError(f"{name!r} is not finite")
     text = metadata.get("facts", "{}")
     if len(text) > MOST_FACTS:
         raise ValueError("its descriptions are too long")

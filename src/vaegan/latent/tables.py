@@ -140,9 +140,14 @@ def _read_parquet(path: Path) -> NDArray[Any]:
     file = parquet.ParquetFile(path)
     if "vector" not in file.schema_arrow.names:
         raise DataError(f'{path} has no column "vector"; it has {", ".join(file.schema_arrow.names[:20])}.')
+    held = file.schema_arrow.field("vector").type
+    types = _pyarrow("pyarrow").types
+    listed = types.is_list(held) or types.is_large_list(held) or types.is_fixed_size_list(held)
+    if not listed or not (types.is_floating(held.value_type) or types.is_integer(held.value_type)):
+        raise DataError(f'The column "vector" of {path} holds {held}, not lists of numbers.')
     groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
     columns = [group.column(index) for group in groups for index in range(group.num_columns)]
-    # What is repeated takes no room in the file, so that its numbers are counted and not its bytes; 8 bytes are the most for one.
+    # What is repeated takes no room in the file, so that its numbers are counted and not its bytes: 8 at most for each.
     if 8 * sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == "vector") > MOST_BYTES:
         raise DataError(f"{path} would unpack to more than {MOST_BYTES // 2**30} GB.")
     column = file.read(columns=["vector"]).column("vector").combine_chunks()

@@ -1,5 +1,8 @@
 """What all tests share: nothing heavy is imported here."""
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +17,12 @@ settings.load_profile("vaegan")
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Takes back what a test set torch's threads to: processes that share two cores would wait for each other from then on."""
+    yield
+    torch, wanted = sys.modules.get("torch"), os.environ.get("OMP_NUM_THREADS")
+    if torch is not None and wanted is not None:
+        torch.set_num_threads(int(wanted))

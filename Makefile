@@ -42,7 +42,7 @@ demo: $(RUNTIME) ## train on the embedded faces for 3 minutes and draw samples
 	@echo "  ten minutes more        $(BIN)/vaegan train --resume runs/last --minutes 10"
 	@echo "  your own images         $(BIN)/vaegan preview FOLDER, then $(BIN)/vaegan train FOLDER --minutes 4"
 
-# Networks in tests are so small that a second thread of torch's gains nothing: two processes of one thread each take half the time.
+# Networks in tests are so small that a second thread of torch gains little: two processes of one thread each take 10 minutes for 15.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 test: $(DEV) ## run the tests

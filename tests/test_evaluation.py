@@ -243,7 +243,7 @@ def test_a_run_is_evaluated_by_one_process_at_a_time(trained: Path, capsys: pyte
 def test_a_few_images_are_enough_to_be_compared_with(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("few.npy", np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8))
     found = evaluate(trained, "few.npy", n=64, stage="gan")
-    assert found["reference"] == {"side": "test", "count": 3}
+    assert found["reference"] == {"side": "other", "count": 3}
     np.save("one.npy", np.load("few.npy")[:1])
     assert "one.npy has 1 image that the run was not trained on" in refused(capsys, str(trained), "one.npy", "-n", "64")
 

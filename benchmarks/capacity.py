@@ -36,8 +36,8 @@ def main() -> None:
             run = arguments.out / f"width-{width}-{minutes:g}-minutes"
             sizes = ("--network.width", str(width), "--network.width-limit", str(WIDEST_LAYER * width))
             common = ("--minutes", str(minutes), "--seed", str(arguments.seed), "--out", str(run))
-            vaegan("train", arguments.data, *common, *sizes)
-            found = {"width": width, "minutes": minutes} | measure(run, arguments.score, ["vae", "gan"])
+            memory = vaegan("train", arguments.data, *common, *sizes)
+            found = {"width": width, "minutes": minutes, "peak_memory_gb": memory} | measure(run, arguments.score, ["vae", "gan"])
             with path.open("a") as file:
                 file.write(json.dumps(found) + "\n")
     results = sorted(read(path), key=lambda found: (found["minutes"], found["width"]))

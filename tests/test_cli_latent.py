@@ -474,6 +474,8 @@ def test_few_images_have_few_directions(run: str, capsys: pytest.CaptureFixture[
     facts = told(capsys, "direction", run, "--principal", "4", "--data", "two")
     assert set(told(capsys, "direction", run, "--list")["directions"]) == set(facts["directions"])
     assert 1 <= len(facts["directions"]) < 4
+    Path("two/1.png").write_bytes(Path("two/0.png").read_bytes())
+    assert "all the same to the model" in refused(capsys, "direction", run, "--principal", "4", "--data", "two")
 
 
 def test_a_folder_that_stays_is_filled(run: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,10 @@ def test_a_model_that_copies_is_shared_with_a_warning(model: Model, tmp_path: Pa
     assert copying_warning(model.folder, "gan") is None
 
 
-@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", '{"copies": 3}', '{"copies": {"gan": ""}}', '{"stages": {}}', "null"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[" * 100_000, "[]", '{"copies": 3}', '{"copies": {"gan": ""}}', '{"copies": {"vae": 1}}', '{"stages": {}}', "null"],
+)
 def test_a_damaged_evaluation_warns_of_nothing(model: Model, tmp_path: Path, text: str) -> None:
     (tmp_path / "run/evaluation.json").write_text(text)
     assert copying_warning(model.folder, "vae") is None

@@ -45,13 +45,15 @@ def atomic_path(path: Path) -> Generator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Generator[Path]:
-    """Yields a temporary folder beside `path`, which becomes `path` on success and is removed with all it holds on failure.
+    """Yields a temporary folder that becomes `path` on success, and is removed with all it holds on failure.
+
+    An empty folder that is there already is filled at the end, entry by entry.
 
     Raises:
         OSError: if `path` exists and is not an empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    there = path.is_dir()  # perhaps as a link, a mounted volume, or where one stands: then it stays, and is filled at the end
+    there = path.is_dir()  # perhaps as a link, a mounted volume, or where one stands, so that it cannot be replaced
     if there and any(path.iterdir()):
         raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
     with _told_as(path):

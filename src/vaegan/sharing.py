@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from vaegan.errors import RequestError, VaeganError
 from vaegan.extras import need
@@ -34,9 +34,10 @@ def _copying(path: Path, stage: str) -> str | None:
         if path.stat().st_size > MAXIMUM_BYTES:
             return None
         values: Any = json.loads(path.read_text("utf-8"))
-        return cast(dict[str, str], values["copies"]).get(stage)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found = values["copies"][stage]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return found if isinstance(found, str) else None
 
 
 def check_hub() -> None:

@@ -1,5 +1,6 @@
 """vaegan outliers: the images of a folder that the model explains worst."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +51,6 @@ def outliers(request: Outliers) -> None:
     check_count("-n", request.n, 1000)
     if not 0 < request.level < 1:
         raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
-
-    import math
 
     import numpy as np
 

@@ -70,8 +70,8 @@ class FolderSource:
                 return read_bounded(file)
 
         starts = range(0, len(self.items), FILES_AT_A_TIME)
-        items = [(item, partial(read, item)) for item in self.items]
-        yield (partial(decode_items, items[start : start + FILES_AT_A_TIME], config) for start in starts)
+        blocks = (self.items[start : start + FILES_AT_A_TIME] for start in starts)
+        yield (partial(decode_items, [(item, partial(read, item)) for item in block], config) for block in blocks)
 
     def labels(self, names: list[str]) -> Labels:
         """The sub-folders' names, where there are several."""

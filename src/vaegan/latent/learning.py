@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import ImageDataset
+from vaegan.errors import RequestError
 from vaegan.latent.directions import Method, find_direction, heldout_area
 from vaegan.latent.groups import MOST_IMAGES, check_groups, encode_images, evenly
 from vaegan.latent.principal import direction_effects, principal_directions
@@ -118,8 +119,14 @@ def _labels_kept(groups: list[Group], encoded: list[Latents], moved: Tensor, own
 
 
 def learn_principal(model: Model, latents: Latents, count: int, prefix: str = "principal") -> list[Direction]:
-    """Directions found without labels, the one that changes images most first; see `principal_directions`."""
+    """Directions found without labels, the one that changes images most first; see `principal_directions`.
+
+    Raises:
+        RequestError: if the latents do not differ.
+    """
     found = principal_directions(model, latents, count)
+    if not found.directions.any():
+        raise RequestError("These images are all the same to the model; no direction leads from one to another.")
     return [
         Direction(f"{prefix}-{index}", vector, {"method": "principal", "pixel_change": float(effect)})
         for index, (vector, effect) in enumerate(zip(found.directions, found.effects, strict=True), 1)

@@ -154,13 +154,40 @@ def pixels(page: Any, selector: str) -> str:
     return page.locator(selector).first.evaluate("canvas => canvas.toDataURL()")
 
 
-def changed(page: Any, selector: str, before: str) -> bool:
-    """Waits until a canvas shows something else."""
+def eventually(page: Any, is_so: Callable[[], bool]) -> bool:
+    """Waits until something is so, for five seconds at most: what a page shows comes when it is ready."""
     for _ in range(100):
-        if pixels(page, selector) != before:
+        if is_so():
             return True
         page.wait_for_timeout(50)
     return False
+
+
+def changed(page: Any, selector: str, before: str) -> bool:
+    """Whether a canvas comes to show something else."""
+    return eventually(page, lambda: pixels(page, selector) != before)
+
+
+def shown_again(page: Any, selector: str, before: str) -> bool:
+    """Whether a canvas comes to show what it showed before."""
+    return eventually(page, lambda: pixels(page, selector) == before)
+
+
+def settled(page: Any, selector: str) -> str:
+    """What a canvas shows once neither it nor the address has changed for half a second."""
+    seen, same = ("", ""), 0
+    for _ in range(200):
+        now = (pixels(page, selector), page.url)
+        seen, same = now, same + 1 if now == seen else 0
+        if same == 10:
+            break
+        page.wait_for_timeout(50)
+    return seen[0]
+
+
+def counts(page: Any, selector: str, count: int) -> bool:
+    """Whether the page comes to have as many of these."""
+    return eventually(page, lambda: page.locator(selector).count() == count)
 
 
 CURRENT = "#pictures figure:not([hidden]) canvas"
@@ -172,14 +199,14 @@ def test_hover_decodes_and_click_pins(visit: Callable[..., Visit]) -> None:
     box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 300)
     page.wait_for_selector("#lens.shown")
-    assert page.locator("#lens figure:not([hidden])").count() == 2  # decoded, and the nearest image
+    assert counts(page, "#lens figure:not([hidden])", 2)  # decoded, and the nearest image
     before = pixels(page, "#lens figure.gan canvas")
     page.mouse.move(box["x"] + 600, box["y"] + 200)
     assert changed(page, "#lens figure.gan canvas", before)
     before = pixels(page, CURRENT)
     page.mouse.click(box["x"] + 600, box["y"] + 200)
     assert changed(page, CURRENT, before)
-    assert page.locator("#pins [data-pin]").count() == 1
+    assert counts(page, "#pins [data-pin]", 1)
     assert visited.complaints == []
 
 
@@ -198,15 +225,13 @@ def test_nothing_is_asked_of_another_host(visit: Callable[..., Visit], address: 
 def test_sliders_move_the_picture_and_can_be_undone(visit: Callable[..., Visit]) -> None:
     visited = visit()
     page = visited.page
-    page.wait_for_timeout(300)
-    start = pixels(page, CURRENT)
+    start = settled(page, CURRENT)
     slider = page.get_by_role("slider", name="Principal 1", exact=True)
     slider.fill("3")
     assert changed(page, CURRENT, start)
     assert page.locator(".slider output").first.inner_text() == "3.0"
     page.get_by_role("button", name="Undo").click()
-    page.wait_for_timeout(300)
-    assert pixels(page, CURRENT) == start
+    assert shown_again(page, CURRENT, start)
     attribute = page.get_by_role("slider", name="smiling", exact=True)
     attribute.fill("2")
     assert changed(page, CURRENT, start)
@@ -223,9 +248,9 @@ def test_keys_are_enough(visit: Callable[..., Visit]) -> None:
     page.wait_for_selector("[data-pin] >> nth=1")
     page.locator("[data-pin]").nth(1).focus()
     page.keyboard.press("c")
-    assert page.locator("[data-pin]").nth(1).inner_text() == "BC"
+    assert eventually(page, lambda: page.locator("[data-pin]").nth(1).inner_text() == "BC")
     page.keyboard.press("Delete")
-    assert page.locator("[data-pin]").count() == 1
+    assert counts(page, "[data-pin]", 1)
     page.locator("#canvas").focus()
     page.keyboard.press("r")
     page.keyboard.press("p")
@@ -262,7 +287,7 @@ def test_tray_makes_strips_sums_and_children(visit: Callable[..., Visit], tmp_pa
     page.locator(".nine button").nth(5).click()
     page.wait_for_selector("[data-pin] >> nth=4")
     page.locator("#similar").click()
-    assert page.locator(".nine canvas").count() == 9
+    assert counts(page, ".nine canvas", 9)
     assert visited.complaints == []
 
 
@@ -289,13 +314,12 @@ def test_an_image_of_ones_own_and_a_hostile_one(visit: Callable[..., Visit], tmp
     Image.effect_noise((50, 40), 80).convert("RGB").save(tmp_path / "mine.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
     Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
-    page.wait_for_timeout(300)
-    before = pixels(page, CURRENT)
+    before = settled(page, CURRENT)
     page.locator("#yours").click()
     page.locator("#file").set_input_files(tmp_path / "mine.png")
     page.wait_for_selector("#pictures .original")
     assert changed(page, "#pictures figure.gan canvas", before)
-    assert page.locator("[data-pin]").count() == 1
+    assert counts(page, "[data-pin]", 1)
     assert visited.complaints == []
     for name, said in (("broken.png", "cannot be used"), ("bomb.png", "too many pixels")):
         page.locator("#yours").click()
@@ -303,8 +327,7 @@ def test_an_image_of_ones_own_and_a_hostile_one(visit: Callable[..., Visit], tmp
         page.wait_for_selector(f"#said.shown:has-text('{said}')")
         page.keyboard.press("Escape")
     page.locator("#far").click()
-    page.wait_for_timeout(200)
-    assert page.locator("#pictures .original").count() == 0
+    assert counts(page, "#pictures .original", 0)
     assert [text for text in visited.complaints if "400" not in text] == []
 
 
@@ -329,7 +352,7 @@ def test_drawing_is_encoded_while_it_is_drawn(visit: Callable[..., Visit]) -> No
 def test_a_gan_without_encoder_has_seeds_sliders_and_tray(visit: Callable[..., Visit], from_scratch: str, width: int) -> None:
     visited = visit(at=from_scratch, viewport={"width": width, "height": 800})
     page = visited.page
-    assert "trained without a VAE: nothing can be placed on the map" in page.locator("#plane-note").inner_text()
+    page.wait_for_selector("#plane-note:has-text('trained without a VAE: nothing can be placed on the map')")
     assert not page.locator("#yours").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == width
     note, zoom = (page.locator(selector).bounding_box() for selector in ("#plane-note", ".zoom"))
@@ -354,7 +377,7 @@ def test_numbers_of_the_wrong_length_are_refused_in_words(visit: Callable[..., V
     for text, said in (("1, 2, 3", f"holds 3 numbers; a latent of this model has {LATENT}"), ("1 2 x 4 5 6", "“x” is no number")):
         page.locator("textarea").fill(text)
         page.get_by_role("button", name="Use these").click()
-        assert said in page.locator(".wrong").inner_text()
+        assert eventually(page, lambda said=said: said in page.locator(".wrong").inner_text())
     page.locator("textarea").fill("[0.5, -1.25, 2e-1, 0, 1, 2]")
     page.get_by_role("button", name="Use these").click()
     page.locator("#numbers").click()
@@ -364,16 +387,16 @@ def test_numbers_of_the_wrong_length_are_refused_in_words(visit: Callable[..., V
 def test_the_address_holds_the_view(visit: Callable[..., Visit]) -> None:
     visited = visit()
     page = visited.page
+    start = pixels(page, CURRENT)
     page.locator("#far").click()
     page.locator("#pin").click()
     page.get_by_role("button", name="VAE", exact=True).click()
     page.locator("#axis-y").select_option("smiling")
-    page.wait_for_timeout(600)
-    shown = pixels(page, CURRENT)
+    assert changed(page, CURRENT, start)
+    shown = settled(page, CURRENT)
     again = visit(page.url.split("/")[-1]).page
-    again.wait_for_timeout(500)
-    assert pixels(again, CURRENT) == shown
-    assert again.locator("[data-pin]").count() == 1
+    assert shown_again(again, CURRENT, shown)
+    assert counts(again, "[data-pin]", 1)
     assert again.locator("#axis-y").input_value() == "smiling"
     broken = visit("#z=%%%&pins=.x.AAAA&view=map&stage=zebra&x=nothing")
     assert broken.page.locator("[data-pin]").count() == 0
@@ -385,17 +408,17 @@ def test_the_address_holds_the_view(visit: Callable[..., Visit]) -> None:
 
 def test_an_address_pasted_over_the_old_one_is_shown(visit: Callable[..., Visit], address: str) -> None:
     page = visit().page
+    start = pixels(page, CURRENT)
     page.locator("#far").click()
-    page.wait_for_timeout(600)
-    shown, link = pixels(page, CURRENT), page.url
+    assert changed(page, CURRENT, start)
+    shown, link = settled(page, CURRENT), page.url
     page.locator("#far").click()
     assert changed(page, CURRENT, shown)
-    page.wait_for_timeout(600)
+    settled(page, CURRENT)
     with page.expect_navigation(wait_until="load"):
         page.evaluate("link => { location.href = link; }", link)
     page.wait_for_selector("body.ready")
-    page.wait_for_timeout(500)
-    assert pixels(page, CURRENT) == shown
+    assert shown_again(page, CURRENT, shown)
 
 
 def test_nothing_waits_for_tsne(visit: Callable[..., Visit]) -> None:

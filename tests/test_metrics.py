@@ -445,6 +445,44 @@ def test_spectrum_of_white_noise_is_flat_and_a_grid_stands_out() -> None:
     assert float(detail_energy(2 * noise).mean()) == pytest.approx(4 * float(detail_energy(noise).mean()), rel=1e-5)
 
 
+def test_flat_share_counts_pixels_that_are_like_the_next_ones() -> None:
+    from vaegan.metrics.spectrum import flat_share
+
+    images = (0.05 * normal(3, 2, 9, 7, seed=4)).double()
+    images[0] = 0.3
+    expected = []
+    for image in images.numpy():
+        levels = image * 127.5
+        alike = [
+            max(abs(levels[:, y, x + 1] - levels[:, y, x]).max(), abs(levels[:, y + 1, x] - levels[:, y, x]).max()) < 8
+            for y in range(8)
+            for x in range(6)
+        ]
+        expected.append(np.mean(alike))
+    assert expected[0] == 1
+    assert 0 < expected[1] < 1
+    assert flat_share(images).tolist() == pytest.approx(expected)
+
+
+def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() -> None:
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.samples import Described, Yardstick, compare
+
+    def flatness(real: torch.Tensor, fake: torch.Tensor) -> Findings:
+        found = Findings()
+        compare(Yardstick(Described.of(real, given=False), None, 0), Described.of(fake), found)
+        return found
+
+    drawn = pictures(20)
+    drawn[:, :, :16] = drawn[:, :, :16].mean((2, 3), keepdim=True)  # half of each is paper
+    grainy, blurred = drawn + 0.06 * normal(20, 3, 32, 32, seed=9), torch.nn.functional.avg_pool2d(drawn, 5, 1, 2)
+    same, grain, blur = (flatness(drawn, fake).numbers["flatness"].value for fake in (drawn, grainy, blurred))
+    assert grain < 0.4 < same == 1 < 1.1 < blur
+    none = flatness(normal(20, 3, 32, 32), drawn)
+    assert "flatness" not in none.numbers
+    assert none.left_out["flatness"] == "the real images have no flat areas"
+
+
 # Reconstructions
 
 

@@ -21,7 +21,7 @@ BLOCK = 512  # [images]
 MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 46 MB, and each seed and -n has its own
 OTHER = "other"
 """In place of a side: images of another data set than the run's."""
-VERSION = 4
+VERSION = 5
 """Of what is cached; raised when a fixed feature space or what is noted of images changes."""
 
 

@@ -25,7 +25,7 @@ from vaegan.metrics.frechet import frechet_with_interval
 from vaegan.metrics.kernel import kernel_distance_with_interval
 from vaegan.metrics.neighbours import neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
-from vaegan.metrics.spectrum import detail_energy, power_spectrum, radial_spectrum, texture_power
+from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
 from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, ratio_with_interval, reach_by_halves
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
@@ -33,6 +33,8 @@ from vaegan.types import Images
 OCTAVES = ("swd_full", "swd_half", "swd_quarter")
 FEW = {"kernel": 10, "patches": 10, "power": 10, "frechet": 200, "neighbours": 100, "classifier": 100, "bins": 200, "pairs": 100}
 """Held-out images below which a metric says nothing [images]."""
+LEAST_FLAT = 0.01
+"""Share of a real image's pixels that must be flat on average, for the ratio to mean anything."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
     tally.keep_first("small", first, small)
     tally.add("small", first, torch.cat([small, small.square().sum(1, keepdim=True)], 1))
     tally.add("sharpness", first, detail_energy(images))
+    tally.add("flatness", first, flat_share(images))
     for period in (2, 4):
         tally.add(f"texture_{period}", first, texture_power(power, period))
     tally.add("spectrum", first, radial_spectrum(power))
@@ -147,11 +150,14 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
 
 
 def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
-    names = ("sharpness", "texture_2", "texture_4")
+    names = ("sharpness", "flatness", "texture_2", "texture_4")
     if not found.lacks(names, FEW["power"], yard.real.count):
         for name in names:
-            ratio = ratio_with_interval(given.tally.sums(name), yard.real.tally.sums(name), yard.seed)
-            found.add(name, *ratio, given.count, against=yard.real.count)
+            fake, real = given.tally.sums(name), yard.real.tally.sums(name)
+            if name == "flatness" and float(real.mean) < LEAST_FLAT:
+                found.left_out[name] = "the real images have no flat areas"
+                continue
+            found.add(name, *ratio_with_interval(fake, real, yard.seed), given.count, against=yard.real.count)
 
 
 def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:

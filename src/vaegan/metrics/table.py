@@ -102,6 +102,12 @@ METRICS: dict[str, Metric] = {
         "one",
         headline=True,
     ),
+    "flatness": Metric(
+        "flat areas",
+        "Share of even areas (neighbouring pixels hardly differ) over that of real images: under 1 grain, over 1 blur.",
+        "one",
+        headline=True,
+    ),
     "texture_2": Metric(
         "texture, 2 pixels",
         "Strength of a pattern that repeats every 2 pixels over that of real images; upsampling leaves one.",

@@ -167,6 +167,20 @@ def test_sample_is_repeatable_and_says_its_seed(run: Path) -> None:
         assert not np.array_equal(np.asarray(first), np.asarray(other))
 
 
+def test_sample_at_another_temperature(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sample", str(run), "-n", "2", "--out", "usual"])
+    capsys.readouterr()
+    main(["sample", str(run), "-n", "2", "--temperature", "0.5", "--out", "narrow", "--json"])
+    assert json.loads(capsys.readouterr().out)["temperature"] == 0.5
+    with Image.open("usual/00000.png") as usual, Image.open("narrow/00000.png") as narrow:
+        assert narrow.info["temperature"] == "0.5"
+        assert not np.array_equal(np.asarray(usual), np.asarray(narrow))
+    with pytest.raises(SystemExit) as caught:
+        main(["sample", str(run), "--temperature", "0", "--out", "none"])
+    assert caught.value.code == 2
+    assert not Path("none").exists()
+
+
 def test_sample_draws_one_grid_into_a_png(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(
         [

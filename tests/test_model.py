@@ -88,6 +88,21 @@ class TestSampling:
         wanted = networks.mixture.weights @ networks.mixture.means
         torch.testing.assert_close(latents.mean(0), wanted, atol=0.15, rtol=0)
 
+    def test_temperature_narrows_what_latents_are_drawn_from(self, vae: Model) -> None:
+        assert torch.equal(vae.latents(70, temperature=0.5), 0.5 * vae.latents(70))
+        usual, narrow = (vae.latents(3000, sampler="gmm", temperature=temperature) for temperature in (1.0, 0.25))
+        mixture = vae.networks.mixture
+        between = torch.cov(mixture.means.T, correction=0, aweights=mixture.weights)
+        within = torch.einsum("k,kij,klj->il", mixture.weights, mixture.factors, mixture.factors)
+        for latents, width in ((usual, 1.0), (narrow, 0.25)):
+            wanted = (between + width**2 * within).trace()
+            assert float(torch.cov(latents.T).trace()) == pytest.approx(float(wanted), rel=0.08)
+        assert torch.equal(vae.sample(5, temperature=0.5), vae.decode(0.5 * vae.latents(64))[:5])
+        assert torch.equal(vae.sample(5, temperature=1.0), vae.sample(5))
+        for wrong in (0.0, -1.0, float("nan"), float("inf")):
+            with pytest.raises(RequestError, match="The temperature is"):
+                vae.sample(3, temperature=wrong)
+
     def test_a_prior_that_is_a_mixture_is_drawn_from_it(self, vae: Model, tmp_path: Path) -> None:
         model = build(stage="gan", variance=None, prior="mixture")
         model.networks.mixture = vae.networks.mixture

@@ -24,6 +24,8 @@ from vaegan.types import Images, Labels, Latents
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
 AT_ONCE = 4 * BLOCK  # images or latents that pass a network together
 
+HOTTEST = 10  # of temperatures: what is so far out decodes to noise
+
 Sampler = Literal["prior", "gmm"]
 
 
@@ -176,17 +178,27 @@ class Model:
         return zip(*([part.to(self.device) for part in tensor.split(AT_ONCE)] for tensor in whole), strict=True)
 
     @torch.inference_mode()
-    def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None) -> Latents:
+    def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None, temperature: float = 1.0) -> Latents:
         """`count` latents from the prior or the fitted mixture; the first ones are the same for every count.
 
+        Args:
+            count: how many.
+            seed: as for `sample`.
+            sampler: as for `sample`.
+            temperature: as for `sample`.
+
         Raises:
-            RequestError: if the model lacks what the sampler draws from.
+            RequestError: if the model lacks what the sampler draws from, or the temperature is no positive number.
         """
-        draw = self._drawing(seed, sampler)
+        draw = self._drawing(seed, sampler, temperature)
         return torch.cat([torch.zeros(0, self.latent_dim), *map(draw, range(-(-count // BLOCK)))])[:count]
 
-    def _drawing(self, seed: int, sampler: Sampler | None) -> Callable[[int], Latents]:
+    def _drawing(self, seed: int, sampler: Sampler | None, temperature: float) -> Callable[[int], Latents]:
         """What draws the latents of each block."""
+        if not 0 < temperature <= HOTTEST:
+            raise RequestError(
+                f"The temperature is {temperature:g}; give a number over 0 and up to {HOTTEST}; 1 changes nothing."
+            )
         sampler = sampler or self.usual_sampler
         if sampler not in get_args(Sampler):
             raise RequestError(f"There is no sampler {sampler!r}; there are {' and '.join(get_args(Sampler))}.")
@@ -194,11 +206,11 @@ class Model:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
             )
-        mixture = self._mixture() if sampler == "gmm" or self.config.prior == "mixture" else None
+        mixture = self._mixture().tempered(temperature) if sampler == "gmm" or self.config.prior == "mixture" else None
 
         def draw(block: int) -> Latents:
             generator = torch.Generator().manual_seed(keyed_seed(seed, "sample", block))
-            return mixture.sample(BLOCK, generator) if mixture else self._prior(generator)
+            return mixture.sample(BLOCK, generator) if mixture else temperature * self._prior(generator)
 
         return draw
 
@@ -210,6 +222,7 @@ class Model:
         sampler: Sampler | None = None,
         observation_noise: bool = False,
         labels: Labels | None = None,
+        temperature: float = 1.0,
     ) -> Images:
         """New images.
 
@@ -220,8 +233,11 @@ class Model:
                 of the model when None.
             observation_noise: draw from p(x|z) and not only its mean.
             labels: one code for each image, for a conditional model; all its labels in turn when None.
+            temperature: times the usual width of the prior, or of each Gaussian of the mixture, which for a GAN that grew out of
+                a VAE is `--gan.temperature` already. Under 1 there are fewer odd images and fewer kinds of them: what others call
+                truncation (Brock et al. 2019).
         """
-        blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels)
+        blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
         return torch.cat([empty, *blocks])
 
@@ -232,6 +248,7 @@ class Model:
         sampler: Sampler | None = None,
         observation_noise: bool = False,
         labels: Labels | None = None,
+        temperature: float = 1.0,
         share: tuple[int, int] = (0, 1),
     ) -> Iterator[Images]:
         """The images of `sample` in blocks of 64, for more of them than fit into memory.
@@ -242,6 +259,7 @@ class Model:
             sampler: as for `sample`.
             observation_noise: as for `sample`.
             labels: as for `sample`.
+            temperature: as for `sample`.
             share: (r, w) gives every w-th block from the r-th on, for the r-th of w processes.
         """
         if observation_noise and not self.has_observation_noise:
@@ -249,7 +267,7 @@ class Model:
                 f"The {self.config.stage.upper()} has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out."
             )
         whole = -(-count // BLOCK) * BLOCK
-        draw = self._drawing(seed, sampler)
+        draw = self._drawing(seed, sampler, temperature)
         if not self.config.labels:
             labels = None
         elif labels is None:

@@ -30,6 +30,9 @@ class Sample:
     """prior: latents as the model was trained with: from N(0, I), for a GAN that grew out of a VAE from a mixture of Gaussians
     fitted to the encoded training images (--gan.prior); gmm: from that mixture anyway. The prior by default; a plain autoencoder
     has none, and takes the mixture."""
+    temperature: float = 1.0
+    """How far latents are drawn from the middle, times the usual: 0.8 makes fewer odd images and fewer kinds of them, 1.05 more
+    of both. A GAN that grew out of a VAE draws from a mixture that --gan.temperature has narrowed already."""
     label: str | None = None
     """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
     observation_noise: bool = False
@@ -55,18 +58,20 @@ def sample(request: Sample) -> None:
     from vaegan.pictures import grid, save_png, to_picture
 
     model = api.load(request.run, request.stage)
-    notes_on_label = {} if request.label is None else {"label": request.label}
     model = model if request.label is None else model.told(request.label)
     sampler = request.sampler or model.usual_sampler
-    notes = {"seed": str(request.seed), "stage": model.config.stage, "sampler": sampler, "software": "vaegan"} | notes_on_label
-    blocks = map(to_uint8, model.sample_blocks(request.n, request.seed, sampler, request.observation_noise))
+    how = {"seed": request.seed, "stage": model.config.stage, "sampler": sampler, "temperature": request.temperature}
+    notes = {name: str(value) for name, value in how.items()} | {"software": "vaegan"}
+    notes |= {} if request.label is None else {"label": request.label}
+    drawn = model.sample_blocks(request.n, request.seed, sampler, request.observation_noise, temperature=request.temperature)
+    blocks = map(to_uint8, drawn)
     if one_picture:
         save_png(grid(np.concatenate(list(blocks))), request.out, notes)
     else:
         with atomic_folder(request.out) as folder:
             for index, image in enumerate(chain.from_iterable(blocks)):
                 save_png(to_picture(image), folder / f"{index:05d}.png", notes | {"index": str(index)})
-    facts = {"out": str(request.out), "count": request.n, "seed": request.seed, "stage": model.config.stage, "sampler": sampler}
+    facts = {"out": str(request.out), "count": request.n} | how
     # A plain autoencoder promises nothing about any latent, so it is said where these come from.
     source = "" if model.has_prior else " from the mixture fitted to its encodings, as it has no prior"
     words = f"{request.n} images of the {model.config.stage.upper()}{source}, seed {request.seed}: {request.out}"

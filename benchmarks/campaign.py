@@ -89,8 +89,8 @@ def measure(run: Path, score: str) -> dict[str, Any]:
     }
 
 
-def scored(model: Model, folder: Path, score: str) -> dict[str, Any]:
-    images = to_uint8(model.sample(SAMPLES, seed=0))
+def scored(model: Model, folder: Path, score: str, temperature: float = 1.0) -> dict[str, Any]:
+    images = to_uint8(model.sample(SAMPLES, seed=0, temperature=temperature))
     save_png(grid(images[:64]), folder.with_suffix(".png"))
     for index, image in enumerate(images):
         save_png(to_picture(image), folder / f"{index:05d}.png")

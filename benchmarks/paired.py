@@ -44,10 +44,7 @@ def main() -> None:
     end = given.index("--") if "--" in given else len(given)
     arguments = parser.parse_args(given[:end])
     options = given[end + 1 :]
-    found = {
-        images: [run(arguments, images, seed, options) for seed in arguments.seeds]
-        for images in arguments.arms
-    }
+    found = {images: [run(arguments, images, seed, options) for seed in arguments.seeds] for images in arguments.arms}
     print_table(found)
 
 
@@ -81,8 +78,10 @@ def run(arguments: argparse.Namespace, images: Arm, seed: int, options: Sequence
 
 
 def train(data: str, recipe: str, images: int, seed: int, folder: Path, options: Sequence[str]) -> None:
-    start = ["--resume", str(folder)]
-    if not (folder / "run.json").is_file():
+    start, record = ["--resume", str(folder)], folder / "run.json"
+    if record.is_file() and json.loads(record.read_text())["status"] == "finished":
+        return
+    if not record.is_file():
         start = [data, "--recipe", recipe, "--images", str(images), "--seed", str(seed), "--out", str(folder), *options]
     subprocess.run([sys.executable, "-m", "vaegan", "train", *start], check=True)
 

@@ -189,15 +189,18 @@ class TestPresets:
         assert from_dictionary(TrainConfig, to_dictionary(config), "again") == config
 
     def test_differ_as_they_should(self) -> None:
-        tiny, base, large = map(load_preset, PRESETS)
-        assert tiny.network.kind == "plain"
+        tiny, small, base, large = map(load_preset, PRESETS)
+        assert tiny.network.kind == small.network.kind == "plain"
+        assert small == replace(
+            tiny, network=replace(tiny.network, width=2 * tiny.network.width, width_limit=2 * tiny.network.width_limit)
+        )
         assert base.network.kind == large.network.kind == "residual"
         assert tiny.network.width < base.network.width < large.network.width
         assert tiny.vae.average_cap < base.vae.average_cap < large.vae.average_cap
 
     @pytest.mark.parametrize("name", ["huge", "", "../tiny", "tiny.toml"])
     def test_others_are_refused(self, name: str) -> None:
-        with pytest.raises(RequestError, match="tiny, base, large"):
+        with pytest.raises(RequestError, match="tiny, small, base, large"):
             load_preset(name)
 
 

@@ -9,7 +9,7 @@ from vaegan.config import TrainConfig
 from vaegan.errors import RequestError
 from vaegan.settings import from_dictionary, read_toml, to_dictionary
 
-PRESETS = ("tiny", "base", "large")
+PRESETS = ("tiny", "small", "base", "large")
 SOURCES = (
     "comic-face-vae",
     "comic-face-gan",

@@ -39,8 +39,8 @@ class Train:
     out: Path | None = None
     """Folder of the run; the next one under runs/ by default."""
     preset: str = "tiny"
-    """Sizes and rates of the networks: tiny (minutes on a CPU), small (twice as wide, for a quarter of an hour and more), base, large
-    (GPUs). The sources' own configurations, to compare with: comic-face-vae, comic-face-gan, mnist-vae, mnist-vae-mlp,
+    """Sizes and rates of the networks: tiny (minutes on a CPU), small (twice as wide, for a quarter of an hour and more), base,
+    large (GPUs). The sources' own configurations, to compare with: comic-face-vae, comic-face-gan, mnist-vae, mnist-vae-mlp,
     celeba-vae-transposed, celeba-vae-nearest, dcgan."""
     config: Path | None = None
     """TOML file with settings, laid over the preset; options on the command line win."""

@@ -2,6 +2,9 @@
 
 python docs/make_pictures.py RUN
 
+RUN is on the drawn faces, 60,000 images for the VAE and 45,000 for the GAN: `vaegan train faces --images 105000
+--vae-share-of-images 0.5714`.
+
 vae-and-gan.png: real images, samples of the VAE, samples of the GAN. smile.png: faces that nobody trained on and that do not
 smile; what the VAE makes of them; and the same with more and more of the direction learned from those that do.
 """

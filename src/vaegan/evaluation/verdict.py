@@ -7,6 +7,7 @@ Numbers = dict[str, dict[str, Any]]
 AS_GOOD = 0.1  # [share] a ratio this near to 1 is called right
 SLIGHT, CLEAR = 0.25, 0.6
 VISIBLE_GRID = 3.0  # times the real power
+GRAINY = 0.5  # [share] of the real flat areas: under it even skin and sky look rough
 MANY_MISSING = 0.2  # [share] of real images without a sample near, beyond those that training images leave out
 COPIES = 0.65
 NEAR, FAR = 0.5, 1.5  # times as far from training images as unseen images are: of copies, and where copying says nothing
@@ -65,6 +66,9 @@ def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
         parts.append(f"with a visible grid of upsampling ({texture:.0f} times the real power at 2 or 4 pixels)")
     elif texture > 1.5:
         parts.append("with a faint grid of upsampling")
+    flat = _value(judged, "flatness")
+    if flat is not None and flat < GRAINY:
+        parts.append(f"grainy where they should be even ({flat:.0%} of the real flat areas)")
     told = _value(judged, "two_sample_accuracy")
     sentence = f"Samples of the {WHO[name]} are {', '.join(parts)}"
     if told is not None:

@@ -191,9 +191,8 @@ class TestPresets:
     def test_differ_as_they_should(self) -> None:
         tiny, small, base, large = map(load_preset, PRESETS)
         assert tiny.network.kind == small.network.kind == "plain"
-        assert small == replace(
-            tiny, network=replace(tiny.network, width=2 * tiny.network.width, width_limit=2 * tiny.network.width_limit)
-        )
+        wider = replace(tiny.network, width=2 * tiny.network.width, width_limit=2 * tiny.network.width_limit)
+        assert small == replace(tiny, network=wider, gan=replace(tiny.gan, temperature=0.97))
         assert base.network.kind == large.network.kind == "residual"
         assert tiny.network.width < base.network.width < large.network.width
         assert tiny.vae.average_cap < base.vae.average_cap < large.vae.average_cap

@@ -261,6 +261,12 @@ def test_a_gan_from_scratch_is_given_the_time_of_vae_and_handover(setting: Setti
         assert images[study.SCRATCH] * 2.2 / 1.3 == pytest.approx(1 + 2.2)
 
 
+def test_a_gan_that_grew_is_not_narrowed_where_it_stands_beside_one_from_scratch(setting: Setting) -> None:
+    assert setting.base.gan.temperature < 1
+    for study in (warm_start, vae_vs_gan):
+        assert {arm.config.gan.temperature for arm in study.arms(setting)} == {1.0}
+
+
 def test_spreads_stay_inside_the_figure(tmp_path: Path) -> None:
     save_bars(tmp_path / "bars.svg", {"a": 1.0, "b": 100.0}, "title", "label", {"a": 0.1, "b": 30.0})
     bars = (tmp_path / "bars.svg").read_text()

@@ -67,7 +67,7 @@ class Mixture(nn.Module):
             return self.means[chosen] + moved.gather(1, chosen[:, None, None].expand(-1, 1, moved.shape[2]))[:, 0]
 
     def tempered(self, temperature: float) -> Self:
-        """A copy whose components are `temperature` times as wide: what others call truncation."""
+        """A copy whose components are `temperature` times as wide: fewer odd draws, and fewer kinds of them."""
         tempered = deepcopy(self)
         tempered.factors.mul_(temperature)
         return tempered

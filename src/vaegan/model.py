@@ -23,7 +23,6 @@ from vaegan.types import Images, Labels, Latents
 
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
 AT_ONCE = 4 * BLOCK  # images or latents that pass a network together
-
 HOTTEST = 10  # of temperatures: what is so far out decodes to noise
 
 Sampler = Literal["prior", "gmm"]
@@ -234,8 +233,8 @@ class Model:
             observation_noise: draw from p(x|z) and not only its mean.
             labels: one code for each image, for a conditional model; all its labels in turn when None.
             temperature: times the usual width of the prior, or of each Gaussian of the mixture, which for a GAN that grew out of
-                a VAE is `--gan.temperature` already. Under 1 there are fewer odd images and fewer kinds of them: what others call
-                truncation (Brock et al. 2019).
+                a VAE is `--gan.temperature` already. Under 1 there are fewer odd images and fewer kinds of them (Kingma &
+                Dhariwal 2018, Section 6).
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)

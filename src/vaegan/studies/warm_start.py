@@ -18,7 +18,8 @@ SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
     """A VAE, GANs that grow out of it, each with another step of the handover left out, and one from scratch."""
-    base = replace(setting.base, recipe="gan")
+    # From scratch there is no mixture to narrow: so that equals are compared the others' is left whole.
+    base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, temperature=1.0))
 
     def grown(label: str, handover: dict[str, object] | None = None, **gan: object) -> TrainedArm:
         config = replace(base, gan=replace(base.gan, **gan), handover=replace(base.handover, **(handover or {})))

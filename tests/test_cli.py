@@ -61,6 +61,34 @@ def test_help_needs_no_torch() -> None:
         assert "usage: vaegan" in done.stdout
 
 
+def printed_by(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "vaegan", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_short_help_leaves_out_the_settings_that_have_a_prefix_and_says_where_they_are() -> None:
+    short, whole = printed_by("train", "--help"), printed_by("train", "--help-all")
+    assert "--minutes FLOAT" in short
+    assert "--size INT" in short  # inside a dataclass of its own, without a prefix
+    assert "--gan.penalty" not in short.replace("--gan.*", "")
+    assert "vaegan train --help-all" in short
+    for option in ("--minutes FLOAT", "--gan.penalty FLOAT", "--network.width INT", "--handover.whitening"):
+        assert option in whole
+    assert len(short.splitlines()) < len(whole.splitlines()) / 3
+    assert printed_by("sample", "--help-all") == printed_by("sample", "--help")
+
+
+def test_help_shows_no_default_of_nothing_and_one_paragraph_an_option() -> None:
+    shown = printed_by("sample", "--help")
+    assert "None" not in shown
+    assert "--sampler {prior,gmm}" in shown
+    assert "(default: 64)" in shown
+    text = " ".join(line.strip("│ ") for line in shown.splitlines())
+    assert "from a mixture of Gaussians fitted to the encoded" in text
+    first = next(line for line in shown.splitlines() if "for a GAN that grew" in line)
+    assert len(first.rstrip("│ ")) > 65  # lines are full, wherever the source breaks them
+
+
 @pytest.mark.parametrize("command", [("sample",), ("vary", "a.png"), ("similar", "a.png", "--in", "faces"), ("evaluate",)])
 def test_a_wrong_number_is_refused_before_torch_is_imported(command: tuple[str, ...]) -> None:
     code = (

@@ -1,20 +1,25 @@
 """Options out of a command line; what is wrong with them said in one line instead of tyro's boxes."""
 
 import contextlib
+import inspect
 import io
 import os
 import re
 import sys
 from collections.abc import Generator
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import docstring_parser
 import tyro
 
 from vaegan.errors import RequestError
 from vaegan.settings import check_seed
 
+ALL = "--help-all"
+METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
 
 
@@ -30,8 +35,12 @@ def parse(options: Any, prog: str, arguments: list[str], **extra: Any) -> Any:
     Raises:
         RequestError: saying in one line what is wrong.
     """
-    _spell_unions_out(options)
-    told, asks_for_help = io.StringIO(), bool({"-h", "--help"} & set(arguments))
+    told, asks_for_help = io.StringIO(), bool({"-h", "--help", ALL} & set(arguments))
+    left_out = _describe(options, brief=asks_for_help and ALL not in arguments)
+    if left_out:
+        named = ", ".join(f"--{prefix}.*" for prefix in left_out)
+        extra["description"] = f"{inspect.getdoc(options)}\n\nNot listed here: {named}. {prog} {ALL} lists them, too."
+    arguments = ["--help" if word == ALL else word for word in arguments]
     try:
         with contextlib.redirect_stderr(told), contextlib.nullcontext() if asks_for_help else _very_wide():
             parsed = tyro.cli(options, prog=prog, args=arguments, **extra)
@@ -51,18 +60,42 @@ def _seeds(parsed: Any) -> tuple[int, ...]:
     return seeds if isinstance(seeds, tuple) else ()
 
 
-def _spell_unions_out(options: Any) -> None:
-    """Writes `X | None` as Union[X, None] in a dataclass and those inside it.
+def _describe(options: Any, *, brief: bool) -> list[str]:
+    """Tells tyro how a dataclass and those inside it are to be read and shown.
 
-    The two mean the same, but tyro checks defaults of the first form with typeguard, whose import takes longer than all the rest.
+    - `X | None` becomes Union[X, None]: tyro checks defaults of the first form with typeguard, whose import takes longer than all
+      the rest. It is shown as X, and a default of None, which the sentence beside it explains, not at all.
+    - A sentence is one paragraph, wherever the source breaks its lines.
+    - A brief help leaves out settings with a prefix of their own.
+
+    Returns:
+        Those prefixes, in order.
     """
-    for name, hint in options.__annotations__.items():
+    left_out: list[str] = []
+    told = {entry.arg_name: entry.description for entry in docstring_parser.parse_from_object(options).params}
+    for name, hint in list(options.__annotations__.items()):
         base, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        if isinstance(base, UnionType):
-            spelled: Any = Union[get_args(base)]  # noqa: UP007
-            options.__annotations__[name] = Annotated[(spelled, *notes)] if notes else spelled
-        elif is_dataclass(base):
-            _spell_unions_out(base)
+        shown = next((note for note in notes if isinstance(note, type(tyro.conf.arg()))), tyro.conf.arg())
+        notes = [note for note in notes if note is not shown and note is not tyro.conf.Suppress]
+        if is_dataclass(base):
+            _describe(base, brief=brief)
+            if brief and shown.name != "":
+                notes.append(tyro.conf.Suppress)
+                left_out.append(name)
+        else:
+            help_text = " ".join((told.get(name) or "").split())
+            shown = replace(shown, help=help_text or shown.help, help_behavior_hint=_default)
+            kinds = get_args(base)
+            if isinstance(base, UnionType) or get_origin(base) is Union:
+                base = Union[kinds]  # noqa: UP007
+                kind = METAVARS.get(kinds[0]) or "{" + ",".join(map(str, get_args(kinds[0]))) + "}"
+                shown = replace(shown, metavar=shown.metavar or kind)
+        options.__annotations__[name] = Annotated[(base, *notes, shown)]
+    return left_out
+
+
+def _default(shown: str) -> str:
+    return "" if shown == "None" else f"(default: {shown})"
 
 
 def explain(box: str, prog: str) -> str:
@@ -82,7 +115,7 @@ def explain(box: str, prog: str) -> str:
     if match := re.match(r"Missing value for argument '(.*?)'", text):
         return f"{_name(match[1])} needs a value. {see}"
     if match := re.match(r"Error parsing (\S+):.*?'(.*?)'", text):
-        kind = re.search(r"Argument helptext: (?:-\S+ )*(?:\{None\}\|)?([^\s,]+)", text)
+        kind = re.search(r"Argument helptext: (?:-\S+ )*([^\s,]+)", text)
         wanted = KINDS.get(kind[1], kind[1]) if kind else "something else"
         return f"{_name(match[1])} {_value(match[1], text) or match[2]} is not possible; it must be {wanted}."
     if text.startswith("Missing from "):

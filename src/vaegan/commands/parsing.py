@@ -19,6 +19,7 @@ from vaegan.errors import RequestError
 from vaegan.settings import check_seed
 
 ALL = "--help-all"
+NO_NOTE = tyro.conf.arg()
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
 
@@ -75,7 +76,7 @@ def _describe(options: Any, *, brief: bool) -> list[str]:
     told = {entry.arg_name: entry.description for entry in docstring_parser.parse_from_object(options).params}
     for name, hint in list(options.__annotations__.items()):
         base, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        shown = next((note for note in notes if isinstance(note, type(tyro.conf.arg()))), tyro.conf.arg())
+        shown: Any = next((note for note in notes if isinstance(note, type(NO_NOTE))), NO_NOTE)
         notes = [note for note in notes if note is not shown and note is not tyro.conf.Suppress]
         if is_dataclass(base):
             _describe(base, brief=brief)

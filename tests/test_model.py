@@ -8,6 +8,8 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,14 @@ class TestFiles:
         vae.save_pretrained(tmp_path)
         gan.save_pretrained(tmp_path)
         assert torch.equal(Model.from_pretrained(tmp_path).sample(2), gan.sample(2))
+
+    def test_the_floor_is_kept(self, gan: Model, tmp_path: Path) -> None:
+        low = Model(replace(gan.config, floor=0.2), deepcopy(gan.networks))
+        low.networks.decoder.set_floor(0.2)
+        low.save_pretrained(tmp_path)
+        read = Model.from_pretrained(tmp_path)
+        assert torch.equal(read.sample(2), low.sample(2))
+        assert not torch.equal(read.sample(2), gan.sample(2))
 
     def test_config_is_plain_json_that_names_library_and_format(self, vae: Model, tmp_path: Path) -> None:
         vae.save_pretrained(tmp_path)

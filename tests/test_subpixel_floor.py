@@ -9,19 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaegan.networks.subpixel import FLOOR, SubPixel
+from vaegan.networks.subpixel import SubPixel
+
+FLOOR = 0.05
 
 Map = NDArray[Any]
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def linear(channels: int) -> SubPixel:
-    layer = SubPixel(channels)
-    layer.floor.fill_(1e-9)
-    return layer
 
 
 def doubled(coarse: Map) -> Map:
@@ -56,28 +52,27 @@ def gains(power: Map, reach: int) -> Map:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_is_its_definition_in_pixels(channels: int) -> None:
     blocks = 0.2 * randn(1, 4 * channels, 6, 8).double()
-    layer = linear(channels).double()
+    layer = SubPixel(channels).double()
     alone = blocks.clone().unflatten(1, (-1, 4))
     alone[:, :, 1:] = 0
     smooth = layer(alone.flatten(1, 2))
     fine = (layer(blocks) - smooth)[0].numpy()
-    # Blocks' means as colours of pixels: those of a layer whose details and whose interpolation are left out.
-    means = layer.of_means.sum((-2, -1)).unflatten(0, (channels, 4)).mean(1) @ (alone[0, :, 0] * layer.scales).flatten(1)
-    means = means.view(channels, 6, 8).numpy()
+    # From coordinates to the colours of even blocks.
+    colours = layer.kernel.sum((-2, -1)).unflatten(1, (channels, 4))[:, :, 0].unflatten(0, (channels, 4)).mean(1).numpy()
+    means = np.einsum("cd,dyx->cyx", colours, alone[0, :, 0].numpy())
     apart = means - doubled(halved(means))
     means = doubled(halved(means)) + apart * gains(np.square(apart).mean(0), 2)
-    mixed = np.linalg.inv(layer.of_means.sum((-2, -1)).unflatten(0, (channels, 4)).mean(1).numpy())
-    alone[0, :, 0] = torch.tensor(np.einsum("cd,dyx->cyx", mixed, means)) / layer.scales
+    alone[0, :, 0] = torch.tensor(np.einsum("cd,dyx->cyx", np.linalg.inv(colours), means))
     power = np.square(fine).mean(0).reshape(6, 2, 8, 2).mean((1, 3))
     wanted = layer(alone.flatten(1, 2))[0].numpy() + fine * gains(power, 1).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_allclose(SubPixel(channels).double()(blocks)[0], wanted, atol=1e-6)
+    np.testing.assert_allclose(SubPixel(channels, FLOOR).double()(blocks)[0], wanted, atol=1e-6)
 
 
 def test_weak_details_go_and_strong_ones_stay() -> None:
     weak, strong = torch.zeros(2, 1, 4, 32, 32)
     weak[:, 1:] = 0.02 * randn(1, 3, 32, 32)
     strong[:, 1, :, 15] = 8
-    layer, plain = SubPixel(1), linear(1)
+    layer, plain = SubPixel(1, FLOOR), SubPixel(1)
     assert float(layer(weak).square().mean()) < 0.02 * float(plain(weak).square().mean())
     torch.testing.assert_close(layer(strong), plain(strong), atol=0.02 * float(plain(strong).max()), rtol=0)
     both = layer(strong + weak) - layer(strong)
@@ -88,7 +83,7 @@ def test_weak_details_go_and_strong_ones_stay() -> None:
 def test_weak_changes_of_means_go_and_a_slope_stays() -> None:
     grain, slope = torch.zeros(2, 1, 4, 32, 32)
     grain[:, 0], slope[:, 0] = 0.005 * randn(32, 32), torch.arange(32.0) / 32
-    layer, plain = SubPixel(1), linear(1)
+    layer, plain = SubPixel(1, FLOOR), SubPixel(1)
     fine = [image - torch.nn.functional.avg_pool2d(image, 9, 1, 4) for image in (layer(grain), plain(grain))]
     assert float(fine[0].square().mean()) < 0.5 * float(fine[1].square().mean())
     inside = (..., slice(16, -16), slice(16, -16))
@@ -97,7 +92,7 @@ def test_weak_changes_of_means_go_and_a_slope_stays() -> None:
 
 def test_details_below_the_floor_can_still_be_learned() -> None:
     """A gain that is 0 below it would leave a decoder that begins there without a gradient."""
-    layer, plain = SubPixel(1), linear(1)
+    layer, plain = SubPixel(1, FLOOR), SubPixel(1)
     drawn, wanted = torch.zeros(1, 4, 16, 16), torch.zeros(1, 4, 16, 16)
     drawn[:, 1:], wanted[:, 1:] = 0.02 * randn(1, 3, 16, 16), 2 * randn(1, 3, 16, 16, seed=1)
     drawn.requires_grad_()

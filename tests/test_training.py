@@ -382,6 +382,24 @@ def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
     assert row["active_units"] == 0
 
 
+def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Path, tmp_path: Path) -> None:
+    vae, gan = (vaegan.load(whole_run, stage) for stage in ("vae", "gan"))
+    assert (vae.config.floor, gan.config.floor) == (0, TINY.gan.floor)
+    assert TINY.gan.floor > 0
+    assert RunFolder(whole_run).read().facts["gan"]["handover"]["generator_equals_decoder"]
+    latents = gan.latents(4)
+    with_floor = gan.decode(latents)
+    gan.networks.decoder.set_floor(0)
+    assert not torch.equal(gan.decode(latents), with_floor)
+
+    # What starts from it goes on with it, and a file that is read draws what was trained.
+    off = replace(TINY, recipe="gan", gan=replace(TINY.gan, floor=0.0))
+    run = vaegan.train("faces:96", off, images=16, out=tmp_path / "off", init=whole_run)
+    assert vaegan.load(run.path).config.floor == 0
+    later = replace(TINY, recipe="vae", init_stage="gan")
+    assert vaegan.load(vaegan.train("faces:96", later, images=16, out=tmp_path / "vae", init=whole_run).path).config.floor > 0
+
+
 def test_the_kept_gan_is_equalised_and_training_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaegan.recipes.equalising.FEWEST", 2)
     run = vaegan.train("faces:96", TINY, images=IMAGES, out=tmp_path / "run").path

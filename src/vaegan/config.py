@@ -291,6 +291,10 @@ class GANConfig:
     """What the kept model's mixture is narrowed to: lower makes fewer odd samples, and fewer kinds of them. On anime faces 0.95
     gains 1.2 points of coverage over 0.97 and costs 3 of recall (docs/handover-log.md); photographed faces gain 2 points over 1
     at twice the Frechet distance: give them 1. Training draws from the whole mixture; `sample --temperature` acts on top."""
+    floor: float = 0.06
+    """What the generator draws of weak details in its two finest octaves is taken out, as a filter takes out noise of this
+    deviation, of values in [-1, 1]: skin and sky become even, and lines stay (docs/handover-log.md). 0: nothing is taken out.
+    Only of networks whose last layer is a sub-pixel one (plain)."""
     equalise: bool = True
     """Whether the kept model's two finest octaves and its texture of two pixels are scaled, by one number each, until samples
     have the power that held-out images have. Three runs on anime faces: Frechet distance 0.085 instead of 0.12, sharpness 0.98
@@ -355,7 +359,7 @@ class GANConfig:
             "final_anchor",
             "refit_every",
         )
-        shares = ("augmentation", "blur_until", "critic_warmup_accuracy", "generator_ramp")
+        shares = ("augmentation", "blur_until", "critic_warmup_accuracy", "generator_ramp", "floor")
         _check_ranges(self, "gan", positive=positive, not_negative=zero_or_more, share=shares)
         _check_batch(self, "gan", least=2)  # images of a batch are compared
         if self.blur > 16:
@@ -373,7 +377,7 @@ class GANConfig:
         slower ones of another optimiser stay.
         """
         stays = ["batch_size", "generator_optimizer", "critic_optimizer", "beta1", "beta2", "momentum"]
-        stays += ["prior", "average_cap", "refit_every", "temperature", "equalise"]
+        stays += ["prior", "average_cap", "refit_every", "temperature", "floor", "equalise"]
         if {self.generator_optimizer, self.critic_optimizer} != {"muon"}:
             rates = ("learning_rate", "final_learning_rate", "generator_rate", "critic_rate")
             stays += [name for name in rates if getattr(self, name) < getattr(GANConfig, name)]

@@ -84,7 +84,7 @@ def count_multiply_adds(network: nn.Module, example: Tensor) -> int:
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             total += output.numel() * layer.weight[0].numel()
         elif isinstance(layer, SubPixel):
-            total += output.numel() * (layer.of_means[0].numel() + layer.of_details[0].numel())
+            total += output.numel() * layer.kernel[0].numel()
 
     handles = [layer.register_forward_hook(count) for layer in network.modules()]
     network(example)

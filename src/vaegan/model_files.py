@@ -21,7 +21,7 @@ from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.settings import from_dictionary
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 4
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -46,6 +46,8 @@ class ModelConfig:
     """Of the latents: N(0, I), uniform on [-1, 1], or the mixture beside the networks."""
     likelihood: Likelihood = "gaussian"
     """Family of p(x|z)."""
+    floor: float = 0.0
+    """Under the details of what the decoder draws (`networks/subpixel.py`)."""
     labels: tuple[str, ...] = ()
     """What a conditional model can be told, in the order of the codes."""
     has_encoder: bool = True
@@ -63,6 +65,8 @@ class ModelConfig:
             raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
         if len(self.labels) != self.network.classes:
             raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
+        if not 0 <= self.floor <= 1:
+            raise RequestError(f"The model's floor is {self.floor}; it must be between 0 and 1.")
         if self.variance is not None and not 0 < self.variance < math.inf:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
@@ -75,6 +79,7 @@ class Networks(nn.Module):
         super().__init__()
         latent_dim = config.network.latent_dim
         self.decoder = Decoder(config.network, config.size, config.channels)
+        self.decoder.set_floor(config.floor)
         self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None

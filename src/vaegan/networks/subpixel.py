@@ -6,7 +6,7 @@ regular grids, which pictures hardly have, as easily as edges: samples of a GAN 
 against them made long runs soft. Here the means of blocks are interpolated; slopes and checkers are added to that, brightness and
 colours apart, less most of what they are around; and a step changes each in proportion to what pictures have of it.
 
-Under both octaves lies a floor. Skin and sky are even, and a network of few channels draws a little of everything all over
+A generator has a floor under that. Skin and sky are even, and a network of few channels draws a little of everything all over
 them: to make nothing exactly, many weights have to cancel. Details that are weak where they are therefore go, as a filter takes
 out noise of known power (Lee 1980), and strong ones, lines and strands, stay as they are drawn.
 """
@@ -34,17 +34,12 @@ KEPT = 0.25
 
 WINDOWS = (5, 3)
 """Sides, in blocks, of the windows in which the power of means, less those around them, and of details is measured."""
-FLOOR = 0.05
-"""Deviation of what is taken for noise, of values in [-1, 1]: six of 255 levels."""
 
 
-def picture_kernels(channels: int) -> tuple[Tensor, Tensor]:
-    """The convolutions from means, and from slopes and checkers, to pixels in `nn.PixelShuffle`'s order.
+def picture_kernel(channels: int) -> Tensor:
+    """The convolution from coordinates to pixels, [4 channels, 4 channels, REACH, REACH], in `nn.PixelShuffle`'s order.
 
     One channel is brightness alone.
-
-    Returns:
-        [4 channels, channels, REACH, REACH] and [4 channels, 3 channels, REACH, REACH].
     """
     colours, scales = (torch.tensor(rows, dtype=torch.float32) for rows in (COLOURS, SCALES))
     if channels == 1:
@@ -58,53 +53,52 @@ def picture_kernels(channels: int) -> tuple[Tensor, Tensor]:
     alone = torch.full((REACH, REACH), (KEPT - 1) / REACH**2)
     alone[REACH // 2, REACH // 2] += 1
     details = torch.einsum("kp,ij->pkij", torch.tensor(DETAILS, dtype=torch.float32), alone)
-    kernels = (
-        torch.einsum("pkij,cd,ck->dpckij", patterns, colours, of_each)
-        for patterns, of_each in ((means, torch.ones(len(scales), 1)), (details, scales[:, 1:]))
-    )
-    of_means, of_details = (kernel.flatten(2, 3).flatten(0, 1) for kernel in kernels)
-    return of_means.contiguous(memory_format=torch.channels_last), of_details.contiguous(memory_format=torch.channels_last)
+    kernel = torch.einsum("pkij,cd,ck->dpckij", torch.cat([means, details], dim=1), colours, scales)
+    return kernel.reshape(4 * channels, 4 * channels, REACH, REACH).contiguous(memory_format=torch.channels_last)
 
 
 class SubPixel(nn.Module):
     """Coordinates of 2x2 blocks to the pixels of an image; nothing in it is learned."""
 
+    kernel: Tensor
     scales: Tensor
-    of_means: Tensor
-    of_details: Tensor
-    floor: Tensor
 
-    def __init__(self, channels: int) -> None:
-        """Args: channels: of the image, 1 or 3; four times as many come in."""
+    def __init__(self, channels: int, floor: float = 0.0) -> None:
+        """Sets up the layer.
+
+        Args:
+            channels: of the image, 1 or 3; four times as many come in.
+            floor: deviation of what is taken for noise, of values in [-1, 1]; 0: nothing is.
+        """
         super().__init__()
+        self.floor = floor
         with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
-            of_means, of_details = picture_kernels(channels)
-            scales, floor = torch.tensor([[[row[0]]] for row in SCALES[:channels]], dtype=torch.float32), torch.tensor(FLOOR)
-        # Saved: without them a model's weights mean nothing.
-        self.register_buffer("scales", scales)
-        self.register_buffer("of_means", of_means)
-        self.register_buffer("of_details", of_details)
-        self.register_buffer("floor", floor)
+            kernel = picture_kernel(channels)
+            scales = torch.tensor([[[row[0]]] for row in SCALES[:channels]], dtype=torch.float32)
+        self.register_buffer("kernel", kernel)  # saved: without it a model's weights mean nothing
+        self.register_buffer("scales", scales, persistent=False)  # of each colour's mean
 
     def forward(self, blocks: Tensor) -> Images:
-        """[batch, 4 channels, height, width] of even sides to [batch, channels, 2 height, 2 width]."""
-        means, details = blocks.unflatten(1, (-1, 1 + len(DETAILS))).split([1, len(DETAILS)], 2)
-        means, details = means.squeeze(2) * self.scales, details.flatten(1, 2)
+        """[batch, 4 channels, height, width], with a floor of even sides, to [batch, channels, 2 height, 2 width]."""
+        if self.floor == 0:
+            return F.pixel_shuffle(F.conv2d(_bordered(blocks, REACH), self.kernel), 2)
+        means, details = _means_and_details(blocks)
+        of_means, of_details = _means_and_details(self.kernel)
         coarse = F.interpolate(F.avg_pool2d(means, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
         apart = means - coarse
         # Colours are at right angles, and as long as channels are many: the sum of their powers is the mean of the pixels'.
-        means = coarse + apart * self._above_floor(apart.square().sum(1, keepdim=True), WINDOWS[0])
-        drawn = F.conv2d(_bordered(details, REACH), self.of_details)
+        means = coarse + apart * self._above_floor((self.scales * apart).square().sum(1, keepdim=True), WINDOWS[0])
+        drawn = F.conv2d(_bordered(details, REACH), of_details)
         drawn = drawn * self._above_floor(drawn.square().mean(1, keepdim=True), WINDOWS[1])
-        return F.pixel_shuffle(F.conv2d(_bordered(means, REACH), self.of_means) + drawn, 2)
+        return F.pixel_shuffle(F.conv2d(_bordered(means, REACH), of_means) + drawn, 2)
 
     def _above_floor(self, power: Tensor, window: int) -> Tensor:
         """What details of this power are multiplied by, by the mean power around: 0 where there is next to none, else near 1.
 
         Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more: here P / (P + floor^2).
         """
-        around = F.avg_pool2d(_bordered(power, window).contiguous(), window, stride=1)
-        return around / (around + self.floor.square())
+        around = F.avg_pool2d(_bordered(power, window), window, stride=1)
+        return around / (around + self.floor**2)
 
     @torch.no_grad()
     def scale(self, finest: float, second: float, grid: float) -> None:
@@ -115,11 +109,19 @@ class SubPixel(nn.Module):
             second: factor of what a block's mean differs by from the mean around it, [1 2 1] / 4 both ways.
             grid: factor of what slopes and checkers have in common with the blocks around them, beside `finest`.
         """
-        self.of_details -= (1 - grid) * self.of_details.mean((-2, -1), keepdim=True)
-        self.of_details *= finest
-        around = torch.tensor((0.25, 0.5, 0.25), device=self.of_means.device)
-        blurred = F.conv2d(self.of_means.reshape(-1, 1, REACH, REACH), torch.outer(around, around)[None, None], padding=1)
-        self.of_means += (second - 1) * (self.of_means - blurred.view_as(self.of_means))
+        of_coordinates = self.kernel.unflatten(1, (-1, 1 + len(DETAILS)))
+        means, details = of_coordinates[:, :, :1], of_coordinates[:, :, 1:]
+        details -= (1 - grid) * details.mean((-2, -1), keepdim=True)
+        details *= finest
+        around = torch.tensor((0.25, 0.5, 0.25), device=self.kernel.device)
+        blurred = F.conv2d(means.reshape(-1, 1, REACH, REACH), torch.outer(around, around)[None, None], padding=1)
+        means += (second - 1) * (means - blurred.view_as(means))
+
+
+def _means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """Of maps, or of a kernel's inputs: [.., channels, height, width] and [.., 3 channels, height, width]."""
+    of_each = coordinates.unflatten(1, (-1, 1 + len(DETAILS)))
+    return of_each[:, :, 0], of_each[:, :, 1:].flatten(1, 2)
 
 
 def _bordered(maps: Tensor, window: int) -> Tensor:

@@ -147,6 +147,7 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         check_fits(previous, config, dataset)
         generator, encoder, anchor, mixture = _hand_over(inputs, previous, generator, critic, facts)
         anchor = None if anchor is None else engine.prepare_frozen(anchor)
+    generator.set_floor(config.gan.floor)
     facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
     heldout = inputs.heldout()
     return GAN(
@@ -250,6 +251,7 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         variance=trained.variance,
         prior=trained.prior,
         likelihood=trained.likelihood,
+        floor=trained.decoder.floor,
         labels=inputs.words,
         has_encoder=trained.encoder is not None,
     )

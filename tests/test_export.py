@@ -30,7 +30,8 @@ def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encod
     torch.manual_seed(0)
     network = NetworkConfig(kind=kind, latent_dim=6, width=4, width_limit=8)  # pyright: ignore[reportArgumentType]
     variance = 0.07 if stage == "vae" else None
-    config = ModelConfig(size, channels, stage, network, variance, has_encoder=has_encoder, prior=prior)  # pyright: ignore[reportArgumentType]
+    named = {"has_encoder": has_encoder, "prior": prior, "floor": 0.06 if stage == "gan" else 0.0}
+    config = ModelConfig(size, channels, stage, network, variance, **named)  # pyright: ignore[reportArgumentType]
     networks = Networks(config)
     if stage == "gan" and has_encoder:
         networks.whitening = Whitening.of(torch.randn(50, 6) @ torch.randn(6, 6), torch.randn(50, 6) - 2)

@@ -104,3 +104,10 @@ def test_details_below_the_floor_can_still_be_learned() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.01 * losses[0]
+
+
+def test_the_floor_of_one_image_hangs_on_no_other() -> None:
+    blocks, layer = 0.3 * randn(3, 12, 8, 8), SubPixel(3, FLOOR)
+    together = layer(blocks)
+    for image, of_one in zip(together, blocks.split(1), strict=True):
+        torch.testing.assert_close(layer(of_one)[0], image, rtol=0, atol=1e-6)

@@ -15,7 +15,7 @@ from vaegan.errors import ModelError
 from vaegan.files import write_atomically
 from vaegan.training.run import disk_errors
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 DAMAGED = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 """What torch raises, besides its own, on files that are not what they seem (RecursionError is a RuntimeError)."""
 

@@ -327,6 +327,24 @@ def test_minutes_given_to_a_run_stopped_in_its_first_stage_are_for_all_stages(tm
     assert gan.images > 10 * 8  # it was one batch before it was known how long that takes, and one after
 
 
+def test_a_vae_that_took_all_the_time_leaves_some_for_the_gan(tmp_path: Path) -> None:
+    import time
+
+    said: list[str] = []
+    slept: list[float] = []
+
+    def slower(progress: Progress) -> None:
+        if progress.total is not None and not slept:  # once the VAE's images are planned
+            slept.append(9)
+            time.sleep(slept[0])
+
+    run = tmp_path / "run"
+    vaegan.train("faces:96", TINY, minutes=0.15, out=run, progress=slower, say=said.append)
+    facts = RunFolder(run).read().facts
+    assert facts["gan"]["images"] > 5 * TINY.gan.batch_size  # it was one batch, and one after it
+    assert any("slower than measured" in sentence for sentence in said)
+
+
 def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(vaegan.InterruptedTraining):

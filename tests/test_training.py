@@ -327,22 +327,23 @@ def test_minutes_given_to_a_run_stopped_in_its_first_stage_are_for_all_stages(tm
     assert gan.images > 10 * 8  # it was one batch before it was known how long that takes, and one after
 
 
-def test_a_vae_that_took_all_the_time_leaves_some_for_the_gan(tmp_path: Path) -> None:
-    import time
+def test_a_vae_that_took_all_the_time_leaves_some_for_the_gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaegan.training import session
 
     said: list[str] = []
-    slept: list[float] = []
+    seconds: dict[str, float] = {}
+    train = session.run_stage
 
-    def slower(progress: Progress) -> None:
-        if progress.total is not None and not slept:  # once the VAE's images are planned
-            slept.append(9)
-            time.sleep(slept[0])
+    def train_little(*given: Any) -> Any:
+        recipe, *between, limits, seen = given
+        seconds[recipe.name] = limits.seconds(1e9)  # images/s: what counts is the least share of the time
+        return train(recipe, *between, replace(limits, images=16), seen)
 
-    run = tmp_path / "run"
-    vaegan.train("faces:96", TINY, minutes=0.15, out=run, progress=slower, say=said.append)
-    facts = RunFolder(run).read().facts
-    assert facts["gan"]["images"] > 5 * TINY.gan.batch_size  # it was one batch, and one after it
-    assert any("slower than measured" in sentence for sentence in said)
+    monkeypatch.setattr(session, "run_stage", train_little)
+    monkeypatch.setattr(session.Session, "_spent", lambda _: 300.0 if "vae" in seconds else 0.0)
+    vaegan.train("faces:96", TINY, minutes=4, out=tmp_path / "run", say=said.append)
+    assert seconds == {"vae": pytest.approx(0.3 * 240), "gan": pytest.approx(0.4 * 240)}
+    assert any("slower than measured" in sentence and "2.6 minutes more" in sentence for sentence in said)
 
 
 def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) -> None:

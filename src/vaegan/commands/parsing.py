@@ -37,7 +37,7 @@ def parse(options: Any, prog: str, arguments: list[str], **extra: Any) -> Any:
         RequestError: saying in one line what is wrong.
     """
     told, asks_for_help = io.StringIO(), bool({"-h", "--help", ALL} & set(arguments))
-    left_out = _describe(options, brief=asks_for_help and ALL not in arguments)
+    left_out = _describe(options, shown=asks_for_help, brief=asks_for_help and ALL not in arguments)
     if left_out:
         named = ", ".join(f"--{prefix}.*" for prefix in left_out)
         extra["description"] = f"{inspect.getdoc(options)}\n\nNot listed here: {named}. {prog} {ALL} lists them, too."
@@ -61,37 +61,37 @@ def _seeds(parsed: Any) -> tuple[int, ...]:
     return seeds if isinstance(seeds, tuple) else ()
 
 
-def _describe(options: Any, *, brief: bool) -> list[str]:
+def _describe(options: Any, *, shown: bool, brief: bool) -> list[str]:
     """Tells tyro how a dataclass and those inside it are to be read and shown.
 
     - `X | None` becomes Union[X, None]: tyro checks defaults of the first form with typeguard, whose import takes longer than all
       the rest. It is shown as X, and a default of None, which the sentence beside it explains, not at all.
-    - A sentence is one paragraph, wherever the source breaks its lines.
+    - What is shown has its sentences in one paragraph, wherever the source breaks its lines; finding them takes 0.2 s.
     - A brief help leaves out settings with a prefix of their own.
 
     Returns:
         Those prefixes, in order.
     """
     left_out: list[str] = []
-    told = {entry.arg_name: entry.description for entry in docstring_parser.parse_from_object(options).params}
+    told = {entry.arg_name: entry.description for entry in docstring_parser.parse_from_object(options).params} if shown else {}
     for name, hint in list(options.__annotations__.items()):
         base, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        shown: Any = next((note for note in notes if isinstance(note, type(NO_NOTE))), NO_NOTE)
-        notes = [note for note in notes if note is not shown and note is not tyro.conf.Suppress]
+        note_of: Any = next((note for note in notes if isinstance(note, type(NO_NOTE))), NO_NOTE)
+        notes = [note for note in notes if note is not note_of and note is not tyro.conf.Suppress]
         if is_dataclass(base):
-            _describe(base, brief=brief)
-            if brief and shown.name != "":
+            _describe(base, shown=shown, brief=brief)
+            if brief and note_of.name != "":
                 notes.append(tyro.conf.Suppress)
                 left_out.append(name)
         else:
             help_text = " ".join((told.get(name) or "").split())
-            shown = replace(shown, help=help_text or shown.help, help_behavior_hint=_default)
+            note_of = replace(note_of, help=help_text or note_of.help, help_behavior_hint=_default)
             kinds = get_args(base)
             if isinstance(base, UnionType) or get_origin(base) is Union:
                 base = Union[kinds]  # noqa: UP007
                 kind = METAVARS.get(kinds[0]) or "{" + ",".join(map(str, get_args(kinds[0]))) + "}"
-                shown = replace(shown, metavar=shown.metavar or kind)
-        options.__annotations__[name] = Annotated[(base, *notes, shown)]
+                note_of = replace(note_of, metavar=note_of.metavar or kind)
+        options.__annotations__[name] = Annotated[(base, *notes, note_of)]
     return left_out
 
 

@@ -26,7 +26,7 @@ class Decoder(nn.Module):
     def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
         """Args: config: the networks' settings; size: of the square images [pixels]; channels: 1 or 3."""
         super().__init__()
-        self.size, self.latent_dim, self.floor = size, config.latent_dim, 0.0
+        self.size, self.latent_dim = size, config.latent_dim
         self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)
         self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid**2)
         self.saturates = config.output == "tanh"
@@ -46,11 +46,16 @@ class Decoder(nn.Module):
         x = x.tanh() if self.saturates else x
         return x if raw else self.output(x)
 
+    @property
+    def floor(self) -> float:
+        """Deviation of what is taken out as noise, of values in [-1, 1]; 0 where the last layer is no sub-pixel one."""
+        return next((layer.floor for layer in self.stages if isinstance(layer, SubPixel)), 0.0)
+
     def set_floor(self, floor: float) -> None:
-        """Takes out details weaker than this, of values in [-1, 1], from now on; only where the last layer is a sub-pixel one."""
+        """Takes out details weaker than this from now on; only where the last layer is a sub-pixel one."""
         for layer in self.stages:
             if isinstance(layer, SubPixel):
-                self.floor = layer.floor = floor
+                layer.floor = floor
 
     def told(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""

@@ -169,6 +169,52 @@ class TestLoop:
         assert planned == [pytest.approx(1e6, rel=0.01)]
 
     @pytest.mark.parametrize(
+        ("later", "takes"),
+        [(100, (29, 31)), (92, (29, 33)), (50, (28, 36)), (20, (28, 39)), (200, (15, 20))],
+        ids=["steady", "a bit slower", "half as fast", "a fifth", "faster"],
+    )
+    def test_a_machine_that_becomes_slower_keeps_the_time(
+        self, later: float, takes: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, clocks, planned, saved = [0.0], list[Any](), list[tuple[int, int]](), list[tuple[int, int]]()
+
+        class Slower(Counter):
+            def step(self, images: Tensor, clock: Any, labels: Any = None) -> dict[str, Tensor]:
+                now[0] += BATCH / (100 if clock.seen < 700 else later)
+                clocks.append(clock)
+                return super().step(images, clock, labels)
+
+        def nothing(*arguments: Any) -> None:
+            pass
+
+        monkeypatch.setattr("vaegan.training.loop.time.perf_counter", lambda: now[0])
+        recipe, engine, limits = Slower(lambda seen: seen), OneProcess(), Limits(None, lambda speed: 30.0, checkpoint_seconds=1e9)
+        hooks = Hooks(
+            nothing,
+            nothing,
+            lambda seen: saved.append((seen, len(planned))),
+            lambda images, seen, speed: planned.append((seen, images)),
+            lambda: False,
+            nothing,
+        )
+        batches, heldout = Batches(), Labelled(torch.zeros(1, 1, 1, 1))
+        watching = Watching(Guards("off", ()), recipe, engine)  # pyright: ignore
+        observers = Observers(Journal(tmp_path / "j", engine), watching, Best(recipe, 50, 0))  # pyright: ignore
+        end = run_stage(recipe, batches, heldout, engine, observers, hooks, limits, 0)  # pyright: ignore
+
+        ends = [images for _, images in planned]
+        assert ends[0] == pytest.approx(3000, abs=3 * BATCH)
+        assert (len(ends) > 1) == (later < 90)
+        assert ends == sorted(ends, reverse=True)
+        assert end.seen == ends[-1]
+        assert takes[0] < now[0] < takes[1]
+        progress = [clock.progress for clock in clocks]
+        assert progress == sorted(progress)
+        assert progress[-1] > 0.98  # the schedules came to their end
+        for cuts, (seen, _) in enumerate(planned[1:], 2):
+            assert (seen, cuts) in saved  # a run stopped now goes on from here
+
+    @pytest.mark.parametrize(
         ("images", "words"),
         [(9, "9 held-out images are too few"), (1, "1 held-out image is too few"), (0, "without held-out images there is noth")],
     )

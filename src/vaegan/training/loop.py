@@ -19,6 +19,7 @@ FLUSH_STEPS = 50  # steps averaged in one line of the journal
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
 VALIDATIONS = 10  # a stage, the last one at its end; more of them where patience is counted in passes
 AGREE_STEPS = 10  # steps between two times that several processes agree on stopping and saving
+LATE = 0.1  # share of a stage's time by which it may be late before its end is brought forward
 
 
 class End(NamedTuple):
@@ -78,7 +79,8 @@ class Hooks:
     save: Callable[[int], None]
     """Writes a checkpoint."""
     planned: Callable[[int, int, float], None]
-    """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]."""
+    """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]; again where the
+    machine became slower."""
     stop: Callable[[], bool]
     """Asked before every step."""
     acted: Callable[[int, Action], None]
@@ -126,7 +128,7 @@ class Limits:
 
     images: int | None
     seconds: Callable[[float], float] | None
-    """What is left of the time for a stage that sees so many images a second."""
+    """What is left of the time for a stage that sees so many images a second; None where its images are settled."""
     schedule_start: int = 0
     schedule_end: int | None = None
     checkpoint_seconds: float = 60.0
@@ -192,8 +194,8 @@ def run_stage(
         now = time.perf_counter()
         if total is None and engine.any(watch.is_settled or now - began > 0.5 * _seconds(limits, math.inf)):
             speed = float(engine.share(watch.speed or (seen - seen_before) / (now - began)))
-            used = now - began + len(SHOT_SHARES) * shot_seconds
-            total = engine.share(seen + whole_batches(speed * (_seconds(limits, speed) - used), batch_size))
+            due = _due(speed, seen, now - began + len(SHOT_SHARES) * shot_seconds, limits, batch_size)
+            total = engine.share(due or seen + batch_size)
             hooks.planned(total, seen, speed)
             schedule = (seen, total) if schedule[1] is None else (schedule[0], min(schedule[1], total))
             shots = _shot_points(seen, total)
@@ -206,6 +208,12 @@ def run_stage(
             # The first process's numbers are everybody's: rounding must not make them keep different models.
             checked = engine.share(values)
             actions.append(observers.validated(recipe.name, clock, seen, now - began, checked, last=seen == total))
+            due = engine.share(_due(watch.speed, seen, now - began + len(shots) * shot_seconds, limits, batch_size))
+            if due is not None and total - due > LATE * total:  # half of the rest at a time: what makes it slow may pass
+                total = max(due, seen + whole_batches((total - seen) / 2, batch_size))
+                hooks.planned(total, seen, watch.speed)
+                schedule = (schedule[0], min(schedule[1] or total, total))
+                shots, last_save = _shot_points(seen, total), -math.inf  # saved: nothing goes on from before by these schedules
         for action in filter(None, actions):
             observers.acted(recipe.name, seen, now - began, action)
             hooks.acted(seen, action)
@@ -222,6 +230,13 @@ def run_stage(
 
 def _seconds(limits: Limits, speed: float) -> float:
     return 0.0 if limits.seconds is None else limits.seconds(speed)
+
+
+def _due(speed: float, seen: int, used: float, limits: Limits, batch_size: int) -> int | None:
+    """Where a stage ends in time at `speed`, if `used` [s] are gone or spoken for; None without a time or a speed [images]."""
+    if limits.seconds is None or speed == 0:
+        return None
+    return seen + whole_batches(speed * (limits.seconds(speed) - used), batch_size)
 
 
 def whole_batches(images: float, batch_size: int) -> int:

@@ -25,6 +25,8 @@ from vaegan.config import (
 )
 from vaegan.errors import RequestError
 
+WIDE_MINUTES = 15.0  # with so many, twice the width makes better images on two cores (docs/handover.md, "How long and how wide")
+
 
 @dataclass(frozen=True)
 class Train:
@@ -116,6 +118,8 @@ def train(request: Train, words: list[str]) -> None:
         return
     if request.source is None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
+    if request.preset == "tiny" and request.init is None and (request.minutes or 0) >= WIDE_MINUTES:
+        console.say(f"With {request.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
     if request.dry_run:
         api.check_request(request.settings(), request.minutes, request.images)
         api.check_new(request.source, request.settings(), request.out, request.init)

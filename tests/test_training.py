@@ -420,6 +420,10 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     off = replace(TINY, recipe="gan", gan=replace(TINY.gan, floor=0.0))
     run = vaegan.train("faces:96", off, images=16, out=tmp_path / "off", init=whole_run)
     assert vaegan.load(run.path).config.floor == 0
+    alone = vaegan.train("faces:96", replace(TINY, recipe="gan"), images=16, out=tmp_path / "alone")
+    fresh = replace(TINY, recipe="gan", handover=replace(TINY.handover, generator="scratch"))
+    beside = vaegan.train("faces:96", fresh, images=16, out=tmp_path / "fresh", init=whole_run)
+    assert [vaegan.load(run.path).config.floor for run in (alone, beside)] == [0, 0]  # nothing to take out yet, much to learn
     later = replace(TINY, recipe="vae", init_stage="gan")
     assert vaegan.load(vaegan.train("faces:96", later, images=16, out=tmp_path / "vae", init=whole_run).path).config.floor > 0
 

@@ -295,7 +295,8 @@ class GANConfig:
     """What the generator draws of weak details in its two finest octaves is taken out, as a filter takes out noise of this
     deviation, of values in [-1, 1]: skin and sky become even, and lines stay (docs/handover-log.md). After four
     minutes on anime faces samples have 0.39 of the real flat areas, 0.29 without it; 0.05 and 0.08 did alike, and 0.1
-    cost distance. 0: nothing is taken out. Only of networks whose last layer is a sub-pixel one (plain)."""
+    cost distance. 0: nothing is taken out. Only of networks whose last layer is a sub-pixel one (plain), and only where the GAN
+    grew out of a VAE: from scratch, details that are still weak are learned badly under it."""
     equalise: bool = True
     """Whether the kept model's two finest octaves and its texture of two pixels are scaled, by one number each, until samples
     have the power that held-out images have. Three runs on anime faces: Frechet distance 0.085 instead of 0.12, sharpness 0.98

@@ -147,7 +147,8 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         check_fits(previous, config, dataset)
         generator, encoder, anchor, mixture = _hand_over(inputs, previous, generator, critic, facts)
         anchor = None if anchor is None else engine.prepare_frozen(anchor)
-    generator.set_floor(config.gan.floor)
+        if config.handover.generator == "decoder":  # a fresh one draws no details yet, and learns them badly under a floor
+            generator.set_floor(config.gan.floor)
     facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
     heldout = inputs.heldout()
     return GAN(

@@ -24,7 +24,7 @@ from vaegan.recipes.engine import Deciding, Trained
 from vaegan.recipes.levers import Levers
 from vaegan.training.best import Best
 from vaegan.training.guards import LADDERS, STOP, Guards
-from vaegan.training.journal import Journal
+from vaegan.training.journal import Journal, read_journal
 from vaegan.training.loop import End, Hooks, Limits, run_stage
 from vaegan.training.observers import Observers
 from vaegan.training.signals import Copying, NotFinite, Thresholds
@@ -117,7 +117,7 @@ class TestLoop:
     def test_the_weights_of_the_best_validation_are_kept(self, tmp_path: Path, lowest: int, kept: int) -> None:
         recipe = Counter(valley(lowest))
         best, end = run(recipe, tmp_path)
-        assert end == End(400, "the 400 images asked for are seen")
+        assert end == End(400, "the 400 images planned are seen")
         assert int(recipe.decoder.weight) == 400
         words = best.settle()
         assert int(recipe.decoder.weight) == kept
@@ -157,9 +157,11 @@ class TestLoop:
         def nothing(*arguments: Any) -> None:
             pass
 
-        hooks = Hooks(
-            nothing, nothing, nothing, lambda images, seen, speed: planned.append(images), lambda: bool(planned), nothing
-        )
+        def plan(images: int, seen: int, speed: float) -> tuple[int, int]:
+            planned.append(images)
+            return seen, images
+
+        hooks = Hooks(nothing, nothing, nothing, plan, lambda: bool(planned), nothing)
         a_million_images = Limits(None, lambda speed: 1e6 / speed)
         batches, heldout = Batches(), Labelled(torch.zeros(1, 1, 1, 1))
         watching = Watching(Guards("off", ()), recipe, engine)  # pyright: ignore
@@ -169,23 +171,34 @@ class TestLoop:
         assert planned == [pytest.approx(1e6, rel=0.01)]
 
     @pytest.mark.parametrize(
-        ("later", "takes"),
-        [(100, (29, 31)), (92, (29, 33)), (50, (28, 36)), (20, (28, 39)), (200, (15, 20))],
-        ids=["steady", "a bit slower", "half as fast", "a fifth", "faster"],
+        ("later", "takes", "before"),
+        [
+            (100, (29, 31), 0),
+            (92, (29, 33), 0),
+            (50, (28, 36), 0),
+            (20, (28, 39), 0),
+            (200, (15, 20), 0),
+            (50, (28, 36), 200_000),
+        ],
+        ids=["steady", "a bit slower", "half as fast", "a fifth", "faster", "extended"],
     )
     def test_a_machine_that_becomes_slower_keeps_the_time(
-        self, later: float, takes: tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, later: float, takes: tuple[float, float], before: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now, clocks, planned, saved = [0.0], list[Any](), list[tuple[int, int]](), list[tuple[int, int]]()
 
         class Slower(Counter):
             def step(self, images: Tensor, clock: Any, labels: Any = None) -> dict[str, Tensor]:
-                now[0] += BATCH / (100 if clock.seen < 700 else later)
+                now[0] += BATCH / (100 if clock.seen < before + 700 else later)
                 clocks.append(clock)
                 return super().step(images, clock, labels)
 
         def nothing(*arguments: Any) -> None:
             pass
+
+        def planned_again(images: int, seen: int, speed: float) -> tuple[int, int]:
+            planned.append((seen, images))
+            return planned[0][0], images
 
         monkeypatch.setattr("vaegan.training.loop.time.perf_counter", lambda: now[0])
         recipe, engine, limits = Slower(lambda seen: seen), OneProcess(), Limits(None, lambda speed: 30.0, checkpoint_seconds=1e9)
@@ -193,17 +206,17 @@ class TestLoop:
             nothing,
             nothing,
             lambda seen: saved.append((seen, len(planned))),
-            lambda images, seen, speed: planned.append((seen, images)),
+            planned_again,
             lambda: False,
             nothing,
         )
         batches, heldout = Batches(), Labelled(torch.zeros(1, 1, 1, 1))
         watching = Watching(Guards("off", ()), recipe, engine)  # pyright: ignore
         observers = Observers(Journal(tmp_path / "j", engine), watching, Best(recipe, 50, 0))  # pyright: ignore
-        end = run_stage(recipe, batches, heldout, engine, observers, hooks, limits, 0)  # pyright: ignore
+        end = run_stage(recipe, batches, heldout, engine, observers, hooks, limits, before)  # pyright: ignore
 
         ends = [images for _, images in planned]
-        assert ends[0] == pytest.approx(3000, abs=3 * BATCH)
+        assert ends[0] == pytest.approx(before + 3000, abs=3 * BATCH)
         assert (len(ends) > 1) == (later < 90)
         assert ends == sorted(ends, reverse=True)
         assert end.seen == ends[-1]
@@ -364,7 +377,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert all(torch.equal(kept[name], tensor) for name, tensor in decoders[192].items())
     assert not all(torch.equal(kept[name], tensor) for name, tensor in decoders[480].items())
     ended, words = (
-        "the 480 images asked for are seen",
+        "the 480 images planned are seen",
         "the model of 192 images: held-out reconstruction error 1; the last one had 289",
     )
     assert said[-1] == f"AE stage over: {ended}. Kept {words}."
@@ -427,6 +440,8 @@ class TestRuns:
         assert [line for line in said if "patience" in line] == [
             "--patience is not heeded: 22 held-out images are too few to compare models by, which takes 100."
         ]
+        run = vaegan.train("faces:96", replace(small, recipe="vae"), images=1600, out=tmp_path / "long").path  # of 84: 19 passes
+        assert sum("heldout_error" in line for line in read_journal(run / "vae/metrics.jsonl")) == 10  # as many as without it
 
     @pytest.mark.parametrize("patience", [-1.0, math.nan, math.inf])
     def test_patience_must_be_a_number_of_passes(self, tmp_path: Path, patience: float) -> None:

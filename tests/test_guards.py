@@ -142,8 +142,8 @@ class TestSignals:
 
     def test_critic_lost_needs_two_windows_after_the_blur(self) -> None:
         low = {"pair_accuracy": 0.52, "generator_loss": 1.0}
-        signal = CriticLost(LIMITS)
-        assert feed(signal, low, low, progress=0.1) == [None, None]
+        signal = CriticLost(LIMITS, since=0.4)
+        assert feed(signal, low, low, progress=0.3) == [None, None]
         found = feed(signal, low, low | {"pair_accuracy": 0.6}, low, low)
         assert found == [None, None, None, "the critic is right in only 52% of pairs"]
 

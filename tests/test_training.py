@@ -346,8 +346,46 @@ def test_a_stage_brought_forward_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert record.plan == (StagePlan("vae", 120, 80, 120),)
     cuts = [{"after": 96, "from": 160, "to": 128}, {"after": 104, "from": 128, "to": 120}]
     assert record.facts["vae"]["brought_forward"] == cuts
-    told = [sentence for sentence in said if "became slower" in sentence]
+    told = [sentence for sentence in said if "longer than was measured" in sentence]
     assert [("VAE ends after 128 images instead of 160" in told[0]), ("120 images instead of 128" in told[1])] == [True, True]
+
+
+def test_a_vae_that_took_all_the_time_leaves_some_for_the_gan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaegan.training import session
+
+    said: list[str] = []
+    seconds: dict[str, float] = {}
+    train = session.run_stage
+
+    def train_little(*given: Any) -> Any:
+        recipe, *between, limits, seen = given
+        seconds[recipe.name] = limits.seconds(1e9)  # images/s: what counts is the least share of the time
+        return train(recipe, *between, replace(limits, images=16), seen)
+
+    monkeypatch.setattr(session, "run_stage", train_little)
+    monkeypatch.setattr(session.Session, "_spent", lambda _: 300.0 if "vae" in seconds else 0.0)
+    vaegan.train("faces:96", TINY, minutes=4, out=tmp_path / "run", say=said.append)
+    assert seconds == {"vae": pytest.approx(0.3 * 240), "gan": pytest.approx(0.4 * 240)}
+    assert any("slower than measured" in sentence and "2.6 minutes more" in sentence for sentence in said)
+
+
+def test_the_speed_of_an_extension_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaegan.training import session
+
+    train = session.run_stage
+
+    def plan_and_train(*given: Any) -> Any:
+        *between, hooks, limits, seen = given
+        hooks.planned(seen + 160, seen, 50.0)
+        return train(*between, hooks, replace(limits, images=seen + 160), seen)
+
+    monkeypatch.setattr(session, "run_stage", plan_and_train)
+    run = vaegan.train("faces:96", replace(TINY, recipe="vae"), minutes=1, out=tmp_path / "run").path
+    document = json.loads((run / "run.json").read_text())
+    document["facts"]["vae"]["mean_speed"] = 1e6  # of the first session
+    (run / "run.json").write_text(json.dumps(document))
+    vaegan.resume(run, minutes=1)
+    assert 0 < RunFolder(run).read().facts["vae"]["mean_speed"] < 1e5
 
 
 def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) -> None:
@@ -356,7 +394,7 @@ def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) ->
         vaegan.train("faces:96", TINY, minutes=5, out=run, cancel=stop_after(10))
     vaegan.resume(run, images=80)
     facts = RunFolder(run).read().facts["vae"]
-    assert (facts["images"], facts["ended"]) == (80, "the 40 images asked for are seen")
+    assert (facts["images"], facts["ended"]) == (80, "the 40 images planned are seen")
 
 
 def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp_path: Path) -> None:
@@ -424,8 +462,12 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     fresh = replace(TINY, recipe="gan", handover=replace(TINY.handover, generator="scratch"))
     beside = vaegan.train("faces:96", fresh, images=16, out=tmp_path / "fresh", init=whole_run)
     assert [vaegan.load(run.path).config.floor for run in (alone, beside)] == [0, 0]  # nothing to take out yet, much to learn
-    later = replace(TINY, recipe="vae", init_stage="gan")
-    assert vaegan.load(vaegan.train("faces:96", later, images=16, out=tmp_path / "vae", init=whole_run).path).config.floor > 0
+    later, path = replace(TINY, recipe="vae", init_stage="gan"), tmp_path / "vae"
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.train("faces:96", later, images=64, out=path, init=whole_run, cancel=stop_after(4))
+    stopped = vaegan.load(path).config.floor
+    vaegan.resume(path)
+    assert [stopped, vaegan.load(path).config.floor] == [0, 0]  # a resumed stage does not know what it grew from
 
 
 def test_the_kept_gan_is_equalised_and_training_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

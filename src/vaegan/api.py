@@ -60,7 +60,7 @@ def train(
         progress: called a few times a second while training.
         preparing: called while images are decoded.
         say: called with sentences worth showing.
-        cancel: asked before every step; True saves and raises InterruptedTraining.
+        cancel: asked before every step, of several processes before every tenth; True saves and raises InterruptedTraining.
         checkpoint_seconds: between checkpoints.
 
     Returns:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vaegan.model import Model
 
 IMAGES = (".png", ".gif", ".webp")
-StageOption = Annotated[Stage | None, arg(help="ae, vae or gan; the last one trained by default.")]
+StageOption = Annotated[Stage | None, arg(help="ae, vae, gan or joint; the last one trained by default.")]
 FitOption = Annotated[Fit | None, arg(help="How a rectangle becomes a square; as the run's training images by default.")]
 LabelOption = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
 

@@ -98,6 +98,7 @@ def defaults(rest: list[str]) -> Train:
 def train(request: Train, words: list[str]) -> None:
     """Trains or goes on with a run; `words` are those of the command line that the request was read from."""
     from vaegan import api
+    from vaegan.config_files import load_preset
     from vaegan.console import Console
 
     console = Console(quiet=request.json)
@@ -118,10 +119,11 @@ def train(request: Train, words: list[str]) -> None:
         return
     if request.source is None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
-    if request.preset == "tiny" and request.init is None and (request.minutes or 0) >= WIDE_MINUTES:
+    api.check_request(request.settings(), request.minutes, request.images)
+    narrow = request.preset == "tiny" and request.network.width == load_preset("tiny").network.width
+    if narrow and request.init is None and (request.minutes or 0) >= WIDE_MINUTES:
         console.say(f"With {request.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
     if request.dry_run:
-        api.check_request(request.settings(), request.minutes, request.images)
         api.check_new(request.source, request.settings(), request.out, request.init)
         console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
         return

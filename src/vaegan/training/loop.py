@@ -18,8 +18,9 @@ from vaegan.types import Images, Labelled, Labels, Scalars
 FLUSH_STEPS = 50  # steps averaged in one line of the journal
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
 VALIDATIONS = 10  # a stage, the last one at its end; more of them where patience is counted in passes
+CHECKS = 10  # times that a stage is asked whether it will end in time
 AGREE_STEPS = 10  # steps between two times that several processes agree on stopping and saving
-LATE = 0.1  # share of a stage's time by which it may be late before its end is brought forward
+LATE = 0.1  # share of its images by which a stage may be late before its end is brought forward
 
 
 class End(NamedTuple):
@@ -78,9 +79,9 @@ class Hooks:
     """Draws the fixed latents and held-out images."""
     save: Callable[[int], None]
     """Writes a checkpoint."""
-    planned: Callable[[int, int, float], None]
-    """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]; again where the
-    machine became slower."""
+    planned: Callable[[int, int, float], tuple[int, int | None]]
+    """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]; again where that
+    takes longer than the minutes. Gives start and end of the schedules [images]."""
     stop: Callable[[], bool]
     """Asked before every step."""
     acted: Callable[[int, Action], None]
@@ -166,7 +167,7 @@ def run_stage(
     began = last_save = last_told = time.perf_counter()
     means: dict[str, float] = {}
     checked: dict[str, float] = {}
-    shots = _shot_points(seen, total)
+    shots, validation_seconds = _shot_points(seen, total), 0.0
     shot_seconds = _timed(lambda: hooks.shot(seen))
     observers.watching.begin(seen)
 
@@ -194,26 +195,18 @@ def run_stage(
         now = time.perf_counter()
         if total is None and engine.any(watch.is_settled or now - began > 0.5 * _seconds(limits, math.inf)):
             speed = float(engine.share(watch.speed or (seen - seen_before) / (now - began)))
-            due = _due(speed, seen, now - began + len(SHOT_SHARES) * shot_seconds, limits, batch_size)
+            validation_seconds = _timed(lambda: _validated(recipe, heldout, engine))
+            breaks = len(SHOT_SHARES) * shot_seconds + VALIDATIONS * validation_seconds
+            due = _due(speed, seen, time.perf_counter() - began + breaks, limits, batch_size)
             total = engine.share(due or seen + batch_size)
-            hooks.planned(total, seen, speed)
-            schedule = (seen, total) if schedule[1] is None else (schedule[0], min(schedule[1], total))
-            shots = _shot_points(seen, total)
+            schedule, shots = hooks.planned(total, seen, speed), _shot_points(seen, total)
         if seen // batch_size % FLUSH_STEPS == 0 or seen == total:
             means = observers.journal.flush(recipe.name, seen, now - began, strict=not observers.watching.acts) or means
             actions.append(observers.watching.window(seen, clock.progress))
         if total is not None and _crossed(seen, batch_size, total, _validations(total, limits)):
-            with engine.autocast():
-                values = {name: float(value) for name, value in recipe.validate(*heldout).items()}
             # The first process's numbers are everybody's: rounding must not make them keep different models.
-            checked = engine.share(values)
+            checked = engine.share(_validated(recipe, heldout, engine))
             actions.append(observers.validated(recipe.name, clock, seen, now - began, checked, last=seen == total))
-            due = engine.share(_due(watch.speed, seen, now - began + len(shots) * shot_seconds, limits, batch_size))
-            if due is not None and total - due > LATE * total:  # half of the rest at a time: what makes it slow may pass
-                total = max(due, seen + whole_batches((total - seen) / 2, batch_size))
-                hooks.planned(total, seen, watch.speed)
-                schedule = (schedule[0], min(schedule[1] or total, total))
-                shots, last_save = _shot_points(seen, total), -math.inf  # saved: nothing goes on from before by these schedules
         for action in filter(None, actions):
             observers.acted(recipe.name, seen, now - began, action)
             hooks.acted(seen, action)
@@ -221,6 +214,17 @@ def run_stage(
             if observers.worth_keeping(recipe.name, seen):
                 hooks.shot(seen)
             shots = [point for point in shots if point > seen]
+        if (
+            limits.seconds is not None
+            and total is not None
+            and _crossed(seen - seen_before, batch_size, total - seen_before, CHECKS)
+        ):
+            breaks = len(shots) * shot_seconds + _validations_after(seen, total, limits) * validation_seconds
+            due = engine.share(_due(watch.speed, seen, time.perf_counter() - began + breaks, limits, batch_size))
+            if due is not None and total - due > LATE * (total - seen_before):
+                # Half of the rest at a time: what makes it slow may pass. Saved next, to go on from by these schedules.
+                total = max(due, seen + whole_batches((total - seen) / 2, batch_size))
+                schedule, shots, last_save = hooks.planned(total, seen, watch.speed), _shot_points(seen, total), -math.inf
         if now - last_told > 0.25 or seen == total:
             last_told = now
             hooks.progress(_progress(recipe.name, seen, total, watch, means | checked))
@@ -248,9 +252,19 @@ def _validations(total: int, limits: Limits) -> int:
     return VALIDATIONS if limits.validate_every is None else max(VALIDATIONS, -(-total // limits.validate_every))
 
 
+def _validations_after(seen: int, total: int, limits: Limits) -> int:
+    parts = _validations(total, limits)
+    return parts - seen * parts // total
+
+
+def _validated(recipe: TrainedByLoop, heldout: Labelled, engine: Engine) -> dict[str, float]:
+    with engine.autocast():
+        return {name: float(value) for name, value in recipe.validate(*heldout).items()}
+
+
 def _reason(seen: int, total: int | None, best: Best) -> str:
     if total is not None and seen >= total:
-        return f"the {total:,} images asked for are seen"
+        return f"the {total:,} images planned are seen"
     return f"patience ran out after {seen:,} images" if best.is_stale else f"a guard stopped it after {seen:,} images"
 
 

@@ -66,7 +66,7 @@ class RunRecord:
     def with_images(self, stage: str, images: int, seen: int = 0) -> "RunRecord":
         """The record with a stage's number of images settled after `seen` of them.
 
-        The first time its schedules are settled too.
+        The first time its schedules are settled too; fewer images than before bring their end forward.
         """
         plan = self.plan_of(stage)
         start, end = (seen, images) if plan.schedule_end is None else (plan.schedule_start, min(plan.schedule_end, images))
@@ -191,6 +191,7 @@ def _are_facts(found: Any) -> bool:
         isinstance(images, int)
         and images >= 0
         and isinstance(found.get("finished", True), bool)
+        and isinstance(found.get("brought_forward", []), list)
         and isinstance(error, dict)
         and isinstance(error.get("vae_low_pass_error", 0.0), int | float)
     )

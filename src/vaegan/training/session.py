@@ -1,5 +1,6 @@
 """A session: carries out a run's plan stage by stage, from wherever the run stands, and leaves models and pictures."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -125,16 +126,19 @@ class Session:
         )
         began, seen_before = time.perf_counter(), seen
         observers = Observers(journal, watching, best)
-        end = run_stage(recipe, batches, inputs.heldout(), self.engine, observers, hooks, self._limits(stage), seen)
+        end = run_stage(
+            recipe, batches, inputs.heldout(), self.engine, observers, hooks, self._limits(stage, best.compares), seen
+        )
         if end.reason is None:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
                 f"Stopped after {end.seen:,} images of stage {stage}; everything is saved. "
                 f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"
             )
+        facts |= self._facts(stage)
         if end.seen > seen_before:  # else all of it was trained by a session that was killed before it could say so
             facts["mean_speed"] = round((end.seen - seen_before) / (time.perf_counter() - began), 1)
-        facts |= self._facts(stage) | {
+        facts |= {
             "images": end.seen,
             "ended": end.reason,
             "kept": best.settle(),
@@ -203,24 +207,33 @@ class Session:
         self._save_model(stage, to_model(recipe, inputs), {"images": seen})
         self._update(spent_seconds=self._spent())
 
-    def _plan(self, stage: str, images: int, seen: int, speed: float) -> None:
+    def _plan(self, stage: str, images: int, seen: int, speed: float) -> tuple[int, int | None]:
         before, facts = self.record.plan_of(stage).images, self._facts(stage)
         if before is not None:
             facts["brought_forward"] = [*facts.get("brought_forward", []), {"after": seen, "from": before, "to": images}]
             late = f"{stage.upper()} ends after {images:,} images instead of {before:,}"
-            self.listener.say(f"The machine became slower than it was measured: to keep the time, {late}.")
+            self.listener.say(f"Training takes longer than was measured: to keep the time, {late}.")
         self.record = self.record.with_images(stage, images, seen)
         self._note(stage, facts | {"measured_speed": round(speed, 1)})
+        plan = self.record.plan_of(stage)
+        return plan.schedule_start, plan.schedule_end
 
-    def _limits(self, stage: str) -> Limits:
+    def _limits(self, stage: str, compares: bool) -> Limits:
         record, whole = self.record, self.record.seconds_target
         plan, spent, last = record.plan_of(stage), self._spent(), stage == record.plan[-1].name
+        least = -math.inf
+        if whole is not None and last and len(record.plan) == 2 and plan.images is None:
+            # A VAE that took too long must not leave a GAN of a few images, whose samples are the VAE's.
+            least = (1 - record.config.budget.most_vae_time) * (whole - self._spent_before)
+            if least - (whole - spent) > 0.1 * whole:
+                late = f"{(least + spent - whole) / 60:.1f} minutes more than asked for"
+                self.listener.say(f"The machine was slower than measured, and the VAE took longer: the GAN ends {late}.")
 
         def seconds_left(speed: float) -> float:
             assert whole is not None
-            return (whole if last else record.config.budget.vae_seconds(whole, speed)) - spent
+            return max(whole - spent, least) if last else record.config.budget.vae_seconds(whole, speed) - spent
 
-        validate_every = len(self.dataset.indices(TRAIN)) if record.config.patience else None  # once a pass
+        validate_every = len(self.dataset.indices(TRAIN)) if record.config.patience and compares else None  # once a pass
         schedule = plan.schedule_start, plan.schedule_end
         seconds = None if whole is None or plan.images is not None else seconds_left
         return Limits(plan.images, seconds, *schedule, self.checkpoint_seconds, validate_every)

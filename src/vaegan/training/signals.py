@@ -151,10 +151,15 @@ class CriticLost(Signal):
 
     name = "critic lost"
 
+    def __init__(self, limits: Thresholds, since: float = 0.0) -> None:
+        """Args: limits: thresholds; since: share of the stage over which what it sees is blurred, which makes pairs alike."""
+        super().__init__(limits)
+        self.since = since
+
     def look(self, look: Look) -> str | None:
         """Pairs of two windows in a row, once the blur of the start has faded."""
         accuracy = look.window.get("pair_accuracy")
-        if accuracy is None or "generator_loss" not in look.window or look.progress < 0.2:
+        if accuracy is None or "generator_loss" not in look.window or look.progress < self.since:
             return None
         low = self.memory["low"] = self.memory.get("low", 0.0) + 1 if accuracy < self.limits.lost else 0.0
         return f"the critic is right in only {_percent(accuracy)} of pairs" if low >= 2 else None

@@ -132,6 +132,7 @@ def _encoder_and_decoder(inputs: StageInputs, facts: dict[str, Any]) -> tuple[En
         decoder = handover.trainable_copy(previous.networks.decoder)
         if previous.networks.whitening is not None:
             decoder = handover.unwhiten(decoder, previous.networks.whitening)
+        decoder.set_floor(0)  # a GAN's; a resumed stage, which builds on nothing, would not know of it
     facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
     return encoder, decoder
 
@@ -229,7 +230,8 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
         signals += [kind(limits) for kind in (Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
         ladders = ladders_of(unusual=config.gan != config.gan.usual())
         if has_scale:
-            signals += [CriticWins(limits, since=limits.scratch_start if inputs.previous is None else 0.0), CriticLost(limits)]
+            signals.append(CriticWins(limits, since=limits.scratch_start if inputs.previous is None else 0.0))
+            signals.append(CriticLost(limits, since=config.gan.blur_until if config.gan.blur > 0 else 0.0))
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
         signals.append(Posterior(limits, config.network.latent_dim, reason))

@@ -1,6 +1,6 @@
 """Does the VAE help its GAN? GANs that grew out of a VAE against GANs from scratch, seed by seed.
 
-    python benchmarks/paired.py DATA --score "python score.py UNSEEN {samples}" --arms 32000+26000 0+49000
+    python benchmarks/paired.py DATA --score "python score.py UNSEEN {samples}" --arms 32000+24000 0+49000
         [--seeds 0 1 2 3 4] [--as-kept] [-- OPTIONS OF TRAIN]
 
 An arm is the images that its VAE and its GAN see; 0 for the VAE is a GAN from scratch. Choose counts that take as long as each

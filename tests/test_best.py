@@ -25,9 +25,10 @@ from vaegan.recipes.levers import Levers
 from vaegan.training.best import Best
 from vaegan.training.guards import LADDERS, STOP, Guards
 from vaegan.training.journal import Journal, read_journal
-from vaegan.training.loop import End, Hooks, Limits, run_stage
+from vaegan.training.loop import End, Hooks, run_stage
 from vaegan.training.observers import Observers
 from vaegan.training.signals import Copying, NotFinite, Thresholds
+from vaegan.training.timing import Limits
 from vaegan.training.watching import Watching
 from vaegan.types import Labelled
 
@@ -200,7 +201,7 @@ class TestLoop:
             planned.append((seen, images))
             return planned[0][0], images
 
-        monkeypatch.setattr("vaegan.training.loop.time.perf_counter", lambda: now[0])
+        monkeypatch.setattr("vaegan.training.timing.time.perf_counter", lambda: now[0])
         recipe, engine, limits = Slower(lambda seen: seen), OneProcess(), Limits(None, lambda speed: 30.0, checkpoint_seconds=1e9)
         hooks = Hooks(
             nothing,

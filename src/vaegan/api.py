@@ -13,7 +13,7 @@ from vaegan.errors import RequestError, VaeganError
 from vaegan.processes import is_first_process, is_launched
 from vaegan.training.checks import check_classes, check_fits, check_settings, check_start
 from vaegan.training.engine import Engine
-from vaegan.training.loop import Progress, whole_batches
+from vaegan.training.loop import Progress
 from vaegan.training.run import (
     RunFolder,
     RunRecord,
@@ -27,6 +27,7 @@ from vaegan.training.run import (
 )
 from vaegan.training.saved import load
 from vaegan.training.session import Listener, Session
+from vaegan.training.timing import whole_batches
 from vaegan.types import ProgressCallback
 
 __all__ = ["DEFAULT_MINUTES", "check_new", "check_request", "load", "resume", "train"]

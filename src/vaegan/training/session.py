@@ -23,10 +23,11 @@ from vaegan.training.card import model_card, read_card
 from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
 from vaegan.training.engine import Engine, probe_precision
 from vaegan.training.journal import Journal, read_journal
-from vaegan.training.loop import Hooks, Limits, Progress, run_stage
+from vaegan.training.loop import Hooks, Progress, run_stage
 from vaegan.training.observers import Observers
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, kept_scores, looking_model, to_model
+from vaegan.training.timing import Limits
 from vaegan.training.watching import Watching
 
 SHOT_SAMPLES = 64

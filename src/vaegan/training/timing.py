@@ -1,0 +1,160 @@
+"""From minutes to images: what steps, pictures and validations take, and where a stage therefore ends."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
+VALIDATIONS = 10  # a stage, the last one at its end; more of them where patience is counted in passes
+CHECKS = 10  # times that a stage is asked whether it will end in time
+LATE = 0.1  # share of its images by which a stage may be late before its end is brought forward
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a stage may take: a number of images, or seconds that become one."""
+
+    images: int | None
+    seconds: Callable[[float], float] | None
+    """What is left of the time for a stage that sees so many images a second; None where its images are settled."""
+    schedule_start: int = 0
+    schedule_end: int | None = None
+    checkpoint_seconds: float = 60.0
+    validate_every: int | None = None
+    """Images between validations at most; None is a tenth of the stage."""
+
+
+@dataclass
+class Stopwatch:
+    """Speed of the steps alone, after warm-up."""
+
+    seconds: float = 0.0
+    images: int = 0
+    ignored: int = 0
+    _began: float = field(default_factory=time.perf_counter)
+
+    WARM_STEPS = 8
+    MEASURED_SECONDS = 5.0
+
+    def start(self) -> None:
+        """Before a step."""
+        self._began = time.perf_counter()
+
+    def stop(self, images: int, warming_up: bool) -> None:
+        """After a step of `images`; the first steps and those of another kind do not count."""
+        if warming_up or self.ignored < self.WARM_STEPS:
+            self.ignored += 0 if warming_up else 1
+            return
+        self.seconds += time.perf_counter() - self._began
+        self.images += images
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether enough was measured."""
+        return self.seconds >= self.MEASURED_SECONDS
+
+    @property
+    def speed(self) -> float:
+        """[images/s]."""
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+
+class Timetable:
+    """How many images a stage will see, and after which of them something is due."""
+
+    def __init__(self, limits: Limits, batch_size: int, seen: int) -> None:
+        """Args: limits: of the stage; batch_size: [images] a step; seen: [images] when this session began."""
+        self.limits, self.batch_size, self.began_at = limits, batch_size, seen
+        self.total = limits.images
+        """Images of the stage; None while the speed is being measured."""
+        self.schedule = (limits.schedule_start, limits.schedule_end)
+        """Where its schedules start and end [images]."""
+        self.watch = Stopwatch()
+        self.shot_seconds = self.validation_seconds = 0.0
+        self._began = time.perf_counter()
+        self._shots = self._points(seen)
+
+    @property
+    def seconds(self) -> float:
+        """Since this session of the stage began."""
+        return time.perf_counter() - self._began
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether seconds can become images: the speed is known, or half of the time is gone."""
+        return self.watch.is_settled or self.seconds > 0.5 * self._allowed(math.inf)
+
+    def speed(self, seen: int) -> float:
+        """Of the steps; of all that was done where too few of them were measured [images/s]."""
+        return self.watch.speed or (seen - self.began_at) / self.seconds
+
+    def due(self, seen: int) -> int:
+        """Where the stage ends in time, after its pictures and validations are done, too [images]."""
+        if self.total is None:
+            shots, validations = len(SHOT_SHARES), VALIDATIONS
+        else:
+            shots, validations = len(self._shots), self._validations - seen * self._validations // self.total
+        speed = self.speed(seen)
+        left = self._allowed(speed) - self.seconds - shots * self.shot_seconds - validations * self.validation_seconds
+        return seen + whole_batches(speed * left, self.batch_size)
+
+    def brought_forward(self, seen: int) -> int | None:
+        """Where the stage should end instead, for it would be late; None where it would not [images].
+
+        At most half of the rest is given up at a time: what makes it slow may pass.
+        """
+        if self.total is None or not self.watch.speed:
+            return None
+        due = self.due(seen)
+        if self.total - due <= LATE * (self.total - self.began_at):
+            return None
+        return max(due, seen + whole_batches((self.total - seen) / 2, self.batch_size))
+
+    def settle(self, images: int, schedule: tuple[int, int | None], seen: int) -> None:
+        """Ends the stage after `images`, and its schedules with it."""
+        self.total, self.schedule = images, schedule
+        self._shots = self._points(seen)
+
+    def validates(self, seen: int) -> bool:
+        """Whether the step that led to `seen` is one to validate after."""
+        return self.total is not None and _crossed(seen, self.batch_size, self.total, self._validations)
+
+    def asks(self, seen: int) -> bool:
+        """Whether the step that led to `seen` is one to ask after whether the stage will be late."""
+        if self.limits.seconds is None or self.total is None:
+            return False
+        return _crossed(seen - self.began_at, self.batch_size, self.total - self.began_at, CHECKS)
+
+    def draws(self, seen: int) -> bool:
+        """Whether a picture is due; asked once a step."""
+        is_due = bool(self._shots) and seen >= self._shots[0]
+        self._shots = [point for point in self._shots if point > seen]
+        return is_due
+
+    @property
+    def _validations(self) -> int:
+        every = self.limits.validate_every
+        return VALIDATIONS if every is None else max(VALIDATIONS, -(-(self.total or 0) // every))
+
+    def _allowed(self, speed: float) -> float:
+        return 0.0 if self.limits.seconds is None else self.limits.seconds(speed)
+
+    def _points(self, seen: int) -> list[int]:
+        return [point for share in SHOT_SHARES if (point := int(share * (self.total or 0))) > seen]
+
+
+def whole_batches(images: float, batch_size: int) -> int:
+    """At least one batch, and a whole number of them [images]."""
+    return max(1, round(images / batch_size)) * batch_size
+
+
+def timed(call: Callable[[], object]) -> float:
+    """How long a call takes [s]."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _crossed(seen: int, batch_size: int, total: int, parts: int) -> bool:
+    return seen * parts // total > (seen - batch_size) * parts // total

@@ -2,6 +2,7 @@
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -73,7 +74,7 @@ class Timetable:
         self.watch = Stopwatch()
         self.shot_seconds = self.validation_seconds = 0.0
         self._began = time.perf_counter()
-        self._shots = self._points(seen)
+        self._shots = _points(seen, self.total or 0)
 
     @property
     def seconds(self) -> float:
@@ -90,14 +91,11 @@ class Timetable:
         return self.watch.speed or (seen - self.began_at) / self.seconds
 
     def due(self, seen: int) -> int:
-        """Where the stage ends in time, after its pictures and validations are done, too [images]."""
-        if self.total is None:
-            shots, validations = len(SHOT_SHARES), VALIDATIONS
-        else:
-            shots, validations = len(self._shots), self._validations - seen * self._validations // self.total
+        """Where the stage ends in time, with the pictures and validations until there; one step more at least [images]."""
         speed = self.speed(seen)
-        left = self._allowed(speed) - self.seconds - shots * self.shot_seconds - validations * self.validation_seconds
-        return seen + whole_batches(speed * left, self.batch_size)
+        left = self._allowed(speed) - self.seconds
+        ends = range(seen + self.batch_size, seen + whole_batches(speed * left, self.batch_size) + 1, self.batch_size)
+        return ends[max(1, bisect_right(ends, left, key=lambda end: self._takes(seen, end, speed))) - 1]
 
     def brought_forward(self, seen: int) -> int | None:
         """Where the stage should end instead, for it would be late; None where it would not [images].
@@ -114,11 +112,11 @@ class Timetable:
     def settle(self, images: int, schedule: tuple[int, int | None], seen: int) -> None:
         """Ends the stage after `images`, and its schedules with it."""
         self.total, self.schedule = images, schedule
-        self._shots = self._points(seen)
+        self._shots = _points(seen, images)
 
     def validates(self, seen: int) -> bool:
         """Whether the step that led to `seen` is one to validate after."""
-        return self.total is not None and _crossed(seen, self.batch_size, self.total, self._validations)
+        return self.total is not None and _crossed(seen, self.batch_size, self.total, self._validations(self.total))
 
     def asks(self, seen: int) -> bool:
         """Whether the step that led to `seen` is one to ask after whether the stage will be late."""
@@ -132,16 +130,17 @@ class Timetable:
         self._shots = [point for point in self._shots if point > seen]
         return is_due
 
-    @property
-    def _validations(self) -> int:
+    def _takes(self, seen: int, end: int, speed: float) -> float:
+        """Seconds from `seen` to `end`."""
+        validations = (parts := self._validations(end)) - seen * parts // end
+        return (end - seen) / speed + len(_points(seen, end)) * self.shot_seconds + validations * self.validation_seconds
+
+    def _validations(self, total: int) -> int:
         every = self.limits.validate_every
-        return VALIDATIONS if every is None else max(VALIDATIONS, -(-(self.total or 0) // every))
+        return VALIDATIONS if every is None else max(VALIDATIONS, -(-total // every))
 
     def _allowed(self, speed: float) -> float:
         return 0.0 if self.limits.seconds is None else self.limits.seconds(speed)
-
-    def _points(self, seen: int) -> list[int]:
-        return [point for share in SHOT_SHARES if (point := int(share * (self.total or 0))) > seen]
 
 
 def whole_batches(images: float, batch_size: int) -> int:
@@ -154,6 +153,10 @@ def timed(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def _points(seen: int, total: int) -> list[int]:
+    return [point for share in SHOT_SHARES if (point := int(share * total)) > seen]
 
 
 def _crossed(seen: int, batch_size: int, total: int, parts: int) -> bool:

@@ -829,6 +829,11 @@ class TestStages:
         (wins,) = (signal for signal in self.of("gan", previous).signals if isinstance(signal, CriticWins))
         assert wins.since == since
 
+    @pytest.mark.parametrize(("blur", "until", "since"), [(1.0, 0.8, 0.8), (0.0, 0.8, 0.0)])
+    def test_a_critic_that_sees_blurred_images_is_not_lost(self, blur: float, until: float, since: float) -> None:
+        watched = self.of("gan", gan=GANConfig(blur=blur, blur_until=until)).signals
+        assert [signal.since for signal in watched if isinstance(signal, CriticLost)] == [since]
+
     def test_the_weight_that_lets_a_posterior_collapse_is_the_first_to_go(self) -> None:
         ladder = self.of("vae", vae=VAEConfig(kl_weight=40.0)).ladders[Posterior.name]
         assert [remedy.change(Levers()).kl_weight for remedy in ladder] == pytest.approx([1 / 40, 1])

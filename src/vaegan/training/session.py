@@ -27,7 +27,7 @@ from vaegan.training.loop import Hooks, Progress, run_stage
 from vaegan.training.observers import Observers
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, kept_scores, looking_model, to_model
-from vaegan.training.timing import Limits
+from vaegan.training.timing import LATE, Limits
 from vaegan.training.watching import Watching
 
 SHOT_SAMPLES = 64
@@ -226,7 +226,7 @@ class Session:
         if whole is not None and last and len(record.plan) == 2 and plan.images is None:
             # A VAE that took too long must not leave a GAN of a few images, whose samples are the VAE's.
             least = (1 - record.config.budget.most_vae_time) * (whole - self._spent_before)
-            if least - (whole - spent) > 0.1 * whole:
+            if least - (whole - spent) > LATE * whole:
                 late = f"{(least + spent - whole) / 60:.1f} minutes more than asked for"
                 self.listener.say(f"The machine was slower than measured, and the VAE took longer: the GAN ends {late}.")
 

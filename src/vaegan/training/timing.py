@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 SHOT_SHARES = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, *(k / 20 for k in range(7, 21)))
 VALIDATIONS = 10  # a stage, the last one at its end; more of them where patience is counted in passes
 CHECKS = 10  # times that a stage is asked whether it will end in time
-LATE = 0.1  # share of its images by which a stage may be late before its end is brought forward
+LATE = 0.1  # share by which a stage may be late before something is done or said; a speed of five seconds is hardly known better
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,10 @@ class Timetable:
 
     def draws(self, seen: int) -> bool:
         """Whether a picture is due; asked once a step."""
-        is_due = bool(self._shots) and seen >= self._shots[0]
+        if not self._shots or seen < self._shots[0]:
+            return False
         self._shots = [point for point in self._shots if point > seen]
-        return is_due
+        return True
 
     def _takes(self, seen: int, end: int, speed: float) -> float:
         """Seconds from `seen` to `end`."""

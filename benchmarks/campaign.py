@@ -4,12 +4,12 @@
         [--rows NAME ...] [--seeds 0 1 2]
 
 A row says what is expected before it is run. Finished runs are not trained again. The samples of the averaged generator are what
-a user gets; those of the generator as it stands (`raw`) tell softness that the average makes from softness that was learned.
+a user gets: of the best model of the stage, equalised. Those of the generator as it stands at the end (`raw`), by the same last
+kernel, tell softness that the average makes from softness that was learned.
 """
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from runs import left_to_train, scored
 
-from vaegan.data import to_uint8
 from vaegan.model import Model
-from vaegan.pictures import grid, save_png, to_picture
+from vaegan.networks.subpixel import SubPixel
 
-SAMPLES = 1700
 SHOWN = ("swd", "fd", "peaks", "sharpness", "coverage", "recall", "copying")
 
 
@@ -66,11 +65,9 @@ def main() -> None:
 
 
 def train(row: Row, arguments: argparse.Namespace, run: Path, seed: int) -> None:
-    start = ["--resume", str(run)] if (run / "run.json").is_file() else [arguments.data, "--out", str(run)]
-    if start[0] != "--resume":
-        start += ["--recipe", "gan", "--init", str(arguments.init), "--images", str(arguments.images), "--seed", str(seed)]
-        start += row.options
-    subprocess.run([sys.executable, "-m", "vaegan", "train", *start], check=True)
+    new = [arguments.data, "--recipe", "gan", "--init", str(arguments.init), "--images", str(arguments.images)]
+    if rest := left_to_train(run, *new, "--seed", str(seed), *row.options):
+        subprocess.run([sys.executable, "-m", "vaegan", "train", *rest], check=True)
 
 
 def measure(run: Path, score: str) -> dict[str, Any]:
@@ -79,6 +76,9 @@ def measure(run: Path, score: str) -> dict[str, Any]:
     raw = Model.from_pretrained(run / "gan" / "model")
     checkpoint = torch.load(run / "gan" / "checkpoint.pt", weights_only=True)
     raw.networks.decoder.load_state_dict(checkpoint["networks"]["generator"])
+    equalised, trained = averaged.networks.decoder.stages[-1], raw.networks.decoder.stages[-1]
+    if isinstance(equalised, SubPixel) and isinstance(trained, SubPixel):
+        trained.load_state_dict(equalised.state_dict())  # its fixed kernel, with what equalising did to it
     facts = json.loads((run / "run.json").read_text())["facts"]["gan"]
     return {
         "images": facts["images"],
@@ -87,17 +87,6 @@ def measure(run: Path, score: str) -> dict[str, Any]:
         "averaged": scored(averaged, run / "averaged", score),
         "raw": scored(raw, run / "raw", score),
     }
-
-
-def scored(model: Model, folder: Path, score: str, temperature: float = 1.0) -> dict[str, Any]:
-    images = to_uint8(model.sample(SAMPLES, seed=0, temperature=temperature))
-    save_png(grid(images[:64]), folder.with_suffix(".png"))
-    for index, image in enumerate(images):
-        save_png(to_picture(image), folder / f"{index:05d}.png")
-    printed = subprocess.run(
-        shlex.split(score.format(samples=shlex.quote(str(folder)))), check=True, capture_output=True, text=True
-    )
-    return json.loads(printed.stdout.splitlines()[-1])
 
 
 def table_row(name: str, seed: int, found: dict[str, Any]) -> str:

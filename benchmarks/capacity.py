@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from main_job import measure, vaegan
+from main_job import measure, train
 
 from vaegan.studies.figures import Axis, save_lines
 
@@ -35,8 +35,7 @@ def main() -> None:
                 continue
             run = arguments.out / f"width-{width}-{minutes:g}-minutes"
             sizes = ("--network.width", str(width), "--network.width-limit", str(WIDEST_LAYER * width))
-            common = ("--minutes", str(minutes), "--seed", str(arguments.seed), "--out", str(run))
-            memory = vaegan("train", arguments.data, *common, *sizes)
+            memory = train(run, arguments.data, "--minutes", str(minutes), "--seed", str(arguments.seed), *sizes)
             found = {"width": width, "minutes": minutes, "peak_memory_gb": memory} | measure(run, arguments.score, ["vae", "gan"])
             with path.open("a") as file:
                 file.write(json.dumps(found) + "\n")

@@ -10,7 +10,6 @@ OUT/results.jsonl; what is there already is not run again, so that a stopped ben
 import argparse
 import json
 import shlex
-import subprocess
 import time
 import tomllib
 from collections.abc import Generator
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from runs import left_to_train, printed
 
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, NetworkConfig, TrainConfig
@@ -50,11 +50,9 @@ def main() -> None:
     listed = tomllib.loads((Path(__file__).parent / "bad_configurations.toml").read_text("utf-8"))["configuration"]
     chosen = [entry for entry in listed if not arguments.only or entry["name"] in arguments.only]
     bench = Bench(arguments.out, arguments.score, arguments.mnist, arguments.vae_images, arguments.gan_images)
-    for kind, recipe in dict.fromkeys((family(entry["data"]), entry.get("recipe", "vae-gan")) for entry in chosen):
+    for kind in dict.fromkeys(family(entry["data"]) for entry in chosen):
         for guards in arguments.guards:
             bench.healthy(kind, guards)  # whose VAE says how soft is too soft
-            if recipe == "gan":
-                bench.healthy(kind, guards, recipe)
     for guards in arguments.guards:
         for entry in chosen:
             bench.run(entry, guards)
@@ -64,11 +62,6 @@ def main() -> None:
 def family(data: str) -> str:
     """Which of the two data sets: faces or mnist."""
     return data.partition(":")[0]
-
-
-def healthy_name(kind: str, recipe: str) -> str:
-    """What the healthy run of a data set and a recipe is called."""
-    return f"healthy-{kind}" if recipe == "vae-gan" else f"healthy-{kind}-scratch"
 
 
 class Bench:
@@ -97,23 +90,22 @@ class Bench:
             values[part] |= changes
         return from_dictionary(TrainConfig, values, "bad_configurations.toml")
 
-    def healthy(self, kind: str, guards: str, recipe: str = "vae-gan") -> None:
-        """The defaults of a recipe, which every bad run of it is compared with; the VAE of vae-gan is every bad GAN's start."""
-        name = healthy_name(kind, recipe)
-        self.once(name, guards, lambda: self.train(name, kind, guards, {}, recipe, None, None), kind)
+    def healthy(self, kind: str, guards: str) -> None:
+        """The defaults, which every bad run is compared with; their VAE is every bad GAN's start."""
+        name = f"healthy-{kind}"
+        self.once(name, guards, lambda: self.train(name, kind, guards, {}, "vae-gan", None, None), kind)
 
     def run(self, entry: dict[str, Any], guards: str) -> None:
         """One bad configuration."""
         data, settings, fault = entry["data"], entry.get("settings", {}), entry.get("fault")
-        asked = recipe = entry.get("recipe", "vae-gan")
-        start = None
-        if recipe == "vae-gan" and family(data) == data and "vae" not in settings:
+        recipe, start = "vae-gan", None
+        if family(data) == data and "vae" not in settings:
             # Only the GAN is bad: it grows out of the healthy run's VAE, which is what its own would be.
             recipe, start = "gan", self.out / f"healthy-{data}-{guards}"
         name = entry["name"]
-        self.once(name, guards, lambda: self.train(name, data, guards, settings, recipe, start, fault), family(data), asked)
+        self.once(name, guards, lambda: self.train(name, data, guards, settings, recipe, start, fault), family(data))
 
-    def once(self, name: str, guards: str, train: Any, kind: str, recipe: str = "vae-gan") -> None:
+    def once(self, name: str, guards: str, train: Any, kind: str) -> None:
         """Trains, judges and writes down, unless that has been done."""
         if (name, guards) in self.results:
             return
@@ -126,11 +118,11 @@ class Bench:
         result: dict[str, Any] = {"name": name, "guards": guards, "seconds": round(time.perf_counter() - began), "error": error}
         if error is None:
             result |= self.judge(run, "gan", kind)
-        if name == healthy_name(kind, "vae-gan"):
+        if name == f"healthy-{kind}":
             result["vae"] = self.judge(run, "vae", kind)
         result["actions"] = actions(run)
         self.results[name, guards] = result
-        result["usable"] = self.usable(result, kind, recipe, guards)
+        result["usable"] = self.usable(result, kind, guards)
         with self.path.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print(json.dumps(result), flush=True)
@@ -143,8 +135,15 @@ class Bench:
         images = self.gan_images + (self.vae_images if recipe == "vae-gan" else 0)
         config = self.config(data, guards, settings, recipe)
         out = self.out / f"{name}-{guards}"
+
+        def say(text: str) -> None:
+            print("  ", text, flush=True)
+
         with nan_gradient() if fault == "nan-gradient" else nothing():
-            vaegan.train(source, config, images=images, out=out, init=start, say=lambda text: print("  ", text, flush=True))
+            if not (out / "run.json").is_file():
+                vaegan.train(source, config, images=images, out=out, init=start, say=say)
+            elif left_to_train(out):
+                vaegan.resume(out, say=say)
 
     def judge(self, run: Path, stage: str, kind: str) -> dict[str, Any]:
         """Samples of a stage against images nobody trained on."""
@@ -157,17 +156,15 @@ class Bench:
         if not sampled.isfinite().all():
             return {"error": "the samples are not finite"}
         np.save(fake, to_uint8(sampled))
-        command = self.score.format(real=shlex.quote(str(real)), fake=shlex.quote(str(fake)), size=SIZES[kind])
-        printed = subprocess.run(shlex.split(command), check=True, capture_output=True, text=True)
-        found = json.loads(printed.stdout.splitlines()[-1])
+        found = printed(self.score.format(real=shlex.quote(str(real)), fake=shlex.quote(str(fake)), size=SIZES[kind]))
         return {key: found[key] for key in ("fd", "recall", "sharpness")}
 
-    def usable(self, result: dict[str, Any], kind: str, recipe: str, guards: str) -> bool:
-        """Finite, sharper than the VAE, recall at least half and distance at most twice those of the recipe's healthy run."""
+    def usable(self, result: dict[str, Any], kind: str, guards: str) -> bool:
+        """Finite, sharper than the VAE, recall at least half and distance at most twice those of the healthy run."""
         if result["error"] is not None:
             return False
-        healthy = self.results[healthy_name(kind, recipe), guards]
-        sharper = result["sharpness"] > self.results[healthy_name(kind, "vae-gan"), guards]["vae"]["sharpness"]
+        healthy = self.results[f"healthy-{kind}", guards]
+        sharper = result["sharpness"] > healthy["vae"]["sharpness"]
         return sharper and result["recall"] >= 0.5 * healthy["recall"] and result["fd"] <= 2 * healthy["fd"]
 
     def table(self) -> None:

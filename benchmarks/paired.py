@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 
-from campaign import scored
+from runs import left_to_train, scored
 
 from vaegan.model import Model
 from vaegan.report.comparing import student
@@ -78,12 +78,9 @@ def run(arguments: argparse.Namespace, images: Arm, seed: int, options: Sequence
 
 
 def train(data: str, recipe: str, images: int, seed: int, folder: Path, options: Sequence[str]) -> None:
-    start, record = ["--resume", str(folder)], folder / "run.json"
-    if record.is_file() and json.loads(record.read_text())["status"] == "finished":
-        return
-    if not record.is_file():
-        start = [data, "--recipe", recipe, "--images", str(images), "--seed", str(seed), "--out", str(folder), *options]
-    subprocess.run([sys.executable, "-m", "vaegan", "train", *start], check=True)
+    new = [data, "--recipe", recipe, "--images", str(images), "--seed", str(seed), *options]
+    if rest := left_to_train(folder, *new):
+        subprocess.run([sys.executable, "-m", "vaegan", "train", *rest], check=True)
 
 
 def print_table(found: Mapping[Arm, Sequence[Mapping[str, float]]]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from campaign import scored
+from runs import left_to_train, scored
 
 from vaegan.model import Model
 
@@ -111,7 +111,8 @@ def main() -> None:
         folder = arguments.out / f"{index:02d}-{images}"
         found = run(arguments, drawn[index], images, folder)
         value = shortfall(found) if found else math.inf
-        print(json.dumps({"run": index, "images": images, "shortfall": round(value, 3)} | drawn[index] | found), flush=True)
+        shown = round(value, 3) if found else None  # JSON knows no infinity
+        print(json.dumps({"run": index, "images": images, "shortfall": shown} | drawn[index] | found), flush=True)
         return value
 
     best = halve(list(range(len(drawn))), arguments.rungs, loss, arguments.lanes)
@@ -119,21 +120,23 @@ def main() -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: Path) -> dict[str, Any]:
-    """Trains and scores one run, unless it is there already; nothing when its training failed."""
+    """Trains and scores one run, unless it is there already; nothing when its training failed.
+
+    A yardstick that fails ends the search: it says nothing about the settings.
+    """
     result = folder / "scores.json"
     if not result.is_file():
         options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
         new = [arguments.data, "--recipe", "gan", *(["--init", str(arguments.init)] if arguments.init else [])]
         count = round(images * BATCHES[int(settings.get("gan.batch-size", 16))])
-        new += ["--images", str(count), "--precision", arguments.precision, "--out", str(folder)]
-        new += [*arguments.options, *options]
-        start = ["--resume", str(folder)] if (folder / "run.json").is_file() else new
-        command = [sys.executable, "-m", "vaegan", "train", *start]
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=one_thread)
-        if done.returncode != 0:
-            print(f"{folder}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr, flush=True)
-            return {}
+        new += ["--images", str(count), "--precision", arguments.precision]
+        if rest := left_to_train(folder, *new, *arguments.options, *options):
+            command = [sys.executable, "-m", "vaegan", "train", *rest]
+            one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=one_thread)
+            if done.returncode != 0:
+                print(f"{folder}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}", file=sys.stderr, flush=True)
+                return {}
         result.write_text(json.dumps(measure(folder, arguments.score)))
     return json.loads(result.read_text())
 

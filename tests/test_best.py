@@ -128,7 +128,11 @@ class TestLoop:
     def test_what_comes_before_its_time_never_wins(self, tmp_path: Path) -> None:
         recipe = Counter(lambda seen: seen, since=0.5)  # the start would be the best by far
         best, _ = run(recipe, tmp_path)
-        assert best.facts()["images"] == 240  # the first validation whose step began after half of the schedule
+        assert best.facts()["images"] == 200  # the validation at half of the schedule
+
+    def test_a_stage_s_end_is_in_time_for_what_may_be_compared_at_its_end_alone(self, tmp_path: Path) -> None:
+        best, _ = run(Counter(lambda seen: seen, since=1.0), tmp_path)  # as of a GAN whose blur lasts until then
+        assert best.facts()["images"] == 400
 
     @pytest.mark.parametrize(("error", "kept"), [(70.0, 280), (130.0, 400), (math.nan, 160)])
     def test_a_later_model_is_kept_unless_an_earlier_was_better_by_two_errors(
@@ -246,8 +250,8 @@ class TestLoop:
 
     def test_patience_waits_for_what_may_be_compared(self, tmp_path: Path) -> None:
         best, end = run(Counter(lambda seen: seen, since=0.5), tmp_path, total=800, patience=80)
-        assert best.facts()["images"] == 440
-        assert end.seen == 520
+        assert best.facts()["images"] == 400
+        assert end.seen == 480
 
     def test_a_roll_back_begins_the_comparison_anew(self, tmp_path: Path) -> None:
         recipe = Counter(valley(160), broken_at=316)

@@ -1,6 +1,7 @@
 """Octaves of samples against those of real images, and the layer that scales them."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -111,6 +112,23 @@ def test_samples_get_the_energy_of_real_images(model: Model, gains: tuple[float,
     # Training goes on with the decoder it had.
     model.networks.decoder = decoder
     assert torch.equal(model.sample(8), before)
+
+
+def test_rare_labels_count_as_rarely_as_among_the_real_images(model: Model) -> None:
+    class Telling(Checkers):
+        """Label 1 is three times as strong."""
+
+        def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+            assert labels is not None
+            return super().forward(latents) * (1 + 2 * labels[:, None, None, None])
+
+    config = replace(model.config, labels=("a", "b"), network=replace(model.config.network, classes=2))
+    told = Model(config, model.networks)
+    told.networks.decoder = Telling()  # pyright: ignore[reportAttributeAccessIssue]
+    labels = (torch.arange(SAMPLES) % 10 == 0).long()
+    found = equalise(told, told.sample(SAMPLES, labels=labels), labels)
+    assert found is not None
+    assert found[:2] == pytest.approx((1, 1), abs=0.01)
 
 
 def test_an_octave_is_at_most_doubled_or_halved(model: Model) -> None:

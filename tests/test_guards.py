@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import vaegan
 from engines import OneProcess
-from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.data import open_dataset
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.recipes.gan import GAN
@@ -406,8 +406,11 @@ class TestCaused:
         }
         usual = {"critic_warmup": 200, "blur": 1.0, "jitter": 4, "generator_ramp": 0.05, "augmentation": 0.3}
         guarded, default = build_gan(**odd), build_gan(**usual)
-        guarded.levers, default.released_at = Levers(usual=1.0), torch.tensor(0)
-        for step in range(3):
+        guarded.levers = Levers(usual=1.0)
+        for step in range(4):
+            if step == 2:
+                guarded.released_at = default.released_at = torch.tensor(step * BATCH)
+            assert guarded.warming_up == default.warming_up == (step < 2)
             clock = Clock(step * BATCH, 10 * BATCH, BATCH)
             first, second = (gan.step(images_of(BATCH, step), clock) for gan in (guarded, default))
             assert first == second
@@ -828,6 +831,9 @@ class TestStages:
     def test_only_from_scratch_may_a_critic_win_at_first(self, previous: Any, since: float) -> None:
         (wins,) = (signal for signal in self.of("gan", previous).signals if isinstance(signal, CriticWins))
         assert wins.since == since
+        fresh = {"handover": HandoverConfig(generator="scratch")}
+        (wins,) = (signal for signal in self.of("gan", previous, **fresh).signals if isinstance(signal, CriticWins))
+        assert wins.since == LIMITS.scratch_start
 
     @pytest.mark.parametrize(("blur", "until", "since"), [(1.0, 0.8, 0.8), (0.0, 0.8, 0.0)])
     def test_a_critic_that_sees_blurred_images_is_not_lost(self, blur: float, until: float, since: float) -> None:

@@ -258,7 +258,16 @@ class TestRefusals:
         check_settings(settings(MLP), 1)
 
     @pytest.mark.parametrize(
-        "wrong", [{"norm": "batch"}, {"upsampling": "nearest"}, {"decoder_width": 8}, {"activation": "relu"}, {"layers": 0}]
+        "wrong",
+        [
+            {"norm": "batch"},
+            {"upsampling": "nearest"},
+            {"decoder_width": 8},
+            {"activation": "relu"},
+            {"layers": 0},
+            {"layers": 8},
+            {"blocks": 5},
+        ],
     )
     def test_networks_that_lack_it(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(RequestError, match=next(iter(wrong)).replace("_", ".")):

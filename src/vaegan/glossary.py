@@ -88,6 +88,7 @@ FACTS: dict[str, str] = {
     "handover": "from the VAE to the GAN",
     "verified_tensors": "arrays of weights taken over and checked",
     "generator_equals_decoder": "the generator began as the VAE's decoder",
+    "floor_change": "what the floor under details then moved a value by",
     "prior_gap": "how much further first samples were from real images than reconstructions (0 is good)",
     "vae_low_pass_error": "the VAE's error of blurred reconstructions",
     "equalised": "factors on the finest octave of samples, the second, and the texture of two pixels",

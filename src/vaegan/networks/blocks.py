@@ -1,7 +1,9 @@
 """Small parts shared by the networks: initialisation, padding, the residual block."""
 
 import math
+from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -76,6 +78,19 @@ def crop_to(images: Images, size: int) -> Images:
     extra = images.shape[-1] - size
     start = extra // 2
     return images if extra == 0 else images[..., start : start + size, start : start + size]
+
+
+def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What `layer` makes of [batch, numbers], in float32 also under autocast.
+
+    For a network's ends, where numbers are few and their rounding counts: bfloat16 has three digits, and the slope of a critic
+    whose logits are near 10 would be a quarter too large by finite differences.
+    """
+    x = x if x.dtype == torch.float64 else x.float()
+    if not torch.is_autocast_enabled(x.device.type):  # as where a graph is exported, which had better not know of it
+        return layer(x).float()
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x).float()
 
 
 class Residual(nn.Module):

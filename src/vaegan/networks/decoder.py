@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
-from vaegan.networks.blocks import Residual, activation, crop_to, initialise, start_residuals_as_identity
+from vaegan.networks.blocks import Residual, activation, crop_to, in_float32, initialise, start_residuals_as_identity
 from vaegan.networks.classic import classic_stages
 from vaegan.networks.even import EvenTransposed, even_layers
 from vaegan.networks.labels import chosen_bias, folded, with_bias
@@ -40,7 +40,8 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Latents, labels: Labels | None = None, raw: bool = False) -> Images:
         """[batch, latent] to float32 [batch, channel, size, size]; with `raw` what the likelihood is told: a mean, or logits."""
-        x = with_bias(self.start(latents), self.label_bias, labels).unflatten(1, (self.start_channels, self.grid, self.grid))
+        x = with_bias(in_float32(self.start, latents), self.label_bias, labels)
+        x = x.unflatten(1, (self.start_channels, self.grid, self.grid))
         x = self.stages(x.contiguous(memory_format=torch.channels_last))
         x = crop_to(x.float(), self.size)
         x = x.tanh() if self.saturates else x

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig
-from vaegan.networks.blocks import activation, draw_normal, initialise, start_residuals_as_identity
+from vaegan.networks.blocks import activation, draw_normal, in_float32, initialise, start_residuals_as_identity
 from vaegan.networks.labels import chosen_bias, folded
 from vaegan.networks.trunk import build_trunk
 from vaegan.types import Images, Labels, Latents, PerImage
@@ -43,7 +43,7 @@ class Encoder(nn.Module):
 
     def posterior(self, features: list[Tensor]) -> Gaussian:
         """The same from the trunk's features."""
-        mean, log_var = self.head(features[-1].flatten(1)).float().chunk(2, dim=1)
+        mean, log_var = in_float32(self.head, features[-1].flatten(1)).chunk(2, dim=1)
         return Gaussian(mean, log_var)
 
 
@@ -71,7 +71,7 @@ class Critic(nn.Module):
         2018, Eq. 3.
         """
         features = self.trunk(images, labels)[-1]
-        logits: Tensor = self.head(self.hidden(features.flatten(1))).float().squeeze(1)
+        logits = in_float32(lambda x: self.head(self.hidden(x)), features.flatten(1)).squeeze(1)
         if self.projection is None:
             return logits
         return logits + (self.projection(labels) * features.mean((2, 3)).float()).sum(1)

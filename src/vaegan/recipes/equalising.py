@@ -10,12 +10,13 @@ picture costs what it did.
 from copy import deepcopy
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 
 from vaegan.metrics.spectrum import detail_energy, power_spectrum, texture_power
 from vaegan.model import Model
 from vaegan.networks.subpixel import SubPixel
-from vaegan.types import Images
+from vaegan.types import Images, Labels
 
 FEWEST = 30  # real images: the finest octave's power of so many anime faces is known to 7 %
 SAMPLES = 256
@@ -34,7 +35,7 @@ class Gains(NamedTuple):
     """What the finest octave repeats from block to block: the texture with a period of two pixels. Never more than 1."""
 
 
-def equalise(model: Model, heldout: Images) -> Gains | None:
+def equalise(model: Model, heldout: Images, labels: Labels | None = None) -> Gains | None:
     """Gives the model a decoder whose samples have the power of real images in the two finest octaves and at two pixels.
 
     The decoder is replaced by a copy, not changed: training goes on with its own.
@@ -42,6 +43,7 @@ def equalise(model: Model, heldout: Images) -> Gains | None:
     Args:
         model: one whose decoder ends in a sub-pixel layer; others stay as they are.
         heldout: real images in [-1, 1], such as the model was not trained on if there are any.
+        labels: theirs, for a conditional model: samples are compared that show the same things as often.
 
     Returns:
         The factors; None where nothing was done.
@@ -50,10 +52,12 @@ def equalise(model: Model, heldout: Images) -> Gains | None:
     if len(heldout) < FEWEST or not isinstance(as_trained.stages[-1], SubPixel):
         return None
     wanted, gains = _powers(heldout), Gains(1.0, 1.0, 1.0)
+    asked = None if labels is None else labels[torch.arange(SAMPLES) % len(labels)]
     for _ in range(ROUNDS):
         # Power grows by the square of what is scaled, but not all of an octave is. Whole steps of the second octave swing around
         # the goal on checkers; with 0.7 checkers, stripes and noise all come to it.
-        short = Gains(*(real / found for real, found in zip(wanted, _powers(model.sample(SAMPLES)), strict=True)))
+        found = _powers(model.sample(SAMPLES, labels=asked))
+        short = Gains(*(real / now for real, now in zip(wanted, found, strict=True)))
         gains = Gains(
             finest=_within(gains.finest * short.finest**0.5),
             second=_within(gains.second * short.second**0.7),

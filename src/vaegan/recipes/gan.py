@@ -87,7 +87,7 @@ class GAN:
         self.mixture = None if mixture is None else mixture.to(self.draws.device)
         self.prior: Prior = "mixture" if mixture is not None else "uniform" if config.prior == "uniform" else "normal"
         # Images seen when the critic's warm-up began and when the generator was let go; negative before.
-        self.warmed_from, self.released_at = torch.tensor(-1), torch.tensor(0 if config.critic_warmup == 0 else -1)
+        self.warmed_from, self.released_at = torch.tensor(-1), torch.tensor(-1)
 
     def _optimizer(self, network: nn.Module, name: OptimizerName) -> torch.optim.Optimizer:
         config = self.config

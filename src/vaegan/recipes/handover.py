@@ -102,6 +102,19 @@ def _moved(generator: Decoder, root: Tensor, mean: Tensor) -> Decoder:
     return moved
 
 
+@torch.no_grad()
+def put_floor(generator: Decoder, floor: float, probe: Latents) -> float:
+    """Takes weak details out of what the generator draws from now on; how far that moves a value, on average over `probe`.
+
+    The one step after which it no longer draws what the decoder drew: so it comes after what is verified.
+    """
+    labels = any_labels(generator, probe)
+    labels = None if labels is None else labels.to(probe.device)
+    before = generator(probe, labels)
+    generator.set_floor(floor)
+    return float((generator(probe, labels) - before).abs().mean())
+
+
 def grow_critic(encoder: Encoder, critic: Critic) -> Critic:
     """Puts a copy of the encoder's trunk under the head of a fresh critic.
 

@@ -1,6 +1,6 @@
 """Who looks at the numbers of a stage while it is trained: journal, guards and the comparison of models, in step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaegan.recipes.schedule import Clock
 from vaegan.training.best import Best
@@ -31,10 +31,20 @@ class Observers:
     def validated(
         self, stage: str, clock: Clock, seen: int, seconds: float, values: dict[str, float], last: bool
     ) -> Action | None:
-        """Takes a validation; the `last` of a stage counts unless a guard acts on it."""
+        """Takes a validation; the `last` of a stage counts unless a guard acts on it.
+
+        Args:
+            stage: its name.
+            clock: of the step before.
+            seen: images, with those of that step.
+            seconds: since the stage began.
+            values: of the validation.
+            last: whether the stage ends here.
+        """
         self.journal.line(stage, seen, seconds, values)
-        action = self.watching.checked(seen, clock.progress, values)
-        self.best.validated(seen, clock.progress, values, self.watching.is_good or (action is None and last))
+        progress = replace(clock, seen=seen).progress  # at the end it is 1, which a blur that lasts until then waits for
+        action = self.watching.checked(seen, progress, values)
+        self.best.validated(seen, progress, values, self.watching.is_good or (action is None and last))
         return action
 
     def acted(self, stage: str, seen: int, seconds: float, action: Action) -> None:

@@ -153,7 +153,7 @@ class Session:
         heldout = inputs.heldout(512)
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
         if stage == "gan":
-            facts["heldout"] |= kept_scores(model, heldout)
+            facts["heldout"] |= kept_scores(model, inputs, heldout)
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
             inverse: dict[str, Any] = dict(check_inverse(model, vae_error, *heldout))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.metrics import watch
 from vaegan.metrics.cheap import SampleScore
-from vaegan.metrics.watch import recall
 from vaegan.mixture import Mixture, fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
@@ -148,8 +148,6 @@ def build_gan(inputs: StageInputs, facts: dict[str, Any]) -> GAN:
         check_fits(previous, config, dataset)
         generator, encoder, anchor, mixture = _hand_over(inputs, previous, generator, critic, facts)
         anchor = None if anchor is None else engine.prepare_frozen(anchor)
-        if config.handover.generator == "decoder":  # a fresh one draws no details yet, and learns them badly under a floor
-            generator.set_floor(config.gan.floor)
     facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
     heldout = inputs.heldout()
     return GAN(
@@ -187,18 +185,20 @@ def _hand_over(
 ) -> tuple[Decoder, Encoder | None, handover.Anchor | None, Mixture | None]:
     steps, networks = inputs.config.handover, previous.networks
     probe = torch.randn(16, previous.latent_dim, generator=torch.Generator().manual_seed(0)).to(previous.device)
-    if steps.generator == "scratch":
+    if steps.generator == "scratch":  # it has no floor: it draws no details yet, and would learn them badly under one
         return fresh, None, None, None
     generator = handover.grow_generator(networks.decoder, probe)
     log: dict[str, Any] = {"verified_tensors": len(generator.state_dict()), "generator_equals_decoder": True}
     facts["handover"] = log
     if networks.encoder is None or networks.whitening is None:
+        log["floor_change"] = handover.put_floor(generator, inputs.config.gan.floor, probe)
         return generator, None, None, None
 
     whitening: Whitening = networks.whitening
     posterior = inputs.posterior(previous)
     if steps.whitening and previous.config.stage == "vae":
         generator, whitening = handover.whiten(generator, posterior, probe)
+    log["floor_change"] = handover.put_floor(generator, inputs.config.gan.floor, probe)
     mixture = _fitted(inputs, whitening(posterior.mean)) if inputs.config.gan.prior == "mixture" else None
     if steps.critic == "encoder":
         handover.grow_critic(networks.encoder, critic)
@@ -230,7 +230,8 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
         signals += [kind(limits) for kind in (Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
         ladders = ladders_of(unusual=config.gan != config.gan.usual())
         if has_scale:
-            signals.append(CriticWins(limits, since=limits.scratch_start if inputs.previous is None else 0.0))
+            fresh = inputs.previous is None or config.handover.generator == "scratch"
+            signals.append(CriticWins(limits, since=limits.scratch_start if fresh else 0.0))
             signals.append(CriticLost(limits, since=config.gan.blur_until if config.gan.blur > 0 else 0.0))
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
@@ -284,17 +285,19 @@ def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Mo
     if model.has_encoder and model.config.prior != "mixture":
         model.networks.mixture = _fitted(inputs, model.whitened(inputs.posterior(model).mean))
     if model.config.stage == "gan" and inputs.config.gan.equalise:
-        gains = equalise(model, inputs.heldout(HELDOUT).images)
+        gains = equalise(model, *inputs.heldout())
         if gains is not None:
             facts["equalised"] = [round(gain, 3) for gain in gains]
     return model
 
 
-def kept_scores(model: Model, heldout: Labelled) -> dict[str, float]:
+def kept_scores(model: Model, inputs: StageInputs, heldout: Labelled) -> dict[str, float]:
     """What validations say of samples, of those that the kept model draws: equalised, and narrowed to its temperature."""
     images, labels = heldout
-    samples = model.sample(len(images), labels=labels).to(images.device)
-    scores = SampleScore()(images, samples) | {"heldout_recall": recall(images, samples)}
+    samples = model.sample(len(images), seed=1, labels=labels).to(images.device)  # seed 0's it was equalised by
+    scores = SampleScore()(images, samples) | {"heldout_recall": watch.recall(images, samples)}
+    if (known := inputs.known()) is not None:
+        scores |= {"copying": watch.copying(samples, known, images), "nearness": watch.nearness(samples, known, images)}
     return {name: float(value) for name, value in scores.items()}
 
 

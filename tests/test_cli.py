@@ -490,6 +490,40 @@ def test_a_folder_that_takes_no_files_is_named_as_the_user_did(run: Path, capsys
         assert f"--out {arguments[-1]} cannot be written: /proc takes no files" in said
 
 
+@pytest.mark.parametrize("columns", ["1", "5", "0"])
+def test_a_narrow_terminal_is_no_reason_not_to_help(columns: str) -> None:
+    command = [sys.executable, "-m", "vaegan", "preview", "--help"]
+    done = subprocess.run(command, env=os.environ | {"COLUMNS": columns}, capture_output=True, text=True, check=True, timeout=120)
+    assert "--size" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "vaegan", "--help"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(": No space left on device. Make room there.\n")
+
+
+def test_links_in_a_circle_are_refused_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("loop").symlink_to("loop")
+    for out in ("loop", "loop/x.png"):
+        assert "leads nowhere" in refused(capsys, 2, "sample", str(run), "--out", out)
+    assert "loop" in refused(capsys, 2, "preview", "loop", "--size", "16")
+    assert "loop" in refused(capsys, 2, "reconstruct", str(run), "loop")
+
+
+def test_names_that_no_file_system_takes_are_wrong_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "give a shorter one" in refused(capsys, 2, "info", "A" * 300)
+
+
+def test_an_empty_word_is_not_the_current_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["preview", ""], ["sample", str(run), "--out="], ["encode", str(run), "", "--out", "e.npz"]):
+        assert "empty word" in refused(capsys, 2, *words)
+
+
 def test_the_last_preset_given_is_the_one_whose_settings_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "faces", "--preset", "tiny", "--preset", "base", "--dry-run", "--json"])
     assert json.loads(capsys.readouterr().out)["settings"]["network"]["kind"] == "residual"

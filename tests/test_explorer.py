@@ -103,7 +103,9 @@ def posted(explorer: Explorer, headers: list[tuple[bytes, bytes]], messages: lis
     scope = {"type": "http", "method": "POST", "path": "/encode", "query_string": b"", "headers": [*headers, *own]}
 
     async def receive() -> Any:
-        return next(arriving)
+        for message in arriving:
+            return message
+        await asyncio.sleep(60)
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -269,6 +271,10 @@ class TestGuards:
             posted(explorer, [], [{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}])
             == 400
         )
+
+    def test_an_upload_that_never_ends_is_not_waited_for(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "UPLOAD_SECONDS", 0.1)
+        assert posted(explorer, [], [{"type": "http.request", "body": b"abc", "more_body": True}]) == 408
 
     def test_localhost_is_home_too(self, explorer: Explorer) -> None:
         home = "http://localhost:8484"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vaegan.config import NetworkConfig
 from vaegan.errors import ModelError, RequestError
+from vaegan.export.folder import export_programs
 from vaegan.mixture import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import FORMAT_VERSION, ModelConfig, Networks
@@ -209,6 +210,19 @@ class TestFiles:
         vae.save_pretrained(tmp_path)
         gan.save_pretrained(tmp_path)
         assert torch.equal(Model.from_pretrained(tmp_path).sample(2), gan.sample(2))
+
+    def test_a_disk_that_fills_leaves_nothing_half_written(self, vae: Model, tmp_path: Path) -> None:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            with pytest.raises(OSError, match="too large") as caught:
+                vae.save_pretrained(tmp_path)
+            with pytest.raises(OSError, match="too large"):
+                export_programs(vae, tmp_path / "exported")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert caught.value.filename == str(tmp_path / "model.safetensors")
+        assert not list(tmp_path.iterdir())
 
     def test_the_floor_is_kept(self, gan: Model, tmp_path: Path) -> None:
         low = Model(replace(gan.config, floor=0.2), deepcopy(gan.networks))

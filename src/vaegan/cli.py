@@ -1,11 +1,12 @@
 """The command line: one thin function per command. Torch and even the option parser are imported only when needed."""
 
+import errno
 import io
 import os
 import sys
 from contextlib import suppress
 
-from vaegan.errors import VaeganError, did_you_mean, one_line
+from vaegan.errors import RequestError, VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size, --vae.samples, --gan.batch-size or --joint.batch-size."
@@ -75,28 +76,12 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text that can be written
     arguments = sys.argv[1:] if arguments is None else arguments
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
-    if name in ("-h", "--help", "help"):
-        print(USAGE, end="")
-        return
-    if name in ("-V", "--version"):
-        import vaegan
-
-        print(f"vaegan {vaegan.__version__}")
-        return
-    if name not in COMMANDS:
-        meant = did_you_mean(name, COMMANDS) or f" The commands: {', '.join(COMMANDS)}."
-        _fail(f"There is no command {name!r}.{meant} See vaegan --help.", 2)
     # Threads that wait for each other spin for a moment and then sleep. Without spinning each of a step's many short waits costs
     # a sleep (186 images/s instead of 284); spinning for long starves them as soon as anything else runs.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
-        from vaegan import commands
-
-        try:
-            commands.run(name, rest)
-        finally:
-            _end_live_line()
+        _run(name, rest)
     except VaeganError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -105,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()  # the reader has left; nobody is there to be told
         sys.exit(1)
     except OSError as error:
-        _fail(f"{error.filename or 'The system'}: {error.strerror or error}", 1)
+        _fail(*_in_words(error))
     except MemoryError:
         _fail(OUT_OF_MEMORY, 1)
     except RuntimeError as error:
@@ -113,6 +98,36 @@ def main(arguments: list[str] | None = None) -> None:
         if "memory" not in str(error).lower():
             raise
         _fail(OUT_OF_MEMORY, 1)
+
+
+def _run(name: str, rest: list[str]) -> None:
+    if name in ("-h", "--help", "help"):
+        print(USAGE, end="", flush=True)
+        return
+    if name in ("-V", "--version"):
+        import vaegan
+
+        print(f"vaegan {vaegan.__version__}", flush=True)
+        return
+    if name not in COMMANDS:
+        meant = did_you_mean(name, COMMANDS) or f" The commands: {', '.join(COMMANDS)}."
+        raise RequestError(f"There is no command {name!r}.{meant} See vaegan --help.")
+    from vaegan import commands
+
+    try:
+        commands.run(name, rest)
+    finally:
+        _end_live_line()
+
+
+def _in_words(error: OSError) -> tuple[str, int]:
+    """What the system refused, and the exit code: 2 where the name is at fault."""
+    place, reason = str(error.filename or "The system"), error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{place[:40]}...: the name is longer than this file system takes; give a shorter one.", 2
+    if error.errno == errno.ELOOP:
+        return f"{place}: this link leads back to itself; give the place that it should lead to.", 2
+    return f"{place}: {reason}" + (". Make room there." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""), 1
 
 
 def _end_live_line() -> None:

@@ -14,6 +14,9 @@ from typing import IO, Any
 
 from vaegan.errors import RequestError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of errors that say that the disk, or somebody's share of it, takes no more."""
+
 TEMPORARY = ".vaegan-"
 """Part of every temporary name, by which the leavings of a killed process are known."""
 LONGEST = 40  # letters of a name that go into the temporary one, which must not be longer than a file system takes
@@ -73,11 +76,15 @@ def atomic_folder(path: Path) -> Generator[Path]:
 
 @contextmanager
 def _told_as(path: Path) -> Generator[None]:
-    """Errors about a temporary file or folder name the place that was asked for: the other name is nobody's."""
+    """Errors about a temporary file or folder name the place that was asked for: the other name is nobody's.
+
+    So do those of a full disk, which name none.
+    """
     try:
         yield
     except OSError as error:
-        if TEMPORARY not in str(error.filename):
+        full = error.filename is None and error.errno in FULL
+        if not full and TEMPORARY not in str(error.filename):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -110,6 +117,9 @@ def check_new_folder(path: Path, option: str = "--out", ignore: str | None = Non
 
 
 def _check_parents(path: Path, option: str) -> None:
+    for link in (path, *path.parents):
+        if link.is_symlink() and not link.exists():
+            raise RequestError(f"{option} {path} cannot be written: {link} is a link that leads nowhere; remove it first.")
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if there != path.absolute() and not there.is_dir():
         raise RequestError(f"{option} {path} cannot be written: {there} is a file.")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from vaegan.config import LEAST_SIZE, MOST_SIZE, NetworkConfig, Prior, Stage
 from vaegan.errors import ModelError, RequestError
-from vaegan.files import atomic_path, write_atomically, write_json
+from vaegan.files import write_atomically, write_json
 from vaegan.mixture import Mixture
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
@@ -95,8 +95,8 @@ def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str
         card: text of README.md; a short one when None.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in networks.state_dict().items()}
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+    content = save(tensors, metadata={"format": "pt"})  # not by save_file: of a full disk it has an error of its own
+    write_atomically(folder / "model.safetensors", lambda file: file.write(content))
     write_json(folder / "config.json", asdict(config))
     text = card or f"# A {config.stage.upper()} of {config.size}x{config.size} images, made with vaegan\n"
     write_atomically(folder / "README.md", lambda file: file.write(text.encode()))

@@ -5,6 +5,7 @@ import inspect
 import io
 import os
 import re
+import shutil
 import sys
 from collections.abc import Generator
 from dataclasses import is_dataclass, replace
@@ -19,6 +20,8 @@ from vaegan.errors import RequestError
 from vaegan.settings import check_seed
 
 ALL = "--help-all"
+NARROWEST = 40  # columns of a help: in five tyro never ends
+VERY_WIDE = 10_000  # so that every sentence of an error is on one line
 NO_NOTE = tyro.conf.arg()
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "PATH": "a path"}
@@ -36,6 +39,9 @@ def parse(options: Any, prog: str, arguments: list[str], **extra: Any) -> Any:
     Raises:
         RequestError: saying in one line what is wrong.
     """
+    if any(not word or (word.startswith("--") and word.endswith("=")) for word in arguments):
+        # The empty path would be the current folder, with all that lies in it.
+        raise RequestError(f"{prog} was given an empty word; is a variable of the command line not set?")
     told, asks_for_help = io.StringIO(), bool({"-h", "--help", ALL} & set(arguments))
     left_out = _describe(options, shown=asks_for_help, brief=asks_for_help and ALL not in arguments)
     if left_out:
@@ -43,7 +49,7 @@ def parse(options: Any, prog: str, arguments: list[str], **extra: Any) -> Any:
         extra["description"] = f"{inspect.getdoc(options)}\n\nNot listed here: {named}. {prog} {ALL} lists them, too."
     arguments = ["--help" if word == ALL else word for word in arguments]
     try:
-        with contextlib.redirect_stderr(told), contextlib.nullcontext() if asks_for_help else _very_wide():
+        with contextlib.redirect_stderr(told), _columns(_of_terminal() if asks_for_help else VERY_WIDE):
             parsed = tyro.cli(options, prog=prog, args=arguments, **extra)
     except SystemExit as end:
         if not end.code:
@@ -136,11 +142,15 @@ def _value(option: str, text: str) -> str | None:
     return next(filter(None, found.groups()), None) if found else None
 
 
+def _of_terminal() -> int:
+    return max(NARROWEST, shutil.get_terminal_size().columns)
+
+
 @contextlib.contextmanager
-def _very_wide() -> Generator[None]:
-    """Lets tyro write every sentence on one line."""
+def _columns(count: int) -> Generator[None]:
+    """Lets tyro write so wide."""
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "10000"
+    os.environ["COLUMNS"] = str(count)
     try:
         yield
     finally:

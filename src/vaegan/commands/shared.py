@@ -102,8 +102,9 @@ def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | Non
     if out.suffix.lower() not in suffixes:
         raise RequestError(f"--out {out} must end in {' or '.join(suffixes)}.")
     check_file_place(out)
-    place, is_image = out.resolve(), out.suffix.lower() in IMAGES
-    read = [Path(os.path.expanduser(one)).resolve() for one in inputs if one is not None]
+    # By os.path, which says nothing of links that lead in a circle: whoever opens them does.
+    place, is_image = Path(os.path.realpath(out)), out.suffix.lower() in IMAGES
+    read = [Path(os.path.realpath(os.path.expanduser(one))) for one in inputs if one is not None]
     if place in read or (is_image and place.exists() and any(folder in place.parents for folder in read)):
         raise RequestError(f"--out {out} must be none of the images that are read; give another name or place.")
     if out.suffix.lower() == ".mp4":

@@ -28,6 +28,8 @@ from vaegan.explorer.state import MAX_UPLOAD_BYTES, Explorer
 ADDRESS = "127.0.0.1"
 MOST_PORTS = 50  # tried one after the other
 MAX_FRAME_BYTES = 2**20
+UPLOADS = 4  # received at once; others wait, so that many slow ones take no more memory
+UPLOAD_SECONDS = 60
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -86,6 +88,7 @@ class Handlers:
         """Args: explorer: what is being explored."""
         self.explorer = explorer
         # More threads than one only get in each other's way on images this small: 7 ms became 150 beside another busy program.
+        self._uploads = asyncio.Semaphore(UPLOADS)
         self._model_thread = ThreadPoolExecutor(1, "model", initializer=torch.set_num_threads, initargs=(1,))
 
     async def _on_model_thread(self, function: Callable[[], T]) -> T:
@@ -123,7 +126,11 @@ class Handlers:
 
     async def encode(self, request: HttpRequest) -> Response:
         """An image file in, its latent and its pixels out."""
-        data = await _bounded_body(request)
+        try:
+            async with self._uploads, asyncio.timeout(UPLOAD_SECONDS):
+                data = await _bounded_body(request)
+        except TimeoutError:
+            return _refused(f"The image took over {UPLOAD_SECONDS} seconds to come.", 408)
         if data is None:
             return _refused(f"The image is too large: over {MAX_UPLOAD_BYTES // 2**20} MB are not read.", 413)
         latent, pixels = await self._on_model_thread(partial(self.explorer.encode_upload, data))

@@ -1,5 +1,6 @@
 """torch.export: one .pt2 file a network, for deployments that have torch but not this package."""
 
+import io
 import json
 import subprocess
 import sys
@@ -35,7 +36,9 @@ def save_program(graph: Graph, path: Path) -> float:
     Raises:
         ModelError: if another Python process cannot load the file, or computes something else from it.
     """
-    torch.export.save(traced(graph), path, extra_files={FACTS: json.dumps(graph.facts)})
+    content = io.BytesIO()  # on a full disk torch's own writer would end the process
+    torch.export.save(traced(graph), content, extra_files={FACTS: json.dumps(graph.facts)})
+    path.write_bytes(content.getbuffer())
     return graph.difference(lambda batches: _run_elsewhere(path, batches))
 
 

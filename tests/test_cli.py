@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,9 +138,30 @@ def test_few_heldout_images_do_not_say_whether_the_gan_gives_images_back(run: Pa
     assert re.fullmatch(r"needs 20 held-out images, and there (is 1|are \d+)", words)
     Console().finished(RunFolder(run), as_json=False)
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"Whether the GAN gives real images back cannot be said: that {words}; " in printed
+    assert f"Encoding: whether held-out images are recognised in what the GAN gives back of them {words}; " in printed
     main(["info", str(run)])
     assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_gan_of_few_images_is_no_success_and_how_long_one_takes_is_told(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vaegan.console import Console
+    from vaegan.training.run import RunFolder
+
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    record = json.loads((copy / "run.json").read_text())
+    record["facts"]["vae"] |= {"mean_speed": 400.0}
+    for images, words in (
+        (700, "few images, 700: expect grain. It takes some 20,000, which is about --minutes 5 here"),
+        (10_000, ""),
+    ):
+        record["facts"]["gan"] |= {"images": images, "mean_speed": 50.0, "measured_speed": 100.0}
+        (copy / "run.json").write_text(json.dumps(record))
+        Console().finished(RunFolder(copy), as_json=False)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert words in printed
+        assert ("few images" in printed) == bool(words)
 
 
 def test_what_comes_next_is_what_the_model_can_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -478,9 +478,9 @@ class Budget:
     vae_share_of_time: float = 0.3
     """Share of --minutes that the VAE gets when a GAN follows: on two cores about 30,000 64x64 images of four minutes."""
     vae_share_of_images: float = 0.5
-    """Share of --images that the VAE gets; an image costs it under half of what it costs the GAN."""
+    """Share of --images that the VAE gets where they are many; an image costs it under half of what it costs the GAN."""
     vae_images: int = 24_000
-    """As many images the VAE gets in a short run, too, or the share below; 0 leaves it at the shares above."""
+    """Images that the VAE gets in a short run, too, where its share is less, up to --most-vae-time; 0: its share only."""
     most_vae_time: float = 0.6
     """Largest share of --minutes spent on reaching them; of --images it is the share that takes as long."""
 

@@ -27,6 +27,7 @@ from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder
 
 MOST_LABELS, MOST_WORDS = 8, 4  # of a preview
+FEW, ENOUGH = 10_000, 20_000  # [images] of a GAN: below there is grain around contours, from there on there are pictures
 WIDE = 100  # [characters] below it a table has no room for explanations
 LOPSIDED = 1.8  # times as far from a value is one end of its interval as the other, from where on both are shown
 PLAIN_SECONDS = 10.0  # between lines when the output is not a terminal
@@ -177,6 +178,8 @@ class Console:
         inverse = record.facts.get("gan", {}).get("inverse")
         if inverse:
             self.say(_gives_back(inverse))
+        if "gan" in stages and record.facts["gan"].get("images", 0) < FEW:
+            self.say(_too_few(record.facts))
         run = quote(str(path))
         self.say(f"  watch it learn      {path / 'progress.webp'}")
         model = read_config(folder.model(stages[-1]))
@@ -245,12 +248,24 @@ class Console:
         self.say(f"All numbers with their intervals: {path}")
 
 
+def _too_few(facts: dict[str, Any]) -> str:
+    """Whoever sees noise after a short run should know why, and how long a run would have to be."""
+
+    def seconds(stage: str, images: int) -> float:
+        speed = max(facts[stage].get("measured_speed", 0.0), facts[stage].get("mean_speed", 0.0))
+        return images / speed if speed > 0 else math.inf
+
+    whole = seconds("gan", ENOUGH) + (seconds("vae", Budget().vae_images) if "vae" in facts else 0.0)
+    anew = f", which is about --minutes {math.ceil(whole / 60)} here" if math.isfinite(whole) else ""
+    return f"The GAN has seen few images, {facts['gan'].get('images', 0):,}: expect grain. It takes some {ENOUGH:,}{anew}."
+
+
 def _gives_back(inverse: dict[str, Any]) -> str:
     """What the GAN's encoder makes of real images, in a sentence."""
     recognised, latent = inverse["own_source_nearest"], f"{max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
     if isinstance(recognised, str):
-        return f"Whether the GAN gives real images back cannot be said: that {recognised}; {latent}"
-    return f"The GAN gives real images back: {recognised:.0%} of held-out images are recognised in their reconstruction, {latent}"
+        return f"Encoding: whether held-out images are recognised in what the GAN gives back of them {recognised}; {latent}"
+    return f"Encoding: {recognised:.0%} of held-out images are recognised in what the GAN gives back of them, {latent}"
 
 
 def _numbers(title: str, columns: list[tuple[str, dict[str, Any]]], names: list[str], explained: bool) -> Table:

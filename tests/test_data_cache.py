@@ -86,6 +86,17 @@ def test_damaged_cache_is_built_again(array: Path, tmp_path: Path, file: str, da
     assert len(kept(tmp_path / "c")) == 1
 
 
+@pytest.mark.parametrize(
+    "damage", ['"label_words": [1]', '"names": 1', '"names": []', '"shape": [Infinity]', '"x": ' + "[" * 200_000]
+)
+def test_a_record_that_says_anything_is_built_again(array: Path, tmp_path: Path, damage: str) -> None:
+    open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    path = kept(tmp_path / "c")[0] / "record.json"
+    path.write_text(path.read_text().rstrip().removesuffix("}") + f", {damage}}}")  # the last one of a name counts
+    assert len(open_dataset(array, CONFIG, cache_dir=tmp_path / "c").names) == len(VALUES)
+    assert damage not in path.read_text()
+
+
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError])
 def test_interrupted_build_leaves_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]

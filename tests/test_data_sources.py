@@ -194,6 +194,64 @@ def test_tar_header_cannot_ask_for_memory(tmp_path: Path, open_here: Callable[..
         open_here(path)
 
 
+def tar_header(kind: bytes, size: int = 0, sparse: bytes = b"") -> bytes:
+    """A header of GNU's form; where `sparse` is given, the fields of a file with holes stand at its end."""
+    member = tarfile.TarInfo("a.png")
+    member.type, member.size = kind, size
+    data = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    data[386 : 386 + len(sparse)] = sparse
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("most", [2**16, 2**22])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_tar_headers_of_headers_come_to_an_end(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch, kind: bytes, most: int
+) -> None:
+    monkeypatch.setattr(archives, "_MOST_HEADER_BYTES", most)
+    path, chain = tmp_path / "chain.tar", tar_header(kind) * 2000 + tar_header(tarfile.REGTYPE) + bytes(1024)
+    for start in (b"", tar_header(tarfile.REGTYPE)):
+        path.write_bytes(start + chain)
+        with pytest.raises(DataError) as caught:
+            open_here(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_tar_header_of_many_pieces_is_bounded(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    pieces = (b"00000000001\0" * 42 + b"\1").ljust(512, b"\0")
+    start = tar_header(tarfile.REGTYPE) + tar_header(tarfile.GNUTYPE_SPARSE, sparse=bytes(96) + b"\1")
+    (tmp_path / "pieces.tar").write_bytes(start + pieces * 200 + bytes(1024))
+    with pytest.raises(DataError, match="memory"):
+        open_here(tmp_path / "pieces.tar")
+
+
+def test_what_a_tar_says_of_all_members_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "said.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "x"}) as tar:
+        tar.addfile(tarfile.TarInfo("a.png"))
+    with archives._open_tar(path) as tar:
+        assert tar.pax_headers
+        assert len(list(archives.TarSource(path)._members(tar))) == 1
+        assert not tar.pax_headers
+
+
+def test_members_with_holes_are_skipped_and_lead_nowhere(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    end = b"\0%011o" % 1000  # of its only piece, which the file does not hold
+    holes = tar_header(tarfile.GNUTYPE_SPARSE, sparse=(b"%011o" % 1 + end + b"\0").ljust(97, b"\0") + b"%011o\0" % 1000)
+    with tarfile.open(tmp_path / "holes.tar", "w") as tar:
+        tar.add(fill(tmp_path / "images"), "images")
+    content = (tmp_path / "holes.tar").read_bytes()
+    (tmp_path / "holes.tar").write_bytes(holes + content)
+    dataset = open_here(tmp_path / "holes.tar")
+    assert np.array_equal(dataset.images, PIXELS)
+    assert [one.reason for one in dataset.skipped] == ["stored with holes: pack it again without --sparse"]
+    (tmp_path / "ahead.tar").write_bytes(tar_header(tarfile.GNUTYPE_SPARSE, 2**32) + content)
+    with pytest.raises(DataError, match="times its size"):
+        open_here(tmp_path / "ahead.tar")
+
+
 def test_a_tar_that_points_backwards_is_damaged(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
     """A size of -512 leads to the header before it, for ever (CVE-2025-8194)."""
     path = tmp_path / "images.tar"
@@ -566,6 +624,19 @@ def test_more_images_than_can_be_kept_in_mind_are_refused(
     monkeypatch.setattr("vaegan.data.building.MOST_IMAGES", COUNT - 1)
     with pytest.raises(DataError, match="70 images or files, over 69"):
         open_here(fill(tmp_path / "images"))
+
+
+def test_labels_of_more_images_are_not_even_read(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaegan.data.building.MOST_IMAGES", COUNT - 1)
+    monkeypatch.setattr("vaegan.data.numpy_files._read_labels", lambda *_: pytest.fail("labels were read"))
+    monkeypatch.setattr(idx, "_idx_labels", lambda *_: pytest.fail("labels were read"))
+    np.savez_compressed(tmp_path / "a.npz", images=GREY, labels=np.arange(COUNT))
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(COUNT, np.uint8))
+    for path in (tmp_path / "a.npz", write_idx(tmp_path / "train-images-idx3-ubyte", GREY)):
+        with pytest.raises(DataError, match="70 images or files, over 69"):
+            open_here(path)
 
 
 def test_the_home_of_nobody_does_not_exist(open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch) -> None:

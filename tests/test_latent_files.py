@@ -1,5 +1,6 @@
 """Outliers, duplicates, latents in files and as text, images from anywhere."""
 
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import ImageDataset, open_images
 from vaegan.errors import DataError, RequestError
 from vaegan.latent.duplicates import find_duplicates
-from vaegan.latent.outliers import Explained, explain, measure_of, share_above, strangeness, surprise
+from vaegan.latent.outliers import REASONS, Explained, explain, measure_of, share_above, strangeness, surprise
 from vaegan.latent.tables import SUFFIXES, LatentTable, read_latents, write_table
 from vaegan.latent.text import format_latent, parse_latent
 from vaegan.model import Model
@@ -115,7 +116,8 @@ class TestOutliers:
         error = roughness**0.8 * (0.1 * random(400, seed=2)).exp()
         ordinary = Explained(error, error, roughness)
         strange = Explained(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0]), torch.tensor([0.05, 1.0]))
-        scores, usual = strangeness(strange, ordinary)
+        scores, usual, reasons = strangeness(strange, ordinary)
+        assert REASONS[int(reasons[0])].endswith("as rough")
         assert share_above(scores, usual)[0] < 0.01
         assert share_above(scores, usual)[1] > 0.2
         assert strangeness(ordinary, ordinary)[0].tolist() == usual.tolist()
@@ -124,6 +126,7 @@ class TestOutliers:
         left = error.log().double().numpy() - np.polyval(line, roughness.log().double().numpy())
         outright = ((error - error.mean()) / error.std()).double().numpy()
         assert np.allclose(usual.numpy(), np.maximum(outright, left / left.std(ddof=1)), atol=1e-4)
+        assert np.array_equal(strangeness(ordinary, ordinary)[2].numpy(), left / left.std(ddof=1) > outright)
 
     def test_equal_images_are_no_division_by_zero(self) -> None:
         same = Explained(*torch.ones(3, 5))
@@ -221,6 +224,30 @@ class TestTables:
         assert (tmp_path / "same.parquet").stat().st_size < 2**16
         with pytest.raises(DataError, match="would unpack to more"):
             read_latents(tmp_path / "same.parquet", LATENT)
+
+    @pytest.mark.parametrize("name", ["many.npz", "many.npy", "many.parquet"])
+    def test_too_many_latents_are_refused_before_they_are_unpacked(self, tmp_path: Path, name: str) -> None:
+        import pyarrow
+        import pyarrow.parquet as parquet
+
+        values = np.zeros((300_000, LATENT), np.int8)
+        np.savez_compressed(tmp_path / "many.npz", latents=values)
+        np.save(tmp_path / "many.npy", values)
+        parquet.write_table(pyarrow.table({"vector": list(values[:11])}), tmp_path / "many.parquet")
+        tracemalloc.start()
+        with pytest.raises(DataError, match=r"holds (300,000|11) latents; give a file of 10 at most"):
+            read_latents(tmp_path / name, LATENT, most=10)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < values.nbytes / 2
+
+    def test_the_array_that_was_checked_is_the_one_that_is_read(self, tmp_path: Path) -> None:
+        for name, values in (("large", np.ones((9, LATENT))), ("small", np.zeros((2, LATENT)))):
+            np.save(tmp_path / f"{name}.npy", values)
+        with zipfile.ZipFile(tmp_path / "two.npz", "w") as archive:
+            archive.write(tmp_path / "large.npy", "latents")
+            archive.write(tmp_path / "small.npy", "latents.npy")
+        assert read_latents(tmp_path / "two.npz", LATENT, most=5).tolist() == [[0] * LATENT] * 2
 
     def test_labels_named_as_columns_are_kept_beside_them(self, tmp_path: Path) -> None:
         import pyarrow.parquet as parquet

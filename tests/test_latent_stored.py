@@ -101,6 +101,21 @@ def test_hostile_files_are_one_line(model: Model, tmp_path: Path, monkeypatch: p
         load_directions(tmp_path, model)
 
 
+def test_many_directions_are_refused_and_facts_are_read_once(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_direction(tmp_path, model, *(Direction(f"d{index}", torch.ones(4), {"auc": index}) for index in range(5)))
+    read: list[str] = []
+    original = json.loads
+    monkeypatch.setattr("vaegan.latent.stored.json.loads", lambda text: read.append(text) or original(text))
+    assert load_directions(tmp_path, model)["d3"].facts == {"auc": 3}
+    assert len(read) == 1
+    monkeypatch.setattr("vaegan.latent.stored.MOST_DIRECTIONS", 4)
+    with pytest.raises(ModelError, match="5 directions; 4 is the most"):
+        load_directions(tmp_path, model)
+    assert len(read) == 1
+
+
 def test_the_file_is_plain_safetensors(model: Model, tmp_path: Path) -> None:
     save_direction(tmp_path, model, Direction("smile", torch.arange(4.0)))
     assert torch.equal(load_file(tmp_path / FILE)["smile"], torch.arange(4.0))

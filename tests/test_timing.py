@@ -32,3 +32,12 @@ def test_without_time_there_is_one_step_more(allowed: float, monkeypatch: pytest
     timetable = Timetable(Limits(None, lambda speed: allowed), BATCH, 0)
     timetable.validation_seconds, now[0] = 1.0, GONE
     assert timetable.due(SEEN) == SEEN + BATCH
+
+
+def test_what_is_left_counts_pictures_and_validations() -> None:
+    timetable = Timetable(Limits(2000, None), BATCH, 0)
+    assert timetable.seconds_left(SEEN) is None  # nothing was timed yet
+    timetable.shot_seconds, timetable.validation_seconds = 0.2, 1.0
+    timetable.watch.images, timetable.watch.seconds = 500, 5.0
+    assert timetable.seconds_left(SEEN) == pytest.approx(takes(2000))
+    assert timetable.seconds_left(2000) == 0

@@ -44,11 +44,12 @@ def decode(request: Decode) -> None:
     one_picture = request.out.suffix.lower() == ".png"
     (check_picture if one_picture else check_folder)(request.out)
     model = load_model(request.run, request.stage, request.label)
+    most = MOST_IN_A_GRID if one_picture else MOST_IN_A_FOLDER
     if request.latents is not None:
-        latents = read_latents(request.latents, model.latent_dim)
+        latents = read_latents(request.latents, model.latent_dim, most)
     else:
         latents = parse_latent(request.text or "", model.latent_dim)[None]
-    check_count("The number of latents", len(latents), MOST_IN_A_GRID if one_picture else MOST_IN_A_FOLDER)
+    check_count("The number of latents", len(latents), most)
     if one_picture:
         save_png(grid(to_uint8(model.decode(latents))), request.out, {"stage": model.config.stage, "software": "vaegan"})
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vaegan.config import DataConfig
-from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, skip_reason
+from vaegan.data.decoding import LARGE_FILE_BYTES, Prepared, Skipped, skip_reason
 from vaegan.data.image_files import FILES_AT_A_TIME, Item, decode_items, is_hidden, labels_from_folders, read_bounded
 from vaegan.data.source import Labels, Task, file_stamp
 from vaegan.errors import DataError
@@ -23,6 +23,9 @@ from vaegan.errors import DataError
 # A tar of images never packs this well; more is a bomb that would keep the machine unpacking for hours.
 _MAX_EXPANSION = 100
 _ALWAYS_ALLOWED = 2**30
+# Long names and attributes take kilobytes.
+_MOST_HEADER_BYTES = 2**16
+_HOLES = "stored with holes: pack it again without --sparse"
 
 _XZ = b"\xfd7zXZ"
 _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
@@ -30,7 +33,8 @@ _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
     b"BZh": bz2.BZ2File,
     _XZ: lambda path: io.BufferedReader(_XzFile(path)),
 }
-_UNPACKING_ERRORS = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
+# RecursionError: the module calls itself for each header that is followed by another of the same member.
+_UNPACKING_ERRORS = (OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError)
 
 
 def archive(path: Path) -> "ZipSource | TarSource | None":
@@ -146,15 +150,17 @@ class TarSource:
                 if member.size < 0 or member.offset_data <= before:
                     raise tarfile.ReadError("a header points backwards")
                 before = member.offset_data
-                if member.offset_data + member.size > limit:
+                # Of a member with holes the size says nothing of where the next header is.
+                if max(member.offset_data + member.size, tar.offset) > limit:
                     raise DataError(
                         f"{self.path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
                         "unpack it yourself if you trust it, and give the folder."
                     )
                 if member.isreg() and not is_hidden(member.name):
                     yield member
-                # Otherwise the module would remember every member of a long archive.
-                tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
+                # Otherwise the module would remember every member of a long archive, and what is said of all of them.
+                tar.members, tar.pax_headers = [], {}  # pyright: ignore[reportAttributeAccessIssue]
+                _allow(tar, _MOST_HEADER_BYTES)
         except (tarfile.TarError, *_UNPACKING_ERRORS) as error:
             raise DataError(f"{self.path} is damaged ({error}): download or pack it again.") from None
 
@@ -167,8 +173,10 @@ class TarSource:
     def _tasks(self, tar: tarfile.TarFile, config: DataConfig) -> Iterator[Task]:
         waiting: list[tuple[Item, bytes]] = []
         for member in self._members(tar):
-            item = Item(member.name, member.size)
-            waiting.append((item, b"" if skip_reason(item.name, item.size) else _read_member(tar, member)))
+            # The module takes minutes to put together what lies in thousands of pieces.
+            item = Item(member.name, member.size, reason=_HOLES if member.issparse() else None)
+            left_out = item.reason or skip_reason(item.name, item.size)
+            waiting.append((item, b"" if left_out else _read_member(tar, member)))
             if len(waiting) == FILES_AT_A_TIME or sum(len(data) for _, data in waiting) > LARGE_FILE_BYTES:
                 yield _decode_read(waiting, config)
                 waiting = []
@@ -190,6 +198,7 @@ def _decode_read(waiting: list[tuple[Item, bytes]], config: DataConfig) -> Task:
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    _allow(tar, member.size)
     file = tar.extractfile(member)
     return read_bounded(file) if file else b""
 
@@ -269,16 +278,23 @@ class _XzFile(io.RawIOBase):
         super().close()
 
 
+def _allow(tar: tarfile.TarFile, size: int) -> None:
+    """Lets `size` bytes be read before this is called again: for one header, or for what one member holds."""
+    tar.fileobj.allowed = size  # pyright: ignore[reportAttributeAccessIssue]
+
+
 class _BoundedReads(io.RawIOBase):
-    """A file that refuses to be read in one enormous piece, as a forged tar header may ask for."""
+    """A file that refuses to be read beyond what is allowed, in one piece or in many, as a forged tar header may ask for."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._file = file
+        self.allowed = _MOST_HEADER_BYTES
 
     def read(self, size: int = -1, /) -> bytes:
-        if not 0 <= size <= MAX_FILE_BYTES + 2**20:
+        if not 0 <= size <= self.allowed:
             raise tarfile.ReadError("a header asks for too much memory")
+        self.allowed -= size
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:

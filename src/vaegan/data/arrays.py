@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaegan.config import DataConfig
+from vaegan.data.building import check_most_images
 from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
 from vaegan.data.pixels import own_side, prepare
 from vaegan.data.source import Labels, Task, digest, file_stamp
@@ -107,7 +108,7 @@ def check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
     """Refuses array shapes that are not images, before anything of that size is read.
 
     Raises:
-        DataError: the shape is empty, has too many channels or pixels, or has its channels first.
+        DataError: the shape is empty, has too many images, channels or pixels, or has its channels first.
     """
     shown = " x ".join(map(str, shape))
     if len(shape) not in (3, 4) or min(shape) < 1:
@@ -118,6 +119,7 @@ def check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
         first = shape[1] in (1, 3, 4)
         remedy = "move the channels to the end" if first else "1, 3 or 4 channels are needed"
         raise DataError(f"{path} holds an array of {shown}, whose last axis is not channels: {remedy}.")
+    check_most_images(str(path), shape[0])
     if shape[1] * shape[2] > MAX_PIXELS:
         raise DataError(
             f"{path} holds images of {shape[1]} x {shape[2]} pixels, over {MAX_PIXELS // 10**6} million: shrink them."

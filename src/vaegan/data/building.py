@@ -47,8 +47,7 @@ def build(
         VaeganError: the disk is full or cannot be written.
     """
     total = source.count()
-    if total > MOST_IMAGES:
-        raise DataError(f"{source.place} holds {total:,} images or files, over {MOST_IMAGES:,}: give fewer.")
+    check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
     needed = total * config.size**2 * (1 if config.channels == "1" else 3)
     with building(directory, needed) as folder:
@@ -164,6 +163,16 @@ def _own_side(image: Prepared) -> int:
     if image.test is None:
         return side_of(image.content)
     return TEST if image.test else side_of(image.content, test_share=0.0)
+
+
+def check_most_images(place: str, count: int) -> None:
+    """Refuses more images than can be kept in mind.
+
+    Raises:
+        DataError: over 5,000,000.
+    """
+    if count > MOST_IMAGES:
+        raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
 def skipped_list(directory: Path) -> Path:

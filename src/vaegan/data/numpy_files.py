@@ -117,11 +117,11 @@ def read_header(packed: IO[bytes]) -> Header:
 def _check_header(path: Path, header: Header, size: int) -> None:
     if header.dtype != np.uint8:
         raise DataError(f"{path} holds {header.dtype}, not uint8: scale the images to 0..255 and save them as uint8.")
+    if header.claimed > size:
+        raise DataError(f"{path} is damaged (its header claims more than the file holds): save it again.")
     check_image_shape(path, header.shape)
     if header.fortran_order:
         raise DataError(f"{path} is stored column by column: save numpy.ascontiguousarray(images) instead.")
-    if header.claimed > size:
-        raise DataError(f"{path} is damaged (its header claims more than the file holds): save it again.")
 
 
 def _opener(open_file: Callable[[], IO[bytes]], length: int) -> Callable[[], IO[bytes]]:

@@ -116,8 +116,8 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
         others: refuse or drop directions that were made for other weights.
 
     Raises:
-        ModelError: if the file is damaged, too large, of another shape, or made for other weights (the model
-            was trained further).
+        ModelError: if the file is damaged, too large, of another shape, holds over 1,000 directions, or was made for other
+            weights (the model was trained further).
     """
     path = file_of(folder, model)
     if not path.is_file():
@@ -131,7 +131,11 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
                 if others == "drop":
                     return {}
                 raise ModelError(_outdated(file.keys(), path))
-            found = {name: _checked(name, file, metadata, model.latent_dim) for name in sorted(file.keys())}
+            names = sorted(file.keys())
+            if len(names) > MOST_DIRECTIONS:
+                raise ModelError(f"{path} holds {len(names):,} directions; {MOST_DIRECTIONS:,} is the most, so remove it.")
+            facts = _parsed(metadata.get("facts", "{}"))
+            found = {name: _checked(name, file, facts.get(name), model.latent_dim) for name in names}
             return {name: one for name, one in found.items() if one.vector.any()}  # what leads nowhere is no direction
     except (SafetensorError, OSError, ValueError, RecursionError, RequestError) as error:
         if isinstance(error, ModelError):
@@ -150,16 +154,18 @@ def _outdated(names: list[str], path: Path) -> str:
     return f"{said}; make {it} again with vaegan direction (kept in {path})."
 
 
-def _checked(name: str, file: Any, metadata: dict[str, str], latent_dim: int) -> Direction:
+def _parsed(text: str) -> dict[str, Any]:
+    if len(text) > MOST_FACTS:
+        raise ValueError("its descriptions are too long")
+    facts = json.loads(text)
+    return cast("dict[str, Any]", facts) if isinstance(facts, dict) else {}
+
+
+def _checked(name: str, file: Any, facts: Any, latent_dim: int) -> Direction:
     part = file.get_slice(check_name(name))
     if [*part.get_shape()] != [latent_dim] or part.get_dtype() != "F32":
         raise ValueError(f"{name!r} is no direction of {latent_dim} numbers")
     vector: Tensor = file.get_tensor(name)
     if not torch.isfinite(vector).all():
         raise ValueError(f"{name!r} is not finite")
-    text = metadata.get("facts", "{}")
-    if len(text) > MOST_FACTS:
-        raise ValueError("its descriptions are too long")
-    facts = json.loads(text)
-    mine = facts.get(name) if isinstance(facts, dict) else None
-    return Direction(name, vector, cast("dict[str, Any]", mine) if isinstance(mine, dict) else {})
+    return Direction(name, vector, cast("dict[str, Any]", facts) if isinstance(facts, dict) else {})

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.data.numpy_files import read_header
+from vaegan.data.numpy_files import Header, read_header
 from vaegan.errors import DataError, RequestError
 from vaegan.extras import need
 from vaegan.files import atomic_path, write_atomically
@@ -20,6 +20,8 @@ from vaegan.types import Latents
 SUFFIXES = (".npz", ".parquet")
 MOST_BYTES = 4 * 2**30
 """Larger tables of latents are not read [bytes]: 16 million latents of 64 numbers."""
+MOST_LATENTS = 1_000_000
+"""More are not read, unless more are asked for."""
 KEYS = ("latents", "names", "projection", "stage")
 """What an .npz of latents holds beside the labels."""
 
@@ -79,8 +81,13 @@ def as_text(names: Sequence[str]) -> list[str]:
     return [name.encode(errors="backslashreplace").decode() for name in names]
 
 
-def read_latents(path: Path, latent_dim: int) -> Latents:
+def read_latents(path: Path, latent_dim: int, most: int = MOST_LATENTS) -> Latents:
     """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
+
+    Args:
+        path: of the file.
+        latent_dim: numbers of each latent.
+        most: latents that are read; more are refused by what the file says of itself, before memory is taken.
 
     Raises:
         DataError: if the file is missing, damaged or too large, or holds no latents of this length.
@@ -88,7 +95,11 @@ def read_latents(path: Path, latent_dim: int) -> Latents:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path} is too large to be read; {MOST_BYTES // 2**30} GB is the most.")
-        latents = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_numpy(path, latent_dim)
+        if path.suffix.lower() == ".parquet":
+            latents = _read_parquet(path, most)
+            _check_fits(path, latents.dtype, latents.shape, latent_dim, most)
+        else:
+            latents = _read_numpy(path, latent_dim, most)
     except (RequestError, MemoryError):
         raise
     except FileNotFoundError as error:
@@ -96,8 +107,6 @@ def read_latents(path: Path, latent_dim: int) -> Latents:
     except Exception as error:  # a damaged file can raise nearly anything, in NumPy as in Arrow
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} cannot be read: {said[:200]}.") from error
-    if latents.ndim != 2 or latents.shape[1] != latent_dim or latents.dtype.kind not in "fiu":
-        raise DataError(f"{path} holds {latents.dtype} {list(latents.shape)}; this model wants latents [n, {latent_dim}].")
     with np.errstate(over="ignore"):
         numbers = latents.astype(np.float32)
     if not np.isfinite(numbers).all():
@@ -105,39 +114,60 @@ def read_latents(path: Path, latent_dim: int) -> Latents:
     return torch.from_numpy(numbers)
 
 
-def _read_numpy(path: Path, latent_dim: int) -> NDArray[Any]:
+def _read_numpy(path: Path, latent_dim: int, most: int) -> NDArray[Any]:
     if path.suffix.lower() == ".npy":
         with path.open("rb") as file:
-            _check_claim(file, path.stat().st_size, path)
+            header = _checked_header(file, path.stat().st_size, path)
+        _check_fits(path, header.dtype, header.shape, latent_dim, most)
         return np.load(path, allow_pickle=False)
     if path.suffix.lower() != ".npz":
         raise DataError(f"{path} must be an .npz, .npy or .parquet.")
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        shapes: dict[str, tuple[int, ...]] = {}
+        headers: dict[str, Header] = {}
         for name, info in members.items():
             with archive.open(info) as member:
-                shapes[name] = _check_claim(member, info.file_size, path)
-    fitting = [name for name, shape in shapes.items() if len(shape) == 2 and shape[1] == latent_dim]
-    name = "latents" if "latents" in shapes else fitting[0] if len(fitting) == 1 else None
-    if name is None:
-        held = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:8]) or "nothing"
+                headers[name] = _checked_header(member, info.file_size, path)
+        name = _latents_key(path, headers, latent_dim)
+        _check_fits(path, headers[name].dtype, headers[name].shape, latent_dim, most)
+        # Not by numpy.load, to which the name may mean another member than the one whose header was checked.
+        with archive.open(members[name]) as member:
+            return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _latents_key(path: Path, headers: dict[str, Header], latent_dim: int) -> str:
+    if "latents" in headers:
+        return "latents"
+    fitting = [name for name, header in headers.items() if header.shape[1:] == (latent_dim,)]
+    if len(fitting) != 1:
+        held = ", ".join(f"{name} {list(header.shape)}" for name, header in list(headers.items())[:8]) or "nothing"
         raise DataError(f'{path} holds no array "latents" and not exactly one of shape [n, {latent_dim}], but {held}.')
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays[name]
+    return fitting[0]
 
 
-def _check_claim(file: Any, size: int, path: Path) -> tuple[int, ...]:
-    """The shape that a header claims; refused when the file cannot hold it, before memory is taken."""
+def _checked_header(file: Any, size: int, path: Path) -> Header:
+    """What an array claims to be; refused when the file cannot hold it, before memory is taken."""
     header = read_header(file)
     if header.dtype.hasobject or min(header.shape, default=0) < 0 or header.claimed > min(size, MOST_BYTES):
         raise DataError(f"{path} is damaged, too large, or holds Python objects.")
-    return header.shape
+    return header
 
 
-def _read_parquet(path: Path) -> NDArray[Any]:
+def _check_fits(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], latent_dim: int, most: int) -> None:
+    if shape[1:] != (latent_dim,) or dtype.kind not in "fiu":
+        raise DataError(f"{path} holds {dtype} {list(shape)}; this model wants latents [n, {latent_dim}].")
+    _check_count(path, shape[0], most)
+
+
+def _check_count(path: Path, count: int, most: int) -> None:
+    if count > most:
+        raise DataError(f"{path} holds {count:,} latents; give a file of {most:,} at most.")
+
+
+def _read_parquet(path: Path, most: int) -> NDArray[Any]:
     parquet = _pyarrow("pyarrow.parquet")
     file = parquet.ParquetFile(path)
+    _check_count(path, file.metadata.num_rows, most)
     if "vector" not in file.schema_arrow.names:
         raise DataError(f'{path} has no column "vector"; it has {", ".join(file.schema_arrow.names[:20])}.')
     held = file.schema_arrow.field("vector").type

@@ -150,7 +150,9 @@ def run_stage(
             actions.append(observers.watching.window(seen, clock.progress))
         if timetable.validates(seen):
             # The first process's numbers are everybody's: rounding must not make them keep different models.
+            began = time.perf_counter()
             checked = engine.share(_validated(recipe, heldout, engine))
+            timetable.validation_seconds = time.perf_counter() - began
             actions.append(observers.validated(recipe.name, clock, seen, seconds, checked, last=seen == timetable.total))
         for action in filter(None, actions):
             observers.acted(recipe.name, seen, seconds, action)
@@ -179,5 +181,4 @@ def _reason(seen: int, total: int | None, best: Best) -> str:
 
 
 def _progress(stage: str, seen: int, timetable: Timetable, scalars: dict[str, float]) -> Progress:
-    total, speed = timetable.total, timetable.watch.speed
-    return Progress(stage, seen, total, speed, (total - seen) / speed if total is not None and speed else None, scalars)
+    return Progress(stage, seen, timetable.total, timetable.watch.speed, timetable.seconds_left(seen), scalars)

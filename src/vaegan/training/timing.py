@@ -109,6 +109,12 @@ class Timetable:
             return None
         return max(due, seen + whole_batches((self.total - seen) / 2, self.batch_size))
 
+    def seconds_left(self, seen: int) -> float | None:
+        """Of the stage, with its pictures and validations; None while the speed is being measured."""
+        if self.total is None or not self.watch.speed:
+            return None
+        return self._takes(seen, self.total, self.watch.speed)
+
     def settle(self, images: int, schedule: tuple[int, int | None], seen: int) -> None:
         """Ends the stage after `images`, and its schedules with it."""
         self.total, self.schedule = images, schedule

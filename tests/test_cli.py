@@ -304,6 +304,36 @@ def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert key not in printed.replace(str(run), "")
 
 
+def test_info_says_in_words_that_a_stage_ended_sooner(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, copy := tmp_path / "copy")
+    record = json.loads((copy / "run.json").read_text())
+    steps = [(7328, 6528), (6528, 5888), (9000, 8000)]  # extended after the second
+    record["facts"]["vae"]["brought_forward"] = [{"after": 1, "from": before, "to": after} for before, after in steps]
+    record["facts"]["vae"]["best"] = {"images": 5888, "heldout_loss": -5.0, "of_last_model": -5.0}
+    (copy / "run.json").write_text(json.dumps(record))
+    main(["info", str(copy)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "to 5,888 instead of 7,328 images, because the machine became slower; to 8,000 instead of 9,000 images" in printed
+    assert "{" not in printed
+    assert "best model while training" in printed
+    assert "finished model, on held-out images" in printed
+
+
+def test_the_run_is_named_that_the_newest_is_now(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs").mkdir()
+    shutil.copytree(run, "runs/0001-faces")
+    Path("runs/last").symlink_to("0001-faces")
+    main(["info", "runs/last", "--json"])
+    assert json.loads(capsys.readouterr().out)["run"]["path"] == "runs/0001-faces"
+    main(["report", "runs/last"])
+    assert "runs/last" not in capsys.readouterr().out
+    page = Path("runs/0001-faces/report.html").read_text()
+    assert "vaegan info runs/0001-faces --json" in page
+    assert "runs/last" not in page
+    main(["train", "faces:96", *OPTIONS, "--images", "16", "--recipe", "vae", "--init", "runs/last"])
+    assert json.loads(Path("runs/last/run.json").read_text())["init"] == str(Path("runs/0001-faces").absolute())
+
+
 def test_preview_writes_a_sheet_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     main(["preview", "faces:96", "--size", "16"])
     printed = capsys.readouterr().out
@@ -328,6 +358,7 @@ def test_preview_shortens_what_it_says_of_labels(capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     rows = [line for line in printed.splitlines() if "label" in line]
     assert len(rows) == 9
+    assert any(row.startswith("label mouth_open ") for row in rows)  # as --label takes it
     assert max(map(len, rows)) < 100
 
 

@@ -177,6 +177,19 @@ def test_each_direction_has_its_own_picture(run: str, capsys: pytest.CaptureFixt
         assert out in printed
 
 
+def test_what_is_printed_of_a_direction_can_be_typed(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(run).rename("my run")
+    main(["direction", "my run", "--label", "mouth open", "--stage", "vae"])
+    said = capsys.readouterr().out
+    assert "Try it: vaegan edit 'my run' IMAGES --stage vae --direction 'mouth open=1.5'\n" in said
+    facts = told(capsys, "direction", "my run", "--label", "mouth-open")
+    assert list(facts["directions"]) == ["mouth open"]  # the same one again
+    assert "mouth_open" not in facts["directions"]["mouth open"]["kept"]
+    assert told(capsys, "edit", "my run", "dark", "--direction", "mouth_open=1.5")["directions"] == {"mouth open": 1.5}
+    main(["direction", "my run", "--name", "light", "--positive", "light", "--negative", "dark", "--beside", "mouth-open"])
+    assert told(capsys, "direction", "my run", "--list")["directions"]["light"]["beside"] == ["mouth open"]
+
+
 def test_a_direction_that_separates_nothing_is_no_success(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     for half in ("first", "second"):
         Path(half).mkdir()
@@ -220,6 +233,17 @@ def test_outliers_are_calibrated_on_held_out_images(run: str, capsys: pytest.Cap
     scores = [one["score"] for one in own["ranking"]]
     assert scores == sorted(scores, reverse=True)
     assert own["outliers"] == 1
+    main(["outliers", run, "light", "--reference", "light", "--level", "0.2"])
+    lines = capsys.readouterr().out.split("examining images  12 of 12\n")[-1].splitlines()
+    assert "ordinary ones, no more than chance would give (about 2.4); the worst 12: outliers.png" in lines[0]
+    first = own["ranking"][0]
+    assert lines[1] == f"  {first['name']}: explained {first['score']:.1f} deviations {first['reason']}"
+    assert lines[-1] == "  the whole ranking: --json"
+    main(["outliers", run, "dark", "--reference", "light", "--level", "0.1"])
+    assert "12 of 12 images are as strange" in (said := capsys.readouterr().out)
+    assert ", more than chance would give (about 1.2)" in said
+    main(["outliers", run, "light", "--reference", "dark", "--level", "0.1"])
+    assert "explained" not in capsys.readouterr().out  # all of them better than ordinary ones
 
 
 def test_duplicates_are_grouped(run: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,6 +254,16 @@ def test_duplicates_are_grouped(run: str, capsys: pytest.CaptureFixture[str]) ->
     groups = told(capsys, "duplicates", run, "light")["groups"]
     assert groups == [{"names": ["3.png", "copy.png"], "difference": 0.0}]
     assert size_of("duplicates.png") == (2 + 2 * 66, 68)
+    for index in range(11):
+        Path(f"dark/copy-{index}.png").write_bytes(Path(f"dark/{index}.png").read_bytes())
+    main(["duplicates", run, "dark"])
+    lines = capsys.readouterr().out.splitlines()[-12:]
+    assert lines[0] == "22 of 23 images are nearly the same as another: 11 pairs, drawn in duplicates.png"
+    assert lines[1] == "  0.png, copy-0.png"
+    assert lines[11] == "  and 1 more; all of them: --json"
+    Path("light/again.png").write_bytes(Path("light/3.png").read_bytes())
+    main(["duplicates", run, "light"])
+    assert "3 of 14 images are nearly the same as another: 1 group, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
@@ -276,7 +310,7 @@ def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.Capture
         (["direction", "run", "--positive", "light", "--name", "x"], "both"),
         (["direction", "run", "--positive", "light", "--negative", "dark"], "--name"),
         (["direction", "run", "--positive", "few", "--negative", "dark", "--name", "x"], "too few: 3"),
-        (["direction", "run", "--positive", "light", "--negative", "light", "--name", "x"], "12 images are in both"),
+        (["direction", "run", "--positive", "light", "--negative", "light", "--name", "x"], "Images in both groups: 12, "),
         (["direction", "run", "--positive", "light", "--negative", "dark", "--name", "a=b"], "cannot name"),
         (["direction", "run", "--positive", "light", "--negative", "dark", "--name", "x", "--beside", "y"], "no direction 'y'"),
         (["direction", "run", "--label", "beauty"], "no label 'beauty'"),
@@ -331,6 +365,7 @@ def test_a_model_without_its_run_does_not_know_its_images(run: str, capsys: pyte
 def test_an_image_that_is_read_is_never_written_over(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("sub").mkdir()
+    Path("face.png").touch()
     Path("link.png").symlink_to("face.png")
     with pytest.raises(RequestError, match="none of the images"):
         check_picture(Path(out), "other.png", tmp_path / "face.png")
@@ -408,10 +443,13 @@ def test_a_folder_is_whole_or_not_there(run: str, capsys: pytest.CaptureFixture[
         assert not list(Path().glob(".*"))
 
 
-def test_no_latents_are_refused_in_either_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_latents_and_too_many_are_refused_in_either_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("none.npy", np.zeros((0, 4), np.float32))
     for out in ("none.png", "none"):
         assert "number of latents 0" in refused(capsys, "decode", run, "none.npy", "--out", out)
+    np.save("many.npy", np.zeros((1_000_001, 4), np.int8))
+    for out, most in (("none.png", "10,000"), ("none", "1,000,000")):
+        assert f"{most} at most" in refused(capsys, "decode", run, "many.npy", "--out", out)
 
 
 @pytest.mark.parametrize(

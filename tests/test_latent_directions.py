@@ -19,7 +19,7 @@ from vaegan.errors import RequestError
 from vaegan.latent.classifier import area_under_curve, discriminant, logistic_regression, shrunk_covariance
 from vaegan.latent.directions import find_direction, heldout_area
 from vaegan.latent.editing import edit, moved
-from vaegan.latent.groups import check_groups, encode_images, evenly, groups_of_label
+from vaegan.latent.groups import encode_images, evenly, groups_of_label, shared_images
 from vaegan.latent.learning import Group, learn_direction, learn_principal
 from vaegan.latent.quality import identity_kept, moves_along, words_kept
 from vaegan.latent.stored import Direction
@@ -201,15 +201,37 @@ class TestGroups:
         with pytest.raises(RequestError, match=message):
             groups_of_label(dataset, name, word)
 
-    def test_too_few_or_shared_images_are_refused(self) -> None:
+    def test_names_are_the_same_with_spaces_hyphens_and_underscores(self, dataset: ImageDataset) -> None:
+        word = "two parts"
+        words = dataset.label_words | {"hair_colour": (word, *dataset.label_words["hair_colour"][1:])}
+        renamed = replace(dataset, label_words=words)
+        for label, spelt in (("hair_colour", word), ("hair colour", "two-parts"), ("hair-colour", "two_parts")):
+            assert (dataset.labels["hair_colour"][groups_of_label(renamed, label, spelt).positive] == 0).all()
+        both = replace(dataset, labels=dataset.labels | {"mouth open": dataset.labels["smile"]})
+        exact = groups_of_label(both, "mouth open").positive
+        assert np.array_equal(exact, groups_of_label(dataset, "smile").positive)
+        with pytest.raises(RequestError, match="no label 'mouth-open'"):  # which of the two?
+            groups_of_label(both, "mouth-open")
+
+    def test_a_number_that_many_images_have_is_of_one_group(self, dataset: ImageDataset) -> None:
+        values = np.maximum(dataset.labels["smile"], 0)
+        groups = groups_of_label(replace(dataset, labels={"smile": values}), "smile")
+        assert (values[groups.negative] == 0).all()
+        assert (values == 0).sum() == len(groups.negative) > 30
+        assert len(groups_of_label(replace(dataset, labels={"smile": -values}), "smile").positive) == len(groups.negative)
+
+    def test_too_few_or_many_shared_images_are_refused(self) -> None:
         many = np.arange(50, dtype=np.uint64)
-        check_groups(many[:8], many[8:16])
+        names = [f"{index}.png" for index in many]
+        shared_images(many[:8], many[8:16], names)
         with pytest.raises(RequestError, match="positive images are too few: 1 "):
-            check_groups(np.zeros(20, np.uint64), many)
+            shared_images(np.zeros(20, np.uint64), many, names)
         with pytest.raises(RequestError, match="negative images are too few"):
-            check_groups(many, many[:7])
-        with pytest.raises(RequestError, match="3 images are in both"):
-            check_groups(many[:20], many[17:])
+            shared_images(many, many[:7], names)
+        with pytest.raises(RequestError, match=r"both groups: 5, .*\(15.png, 16.png, 17.png and 2 more\).*vaegan duplicates"):
+            shared_images(many[:20], many[15:], names)
+        shared, called = shared_images(many[:20][::-1], many[18:], names[:20][::-1])
+        assert (shared.tolist(), called) == ([18, 19], ["19.png", "18.png"])
 
     def test_encoding_in_blocks_changes_nothing(
         self, dataset: ImageDataset, model: Model, monkeypatch: pytest.MonkeyPatch
@@ -241,6 +263,15 @@ class TestLearning:
         assert "hair_colour" in facts["kept"]
         assert "smiling" not in facts["kept"]
         assert math.isfinite(facts["pixel_change"])
+
+    def test_images_in_both_groups_are_left_out_of_both(self, dataset: ImageDataset, model: Model) -> None:
+        told: list[str] = []
+        found = learn_direction(model, "half", Group(dataset, np.arange(41)), Group(dataset, np.arange(38, 90)), say=told.append)
+        names = ", ".join(dataset.names[38:41])
+        assert told == [f"3 images in both groups were left out: {names}."]
+        assert (found.facts["positive"], found.facts["negative"], found.facts["in_both"]) == (38, 49, 3)
+        apart = learn_direction(model, "half", Group(dataset, np.arange(38)), Group(dataset, np.arange(41, 90)))
+        assert torch.equal(found.vector, apart.vector)
 
     def test_edits_add_up_and_can_be_undone(self, dataset: ImageDataset, model: Model) -> None:
         images = dataset.load(range(4))

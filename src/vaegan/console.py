@@ -20,7 +20,7 @@ from rich.text import Text
 from vaegan.config import Budget, TrainConfig
 from vaegan.data import ImageDataset
 from vaegan.errors import one_line
-from vaegan.glossary import fact_meaning, fact_title
+from vaegan.glossary import fact_meaning, fact_title, sooner_words
 from vaegan.metrics.table import METRICS, by_reason, is_bound
 from vaegan.processes import is_first_process
 from vaegan.training.loop import Progress
@@ -215,7 +215,7 @@ class Console:
 
     def doctor(self, facts: dict[str, Any]) -> None:
         """The machine in a table, and what to fix."""
-        self._terminal.print(_table({name: value for name, value in facts.items() if name != "problems"}))
+        self._terminal.print(_table({name.replace("_", " "): value for name, value in facts.items() if name != "problems"}))
         for problem in facts["problems"]:
             self.say(f"To fix: {problem}")
         if not facts["problems"]:
@@ -333,7 +333,7 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
         elif isinstance(value, list):
             value = one_line("; ".join(map(str, value)))
         lines = map(one_line, _words(value).split("\n"))
-        table.add_row(Text(one_line(name.replace("_", " "))), Text("\n".join(lines), overflow="fold"))
+        table.add_row(Text(one_line(name)), Text("\n".join(lines), overflow="fold"))
     return table
 
 
@@ -347,6 +347,8 @@ def _facts_in_words(facts: dict[str, Any]) -> dict[str, Any]:
             value = "\n".join(
                 f"{line} ({meaning.rstrip('.')})" if meaning else line for line, meaning in zip(lines, meanings, strict=True)
             )
+        elif name == "brought_forward":
+            value = sooner_words(value)
         elif isinstance(value, str):
             value = one_line(value)
         if value not in ("", [], None):

@@ -1,7 +1,7 @@
 """Typed errors: every message is one line that says what is wrong, where, and what to do."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _OBEYED = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode's categories of what a terminal obeys or cannot show
 
@@ -20,6 +20,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     spelt = {one.casefold(): one for one in known}
     near = get_close_matches(word.casefold(), spelt, 1)
     return f" Did you mean {spelt[near[0]]}?" if near else ""
+
+
+def meant(word: str, known: Iterable[str]) -> str | None:
+    """The known name that is `word`, or the only one that differs from it in spaces, hyphens and underscores alone."""
+    names = list(known)
+    if word in names:
+        return word
+    alike = [name for name in names if _spaced(name) == _spaced(word)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _spaced(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ")
+
+
+def first_of(names: Sequence[str], most: int = 3) -> str:
+    """The first names of many, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 class VaeganError(Exception):

@@ -52,8 +52,8 @@ SCALARS: dict[str, tuple[str, str]] = {
     ),
     "kernel_distance": (
         "Kernel distance of samples",
-        "How far samples are from unseen images in random features: the number by which the best model is known. Lower is "
-        "better; near 0 chance may make it negative.",
+        "How far samples are from unseen images in random features. Models are compared by it while training; the finished one "
+        "is measured again, as it draws: equalised, and at its temperature. Lower is better; near 0 chance may make it negative.",
     ),
     "kernel_error": ("Kernel distance, error", "How far chance moves the kernel distance: its standard error."),
     "sharpness": (
@@ -82,9 +82,10 @@ FACTS: dict[str, str] = {
     "mean_speed": "images a second",
     "ended": "ended because",
     "kept": "model kept",
-    "best": "best model",
+    "brought_forward": "end brought forward",
+    "best": "best model while training",
     "of_last_model": "the same of the last model",
-    "heldout": "on held-out images",
+    "heldout": "finished model, on held-out images",
     "handover": "from the VAE to the GAN",
     "verified_tensors": "arrays of weights taken over and checked",
     "generator_equals_decoder": "the generator began as the VAE's decoder",
@@ -112,6 +113,16 @@ def fact_title(name: str) -> str:
 def fact_meaning(name: str) -> str | None:
     """A sentence on a fact that is a scalar; None for others."""
     return None if name in FACTS else scalar_meaning(name.removeprefix("heldout_"))
+
+
+def sooner_words(moves: list[dict[str, int]]) -> str:
+    """Where a stage ends that was brought forward, in words; one brought forward again is told once."""
+    ends: list[tuple[int, int]] = []
+    for move in moves:
+        planned = ends.pop()[0] if ends and ends[-1][1] == move["from"] else move["from"]
+        ends.append((planned, move["to"]))
+    told = (f"to {end:,} instead of {planned:,} images, because the machine became slower" for planned, end in ends)
+    return "; ".join(told)
 
 
 def setting_words(value: Any) -> str:

@@ -1,10 +1,15 @@
 """One file a command: its options as a dataclass, and a thin function. Everything heavy is imported inside the function."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from vaegan.commands.parsing import parse
+
+RUNS = ("run", "runs", "init", "resume")
+"""Options that name runs."""
 
 # A command's options and function are imported when it is called, so that one command's imports do not slow another's --help.
 
@@ -13,7 +18,17 @@ def run(name: str, rest: list[str]) -> None:
     """Parses the options of a command and carries it out."""
     options, function, default = LOADERS[name](rest)
     extra: dict[str, Any] = {} if default is None else {"default": default}
-    function(parse(options, f"vaegan {name}", rest, **extra))
+    request = parse(options, f"vaegan {name}", rest, **extra)
+    runs = {option: _of_last(getattr(request, option)) for option in RUNS if hasattr(request, option)}
+    function(replace(request, **runs))
+
+
+def _of_last(run: Any) -> Any:
+    """The run that runs/last leads to now: what is printed and kept of it must not mean another run after the next training."""
+    if isinstance(run, tuple):
+        return tuple(map(_of_last, run))
+    is_link = isinstance(run, Path) and run.name == "last" and run.is_symlink()
+    return run.parent / run.readlink() if is_link else run
 
 
 Loaded = tuple[Any, Callable[[Any], None], Any]

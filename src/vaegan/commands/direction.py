@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
@@ -16,7 +17,7 @@ from vaegan.commands.shared import (
     open_given,
     report,
 )
-from vaegan.errors import RequestError, did_you_mean
+from vaegan.errors import RequestError, did_you_mean, meant
 
 if TYPE_CHECKING:
     from vaegan.console import Console
@@ -83,9 +84,11 @@ def direction(request: Direction) -> None:
         return
     if request.principal is not None:
         check_name(f"{name}-{request.principal}")
+    kept = load_directions(folder, model, others="drop")
+    if request.name is None:
+        name = meant(name, kept) or name  # the same label, spelt another way, is the same direction
     out = request.out or Path(f"direction-{name.replace(' ', '-')}.png")
     check_picture(out, request.positive, request.negative, request.data)
-    kept = load_directions(folder, model, others="drop")
     if request.principal is not None:
         found, latents, strengths = *_principal(request, model, name, console), PRINCIPAL_STRENGTHS
     else:
@@ -101,7 +104,10 @@ def direction(request: Direction) -> None:
         "put_aside": None if aside is None else str(aside),
     }
     old = "" if aside is None else f" Directions made before the model was trained further were put aside: {aside}."
-    report(facts, _words(found, model.config.stage, out) + old, request.json)
+    said = [_words(found, model.config.stage, out) + old]
+    if model.has_encoder:  # else there is nothing to edit
+        said.append(f"Try it: {_edit_command(request, found[0].name)}")
+    report(facts, said, request.json)
 
 
 def _check_sources(request: Direction) -> None:
@@ -134,14 +140,18 @@ def _learn(
 
     without = "find directions without labels: --principal 10"
     model.require_encoder(without)
-    missing = [other for other in request.beside if other not in kept]
-    if missing:
-        known = f"kept are: {', '.join(kept) or 'none'}.{did_you_mean(missing[0], kept)}"
-        raise RequestError(f"There is no direction {missing[0]!r} to stay beside of; {known}")
+    beside: dict[str, Found] = {}
+    for asked in request.beside:
+        other = meant(asked, kept)
+        if other is None:
+            known = f"kept are: {', '.join(kept) or 'none'}.{did_you_mean(asked, kept)}"
+            raise RequestError(f"There is no direction {asked!r} to stay beside of; {known}")
+        beside[other] = kept[other]
     positive, negative = _groups(request, model, console)
-    beside = {other: kept[other] for other in request.beside}
-    label = None if request.label is None else request.label.partition("=")[0]
-    found = learn_direction(model, name, positive, negative, request.method, beside, kept, console.preparing, label=label)
+    label = None if request.label is None else meant(request.label.partition("=")[0], positive.dataset.labels)
+    found = learn_direction(
+        model, name, positive, negative, request.method, beside, kept, console.preparing, label=label, say=console.say
+    )
     shown = negative.dataset.load(evenly(negative.indices, SHOWN))
     return [found], model.encode(shown).to(torch.float32)
 
@@ -219,6 +229,13 @@ def _words(found: "list[Found]", stage: str, out: Path) -> str:
         f"at strength 1, {facts['identity_kept']:.0%} of {facts['identity_of']} edited images stay nearest to their source"
         f"{f', and each also gets {also}' if also else ''}. Kept with the {stage.upper()}; along it: {out}."
     )
+
+
+def _edit_command(request: Direction, name: str) -> str:
+    """What to type to use the direction, on images of one's own."""
+    options = (("--stage", request.stage), ("--label", request.told), ("--direction", f"{name}=1.5"))
+    words = [f"{option} {quote(value)}" for option, value in options if value is not None]
+    return " ".join(["vaegan edit", quote(str(request.run)), "IMAGES", *words])
 
 
 def _list(kept: "dict[str, Found]", as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -16,9 +16,10 @@ from vaegan.commands.shared import (
     open_given,
     report,
 )
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, first_of
 
 MOST_ROWS, COLUMNS = 100, 8
+MOST_NAMED = 10  # groups whose names are printed
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,18 @@ def duplicates(request: Duplicates) -> None:
             for group in groups
         ],
     }
-    extra = sum(len(group.members) - 1 for group in groups)
-    words = f"{extra:,} of {len(dataset):,} images are nearly the same as another"
-    report(facts, f"{words}, in {len(groups):,} groups: {request.out}" if groups else f"{words}.", request.json)
+    report(facts, _words(facts), request.json)
+
+
+def _words(facts: dict[str, Any]) -> list[str]:
+    """How many there are, and which, as far as a person reads on."""
+    groups: list[list[str]] = [group["names"] for group in facts["groups"]]
+    said = f"{sum(map(len, groups)):,} of {facts['images']:,} images are nearly the same as another"
+    if not groups:
+        return [f"{said}."]
+    kind = "pair" if len(groups[0]) == 2 else "group"  # the first one is the largest
+    lines = [f"{said}: {len(groups):,} {kind}{'s' if len(groups) > 1 else ''}, drawn in {facts['out']}"]
+    lines += [f"  {first_of(names, COLUMNS)}" for names in groups[:MOST_NAMED]]
+    if len(groups) > MOST_NAMED:
+        lines.append(f"  and {len(groups) - MOST_NAMED:,} more; all of them: --json")
+    return lines

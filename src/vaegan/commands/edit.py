@@ -17,7 +17,7 @@ from vaegan.commands.shared import (
     open_given,
     report,
 )
-from vaegan.errors import RequestError, did_you_mean
+from vaegan.errors import RequestError, did_you_mean, meant
 from vaegan.files import atomic_folder
 
 if TYPE_CHECKING:
@@ -66,22 +66,25 @@ def edit(request: Edit) -> None:
     kept = load_directions(saved.model_folder(request.run, request.stage), model)
     if not asked:
         raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; kept are: {', '.join(kept) or 'none'}.")
-    for name, _ in asked:
-        if name not in kept:
+    found: list[tuple[str, float]] = []
+    for name, strength in asked:
+        one = meant(name, kept)
+        if one is None:
             known = ", ".join(kept) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
             raise RequestError(
                 f"The {model.config.stage.upper()} has no direction {name!r}; kept are: {known}.{did_you_mean(name, kept)}"
             )
-    steps = [(kept[name].vector, strength) for name, strength in asked]
+        found.append((one, strength))
+    steps = [(kept[name].vector, strength) for name, strength in found]
     dataset = open_given(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json))
     if one_picture and len(dataset) > MOST_IN_A_PICTURE:
         raise RequestError(f"{len(dataset):,} images are too many for one picture; give a folder as --out.")
     written = _one_picture(model, dataset, steps, request.out) if one_picture else _folder(model, dataset, steps, request.out)
-    words = " ".join(f"{strength:+g} {name}" for name, strength in asked)
+    words = " ".join(f"{strength:+g} {name}" for name, strength in found)
     facts = {
         "out": str(request.out),
         "stage": model.config.stage,
-        "directions": {name: sum(strength for other, strength in asked if other == name) for name, _ in asked},
+        "directions": {name: sum(strength for other, strength in found if other == name) for name, _ in found},
         "images": {name: str(path) for name, path in zip(dataset.names, written, strict=True)},
     }
     images = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -19,6 +19,9 @@ from vaegan.commands.shared import (
 )
 from vaegan.config import Stage
 from vaegan.errors import RequestError
+
+MOST_NAMED = 10
+"""Of the worst are printed by name."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def outliers(request: Outliers) -> None:
 
     from vaegan.console import Console
     from vaegan.data import to_uint8
-    from vaegan.latent.outliers import explain, measure_of, share_above, strangeness
+    from vaegan.latent.outliers import REASONS, explain, measure_of, share_above, strangeness
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
@@ -70,7 +73,7 @@ def outliers(request: Outliers) -> None:
     else:
         reference = saved.heldout_images(request.run, console.preparing, request.label)
     found = explain(model, dataset, np.arange(len(dataset)), console.preparing)
-    scores, usual = strangeness(found, explain(model, *reference, console.preparing))
+    scores, usual, reasons = strangeness(found, explain(model, *reference, console.preparing))
     shares = share_above(scores, usual)
     order = scores.argsort(descending=True, stable=True)
     flagged = int((shares <= request.level).sum())
@@ -81,6 +84,7 @@ def outliers(request: Outliers) -> None:
         {
             "name": dataset.names[index],
             "score": round(float(scores[index]), 4),
+            "reason": REASONS[int(reasons[index])],
             "share": round(float(shares[index]), 5),
             "surprise": round(float(found.surprise[index]), 5),
             "squared_error": round(float(found.error[index]), 5),
@@ -98,12 +102,30 @@ def outliers(request: Outliers) -> None:
         "outliers": flagged,
         "ranking": ranked,
     }
-    words = (
-        f"{flagged:,} of {len(dataset):,} images are as strange to the {model.config.stage.upper()} as at most "
-        f"{100 * request.level:g}% of {len(usual):,} ordinary ones ({request.level * len(dataset):.0f} would be by chance); "
-        f"the worst {len(worst)}: {request.out}"
-    )
-    if request.level * (len(usual) + 1) < 1:
-        least = math.ceil(10_000 / (len(usual) + 1)) / 10_000
-        words += f". Too few ordinary images to say so of any: --level {least:g} or more can be told"
-    report(facts, words, request.json)
+    report(facts, _words(facts, len(worst)), request.json)
+
+
+def _words(facts: dict[str, Any], drawn: int) -> list[str]:
+    """How many there are, whether that says anything, and the worst, as far as a person reads on."""
+    named = [one for one in facts["ranking"][: min(drawn, MOST_NAMED)] if one["score"] > 0]
+    return [
+        f"{facts['outliers']:,} of {facts['images']:,} images are as strange to the {facts['stage'].upper()} as at most "
+        f"{100 * facts['level']:g}% of {facts['reference']:,} ordinary ones{_conclusion(facts)}; "
+        f"the worst {drawn}: {facts['out']}",
+        *(f"  {one['name']}: explained {one['score']:.1f} deviations {one['reason']}" for one in named),
+        *(["  the whole ranking: --json"] if len(named) < facts["images"] else []),
+    ]
+
+
+def _conclusion(facts: dict[str, Any]) -> str:
+    """Whether the number of outliers is beyond chance, by two deviations."""
+    flagged, images, reference, level = (facts[name] for name in ("outliers", "images", "reference", "level"))
+    if level * (reference + 1) < 1:
+        least = math.ceil(10_000 / (reference + 1)) / 10_000
+        return f" (too few ordinary ones to say so of any: --level {least:g} or more can be told)"
+    chance = level * images
+    # The ordinary images are a draw, too: the fewer there are, the less is known how strange one in so many is.
+    deviation = math.sqrt(chance * (1 - level) * (1 + images / (reference + 1)))
+    more = "more" if flagged > chance + 2 * deviation else "no more"
+    about = f"{chance:,.0f}" if chance >= 10 else f"{chance:.2g}"
+    return f", {more} than chance would give (about {about})"

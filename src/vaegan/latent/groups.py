@@ -1,19 +1,21 @@
 """Images that a direction is learned from: read, encoded, and divided into two groups by folders or by labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vaegan.data import ImageDataset
-from vaegan.errors import RequestError, did_you_mean
+from vaegan.errors import RequestError, did_you_mean, first_of, meant
 from vaegan.model import Model
 from vaegan.types import Latents, ProgressCallback
 
 FEWEST = 8
 """Images a group needs at least: fewer say nothing about anything else than themselves."""
+MOST_SHARED = 0.1
+"""Of a group may also be in the other one, as images do that lie twice in a collection; with more the groups are mixed up."""
 MOST_IMAGES = 20_000
 """Images that are encoded of each group: the mean of so many is exact enough."""
 BLOCK = 256
@@ -56,23 +58,26 @@ def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -
 
     Args:
         dataset: with labels.
-        name: of the label.
+        name: of the label; spaces, hyphens and underscores are the same in it, and in the word.
         word: the category that counts as positive; not needed for numbers and for no/yes.
 
     Raises:
         RequestError: if there is no such label or word, saying which there are.
     """
-    if name not in dataset.labels:
+    label = meant(name, dataset.labels)
+    if label is None:
         known = ", ".join(dataset.labels) or "none: only folders with sub-folders, IDX, labelled .npz and faces bring any"
         raise RequestError(f"{dataset.source} has no label {name!r}; it has {known}.{did_you_mean(name, dataset.labels)}")
-    values, words = dataset.labels[name], dataset.label_words.get(name)
+    values, words = dataset.labels[label], dataset.label_words.get(label)
     if words is None:
-        return _by_thirds(values, name, word)
+        return _by_thirds(values, label, word)
     if word is None and words != ("no", "yes"):
-        raise RequestError(f"Which {name}? Give one of its words: --label {name}={words[-1]} ({', '.join(words[:40])}).")
-    if word is not None and word not in words:
-        raise RequestError(f"The label {name} has no word {word!r}; it has {', '.join(words[:40])}.{did_you_mean(word, words)}")
-    has, known = values == words.index(word or "yes"), np.isfinite(values)
+        raise RequestError(f"Which {label}? Give one of its words: --label {label}={words[-1]} ({', '.join(words[:40])}).")
+    chosen = meant(word or "yes", words)
+    if chosen is None:
+        hint = did_you_mean(word or "", words)
+        raise RequestError(f"The label {label} has no word {word!r}; it has {', '.join(words[:40])}.{hint}")
+    has, known = values == words.index(chosen), np.isfinite(values)
     return Groups(np.flatnonzero(has), np.flatnonzero(~has & known))
 
 
@@ -80,25 +85,38 @@ def _by_thirds(values: NDArray[np.float32], name: str, word: str | None) -> Grou
     if word is not None:
         raise RequestError(f"The label {name} is a number, not words; leave ={word} out: the top third stands for much of it.")
     low, high = np.nanquantile(values, [1 / 3, 2 / 3])
-    return Groups(np.flatnonzero(values > high), np.flatnonzero(values < low))
+    top = values >= high if low < high else values > high  # many images may have the same number, as a closed mouth's 0
+    return Groups(np.flatnonzero(top), np.flatnonzero(values <= low))
 
 
-def check_groups(positive: Tensor | NDArray[np.uint64], negative: Tensor | NDArray[np.uint64]) -> None:
-    """Refuses groups that no direction can be learned from.
+def shared_images(
+    positive: NDArray[np.uint64], negative: NDArray[np.uint64], names: Sequence[str]
+) -> tuple[NDArray[np.uint64], list[str]]:
+    """Images that are in both groups, which say nothing about what tells the groups apart.
 
     Args:
         positive: the hash of each image's content, `ImageDataset.contents` of the group.
         negative: the same of the other group.
+        names: of the positive images.
+
+    Returns:
+        The hashes of the images in both, ascending, and a name of each.
 
     Raises:
-        RequestError: on under 8 different images in a group, or images that are in both.
+        RequestError: on under 8 different images in a group, or if so many are in both that no direction can be learned.
     """
-    first, second = np.unique(np.asarray(positive)), np.unique(np.asarray(negative))
+    (first, at), second = np.unique(positive, return_index=True), np.unique(negative)
     for group, found in (("positive", first), ("negative", second)):
         if len(found) < FEWEST:
             raise RequestError(
                 f"The {group} images are too few: {len(found)} different ones, and a direction needs at least {FEWEST}; "
                 "with 50 or more of each it can be trusted."
             )
-    if shared := len(np.intersect1d(first, second)):
-        raise RequestError(f"{shared:,} images are in both groups, positive and negative; each may be in only one.")
+    is_shared = np.isin(first, second)
+    shared, called = first[is_shared], [names[int(index)] for index in np.sort(at[is_shared])]
+    if len(shared) > MOST_SHARED * min(len(first), len(second)):  # else at least 8 of each are left
+        raise RequestError(
+            f"Images in both groups: {len(shared):,}, over {MOST_SHARED:.0%} of the smaller one ({first_of(called)}). "
+            "Leave each in one group only; vaegan duplicates finds images that are the same."
+        )
+    return shared, called

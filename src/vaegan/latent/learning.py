@@ -1,6 +1,6 @@
 """From images with and without something to a named direction, together with how good it is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import ImageDataset
-from vaegan.errors import RequestError
+from vaegan.errors import RequestError, first_of
 from vaegan.latent.directions import Method, find_direction, heldout_area
-from vaegan.latent.groups import MOST_IMAGES, check_groups, encode_images, evenly
+from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly, shared_images
 from vaegan.latent.principal import direction_effects, principal_directions
 from vaegan.latent.quality import identity_kept, moves_along, words_kept
 from vaegan.latent.stored import Direction
@@ -41,8 +41,11 @@ def learn_direction(
     others: Mapping[str, Direction] | None = None,
     progress: ProgressCallback | None = None,
     label: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Direction:
     """Learns the direction from images without something to images with it, and measures it.
+
+    Images that are in both groups are left out of both.
 
     Args:
         model: with an encoder.
@@ -54,16 +57,26 @@ def learn_direction(
         others: directions of which is measured how much they are moved along.
         progress: called while images are encoded.
         label: which label of the images tells the groups apart, if one does.
+        say: called with a sentence worth showing.
 
     Returns:
-        The direction with its facts: `auc` (held out), `identity_kept` and `identity_of` (share and number of edited images
-        that stay nearest to their source), `pixel_change`, `moves` (of other directions), `kept` (of other labels).
+        The direction with its facts: `in_both` (number of images left out), `auc` (held out), `identity_kept` and `identity_of`
+        (share and number of edited images that stay nearest to their source), `pixel_change`, `moves` (of other directions),
+        `kept` (of other labels).
 
     Raises:
-        RequestError: if the groups are too small, share images, or are the same to the model.
+        RequestError: if the groups are too small, share over a tenth of their images, or are the same to the model.
     """
-    groups = [Group(group.dataset, evenly(group.indices, MOST_IMAGES)) for group in (positive, negative)]
-    check_groups(*(group.dataset.contents[group.indices] for group in groups))
+    contents = [group.dataset.contents[group.indices] for group in (positive, negative)]
+    called = [positive.dataset.names[int(index)] for index in positive.indices]
+    shared, names = shared_images(contents[0], contents[1], called)
+    if names and say:
+        were = "1 image in both groups was" if len(names) == 1 else f"{len(names):,} images in both groups were"
+        say(f"{were} left out: {first_of(names)}.")
+    groups = [
+        Group(group.dataset, evenly(group.indices[~np.isin(hashes, shared)], MOST_IMAGES))
+        for group, hashes in zip((positive, negative), contents, strict=True)
+    ]
     encoded = [encode_images(model, group.dataset, group.indices, progress) for group in groups]
     apart = {direction: found.vector for direction, found in (beside or {}).items()}
     vector = find_direction(encoded[0], encoded[1], method, list(apart.values()))
@@ -71,6 +84,7 @@ def learn_direction(
         "method": method,
         "positive": len(encoded[0]),
         "negative": len(encoded[1]),
+        "in_both": len(names),
         "length": float(vector.norm()),
         "auc": heldout_area(encoded[0], encoded[1], method, list(apart.values())),
         "beside": sorted(apart),

@@ -71,7 +71,11 @@ def explain(
     return Explained(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerImage]:
+REASONS = ("worse than ordinary images", "worse than ordinary images as rough")
+"""How the model explains an image, by each of the two numbers of which `strangeness` is the larger."""
+
+
+def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerImage, Tensor]:
     """One score for each image, and for each ordinary one: the larger of two, in deviations of the ordinary images.
 
     The first is the surprise itself. Alone it overlooks what is strange but smooth, because a likelihood is ruled by how rough an
@@ -80,7 +84,7 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
     ordinary images as rough as this one, by a straight line through theirs.
 
     Returns:
-        Scores of `found`, and of `ordinary` by the same measure.
+        Scores of `found`, and of `ordinary` by the same measure; and for each of `found` the position in `REASONS`.
 
     Raises:
         RequestError: under 2 ordinary images, which have no spread.
@@ -92,11 +96,12 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
     error, roughness = logs[0] - centre
     slope = (error * roughness).sum() / roughness.square().sum().clamp_min(FLOOR)
     beyond = [(part - centre)[0] - slope * (part - centre)[1] for part in logs]
-    scores: list[Tensor] = []
+    both: list[Tensor] = []
     for surprised, excess in ((ordinary.surprise, beyond[0]), (found.surprise, beyond[1])):
         outright = (surprised.double() - ordinary.surprise.double().mean()) / ordinary.surprise.double().std().clamp_min(FLOOR)
-        scores.append(torch.maximum(outright, excess / beyond[0].std().clamp_min(FLOOR)))
-    return scores[1], scores[0]
+        both.append(torch.stack([outright, excess / beyond[0].std().clamp_min(FLOOR)]))
+    scores, reasons = both[1].max(0)
+    return scores, both[0].amax(0), reasons
 
 
 def share_above(scores: PerImage, reference: PerImage) -> PerImage:

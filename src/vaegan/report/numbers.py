@@ -123,7 +123,11 @@ def checks(run: GatheredRun) -> Markup | None:
                 rows.append([title[:1].upper() + title[1:], STAGE_TITLES[stage], f"{value:,.4g}", meaning])
     if not rows:
         return None
-    note = tag("p", "Measured on held-out images when a stage ended; kept in run.json.")
+    note = tag(
+        "p",
+        "Measured on held-out images when a stage ended, with the finished model: a GAN's samples are equalised and at their "
+        "temperature, so that their numbers are not the last ones of the curves. Kept in run.json.",
+    )
     how = again(command("info", str(run.path), "--json"))
     return section(
         "checks", "Checks at the end of each stage", note, table(["What", "Stage", "Value", "Meaning"], rows, "words"), how

@@ -170,7 +170,7 @@ class TestCurves:
         assert not list(svg.iter(f"{SVG}path"))
         assert "loss" in [text.text for text in svg.iter(f"{SVG}text")]
 
-    @pytest.mark.parametrize("value", [0.0, 5.0, -5.0, 1e-30, 1e30])
+    @pytest.mark.parametrize("value", [0.0, 5.0, -5.0, 1e-30, 1e30, 5e-324])
     def test_constant_values_make_a_level_line(self, tmp_path: Path, value: float) -> None:
         corners = line(curves(tmp_path / "a.svg", loss=[(0, value), (5, value), (9, value)]))
         assert len({y for _, y in corners}) == 1

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,10 @@ from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, Tr
 from vaegan.files import TEMPORARY, atomic_folder, atomic_path
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
-from vaegan.training.checkpoint import FORMAT_VERSION
+from vaegan.processes import is_first_process
+from vaegan.training.checkpoint import FORMAT_VERSION, read_checkpoint
 from vaegan.training.journal import read_journal
-from vaegan.training.run import RunFolder
+from vaegan.training.run import RunFolder, new_run_folder
 
 TINY = TrainConfig(
     recipe="vae",
@@ -132,6 +135,66 @@ def test_places_are_looked_at_before_any_work(
     assert captured.err.startswith("vaegan: ")
     assert captured.err.count("\n") == 1
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("there", "made"),
+    [
+        ("10²", "0001-faces-96"),
+        ("0041-a", "0042-faces-96"),
+        ("9999-a", "10000-faces-96"),
+        ("20261123-a", "0001-faces-96"),
+    ],
+)
+def test_runs_are_numbered_on_whatever_else_lies_there(there: str, made: str) -> None:
+    Path("runs", there).mkdir(parents=True)
+    assert new_run_folder(None, "faces:96").path == Path("runs", made)
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [
+        ({}, True),
+        ({"RANK": "1"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "1"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "many"}, True),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, False),
+        ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, True),
+        ({"SLURM_PROCID": "3"}, True),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}, False),  # started by the first
+    ],
+)
+def test_a_rank_alone_makes_no_other_process(variables: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == first
+
+
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "LOCAL_WORLD_SIZE"])
+@pytest.mark.parametrize("value", ["abc", "0", "-1", ""])
+def test_a_launchers_variable_that_is_no_number_is_one_line(
+    variable: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "faces:96", *OPTIONS])
+    assert f"The variable {variable} is '{value}'" in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
+def test_more_processes_than_can_work_are_refused_before_any_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(**options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("vaegan.training.engine.Fabric", start)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for devices, words in ((3, "cannot be shared by 3 processes"), (4, "Cannot run on 4 cpu devices: this machine has 2")):
+        config = replace(TINY, device=DeviceConfig("cpu", devices))
+        with pytest.raises(vaegan.RequestError, match=words):
+            vaegan.train("faces:96", config, images=16, out="run")
 
 
 def test_a_launcher_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +382,58 @@ def test_damaged_facts_that_steer_a_run_are_refused(run: Path, tmp_path: Path, f
         RunFolder(tmp_path).read()
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *((("spent_seconds",), value) for value in (-1.0, float("nan"), float("inf"))),
+        *((("seconds_target",), value) for value in (-1.0, float("nan"), float("inf"))),
+        *((("plan", 0, "images"), value) for value in (-8, 0, 10**20)),
+        (("plan", 0, "schedule_end"), -8),
+        (("precision",), "bogus"),
+        (("status",), "bogus"),
+        (("facts", "data", "channels"), "x"),
+        (("facts", "data", "skipped"), "x"),
+        (("facts", "vae", "heldout"), 5),
+        (("facts", "vae", "objective"), 5),
+        (("facts", "vae", "handover"), {"vae_low_pass_error": 0.1}),
+        (("facts", "vae", "handover"), {"verified_tensors": 7, "vae_low_pass_error": float("nan")}),
+    ],
+)
+def test_a_run_json_of_no_run_is_refused(run: Path, tmp_path: Path, place: tuple[Any, ...], value: Any) -> None:
+    document = json.loads((run / "run.json").read_text())
+    reduce(lambda part, key: part[key], place[:-1], document)[place[-1]] = value
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(vaegan.ModelError, match="is damaged"):
+        RunFolder(tmp_path).read()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x80\x02G\x00\x00.", "float8"),
+        (b"\x80\x02K\x01Q.", "saved_id"),
+        (b"\x80\x02cbuiltins\nbytearray\n\x8a\x04\x00\x00\x00\x01\x85R.", "it holds builtins bytearray"),
+        (b"\x80\x02N." + bytes(10_000_000), "it is no checkpoint"),
+    ],
+)
+def test_forged_checkpoints_are_refused_before_they_take_memory(run: Path, tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with zipfile.ZipFile(run / "vae/checkpoint.pt") as whole, zipfile.ZipFile(path, "w") as forged:
+        for name in whole.namelist():
+            forged.writestr(name, content if name.endswith("data.pkl") else whole.read(name))
+    with pytest.raises(vaegan.ModelError, match=words):
+        read_checkpoint(path)
+
+
+def test_a_compressed_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with zipfile.ZipFile(run / "vae/checkpoint.pt") as whole, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(vaegan.ModelError, match="larger inside"):
+        read_checkpoint(path)
+
+
 def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "copy")
     path = tmp_path / "copy/vae/checkpoint.pt"
@@ -330,6 +445,7 @@ def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) 
         "is damaged": [b"", whole[:1000], whole[:-1000], b"\x80\x05." + whole[3:]],
         "another version": [[1, 2], {"format_version": 99}],
         "does not fit": [{"format_version": FORMAT_VERSION}, other, optimizer, state | {"seen": "many"}, state | {"tensors": 3}],
+        "images seen": [state | {"seen": -8}, state | {"seen": 10**400}],
     }
     for words, contents in damaged.items():
         for content in contents:
@@ -353,6 +469,13 @@ def test_a_damaged_journal_loses_its_damaged_lines_only(run: Path, tmp_path: Pat
     vaegan.resume(tmp_path / "copy", images=488)
     path.unlink()
     vaegan.resume(tmp_path / "copy", images=496)
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1e308", "1e999", "NaN", "-Infinity", "1" + "0" * 400])
+def test_a_journal_has_no_numbers_that_no_training_writes(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"seen": 8, "loss": {number}}}\n{{"seen": {number}}}\n{{"seen": 16, "loss": 3e38}}\n')
+    assert read_journal(path) == [{"seen": 16, "loss": 3e38}]
 
 
 def test_curves_have_titles_in_words(run: Path) -> None:

@@ -10,7 +10,7 @@ from vaegan.config import TrainConfig
 from vaegan.config_files import load_preset
 from vaegan.data import ImageDataset, check_source, open_dataset
 from vaegan.errors import RequestError, VaeganError
-from vaegan.processes import is_first_process, is_launched
+from vaegan.processes import is_first_process, is_launched, number_of_processes
 from vaegan.training.checks import check_classes, check_fits, check_settings, check_start
 from vaegan.training.engine import Engine
 from vaegan.training.loop import Progress
@@ -192,7 +192,7 @@ def check_request(config: TrainConfig, minutes: float | None, images: int | None
     Raises:
         RequestError: naming what is wrong.
     """
-    check_settings(config, 1)
+    check_settings(config, number_of_processes("LOCAL_WORLD_SIZE", config.device.devices) * config.device.nodes)
     if config.device.nodes > 1 and not is_launched():
         raise RequestError(
             f"--nodes {config.device.nodes} needs the same command started on every machine, by torchrun or SLURM; "

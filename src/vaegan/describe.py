@@ -49,7 +49,7 @@ def describe(path: Path) -> dict[str, Any]:
 def guard_actions(journal: Path) -> list[str]:
     """What guards found and did in a stage, in sentences."""
     lines = read_journal(journal) if journal.is_file() else []
-    return [f"after {line['seen']:,} images {line['words']}" for line in lines if "guard" in line]
+    return [f"after {line['seen']:,} images {line['words']}" for line in lines if "guard" in line and "words" in line]
 
 
 def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:

@@ -163,7 +163,7 @@ def _panel(name: str, points: list[tuple[float, float]], width: int, height: int
     # The first steps of a loss are far off; a robust range keeps the rest readable.
     ordered = sorted(ys)
     low, high = ordered[len(ys) // 50], ordered[-1 - len(ys) // 50]
-    spread = (high - low) or abs(high) or 1.0
+    spread = max((high - low) or abs(high) or 1.0, 1e-300)  # shares of less would be nothing
     low, high = low - 0.05 * spread, high + 0.05 * spread
     left, right, top, bottom = 62, width - 14, 26, height - 34
 

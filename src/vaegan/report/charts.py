@@ -13,6 +13,7 @@ Points = list[tuple[float, float]]
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 350, 10, 180
 MOST_POINTS = 400  # a curve; longer ones are averaged in blocks
+LARGEST = 1e100  # what is beyond it was not measured, and differences of it may be infinite
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def line_chart(title: str, series: Sequence[Series], x_label: str, note: Content
 
     Args:
         title: above the chart.
-        series: lines; points that are not finite are left out.
+        series: lines; points that are not finite, or beyond all measuring, are left out.
         x_label: what x is.
         note: below the chart, in words.
         marks: places on the x axis where something was done.
@@ -137,7 +138,7 @@ def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]], targ
 
 def thinned(points: Points) -> Points:
     """Finite points in the order of x, averaged in blocks when there are more than can be seen."""
-    finite = sorted(point for point in points if all(map(math.isfinite, point)))
+    finite = sorted(point for point in points if all(-LARGEST < value < LARGEST for value in point))
     if len(finite) <= MOST_POINTS:
         return finite
     size = math.ceil(len(finite) / MOST_POINTS)
@@ -146,8 +147,10 @@ def thinned(points: Points) -> Points:
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers between two ends, about `count` of them."""
+    """Round numbers between two ends, about `count` of them; none where an end is infinite."""
     raw = (high - low) / count
+    if not math.isfinite(raw):
+        return []
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
@@ -169,9 +172,9 @@ def _box(lines: Sequence[Series]) -> Box:
     # The first steps of a loss are far off; a robust range keeps the rest readable.
     lows, highs = zip(*(_robust_range(one.points) for one in lines), strict=True)
     low, high = min(lows), max(highs)
-    spread = (high - low) or abs(high) or 1.0
+    spread = max((high - low) or abs(high) or 1.0, 1e-300)  # shares of less would be nothing
     left, right = min(xs), max(xs)
-    return (left, right if right > left else left + 1, low - 0.05 * spread, high + 0.05 * spread)
+    return (left, right if right > left else left + max(1.0, abs(left)), low - 0.05 * spread, high + 0.05 * spread)
 
 
 def _robust_range(points: Points) -> tuple[float, float]:

@@ -2,7 +2,11 @@
 
 import io
 import pickle
+import pickletools
+import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +17,25 @@ from torch.optim import Optimizer
 
 from vaegan.errors import ModelError
 from vaegan.files import write_atomically
+from vaegan.settings import MOST_SEED
 from vaegan.training.run import disk_errors
 
 FORMAT_VERSION = 6
-DAMAGED = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
+)
 """What torch raises, besides its own, on files that are not what they seem (RecursionError is a RuntimeError)."""
+MOST_PICKLE_BYTES = 10_000_000  # of names and plain values; a checkpoint of the preset tiny has 20,000
+BUILT_OF = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
+"""All that a checkpoint's tensors and dictionaries are built of, as pickle names it."""
 
 
 class Resumable(Protocol):
@@ -105,13 +123,35 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch has to say about a damaged file is said below
+            _check_content(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, *DAMAGED) as error:
+    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError, *DAMAGED) as error:
         reason = (str(error).splitlines() or [""])[0][:80]
         raise ModelError(f"{path} is damaged ({reason}). Remove it to start this stage again.") from error
     if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{path} was written by another version of vaegan; use that version to go on.")
     return state
+
+
+def _check_content(path: Path) -> None:
+    """Refuses what would take more memory than the file has bytes: compressed tensors, or a `bytearray` of any length.
+
+    Raises:
+        UnpicklingError: saying what it holds.
+        BadZipFile: if it is no archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+        if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise pickle.UnpicklingError("it is larger inside")
+        pickles = [entry for entry in entries if entry.filename.lower().endswith("/data.pkl")]
+        if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLE_BYTES:
+            raise pickle.UnpicklingError("it is no checkpoint")
+        content = archive.read(pickles[0])
+    for operation, name, _ in pickletools.genops(content):
+        if operation.name == "GLOBAL" and not BUILT_OF.fullmatch(str(name)):
+            raise pickle.UnpicklingError(f"it holds {name}")
 
 
 def restore(recipe: Resumable, state: dict[str, Any], path: Path, companions: Mapping[str, Stateful]) -> int:
@@ -131,6 +171,6 @@ def restore(recipe: Resumable, state: dict[str, Any], path: Path, companions: Ma
         raise ModelError(
             f"{path} does not fit the networks and settings of this run, so it is damaged or another run's: {reason}"
         ) from error
-    if seen < 0:
-        raise ModelError(f"{path} is damaged: {seen} images seen.")
+    if not 0 <= seen <= MOST_SEED:  # the most that run.json can hold
+        raise ModelError(f"{path} is damaged: {seen!r:.40} images seen.")
     return seen

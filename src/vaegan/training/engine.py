@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from vaegan.config import DeviceConfig
 from vaegan.errors import RequestError, TrainingError, VaeganError
+from vaegan.processes import number_of_processes
 from vaegan.randomness import Draws
 from vaegan.recipes.engine import Network
 from vaegan.settings import check_seed
@@ -43,8 +44,13 @@ class Engine:
         check_seed(seed)
         self.seed = seed
         accelerator = chosen_device(config.accelerator).type
-        devices = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
-        several = devices * config.nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+        devices = number_of_processes("LOCAL_WORLD_SIZE", config.devices)
+        several = devices * config.nodes > 1 or number_of_processes("WORLD_SIZE", 1) > 1
+        there = {"cpu": os.cpu_count() or 1, "cuda": torch.cuda.device_count(), "mps": 1}[accelerator]
+        if devices > there:
+            raise RequestError(
+                f"Cannot run on {devices} {accelerator} devices: this machine has {there}; give --devices {there}."
+            )
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes on starting are not our user's
         try:
             # 32-true, because Fabric's own autocast forbids second derivatives through a wrapped network (exact R1).

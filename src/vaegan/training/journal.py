@@ -9,8 +9,10 @@ from vaegan.errors import TrainingError
 from vaegan.files import write_atomically
 from vaegan.training.engine import Engine
 from vaegan.training.means import Means
-from vaegan.training.run import disk_errors
+from vaegan.training.run import disk_errors, whole_number
 from vaegan.types import Scalars
+
+LARGEST = 1e39  # float32 ends before
 
 
 class Journal:
@@ -92,15 +94,25 @@ def _check_finite(values: dict[str, float], stage: str, seen: int) -> None:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal, if there is one; a line cut short by a crash, or damaged, is left out."""
+    """The lines of a journal, if there is one; a line cut short by a crash, or damaged, is left out.
+
+    Damaged is one with a number that no training writes, too: what is not finite is written as null.
+    """
     lines: list[dict[str, Any]] = []
     if not path.is_file():
         return lines
     for text in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            line = json.loads(text)
+            line = json.loads(text, parse_int=whole_number, parse_float=_measured, parse_constant=_measured)
         except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and isinstance(line.get("seen"), int):
             lines.append(line)
     return lines
+
+
+def _measured(text: str) -> float:
+    value = float(text)
+    if not -LARGEST < value < LARGEST:
+        raise ValueError
+    return value

@@ -1,10 +1,11 @@
 """A run's folder: where everything of a run lies, and run.json, which says what it is."""
 
 import json
+import math
 import os
 import platform
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -14,10 +15,11 @@ from vaegan.config import TrainConfig
 from vaegan.errors import ModelError, RequestError, TrainingError, VaeganError
 from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
-from vaegan.settings import from_dictionary, to_dictionary
+from vaegan.settings import MOST_SEED, from_dictionary, to_dictionary
 
 FORMAT_VERSION = 1
 MAXIMUM_RECORD_BYTES = 50_000_000
+MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
 LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has it locked
 
@@ -158,7 +160,7 @@ class RunFolder:
         try:
             if path.stat().st_size > MAXIMUM_RECORD_BYTES:
                 raise ModelError(f"{path} is too large to be a run's record.")
-            values = json.loads(path.read_text("utf-8"))
+            values = json.loads(path.read_text("utf-8"), parse_int=whole_number)
         except FileNotFoundError as error:
             raise ModelError(f"{self.path} is not a run: it has no run.json.") from error
         except (OSError, ValueError, RecursionError) as error:
@@ -179,21 +181,50 @@ class RunFolder:
         stages = tuple(plan.name for plan in record.plan)
         if stages != record.config.stages or not all(_are_facts(record.facts.get(name, {})) for name in (*stages, "data")):
             raise ModelError(f"{path} is damaged: its plan, facts and settings are not of the same run; {_ANOTHER}.")
+        if not _is_possible(record):
+            raise ModelError(f"{path} is damaged: its times, numbers of images or precision are those of no run; {_ANOTHER}.")
         return record
+
+
+def whole_number(digits: str) -> int:
+    """A whole number in a run's files; what is counted there is no longer than a seed may be.
+
+    Raises:
+        ValueError: if it is longer, and may be too large to be counted with.
+    """
+    if abs(number := int(digits)) > MOST_SEED:
+        raise ValueError(f"the number {digits[:20]}... is too large")
+    return number
+
+
+def _is_possible(record: RunRecord) -> bool:
+    """Whether a run can have lasted, and can last, as long as its record says."""
+    counts = [number for plan in record.plan for number in (plan.schedule_start, plan.schedule_end or 0)]
+    return (
+        all(0 <= seconds <= MOST_SECONDS for seconds in (record.spent_seconds, record.seconds_target or 0.0))
+        and all(plan.images is None or plan.images > 0 for plan in record.plan)
+        and all(number >= 0 for number in counts)
+        and record.precision in (None, "float32", "bfloat16")
+        and record.status in ("training", "interrupted", "finished")
+    )
 
 
 def _are_facts(found: Any) -> bool:
     """Whether facts are such that those of them can be used which steer a run; the others are only shown."""
     if not isinstance(found, dict):
         return False
-    images, error = found.get("images", 0), found.get("handover", {})
+    counts, handover = [found.get(name, 0) for name in ("images", "skipped")], found.get("handover", {})
     return (
-        isinstance(images, int)
-        and images >= 0
+        all(isinstance(number, int) and number >= 0 for number in counts)
+        and found.get("channels", 3) in (1, 3)
         and isinstance(found.get("finished", True), bool)
         and isinstance(found.get("brought_forward", []), list)
-        and isinstance(error, dict)
-        and isinstance(error.get("vae_low_pass_error", 0.0), int | float)
+        and isinstance(found.get("objective", ""), str)
+        and all(isinstance(found.get(name, {}), dict) for name in ("heldout", "inverse"))
+        and isinstance(handover, dict)
+        and (not handover or isinstance(handover.get("verified_tensors"), int))
+        and all(isinstance(handover.get(name, 0.0), int | float) for name in ("vae_low_pass_error", "prior_gap"))
+        and math.isfinite(handover.get("vae_low_pass_error", 0.0))
     )
 
 
@@ -240,17 +271,15 @@ def new_run_folder(out: Path | None, source: str) -> RunFolder:
         return RunFolder(out)
     base = Path("runs")
     stem = Path(source).name.split(".")[0].replace(":", "-") or "images"
-    with disk_errors(base):
-        base.mkdir(exist_ok=True)
-        numbers = [int(entry.name[:4]) for entry in base.iterdir() if entry.name[:4].isdigit()]
-        for number in range(max(numbers, default=0) + 1, 10_000):
-            path = base / f"{number:04d}-{stem}"
-            try:
+    while True:
+        with disk_errors(base):
+            base.mkdir(exist_ok=True)
+            starts = (entry.name.partition("-")[0] for entry in base.iterdir())
+            numbers = [int(start) for start in starts if start.isdecimal() and len(start) < 8]  # eight digits are a date
+            path = base / f"{max(numbers, default=0) + 1:04d}-{stem}"
+            with suppress(FileExistsError):  # another run took the number
                 path.mkdir()
-            except FileExistsError:
-                continue  # another run took the number
-            return RunFolder(path)
-    raise RequestError("runs/ is full; remove old runs or give --out.")
+                return RunFolder(path)
 
 
 def point_last_at(folder: RunFolder) -> None:

@@ -227,8 +227,8 @@ class Session:
             # A VAE that took too long must not leave a GAN of a few images, whose samples are the VAE's.
             least = (1 - record.config.budget.most_vae_time) * (whole - self._spent_before)
             if least - (whole - spent) > LATE * whole:
-                late = f"{(least + spent - whole) / 60:.1f} minutes more than asked for"
-                self.listener.say(f"The machine was slower than measured, and the VAE took longer: the GAN ends {late}.")
+                late = f"{(least + spent - whole) / 60:.1f} minutes later than asked for"
+                self.listener.say(f"The VAE took longer than planned, for the machine became slower; so training ends {late}.")
 
         def seconds_left(speed: float) -> float:
             assert whole is not None

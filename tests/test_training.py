@@ -366,7 +366,7 @@ def test_a_vae_that_took_all_the_time_leaves_some_for_the_gan(tmp_path: Path, mo
     monkeypatch.setattr(session.Session, "_spent", lambda _: 300.0 if "vae" in seconds else 0.0)
     vaegan.train("faces:96", TINY, minutes=4, out=tmp_path / "run", say=said.append)
     assert seconds == {"vae": pytest.approx(0.3 * 240), "gan": pytest.approx(0.4 * 240)}
-    assert any("slower than measured" in sentence and "2.6 minutes more" in sentence for sentence in said)
+    assert any("became slower" in sentence and "2.6 minutes later" in sentence for sentence in said)
 
 
 def test_the_speed_of_an_extension_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +407,7 @@ def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp
     assert facts["equalised"]
     dataset = open_dataset("faces:2600", config.data)
     real = dataset.load(dataset.indices(VALIDATION))
-    wanted = SampleScore()(real, vaegan.load(run).sample(len(real)))
+    wanted = SampleScore()(real, vaegan.load(run).sample(len(real), seed=1))  # those of seed 0 it was equalised by
     assert len(wanted) > 2
     assert {name: facts["heldout"][name] for name in wanted} == pytest.approx({name: float(v) for name, v in wanted.items()})
 

@@ -42,8 +42,8 @@ class Observers:
             last: whether the stage ends here.
         """
         self.journal.line(stage, seen, seconds, values)
+        action = self.watching.checked(seen, clock.progress, values)
         progress = replace(clock, seen=seen).progress  # at the end it is 1, which a blur that lasts until then waits for
-        action = self.watching.checked(seen, progress, values)
         self.best.validated(seen, progress, values, self.watching.is_good or (action is None and last))
         return action
 

@@ -557,7 +557,7 @@ def test_a_full_disk_is_one_line() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.endswith(": No space left on device. Make room there.\n")
+    assert done.stderr.endswith(": No space left on device. Make room there, or give another place.\n")
 
 
 def test_links_in_a_circle_are_refused_in_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

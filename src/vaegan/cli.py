@@ -122,12 +122,14 @@ def _run(name: str, rest: list[str]) -> None:
 
 def _in_words(error: OSError) -> tuple[str, int]:
     """What the system refused, and the exit code: 2 where the name is at fault."""
+    from vaegan.files import FULL
+
     place, reason = str(error.filename or "The system"), error.strerror or str(error)
     if error.errno == errno.ENAMETOOLONG:
         return f"{place[:40]}...: the name is longer than this file system takes; give a shorter one.", 2
     if error.errno == errno.ELOOP:
         return f"{place}: this link leads back to itself; give the place that it should lead to.", 2
-    return f"{place}: {reason}" + (". Make room there." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""), 1
+    return f"{place}: {reason}" + (". Make room there, or give another place." if error.errno in FULL else ""), 1
 
 
 def _end_live_line() -> None:

@@ -4,7 +4,7 @@
         [--seeds 0 1 2] [--temperature 1] [-- OPTIONS OF TRAIN]
 
 The yardstick is any command that prints one JSON line; {samples} is replaced by a folder of PNGs. Finished runs are not trained
-again, so that they can be scored at another temperature: 1.053 draws a GAN from its whole mixture.
+again, so that they can be scored at another temperature: 1.087 draws a GAN from its whole mixture.
 """
 
 import argparse

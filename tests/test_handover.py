@@ -328,3 +328,40 @@ class TestCheckInverse:
         found = handover.check_inverse(self.model(0), 0.1, self.model().decode(torch.randn(50, 4)))
         assert found["latent_recovery"] == 0
         assert found["own_source_nearest"] == pytest.approx(0.02)
+
+
+class Linear(nn.Module):
+    """A generator whose image is a sum of its latent's numbers times patterns of 4x4 pixels."""
+
+    label_bias = None
+
+    def __init__(self, strengths: list[float]) -> None:
+        super().__init__()
+        patterns = torch.linalg.qr(torch.randn(256, len(strengths), generator=torch.Generator().manual_seed(1))).Q.T
+        self.patterns = (
+            (torch.tensor(strengths)[:, None] * patterns).view(-1, 1, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        )
+
+    def forward(self, latents: Tensor, labels: None = None) -> Tensor:
+        return torch.einsum("bi,icxy->bcxy", latents, self.patterns)
+
+
+class TestStrongDirections:
+    def test_are_the_quarter_that_changes_images_most_by_how_far_they_reach(self) -> None:
+        spread = torch.tensor([1.0, 4, 1, 0.1, 1, 1, 1, 1])
+        latents = spread * torch.randn(4000, 8, generator=torch.Generator().manual_seed(0)) + 3
+        found = handover.strong_directions(Linear([1, 0.5, 1.5, 9, 0.1, 0.1, 0.1, 0.1]), latents)
+        wanted = torch.diag(torch.tensor([0.0, 1, 1, 0, 0, 0, 0, 0]))
+        torch.testing.assert_close(found, wanted, atol=0.15, rtol=0)
+        torch.testing.assert_close(found @ found, found, atol=1e-4, rtol=0)
+
+    def test_take_along_what_goes_with_them(self) -> None:
+        covariance = torch.tensor([[2.0, 1, 0, -0.5], [1, 1, 0, 0], [0, 0, 1, 0], [-0.5, 0, 0, 1]])
+        noise = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0))
+        found = handover.strong_directions(Linear([1, 0, 0, 0]), noise @ torch.linalg.cholesky(covariance).T)
+        wanted = torch.zeros(4, 4)
+        wanted[:, 0] = covariance[:, 0] / covariance[0, 0]  # the regression of each number on the first
+        torch.testing.assert_close(found, wanted, atol=0.03, rtol=0)
+
+    def test_of_three_numbers_none_is_strong(self) -> None:
+        assert not handover.strong_directions(Linear([1, 2, 3]), torch.randn(200, 3)).any()

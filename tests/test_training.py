@@ -472,6 +472,19 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     assert [stopped, vaegan.load(path).config.floor] == [0, 0]  # a resumed stage does not know what it grew from
 
 
+def test_a_temperature_spares_what_changes_coarse_images_most_of_a_gan_that_grew(whole_run: Path) -> None:
+    vae, gan = (vaegan.load(whole_run, stage) for stage in ("vae", "gan"))
+    assert not vae.networks.mixture.strong.any()
+    strong = gan.networks.mixture.strong
+    assert float(strong.trace()) == pytest.approx(TINY.network.latent_dim // 4, abs=1e-4)
+    # Along the strongest direction, and only there, latents are the same at every temperature, and as wide as in training.
+    narrow, usual = (gan.latents(64, temperature=temperature) for temperature in (0.1, 1.0))
+    assert not torch.allclose(narrow, usual, atol=1e-2)
+    torch.testing.assert_close(narrow @ strong.T, usual @ strong.T, atol=1e-5, rtol=1e-4)
+    trained = torch.load(whole_run / "gan" / "checkpoint.pt", weights_only=True)["networks"]["mixture"]["factors"]
+    torch.testing.assert_close(gan.networks.mixture.tempered(1 / TINY.gan.temperature).factors, trained, atol=1e-5, rtol=1e-4)
+
+
 def test_the_kept_gan_is_equalised_and_training_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaegan.recipes.equalising.FEWEST", 2)
     run = vaegan.train("faces:96", TINY, images=IMAGES, out=tmp_path / "run").path

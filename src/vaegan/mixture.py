@@ -20,16 +20,18 @@ covariances. 752 anime faces held out are 0.7 nats likelier for it under ten com
 
 
 class Mixture(nn.Module):
-    """Weights [components], means [components, latent] and lower Cholesky factors [components, latent, latent].
+    """Weights [components], means [components, latent] and factors of the covariances [components, latent, latent].
 
     `ends` [components - 1]: where a standard normal number passes from one component to the next; kept beside the weights that it
-    follows from, because not every device knows the inverse normal distribution.
+    follows from, because not every device knows the inverse normal distribution. `strong` [latent, latent]: a projection onto the
+    directions whose width no temperature changes; 0 where it changes all.
     """
 
     weights: Tensor
     ends: Tensor
     means: Tensor
     factors: Tensor
+    strong: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         """Args: latent_dim: of the latents. All weights are 0 until it is fitted; so are those of unused components after."""
@@ -38,6 +40,7 @@ class Mixture(nn.Module):
         self.register_buffer("ends", torch.full((COMPONENTS - 1,), torch.inf))
         self.register_buffer("means", torch.zeros(COMPONENTS, latent_dim))
         self.register_buffer("factors", torch.zeros(COMPONENTS, latent_dim, latent_dim))
+        self.register_buffer("strong", torch.zeros(latent_dim, latent_dim))
 
     @classmethod
     def of(cls, weights: Tensor, means: Tensor, factors: Tensor) -> Self:
@@ -67,9 +70,12 @@ class Mixture(nn.Module):
             return self.means[chosen] + moved.gather(1, chosen[:, None, None].expand(-1, 1, moved.shape[2]))[:, 0]
 
     def tempered(self, temperature: float) -> Self:
-        """A copy whose components are `temperature` times as wide: fewer odd draws, and fewer kinds of them."""
+        """A copy whose components are `temperature` times as wide but in strong directions: fewer odd draws, and fewer kinds.
+
+        Temperatures multiply: what one has narrowed another can widen again.
+        """
         tempered = deepcopy(self)
-        tempered.factors.mul_(temperature)
+        tempered.factors.copy_(temperature * self.factors + (1 - temperature) * self.strong @ self.factors)
         return tempered
 
     def sample(self, count: int, generator: Generator) -> Latents:

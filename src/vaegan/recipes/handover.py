@@ -18,6 +18,8 @@ from vaegan.networks.whitening import Whitening
 from vaegan.recipes.engine import Network, in_blocks
 from vaegan.types import Images, Labels, Latents, PerImage
 
+COARSE = 16  # pixels a side: what is finer is drawn by what is coarser
+
 
 def grow_generator(decoder: Decoder, probe: Latents) -> Decoder:
     """A trainable copy of the averaged decoder, verified: same images for `probe`, every tensor accounted for.
@@ -113,6 +115,31 @@ def put_floor(generator: Decoder, floor: float, probe: Latents) -> float:
     before = generator(probe, labels)
     generator.set_floor(floor)
     return float((generator(probe, labels) - before).abs().mean())
+
+
+@torch.no_grad()
+def strong_directions(generator: Decoder, latents: Latents) -> Tensor:
+    """The projection onto the quarter of the latent directions that change coarse images most: what no temperature narrows.
+
+    Samples are odd where much that is weak does not go together; how far the strong directions reach is what a mixture knows
+    best, and narrowing them takes contrast and kinds of images away (docs/handover-log.md, "What a temperature should narrow").
+    Found by linear regression of coarse images on their latents, in units of the latents' spread.
+
+    Args:
+        generator: decodes.
+        latents: draws of its prior, many times as many as it has numbers, [count, latent].
+
+    Returns:
+        [latent, latent] on the CPU.
+    """
+    labels = any_labels(generator, latents)
+    labels = None if labels is None else labels.to(latents.device)
+    coarse = in_blocks(lambda *block: F.adaptive_avg_pool2d(generator(*block), COARSE).flatten(1), latents, labels)
+    x, z = (part.cpu().double() - part.cpu().double().mean(0) for part in (coarse, latents))
+    spread = torch.linalg.cholesky(z.T @ z / len(z) + 1e-6 * torch.eye(z.shape[1], dtype=z.dtype))
+    effects = spread.T @ torch.linalg.lstsq(z, x).solution
+    strongest = torch.linalg.svd(effects, full_matrices=False).U[:, : z.shape[1] // 4]
+    return (spread @ strongest @ strongest.T @ torch.linalg.inv(spread)).float()
 
 
 def grow_critic(encoder: Encoder, critic: Critic) -> Critic:

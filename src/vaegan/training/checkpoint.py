@@ -20,7 +20,7 @@ from vaegan.files import write_atomically
 from vaegan.settings import MOST_SEED
 from vaegan.training.run import disk_errors
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 DAMAGED = (
     RuntimeError,
     EOFError,

@@ -50,6 +50,7 @@ from vaegan.types import Images, Labelled, Labels, Latents
 Recipe = AE | VAE | GAN | Joint
 
 HELDOUT = 256  # validation images looked at while training
+DRAWS = 16  # of a mixture, a latent number, that say which directions are strong
 ENCODED = 10_000  # training images whose posteriors describe the whole set
 
 
@@ -200,6 +201,9 @@ def _hand_over(
         generator, whitening = handover.whiten(generator, posterior, probe)
     log["floor_change"] = handover.put_floor(generator, inputs.config.gan.floor, probe)
     mixture = _fitted(inputs, whitening(posterior.mean)) if inputs.config.gan.prior == "mixture" else None
+    if mixture is not None:
+        draws = mixture.sample(DRAWS * previous.latent_dim, torch.Generator().manual_seed(0))
+        mixture.strong.copy_(handover.strong_directions(generator, draws.to(previous.device)))
     if steps.critic == "encoder":
         handover.grow_critic(networks.encoder, critic)
     anchor = handover.Anchor(networks.encoder, whitening)

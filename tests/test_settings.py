@@ -192,7 +192,7 @@ class TestPresets:
         tiny, small, base, large = map(load_preset, PRESETS)
         assert tiny.network.kind == small.network.kind == "plain"
         wider = replace(tiny.network, width=2 * tiny.network.width, width_limit=2 * tiny.network.width_limit)
-        assert small == replace(tiny, network=wider, gan=replace(tiny.gan, temperature=0.97))
+        assert small == replace(tiny, network=wider, gan=replace(tiny.gan, temperature=0.95))
         assert base.network.kind == large.network.kind == "residual"
         assert tiny.network.width < base.network.width < large.network.width
         assert tiny.vae.average_cap < base.vae.average_cap < large.vae.average_cap

@@ -32,8 +32,8 @@ class Sample:
     has none, and takes the mixture."""
     temperature: float = 1.0
     """How far latents are drawn from the middle, times the usual: 0.8 makes fewer odd images and fewer kinds of them, 1.05 more
-    of both. A GAN that grew out of a VAE draws from a mixture that --gan.temperature has narrowed already (1.087 undoes its 0.92),
-    and what changes coarse images most stays as wide as it is."""
+    of both. A GAN that grew out of a VAE draws from a mixture that --gan.temperature has narrowed already (1.087 undoes its
+    0.92), and what changes coarse images most stays as wide as it is."""
     label: str | None = None
     """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
     observation_noise: bool = False

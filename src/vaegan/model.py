@@ -233,8 +233,8 @@ class Model:
             observation_noise: draw from p(x|z) and not only its mean.
             labels: one code for each image, for a conditional model; all its labels in turn when None.
             temperature: times the usual width of the prior, or of each Gaussian of the mixture, which for a GAN that grew out of
-                a VAE is `--gan.temperature` already, and leaves the directions alone that change coarse images most. Under 1 there
-                are fewer odd images and fewer kinds of them (Kingma & Dhariwal 2018, Section 6).
+                a VAE is `--gan.temperature` already; what changes coarse images most stays as it is there. Under 1 there are
+                fewer odd images and fewer kinds of them (Kingma & Dhariwal 2018, Section 6).
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)

@@ -82,7 +82,8 @@ def draw(random: np.random.Generator, grown: bool, minutes: int) -> Settings:
         drawn["gan.final-anchor"] = float(f"{drawn['gan.anchor'] * between(0.25, 1):.2g}")
         drawn["gan.floor"] = between(0.03, 0.1)
         drawn["gan.jitter"] = int(random.choice([0, 2, 4]))
-    return drawn if grown else {name: value for name, value in drawn.items() if "anchor" not in name}
+    of_the_handover = ("anchor", "floor")
+    return drawn if grown else {name: value for name, value in drawn.items() if not name.endswith(of_the_handover)}
 
 
 def shortfall(found: dict[str, Any], wanted: Wanted) -> float:
@@ -124,11 +125,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draws; every run trains with seed 0")
     parser.add_argument("--precision", default="float32", help="given, because lanes make the probe's speeds meaningless")
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=Path("runs/search"))
+    parser.add_argument("--out", type=Path, help="runs/search-MINUTES by default; another --seed needs another folder")
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     arguments = parser.parse_args(given[:end])
     arguments.options = given[end + 1 :]
+    arguments.out = arguments.out or Path(f"runs/search-{arguments.minutes}")
     random = np.random.default_rng(arguments.seed)
     # The first is the default settings, which need not lie in the ranges.
     others = [draw(random, arguments.init is not None, arguments.minutes) for _ in range(arguments.runs - 1)]

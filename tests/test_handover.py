@@ -333,17 +333,18 @@ class TestCheckInverse:
 class Linear(nn.Module):
     """A generator whose image is a sum of its latent's numbers times patterns of 4x4 pixels."""
 
-    label_bias = None
-
-    def __init__(self, strengths: list[float]) -> None:
+    def __init__(self, strengths: list[float], labels: int = 0) -> None:
         super().__init__()
+        self.label_bias = nn.Embedding(labels, 1) if labels else None
+        self.of_labels = 20 * torch.randn(labels, 3, 64, 64, generator=torch.Generator().manual_seed(2))
         patterns = torch.linalg.qr(torch.randn(256, len(strengths), generator=torch.Generator().manual_seed(1))).Q.T
         self.patterns = (
             (torch.tensor(strengths)[:, None] * patterns).view(-1, 1, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
         )
 
-    def forward(self, latents: Tensor, labels: None = None) -> Tensor:
-        return torch.einsum("bi,icxy->bcxy", latents, self.patterns)
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        images = torch.einsum("bi,icxy->bcxy", latents, self.patterns)
+        return images if labels is None else images + self.of_labels[labels]
 
 
 class TestStrongDirections:
@@ -354,6 +355,12 @@ class TestStrongDirections:
         wanted = torch.diag(torch.tensor([0.0, 1, 1, 0, 0, 0, 0, 0]))
         torch.testing.assert_close(found, wanted, atol=0.15, rtol=0)
         torch.testing.assert_close(found @ found, found, atol=1e-4, rtol=0)
+
+    def test_are_none_of_the_labels_doing(self) -> None:
+        latents = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
+        found = handover.strong_directions(Linear([1, 0.5, 1.5, 0.1, 0.1, 0.1, 0.1, 0.1], labels=3), latents)
+        wanted = torch.diag(torch.tensor([1.0, 0, 1, 0, 0, 0, 0, 0]))
+        torch.testing.assert_close(found, wanted, atol=0.2, rtol=0)
 
     def test_take_along_what_goes_with_them(self) -> None:
         covariance = torch.tensor([[2.0, 1, 0, -0.5], [1, 1, 0, 0], [0, 0, 1, 0], [-0.5, 0, 0, 1]])

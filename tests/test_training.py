@@ -477,7 +477,7 @@ def test_a_temperature_spares_what_changes_coarse_images_most_of_a_gan_that_grew
     assert not vae.networks.mixture.strong.any()
     strong = gan.networks.mixture.strong
     assert float(strong.trace()) == pytest.approx(TINY.network.latent_dim // 4, abs=1e-4)
-    # Along the strongest direction, and only there, latents are the same at every temperature, and as wide as in training.
+    # Along the strongest direction latents are the same at every temperature, and as wide as in training.
     narrow, usual = (gan.latents(64, temperature=temperature) for temperature in (0.1, 1.0))
     assert not torch.allclose(narrow, usual, atol=1e-2)
     torch.testing.assert_close(narrow @ strong.T, usual @ strong.T, atol=1e-5, rtol=1e-4)

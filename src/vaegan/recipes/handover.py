@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaegan.errors import TrainingError
+from vaegan.metrics.features import small_images
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.model import Model
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.recipes.engine import Network, in_blocks
 from vaegan.types import Images, Labels, Latents, PerImage
-
-COARSE = 16  # pixels a side: what is finer is drawn by what is coarser
 
 
 def grow_generator(decoder: Decoder, probe: Latents) -> Decoder:
@@ -123,7 +122,7 @@ def strong_directions(generator: Decoder, latents: Latents) -> Tensor:
 
     Samples are odd where much that is weak does not go together; how far the strong directions reach is what a mixture knows
     best, and narrowing them takes contrast and kinds of images away (docs/handover-log.md, "What a temperature should narrow").
-    Found by linear regression of coarse images on their latents, in units of the latents' spread.
+    Found by linear regression of coarse images on their latents, in units of the latents' spread. Of fewer than four none is.
 
     Args:
         generator: decodes.
@@ -134,10 +133,12 @@ def strong_directions(generator: Decoder, latents: Latents) -> Tensor:
     """
     labels = any_labels(generator, latents)
     labels = None if labels is None else labels.to(latents.device)
-    coarse = in_blocks(lambda *block: F.adaptive_avg_pool2d(generator(*block), COARSE).flatten(1), latents, labels)
-    x, z = (part.cpu().double() - part.cpu().double().mean(0) for part in (coarse, latents))
+    images = in_blocks(lambda *block: small_images(generator(*block)), latents, labels).cpu().double()
+    for label in [] if labels is None else labels.cpu().unique():  # what a label changes is not the latents' doing
+        images[labels.cpu() == label] -= images[labels.cpu() == label].mean(0)
+    z = latents.cpu().double() - latents.cpu().double().mean(0)
     spread = torch.linalg.cholesky(z.T @ z / len(z) + 1e-6 * torch.eye(z.shape[1], dtype=z.dtype))
-    effects = spread.T @ torch.linalg.lstsq(z, x).solution
+    effects = torch.linalg.solve_triangular(spread, z.T @ images / len(z), upper=False)
     strongest = torch.linalg.svd(effects, full_matrices=False).U[:, : z.shape[1] // 4]
     return (spread @ strongest @ strongest.T @ torch.linalg.inv(spread)).float()
 

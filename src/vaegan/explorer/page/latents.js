@@ -44,7 +44,7 @@ export function mixtureLatent({ ends, means, factors }, noise) {
   const latent = means.slice(chosen * length, (chosen + 1) * length);
   for (let i = 0; i < length; i++) {
     const row = (chosen * length + i) * length;
-    for (let j = 0; j <= i; j++) latent[i] += factors[row + j] * noise[j]; // the factors are lower triangular
+    for (let j = 0; j < length; j++) latent[i] += factors[row + j] * noise[j];
   }
   return latent;
 }

@@ -132,10 +132,10 @@ def strong_directions(generator: Decoder, latents: Latents) -> Tensor:
         [latent, latent] on the CPU.
     """
     labels = any_labels(generator, latents)
-    labels = None if labels is None else labels.to(latents.device)
-    images = in_blocks(lambda *block: small_images(generator(*block)), latents, labels).cpu().double()
-    for label in [] if labels is None else labels.cpu().unique():  # what a label changes is not the latents' doing
-        images[labels.cpu() == label] -= images[labels.cpu() == label].mean(0)
+    told = None if labels is None else labels.to(latents.device)
+    images = in_blocks(lambda *block: small_images(generator(*block)), latents, told).cpu().double()
+    for own in [] if labels is None else [labels == label for label in labels.unique()]:
+        images[own] -= images[own].mean(0)  # what a label changes is not the latents' doing
     z = latents.cpu().double() - latents.cpu().double().mean(0)
     spread = torch.linalg.cholesky(z.T @ z / len(z) + 1e-6 * torch.eye(z.shape[1], dtype=z.dtype))
     effects = torch.linalg.solve_triangular(spread, z.T @ images / len(z), upper=False)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from runs import left_to_train, scored
 
+from vaegan.config import GANConfig
 from vaegan.model import Model
 
 
@@ -157,7 +158,7 @@ def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: 
     if not result.is_file():
         options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
         new = [arguments.data, "--recipe", "gan", *(["--init", str(arguments.init)] if arguments.init else [])]
-        count = round(images * BATCHES[int(settings.get("gan.batch-size", 16))])
+        count = round(images * BATCHES[int(settings.get("gan.batch-size", GANConfig.batch_size))])
         new += ["--images", str(count), "--precision", arguments.precision]
         if rest := left_to_train(folder, *new, *arguments.options, *options):
             command = [sys.executable, "-m", "vaegan", "train", *rest]

@@ -483,6 +483,26 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
     assert none.left_out["flatness"] == "the real images have no flat areas"
 
 
+def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
+    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.samples import KEPT_DETAILS, Described, Yardstick, compare
+
+    def likeness(fake: torch.Tensor) -> float:
+        found = Findings()
+        compare(Yardstick(Described.of(normal(20, 1, 16, 16), given=False), None, 0), Described.of(fake), found)
+        return found.numbers["detail_likeness"].value
+
+    count = KEPT_DETAILS + 5  # more than are kept
+    stroke, own = normal(1, 1, 16, 16, seed=1), normal(count, 1, 16, 16, seed=2)
+    signs = normal(count, 1, 1, 1, seed=3).sign()
+    assert likeness(stroke.expand(count, -1, -1, -1)) == pytest.approx(1, abs=1e-3)
+    assert likeness(signs * stroke) == pytest.approx(1, abs=1e-3)
+    # White noise has as many directions as values, of which halving takes a quarter: cos^2 is 1 over their number in the mean.
+    assert likeness(own) == pytest.approx((1 / 256) ** 0.5, rel=0.25)
+    # Equal parts of both: half of the power is common, and so is the cosine.
+    assert likeness(stroke + own) == pytest.approx(0.5, abs=0.05)
+
+
 # Reconstructions
 
 

@@ -353,6 +353,19 @@ class TestGANSteps:
         assert set(build_gan(grown=False).validate(images)) == {"heldout_pair_accuracy", "heldout_recall"}
 
 
+def details_of_pairs(fake: Tensor, real: Tensor) -> Tensor:
+    """Mean squared likeness of two samples' details, less twice that of a sample's and a real image's, pair by pair."""
+    total = torch.zeros(())
+    for _ in range(2):
+        fine = [images - F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear") for images in (fake, real)]
+        (f, r) = ([one / (one.square().sum() + 1e-4 * one.numel()).sqrt() for one in kind] for kind in fine)
+        among = [(f[i] * f[j]).sum() ** 2 for i in range(len(f)) for j in range(len(f)) if i != j]
+        across = [(one * other).sum() ** 2 for one in f for other in r]
+        total = total + sum(among) / len(among) - 2 * sum(across) / len(across)
+        fake, real = F.avg_pool2d(fake, 2), F.avg_pool2d(real, 2)
+    return total
+
+
 class TestGANGradients:
     """Without a learning rate the gradients of a step stay and can be computed again from the formulas."""
 
@@ -394,9 +407,9 @@ class TestGANGradients:
     def test_low_precision_widens_the_step(self) -> None:
         assert build_gan(STILL, low_precision=True).penalty_step == pytest.approx(0.05)
 
-    @pytest.mark.parametrize("anchor", [0.0, 3.0])
-    def test_generator(self, anchor: float) -> None:
-        gan = build_gan(replace(STILL, anchor=anchor, final_anchor=anchor / 16))
+    @pytest.mark.parametrize(("anchor", "details"), [(0.0, 0.0), (3.0, 0.0), (0.0, 5.0), (3.0, 5.0)])
+    def test_generator(self, anchor: float, details: float) -> None:
+        gan = build_gan(replace(STILL, anchor=anchor, final_anchor=anchor / 16, details=details))
         gan.step(smooth_images(), self.clock)
         real, fake = self.pairs(gan)
         loss = F.softplus(gan.critic(real) - gan.critic(fake)).mean()
@@ -405,6 +418,7 @@ class TestGANGradients:
             with torch.no_grad():
                 latents = gan.anchor.whitening(gan.anchor.encoder(quarter).mean)
             loss = loss + anchor / 2 * gan.anchor.distance(gan.generator(latents), gan.anchor.observe(quarter)).mean()
+        loss = loss + details * details_of_pairs(fake, real)
         wanted = torch.autograd.grad(loss, list(gan.generator.parameters()))
         for parameter, gradient in zip(gan.generator.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)

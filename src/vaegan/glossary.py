@@ -30,6 +30,10 @@ SCALARS: dict[str, tuple[str, str]] = {
     "variety": ("Variety of samples", "How different samples are from one another at 16 pixels. At 0 they are all alike."),
     "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
+    "details": (
+        "Discrepancy of details",
+        "How unlike those of real images the fine details of samples lie, less a constant: high when all samples have the same.",
+    ),
     "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),
     "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder gives back. 1 is all of it."),
     "gradient": ("Gradient", "Length of the gradient of a step. A sudden rise is the first sign of a training that breaks down."),

@@ -108,6 +108,12 @@ METRICS: dict[str, Metric] = {
         "one",
         headline=True,
     ),
+    "detail_likeness": Metric(
+        "likeness of details",
+        "How alike the finest details of two samples are, of which strokes in the same place make most; 1 when all are the same.",
+        "lower",
+        headline=True,
+    ),
     "texture_2": Metric(
         "texture, 2 pixels",
         "Strength of a pattern that repeats every 2 pixels over that of real images; upsampling leaves one.",

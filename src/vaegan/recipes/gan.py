@@ -19,6 +19,7 @@ from vaegan.networks.normalisation import running_statistics
 from vaegan.networks.views import View
 from vaegan.objectives import penalties, relativistic
 from vaegan.objectives.adversarial import OBJECTIVES
+from vaegan.objectives.details import detail_discrepancy
 from vaegan.recipes.critic import clip_weights, draw_view, joined, judge
 from vaegan.recipes.engine import Deciding, Engine, Trained, gradient_norm, in_blocks, unwrapped
 from vaegan.recipes.handover import Anchor, Observation, low_pass_error
@@ -174,25 +175,30 @@ class GAN:
     ) -> Scalars:
         config, count = self.settings, len(images)
         critic = unwrapped(self.critic).requires_grad_(False)
-        fake_logits = critic(view(outputs[:count]), labels)
+        judged = outputs[:count]
+        judged.retain_grad()
+        fake_logits = critic(view(judged), labels)
         critic.requires_grad_(True)
         adversarial = OBJECTIVES[config.objective].generator_loss(real_logits, fake_logits).mean()
         variety = watch.variety(outputs[:count].detach()) / watch.variety(images).clamp_min(1e-6)
         scalars = {"generator_loss": adversarial.detach(), "variety": variety}
         loss = adversarial
+        if config.details > 0:
+            details = detail_discrepancy(outputs[:count], images)
+            loss = loss + config.details * details
+            scalars["details"] = details.detach()
         if self.anchor is not None and observed is not None and len(outputs) > count:
             anchor = self.anchor.distance(outputs[count:], observed.first(len(outputs) - count)).mean()
             weight = geometric(config.anchor, config.final_anchor, clock.progress) * self.levers.anchor
             loss = loss + weight * anchor
             scalars["anchor"] = anchor.detach()
-        outputs.retain_grad()
         self.generator_optimizer.zero_grad()
         self.engine.backward(loss)
         self.generator_optimizer.step()
         self.average_generator.update(unwrapped(self.generator), clock, config.critic_steps)
-        assert outputs.grad is not None
-        # |dL/d image| of one image's own adversarial loss: the anchor looks at other images.
-        scalars["image_gradient"] = count * outputs.grad[:count].flatten(1).norm(dim=1).mean()
+        assert judged.grad is not None
+        # |dL/d image| of one image's own adversarial loss, whatever else moves the generator.
+        scalars["image_gradient"] = count * judged.grad.flatten(1).norm(dim=1).mean()
         return scalars | {"generator_gradient": gradient_norm(self.generator)}
 
     def _refit_encoder(

@@ -57,7 +57,7 @@ def arms(setting: Setting) -> Sequence[Arm]:
         return found
     stacked = setting.folder / "stacked.npy"
     base = replace(setting.base, recipe="gan", data=_colour(setting))
-    bare = replace(base.gan, objective="non-saturating", penalty=0.0, final_penalty=0.0)
+    bare = replace(base.gan, objective="non-saturating", penalty=0.0, final_penalty=0.0, details=0.0)
     made = [
         TrainedArm(VAE, replace(base, recipe="vae"), data=stacked),
         TrainedArm(GROWN, base, start=VAE, data=stacked),

@@ -16,7 +16,8 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     base = replace(setting.base, recipe="gan")
 
     def arm(label: str, **changes: object) -> TrainedArm:
-        return TrainedArm(label, replace(base, gan=replace(base.gan, **changes)))
+        # The players' objectives alone: nothing else pulls at the generator.
+        return TrainedArm(label, replace(base, gan=replace(base.gan, details=0.0, **changes)))
 
     bare = {"penalty": 0.0, "final_penalty": 0.0}
     wasserstein = {"objective": "wasserstein", "critic_steps": 5}

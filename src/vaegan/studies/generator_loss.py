@@ -36,6 +36,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         augmentation=0.0,
         blur=0.0,
         jitter=0,
+        details=0.0,
         critic_warmup=100,
         critic_warmup_accuracy=1.0,
     )

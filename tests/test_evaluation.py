@@ -317,9 +317,9 @@ def test_the_verdict_follows_the_numbers() -> None:
     grain = verdict({"gan": numbers(sharpness=1.0, flatness=0.15)}, floor)[0]
     assert "as sharp as real images, grainy where they should be even (15% of the real flat areas)" in grain
     assert "grainy" not in verdict({"gan": numbers(sharpness=1.0, flatness=0.6)}, floor)[0]
-    strokes = verdict({"gan": numbers(sharpness=1.0, detail_likeness=0.4)}, floor | numbers(detail_likeness=0.04))[0]
-    assert "as sharp as real images, alike in fine details (10 times as much as real images)" in strokes
-    assert "alike" not in verdict({"gan": numbers(sharpness=1.0, detail_likeness=0.1)}, floor | numbers(detail_likeness=0.04))[0]
+    strokes = verdict({"gan": numbers(sharpness=1.0, detail_likeness=10.2)}, floor)[0]
+    assert "with the same fine strokes in all of them (details are 10 times as alike as those of real images)" in strokes
+    assert "strokes" not in verdict({"gan": numbers(sharpness=1.0, detail_likeness=3.0)}, floor)[0]
     assert "sharper than the VAE's and as sharp as real" in verdict({"vae": vae, "gan": numbers(sharpness=1.0)}, floor)[0]
     bad = numbers(sharpness=0.3, texture_2=9.0, texture_4=1.0, variety=1.0, coverage=0.6, duplicates=30.0, copying=0.9)
     looks, variety, copying = verdict({"gan": bad}, floor)

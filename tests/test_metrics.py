@@ -486,21 +486,24 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
 def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
     from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.samples import KEPT_DETAILS, Described, Yardstick, compare
+    from vaegan.objectives.details import finest_octave
 
-    def likeness(fake: torch.Tensor) -> float:
+    def findings(real: torch.Tensor, fake: torch.Tensor) -> Findings:
         found = Findings()
-        compare(Yardstick(Described.of(normal(20, 1, 16, 16), given=False), None, 0), Described.of(fake), found)
-        return found.numbers["detail_likeness"].value
+        compare(Yardstick(Described.of(real, given=False), None, 0), Described.of(fake), found)
+        return found
 
     count = KEPT_DETAILS + 5  # more than are kept
-    stroke, own = normal(1, 1, 16, 16, seed=1), normal(count, 1, 16, 16, seed=2)
-    signs = normal(count, 1, 1, 1, seed=3).sign()
-    assert likeness(stroke.expand(count, -1, -1, -1)) == pytest.approx(1, abs=1e-3)
-    assert likeness(signs * stroke) == pytest.approx(1, abs=1e-3)
-    # White noise has as many directions as values, of which halving takes a quarter: cos^2 is 1 over their number in the mean.
-    assert likeness(own) == pytest.approx((1 / 256) ** 0.5, rel=0.25)
-    # Equal parts of both: half of the power is common, and so is the cosine.
-    assert likeness(stroke + own) == pytest.approx(0.5, abs=0.05)
+    stroke, own, real = normal(1, 1, 16, 16, seed=1), normal(count, 1, 16, 16, seed=2), normal(count, 1, 16, 16, seed=3)
+    signs = normal(count, 1, 1, 1, seed=4).sign()
+    # White noise has as many directions as values, of which halving takes a quarter (more or less): cos^2 is 1/192 in the mean.
+    most = 192**0.5
+    common, single = (float(finest_octave(images)[0].square().sum(1).mean()) for images in (stroke, own))
+    half = most * common / (common + single)
+    for fake, expected in ((stroke.expand(count, -1, -1, -1), most), (signs * stroke, most), (stroke + own, half), (own, 1)):
+        assert findings(real, fake).numbers["detail_likeness"].value == pytest.approx(expected, rel=0.08)
+    even = torch.zeros(20, 1, 16, 16) + torch.rand(20, 1, 1, 1)
+    assert findings(even, own).left_out["detail_likeness"] == "the real images have no fine details"
 
 
 # Reconstructions

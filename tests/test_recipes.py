@@ -273,7 +273,7 @@ class TestGANSteps:
         assert all(tensor.isfinite().all() for network in gan.networks().values() for tensor in network.state_dict().values())
 
     @pytest.mark.parametrize(
-        "switch", ["penalty", "anchor", "augmentation", "blur", "blur_until", "drift_weight", "jitter", "refit_every"]
+        "switch", ["penalty", "anchor", "augmentation", "blur", "blur_until", "details", "drift_weight", "jitter", "refit_every"]
     )
     def test_every_weight_can_be_switched_off(self, switch: str) -> None:
         config = replace(GANConfig(critic_warmup=0), **{switch: 0})
@@ -354,14 +354,13 @@ class TestGANSteps:
 
 
 def details_of_pairs(fake: Tensor, real: Tensor) -> Tensor:
-    """Mean squared likeness of two samples' details, less twice that of a sample's and a real image's, pair by pair."""
+    """Mean squared likeness of two samples' details, less twice that of a sample's and another one's real image, pair by pair."""
     total = torch.zeros(())
     for _ in range(2):
         fine = [images - F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear") for images in (fake, real)]
         (f, r) = ([one / (one.square().sum() + 1e-4 * one.numel()).sqrt() for one in kind] for kind in fine)
-        among = [(f[i] * f[j]).sum() ** 2 for i in range(len(f)) for j in range(len(f)) if i != j]
-        across = [(one * other).sum() ** 2 for one in f for other in r]
-        total = total + sum(among) / len(among) - 2 * sum(across) / len(across)
+        pairs = [(i, j) for i in range(len(f)) for j in range(len(f)) if i != j]
+        total = total + sum((f[i] * f[j]).sum() ** 2 - 2 * (f[i] * r[j]).sum() ** 2 for i, j in pairs) / len(pairs)
         fake, real = F.avg_pool2d(fake, 2), F.avg_pool2d(real, 2)
     return total
 
@@ -422,6 +421,12 @@ class TestGANGradients:
         wanted = torch.autograd.grad(loss, list(gan.generator.parameters()))
         for parameter, gradient in zip(gan.generator.parameters(), wanted, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+
+    def test_the_watched_gradient_at_a_sample_is_the_critics_alone(self) -> None:
+        """Guards ask whether the critic still says something; what else moves the generator must not hide that it does not."""
+        without, beside = (build_gan(replace(STILL, details=weight)).step(smooth_images(), self.clock) for weight in (0.0, 50.0))
+        assert beside["image_gradient"].item() == pytest.approx(without["image_gradient"].item(), rel=1e-4)
+        assert beside["generator_gradient"].item() > 1.1 * without["generator_gradient"].item()
 
     def test_encoder(self) -> None:
         """|mu(G(z)) - z|^2 a value + half the anchor + a tenth of what the variances moved; the generator stays."""
@@ -575,11 +580,15 @@ class Meeting:
         self.barrier, self.given = threading.Barrier(2, timeout=60), [torch.zeros(()), torch.zeros(())]
 
     def mean(self, value: Tensor, rank: int) -> Tensor:
-        self.given[rank] = value.detach().clone()
+        one, other = self.of_both(value.detach().clone(), rank)
+        return (one + other) / 2
+
+    def of_both(self, value: Tensor, rank: int) -> list[Tensor]:
+        self.given[rank] = value
         self.barrier.wait()
-        mean = (self.given[0] + self.given[1]) / 2
+        both = list(self.given)
         self.barrier.wait()
-        return mean
+        return both
 
 
 class HalfEngine(OneProcess):
@@ -591,6 +600,10 @@ class HalfEngine(OneProcess):
 
     def mean(self, value: Tensor) -> Tensor:
         return self.meeting.mean(value, self.rank)
+
+    def everyones(self, rows: Tensor) -> Tensor:
+        assert not rows.requires_grad
+        return torch.cat(self.meeting.of_both(rows, self.rank))
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
         def average(optimizer: Optimizer, *_: Any) -> None:

@@ -139,6 +139,7 @@ def test_impossible_networks_are_refused(name: str, value: int) -> None:
         (GANConfig, "beta2", (1.0, -0.1, math.nan)),
         (GANConfig, "augmentation", (-0.1, 1.1)),
         (GANConfig, "refit_every", (-1,)),
+        (GANConfig, "details", (-1.0, math.nan, math.inf)),
         (Budget, "vae_share_of_time", (0.0, 1.0, math.nan)),
         (Budget, "most_vae_time", (0.0, 1.0, math.nan)),
         (Budget, "vae_images", (-1,)),
@@ -162,7 +163,9 @@ def test_what_is_infinite_is_not_told_to_be_more() -> None:
         VAEConfig(learning_rate=math.inf)
 
 
-@pytest.mark.parametrize("name", ["penalty", "final_penalty", "anchor", "blur", "augmentation", "critic_warmup", "refit_every"])
+@pytest.mark.parametrize(
+    "name", ["penalty", "final_penalty", "anchor", "blur", "augmentation", "critic_warmup", "refit_every", "details"]
+)
 def test_what_can_be_switched_off_may_be_zero(name: str) -> None:
     assert getattr(GANConfig(**{name: 0}), name) == 0
 

@@ -428,6 +428,19 @@ def test_resuming_with_more_processes_than_the_batch_allows_is_refused(
         vaegan.resume(run, minutes=1)
 
 
+def test_a_run_of_before_the_discrepancy_of_details_goes_on_without_it(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    record = json.loads((run / "run.json").read_text())
+    assert record["config"]["gan"].pop("details") > 0
+    (run / "run.json").write_text(json.dumps(record))
+    assert RunFolder(run).read().config.gan.details == 0
+    for damaged in ({"config": []}, {"config": {"gan": 3}}, {"config": None}):
+        (run / "run.json").write_text(json.dumps(record | damaged))
+        with pytest.raises(vaegan.ModelError, match="damaged"):
+            RunFolder(run).read()
+
+
 @pytest.mark.parametrize("recipe", ["vae", "ae", "joint"])
 def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
     import numpy as np

@@ -8,7 +8,7 @@ AS_GOOD = 0.1  # [share] a ratio this near to 1 is called right
 SLIGHT, CLEAR = 0.25, 0.6
 VISIBLE_GRID = 3.0  # times the real power
 GRAINY = 0.5  # [share] of the real flat areas: under it even skin and sky look rough
-ALIKE = 3.0  # times as alike in details as real images: strokes in the same places show when samples lie side by side
+ALIKE = 5.0  # times as alike in details as real images: the eye finds the strokes that samples side by side share
 MANY_MISSING = 0.2  # [share] of real images without a sample near, beyond those that training images leave out
 COPIES = 0.65
 NEAR, FAR = 0.5, 1.5  # times as far from training images as unseen images are: of copies, and where copying says nothing
@@ -25,7 +25,7 @@ def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
     """
     name = list(stages)[-1]
     judged, others = stages[name], [stages[other] for other in list(stages)[:-1]]
-    return [looks(name, judged, others[0] if others else None, floor), variety(judged, floor), copying(judged)]
+    return [looks(name, judged, others[0] if others else None), variety(judged, floor), copying(judged)]
 
 
 def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
@@ -50,7 +50,7 @@ def copies_images(judged: Numbers) -> bool:
     return _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
 
 
-def looks(name: str, judged: Numbers, before: Numbers | None, floor: Numbers) -> str:
+def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
     """How sharp and clean samples of the stage are."""
     sharpness = _value(judged, "sharpness")
     if sharpness is None:
@@ -70,9 +70,11 @@ def looks(name: str, judged: Numbers, before: Numbers | None, floor: Numbers) ->
     flat = _value(judged, "flatness")
     if flat is not None and flat < GRAINY:
         parts.append(f"grainy where they should be even ({flat:.0%} of the real flat areas)")
-    alike, usual = _value(judged, "detail_likeness"), _value(floor, "detail_likeness")
-    if alike is not None and usual is not None and alike > ALIKE * usual:
-        parts.append(f"alike in fine details ({alike / usual:.0f} times as much as real images)")
+    alike = _value(judged, "detail_likeness")
+    if alike is not None and alike > ALIKE:
+        parts.append(
+            f"with the same fine strokes in all of them (details are {alike:.0f} times as alike as those of real images)"
+        )
     told = _value(judged, "two_sample_accuracy")
     sentence = f"Samples of the {WHO[name]} are {', '.join(parts)}"
     if told is not None:

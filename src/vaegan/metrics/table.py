@@ -110,8 +110,10 @@ METRICS: dict[str, Metric] = {
     ),
     "detail_likeness": Metric(
         "likeness of details",
-        "How alike the finest details of two samples are, of which strokes in the same place make most; 1 when all are the same.",
-        "lower",
+        "How alike the finest details of two samples are, over how alike those of two real images are: high when all samples "
+        "share strokes.",
+        "one",
+        "times as alike",
         headline=True,
     ),
     "texture_2": Metric(

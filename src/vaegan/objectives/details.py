@@ -1,50 +1,66 @@
-"""Whether fine details lie where, and together with what, those of real images do, whatever a critic sees of it.
+"""Whether fine details of samples lie where, and together with what, those of real images do.
 
 A critic judges one image at a time, of which a stroke on the cheek is as good as any; that every sample has the same one is in no
-image. So grown generators drew a quarter to a third of the power of their finest octave as one fixed picture (real faces: a
-hundredth), and much of the rest as a few others (docs/handover-log.md, "The same details in every sample").
+image. So without this term a fifth to two fifths of the power of a grown generator's finest octave was one fixed picture (of real
+faces a hundredth), and much of the rest a few others (docs/handover-log.md, "The same details in every sample").
 """
+
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.types import Images
+from vaegan.types import Images, PerImage
 
 OCTAVES = 2
 """The finest ones. The third is where the anchor holds the generator; compared there, too, samples were no nearer."""
 FAINT = 0.01
-"""Deviation, of values in [-1, 1], under which details count for less: of an image without any there is no direction. Its square
-is added to their mean square."""
+"""Deviation, of values in [-1, 1], under which details count for less: an image without any has no direction. Its square is added
+to their mean square."""
+MOST = 1_024
+"""Images that are compared of what a process has of a batch: pairs grow with their square."""
 
 
-def detail_discrepancy(generated: Images, real: Images) -> Tensor:
-    """Squared maximum mean discrepancy of fine details, the kernel their squared cosine, without the term of real images alone.
+def detail_discrepancy(
+    generated: Images, real: Images, everyones: Callable[[Tensor], Tensor] = lambda rows: rows, rank: int = 0
+) -> PerImage:
+    """How much more alike the fine details of samples are to one another than to those of real images, for each sample.
 
-    u is an octave of a generated image as one vector, v of a real one. Of unit vectors that kernel's discrepancy is
-    |E uu' - E vv'|^2, the squared Frobenius distance of their second moments: large where the details of samples are mixtures of
-    few pictures, with whatever signs. What is given is the U-statistic, unbiased on any batch (Gretton et al. 2012, Lemma 6; as a
-    loss: Li et al. 2015), summed over the octaves. Without its constant it can be negative.
+    u is an octave of a generated image as one vector, v of a real one, of length 1, and their likeness k = (u.v)^2. Of image i it
+    is 2/(n - 1) times the sum of k(u_i, u_j) - k(u_i, v_j) over all other images j, summed over the octaves: near 0 where
+    samples are distributed as real images. All but u_i are held, so that the gradient of the mean is that of the U-statistic of
+    the squared maximum mean discrepancy, unbiased on any batch (Gretton et al. 2012, Lemma 6; as a loss: Li et al. 2015). With
+    this kernel it is |E uu' - E vv'|^2, the squared Frobenius distance of second moments: large where the details of samples are
+    mixtures of few pictures, with whatever signs.
 
     Args:
-        generated: at least two; of one image alone 0 is said.
-        real: any number of real images, not moved against the generated ones: where details are is what is compared.
+        generated: this process's samples.
+        real: as many real images, not moved against the generated ones: where details are is what is compared. Where there are
+            labels each has its sample's, which is why a sample is not compared with its own.
+        everyones: gives the detached rows of all processes, in the order of their ranks.
+        rank: of this process.
     """
-    total, count = generated.new_zeros(()), len(generated)
-    if count < 2:
-        return total
-    generated = generated.contiguous()  # a picture's values side by side, or each product would copy them
+    generated, real = generated[:MOST].contiguous(), real[:MOST]  # contiguous, or each product would copy its rows
+    count, total = len(generated), generated.new_zeros(len(generated))
     for _ in range(OCTAVES):
         (fakes, generated), (reals, real) = finest_octave(generated), finest_octave(real)
+        all_fakes, all_reals = everyones(fakes.detach()), everyones(reals)
         faint = FAINT**2 * fakes.shape[1]
-        products = fakes @ fakes.T
-        lengths, others = (products.diagonal() + faint).sqrt(), (reals.square().sum(1) + faint).sqrt()
-        among = (products / (lengths[:, None] * lengths)).square()
-        across = (fakes @ reals.T / (lengths[:, None] * others)).square()
-        total = total + (among.sum() - among.diagonal().sum()) / (count * (count - 1)) - 2 * across.mean()
+        own, of_fakes, of_reals = ((rows.square().sum(1) + faint).sqrt() for rows in (fakes, all_fakes, all_reals))
+        among = (fakes @ all_fakes.T / (own[:, None] * of_fakes)).square()
+        across = (fakes @ all_reals.T / (own[:, None] * of_reals)).square()
+        more = among - across
+        others = max(1, len(all_fakes) - 1)
+        total = total + 2 * (more.sum(1) - more.diagonal(rank * count)) / others
     return total
 
 
 def finest_octave(images: Images) -> tuple[Tensor, Images]:
-    """What is lost when images are halved and enlarged again, [image, value], and the halved images."""
+    """What is lost when images are halved and enlarged again, [image, value], and the halved images.
+
+    Of an odd side the last row or column is left out, or everything behind it would be enlarged to another place.
+    """
+    height, width = (side // 2 * 2 for side in images.shape[-2:])
+    images = images[..., :height, :width]
     halved = F.avg_pool2d(images, 2)
-    return (images - F.interpolate(halved, size=images.shape[-2:], mode="bilinear", align_corners=False)).flatten(1), halved
+    return (images - F.interpolate(halved, scale_factor=2, mode="bilinear", align_corners=False)).flatten(1), halved

@@ -44,7 +44,7 @@ class Deciding(NamedTuple):
 
 
 class Engine(Protocol):
-    """Devices and processes, hidden behind five calls."""
+    """Devices and processes, hidden behind six calls."""
 
     def prepare(self, network: Network) -> Network:
         """Moves a network to the device and, with several processes, makes its gradients global means."""
@@ -60,6 +60,10 @@ class Engine(Protocol):
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a detached value over all processes."""
+        ...
+
+    def everyones(self, rows: Tensor) -> Tensor:
+        """Detached rows, as many in each process, of all processes: in the order of their ranks."""
         ...
 
     def draws(self, stage: str) -> Draws:

@@ -184,7 +184,7 @@ class GAN:
         scalars = {"generator_loss": adversarial.detach(), "variety": variety}
         loss = adversarial
         if config.details > 0:
-            details = detail_discrepancy(outputs[:count], images)
+            details = detail_discrepancy(outputs[:count], images, self.engine.everyones, self.draws.rank).mean()
             loss = loss + config.details * details
             scalars["details"] = details.detach()
         if self.anchor is not None and observed is not None and len(outputs) > count:

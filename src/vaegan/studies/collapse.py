@@ -56,8 +56,9 @@ def arms(setting: Setting) -> Sequence[Arm]:
     if label is None or not digits.fits(setting.dataset, label):
         return found
     stacked = setting.folder / "stacked.npy"
-    base = replace(setting.base, recipe="gan", data=_colour(setting))
-    bare = replace(base.gan, objective="non-saturating", penalty=0.0, final_penalty=0.0, details=0.0)
+    # Who drops modes by the game alone: the discrepancy of details would pull samples apart in every arm.
+    base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, details=0.0), data=_colour(setting))
+    bare = replace(base.gan, objective="non-saturating", penalty=0.0, final_penalty=0.0)
     made = [
         TrainedArm(VAE, replace(base, recipe="vae"), data=stacked),
         TrainedArm(GROWN, base, start=VAE, data=stacked),

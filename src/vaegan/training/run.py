@@ -173,6 +173,7 @@ class RunFolder:
                 "Install the version that wrote it."
             )
         values.pop("versions", None)
+        _complete(values)
         try:
             record = from_dictionary(RunRecord, values, str(path))
         except RequestError as error:
@@ -184,6 +185,14 @@ class RunFolder:
         if not _is_possible(record):
             raise ModelError(f"{path} is damaged: its times, numbers of images or precision are those of no run; {_ANOTHER}.")
         return record
+
+
+def _complete(values: dict[str, Any]) -> None:
+    """Says of a GAN of before there was a discrepancy of details that it had none, or it would go on with today's default."""
+    config = values.get("config")
+    gan = config.get("gan") if isinstance(config, dict) else None
+    if isinstance(gan, dict):
+        gan.setdefault("details", 0.0)
 
 
 def whole_number(digits: str) -> int:

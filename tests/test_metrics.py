@@ -503,6 +503,7 @@ def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> N
     for fake, expected in ((stroke.expand(count, -1, -1, -1), most), (signs * stroke, most), (stroke + own, half), (own, 1)):
         assert findings(real, fake).numbers["detail_likeness"].value == pytest.approx(expected, rel=0.08)
     even = torch.zeros(20, 1, 16, 16) + torch.rand(20, 1, 1, 1)
+    even[0] = 3 * own[0]  # like no other: nothing to divide by
     assert findings(even, own).left_out["detail_likeness"] == "the real images have no fine details"
 
 

@@ -32,7 +32,8 @@ SCALARS: dict[str, tuple[str, str]] = {
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
     "details": (
         "Discrepancy of details",
-        "How unlike those of real images the fine details of samples lie, less a constant: high when all samples have the same.",
+        "How much more alike fine details of samples are to one another than to those of real images. Near 0 is right, 4 is "
+        "all the same.",
     ),
     "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),
     "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder gives back. 1 is all of it."),

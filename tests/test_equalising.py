@@ -91,7 +91,7 @@ class Checkers(torch.nn.Module):
 def test_checkers_do_not_make_it_swing_around_the_goal(model: Model) -> None:
     model.networks.decoder = Checkers()  # pyright: ignore[reportAttributeAccessIssue]
     real = 1.3 * model.sample(SAMPLES)
-    equalise(model, real)
+    equalise(model, [real])
     assert powers(model.sample(SAMPLES))[:2] == pytest.approx(powers(real)[:2], rel=0.05)
 
 
@@ -104,7 +104,7 @@ def test_samples_get_the_energy_of_real_images(model: Model, gains: tuple[float,
     real = other.sample(SAMPLES)  # of the same latents, so that nothing is left to chance
     before, decoder = model.sample(8), model.networks.decoder
     assert powers(model.sample(SAMPLES)) != pytest.approx(powers(real), rel=0.1)
-    found = equalise(model, real)
+    found = equalise(model, [real])
     assert found is not None
     assert found[:2] == pytest.approx(gains[:2], rel=0.03)
     assert found.grid == pytest.approx(gains[2], abs=0.08)  # beside it there is other power at two pixels, so it is felt less
@@ -112,6 +112,13 @@ def test_samples_get_the_energy_of_real_images(model: Model, gains: tuple[float,
     # Training goes on with the decoder it had.
     model.networks.decoder = decoder
     assert torch.equal(model.sample(8), before)
+
+
+def test_real_images_count_alike_in_whatever_blocks_they_come(model: Model) -> None:
+    mixed = torch.cat([1.4 * model.sample(SAMPLES // 4), model.sample(SAMPLES)[SAMPLES // 4 :]])
+    few, many = mixed[: SAMPLES // 4], mixed[SAMPLES // 4 :]
+    equalise(model, [few, many])
+    assert powers(model.sample(SAMPLES))[:2] == pytest.approx(powers(mixed)[:2], rel=0.02)
 
 
 def test_rare_labels_count_as_rarely_as_among_the_real_images(model: Model) -> None:
@@ -126,20 +133,20 @@ def test_rare_labels_count_as_rarely_as_among_the_real_images(model: Model) -> N
     told = Model(config, model.networks)
     told.networks.decoder = Telling()  # pyright: ignore[reportAttributeAccessIssue]
     labels = (torch.arange(SAMPLES) % 10 == 0).long()
-    found = equalise(told, told.sample(SAMPLES, labels=labels), labels)
+    found = equalise(told, told.sample_blocks(SAMPLES, labels=labels), labels)
     assert found is not None
     assert found[:2] == pytest.approx((1, 1), abs=0.01)
 
 
 def test_an_octave_is_at_most_doubled_or_halved(model: Model) -> None:
-    found = equalise(model, torch.zeros(FEWEST, 3, 16, 16))
+    found = equalise(model, [torch.zeros(FEWEST, 3, 16, 16)])
     assert found is not None
     assert found[:2] == (0.5, 0.5)
 
 
 def test_few_images_and_other_last_layers_are_left_alone(model: Model) -> None:
     decoder, real = model.networks.decoder, randn(FEWEST, 3, 16, 16)
-    assert equalise(model, real[1:]) is None
+    assert equalise(model, [real[1:]]) is None
     decoder.stages[-1] = torch.nn.Identity()
-    assert equalise(model, real) is None
+    assert equalise(model, [real]) is None
     assert model.networks.decoder is decoder

@@ -1,6 +1,6 @@
 """From settings to recipes: builds each stage's networks, takes the steps of the handover, and makes its Model."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +51,7 @@ Recipe = AE | VAE | GAN | Joint
 
 HELDOUT = 256  # validation images looked at while training
 DRAWS = 16  # of a mixture, a latent number, that say which directions are strong
+EQUALISED = 2_048  # training images that tell the power of octaves
 ENCODED = 10_000  # training images whose posteriors describe the whole set
 
 
@@ -89,6 +90,12 @@ class StageInputs:
         """What the codes stand for."""
         return self.dataset.categories(self.config.condition)[2] if self.config.is_conditional else ()
 
+    def training_blocks(self, count: int) -> Iterator[Labelled]:
+        """The images of `training_images` in blocks of 256, for more of them than fit into memory, with their labels."""
+        chosen = self._chosen(TRAIN, count)
+        for part in (chosen[at : at + 256] for at in range(0, len(chosen), 256)):
+            yield Labelled(self.dataset.load(part), self._labels(part))
+
     def training_labels(self, count: int) -> Labels | None:
         """The labels of `training_images` and, on the device, of `known`."""
         return self._labels(self._chosen(TRAIN, count))
@@ -98,9 +105,7 @@ class StageInputs:
 
     def posterior(self, model: Model) -> Gaussian:
         """The posteriors of (at most 10,000) training images, read in blocks."""
-        chosen = self._chosen(TRAIN, ENCODED)
-        parts = [chosen[at : at + 256] for at in range(0, len(chosen), 256)]
-        blocks = [model.posterior(self.dataset.load(part), self._labels(part)) for part in parts]
+        blocks = [model.posterior(*block) for block in self.training_blocks(ENCODED)]
         return Gaussian(torch.cat([block.mean for block in blocks]), torch.cat([block.log_var for block in blocks]))
 
     def _chosen(self, side: int, count: int) -> NDArray[np.int64]:
@@ -289,7 +294,8 @@ def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Mo
     if model.has_encoder and model.config.prior != "mixture":
         model.networks.mixture = _fitted(inputs, model.whitened(inputs.posterior(model).mean))
     if model.config.stage == "gan" and inputs.config.gan.equalise:
-        gains = equalise(model, *inputs.heldout())
+        real = (block.images for block in inputs.training_blocks(EQUALISED))
+        gains = equalise(model, real, inputs.training_labels(EQUALISED))
         if gains is not None:
             facts["equalised"] = [round(gain, 3) for gain in gains]
     return model

@@ -32,6 +32,11 @@ less than of white noise (0.33); in a GAN's grid 0.4-0.65."""
 KEPT = 0.25
 """Share of that mean that is kept, so that an image with a regular grid can still be learned, four times as slowly."""
 
+TURNING, EVEN = (1, -2, 2, -2, 1), (1, 2, 2, 2, 1)
+"""Eight times the taps that keep all of what turns around from block to block and nothing of what is even, and the other way
+round; of a period of four blocks neither keeps anything. Between the two periods they keep part, above four blocks an eighth at
+most, with the other sign."""
+
 WINDOWS = (5, 3)
 """Sides, in blocks, of the windows in which the power of means, less those around them, and of details is measured."""
 
@@ -101,13 +106,15 @@ class SubPixel(nn.Module):
         return around / (around + self.floor**2)
 
     @torch.no_grad()
-    def scale(self, finest: float, second: float, grid: float) -> None:
+    def scale(self, finest: float, second: float, grid: float, coarse_grid: float) -> None:
         """Scales what the layer makes of its input, in place.
 
         Args:
             finest: factor of slopes and checkers.
             second: factor of what a block's mean differs by from the mean around it, [1 2 1] / 4 both ways.
             grid: factor of what slopes and checkers have in common with the blocks around them, beside `finest`.
+            coarse_grid: factor of what is the other way round in every other block, across, down or both: a period of four
+                pixels. Beside the others; exact from two blocks inside the border on.
         """
         of_coordinates = self.kernel.unflatten(1, (-1, 1 + len(DETAILS)))
         means, details = of_coordinates[:, :, :1], of_coordinates[:, :, 1:]
@@ -116,6 +123,14 @@ class SubPixel(nn.Module):
         around = torch.tensor((0.25, 0.5, 0.25), device=self.kernel.device)
         blurred = F.conv2d(means.reshape(-1, 1, REACH, REACH), torch.outer(around, around)[None, None], padding=1)
         means += (second - 1) * (means - blurred.view_as(means))
+        ones = torch.ones(REACH, device=self.kernel.device)
+        signs = ones.clone()
+        signs[1::2] = -1  # the middle one is +1
+        turning, even = ((torch.tensor(taps, device=ones.device) / 8, of) for taps, of in ((TURNING, signs), (EVEN, ones)))
+        kernel = self.kernel.clone()
+        for (rows, of_rows), (columns, of_columns) in ((even, turning), (turning, even), (turning, turning)):
+            response = (kernel * torch.outer(of_rows, of_columns)).sum((-2, -1), keepdim=True)
+            self.kernel -= (1 - coarse_grid) * response * torch.outer(rows, columns)
 
 
 def _means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from vaegan.metrics.spectrum import detail_energy, power_spectrum, texture_power
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.subpixel import SubPixel
-from vaegan.recipes.equalising import FEWEST, SAMPLES, equalise
+from vaegan.recipes.equalising import FEWEST, HIGHEST, SAMPLES, equalise
 
 
 def scaled(channels: int, finest: float = 1, second: float = 1, grid: float = 1, coarse_grid: float = 1) -> SubPixel:
@@ -117,7 +117,7 @@ class Checkers(torch.nn.Module):
 def test_checkers_do_not_make_it_swing_around_the_goal(model: Model) -> None:
     model.networks.decoder = Checkers()  # pyright: ignore[reportAttributeAccessIssue]
     real = 1.3 * model.sample(SAMPLES)
-    equalise(model, [real])
+    equalise(model, [real], 0)
     assert powers(model.sample(SAMPLES))[:2] == pytest.approx(powers(real)[:2], rel=0.05)
 
 
@@ -130,10 +130,10 @@ def test_samples_get_the_energy_of_real_images(model: Model, gains: tuple[float,
     real = other.sample(SAMPLES)  # of the same latents, so that nothing is left to chance
     before, decoder = model.sample(8), model.networks.decoder
     assert powers(model.sample(SAMPLES)) != pytest.approx(powers(real), rel=0.1)
-    found = equalise(model, [real])
+    found = equalise(model, [real], 0)
     assert found is not None
-    assert found[:2] == pytest.approx(gains[:2], rel=0.05)
-    assert found[2:] == pytest.approx(gains[2:], abs=0.1)  # beside them there is other power at two and four pixels
+    assert found.gains[:2] == pytest.approx(gains[:2], rel=0.05)
+    assert found.gains[2:] == pytest.approx(gains[2:], abs=0.1)  # beside them there is other power at two and four pixels
     assert powers(model.sample(SAMPLES)) == pytest.approx(powers(real), rel=0.05)
     # Training goes on with the decoder it had.
     model.networks.decoder = decoder
@@ -143,7 +143,7 @@ def test_samples_get_the_energy_of_real_images(model: Model, gains: tuple[float,
 def test_real_images_count_alike_in_whatever_blocks_they_come(model: Model) -> None:
     mixed = torch.cat([1.4 * model.sample(SAMPLES // 4), model.sample(SAMPLES)[SAMPLES // 4 :]])
     few, many = mixed[: SAMPLES // 4], mixed[SAMPLES // 4 :]
-    equalise(model, [few, many])
+    equalise(model, [few, many], 0)
     assert powers(model.sample(SAMPLES))[:2] == pytest.approx(powers(mixed)[:2], rel=0.02)
 
 
@@ -160,21 +160,69 @@ def test_rare_labels_count_as_rarely_as_among_the_real_images(model: Model) -> N
     told.networks.decoder = Telling()  # pyright: ignore[reportAttributeAccessIssue]
     # As many as samples, so that nothing is left to chance; in their order, as folders have them.
     labels = (torch.arange(SAMPLES) >= SAMPLES * 9 // 10).long()
-    found = equalise(told, told.sample_blocks(SAMPLES, labels=labels), labels)
+    found = equalise(told, told.sample_blocks(SAMPLES, labels=labels), 0, labels)
     assert found is not None
     # Its blocks are in turn bright and dark: what the second octave has and what its grid has is one.
-    assert (found.finest, found.second * found.coarse_grid) == pytest.approx((1, 1), abs=0.02)
+    assert (found.gains.finest, found.gains.second * found.gains.coarse_grid) == pytest.approx((1, 1), abs=0.02)
+
+
+def spread(images: Tensor) -> float:
+    """Amplitude of the finest octave in windows of 4x4 pixels, on average, over that of its mean power."""
+    small = F.interpolate(F.avg_pool2d(images, 2), size=images.shape[-2:], mode="bilinear", align_corners=False)
+    places = (images - small).square().mean(1).unfold(1, 4, 4).unfold(2, 4, 4).mean((-2, -1))
+    return float(places.sqrt().mean() / places.mean().sqrt())
+
+
+class Grainy(torch.nn.Module):
+    """Draws a little everywhere, and a band of lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = torch.nn.Sequential(SubPixel(3))
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        blocks = 0.2 * randn(1, 12, 8, 8)
+        blocks[..., 3:5, :] *= 3
+        return self.stages(blocks * (1 + 0.1 * latents[:, :1, None, None]))
+
+
+@pytest.mark.parametrize("wanted", [0.04, 0.08])
+def test_the_floor_becomes_the_one_by_which_samples_are_as_concentrated_as_real_images(model: Model, wanted: float) -> None:
+    model.networks.decoder = Grainy()  # pyright: ignore[reportAttributeAccessIssue]
+    other = deepcopy(model)
+    low, learned = other.networks.decoder.stages[-1], model.networks.decoder.stages[-1]
+    assert isinstance(low, SubPixel)
+    assert isinstance(learned, SubPixel)
+    low.floor, low.steepness, learned.floor = wanted, 2, 0.06
+    real = other.sample(SAMPLES)  # of the same latents
+    found = equalise(model, [real], 0.06)  # it begins with neither
+    assert found is not None
+    assert found.floor == pytest.approx(wanted, rel=0.1)
+    assert spread(model.sample(SAMPLES)) == pytest.approx(spread(real), rel=0.003)
+    assert powers(model.sample(SAMPLES))[:2] == pytest.approx(powers(real)[:2], rel=0.02)
+    # It is the model's; who goes on learning has a soft one.
+    assert (model.config.floor, model.config.floor_steepness) == (found.floor, 2)
+    assert (learned.floor, learned.steepness) == (0.06, 1)
+
+
+def test_no_floor_is_higher_than_lines_can_bear_and_none_stays_none(model: Model) -> None:
+    lines = torch.zeros(FEWEST, 3, 16, 16)
+    lines[..., 8] = 1
+    for floor, wanted in ((0.06, HIGHEST), (0, 0)):
+        found = equalise(model, [lines], floor)
+        assert found is not None
+        assert found.floor == model.config.floor == wanted
 
 
 def test_an_octave_is_at_most_doubled_or_halved(model: Model) -> None:
-    found = equalise(model, [torch.zeros(FEWEST, 3, 16, 16)])
+    found = equalise(model, [torch.zeros(FEWEST, 3, 16, 16)], 0)
     assert found is not None
-    assert found[:2] == (0.5, 0.5)
+    assert found.gains[:2] == (0.5, 0.5)
 
 
 def test_few_images_and_other_last_layers_are_left_alone(model: Model) -> None:
     decoder, real = model.networks.decoder, randn(FEWEST, 3, 16, 16)
-    assert equalise(model, [real[1:]]) is None
+    assert equalise(model, [real[1:]], 0) is None
     decoder.stages[-1] = torch.nn.Identity()
-    assert equalise(model, [real]) is None
+    assert equalise(model, [real], 0) is None
     assert model.networks.decoder is decoder

@@ -459,9 +459,11 @@ def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
 
 def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Path, tmp_path: Path) -> None:
     vae, gan = (vaegan.load(whole_run, stage) for stage in ("vae", "gan"))
-    assert (vae.config.floor, gan.config.floor) == (0, TINY.gan.floor)
-    assert TINY.gan.floor > 0
-    facts = RunFolder(whole_run).read().facts["gan"]["handover"]
+    of_gan = RunFolder(whole_run).read().facts["gan"]
+    assert (vae.config.floor, vae.config.floor_steepness) == (0, 1)
+    assert (round(gan.config.floor, 3), gan.config.floor_steepness) == (of_gan["floor"], 2)
+    assert 0 < of_gan["floor"] <= 0.1
+    facts = of_gan["handover"]
     assert facts["generator_equals_decoder"]  # before the floor was put
     assert facts["floor_change"] > 0
     latents = gan.latents(4)
@@ -469,12 +471,19 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     gan.networks.decoder.set_floor(0)
     assert not torch.equal(gan.decode(latents), with_floor)
 
+    # As it learned, where nothing is set at the end.
+    plain = replace(TINY, recipe="gan", gan=replace(TINY.gan, equalise=False))
+    run = vaegan.train("faces:96", plain, images=16, out=tmp_path / "soft", init=whole_run)
+    soft = vaegan.load(run.path).config
+    assert (soft.floor, soft.floor_steepness) == (TINY.gan.floor, 1)
+    assert TINY.gan.floor > 0
+
     # What starts from it goes on with it, and a file that is read draws what was trained.
     off = replace(TINY, recipe="gan", gan=replace(TINY.gan, floor=0.0))
     run = vaegan.train("faces:96", off, images=16, out=tmp_path / "off", init=whole_run)
     assert vaegan.load(run.path).config.floor == 0
-    alone = vaegan.train("faces:96", replace(TINY, recipe="gan"), images=16, out=tmp_path / "alone")
-    fresh = replace(TINY, recipe="gan", handover=replace(TINY.handover, generator="scratch"))
+    alone = vaegan.train("faces:96", plain, images=16, out=tmp_path / "alone")
+    fresh = replace(plain, handover=replace(TINY.handover, generator="scratch"))
     beside = vaegan.train("faces:96", fresh, images=16, out=tmp_path / "fresh", init=whole_run)
     assert [vaegan.load(run.path).config.floor for run in (alone, beside)] == [0, 0]  # nothing to take out yet, much to learn
     later, path = replace(TINY, recipe="vae", init_stage="gan"), tmp_path / "vae"

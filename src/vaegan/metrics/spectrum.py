@@ -13,8 +13,13 @@ FLAT = 8 / 127.5  # 8 of 255 levels: a quarter of the pixels of anime faces are 
 @torch.no_grad()
 def detail_energy(images: Images) -> PerImage:
     """Mean square of what is lost when an image is halved and enlarged again: the highest octave."""
-    small = F.avg_pool2d(images, 2)
-    return (images - enlarged(small, images.shape[-1])).square().flatten(1).mean(1)
+    return detail_power(images).flatten(1).mean(1)
+
+
+@torch.no_grad()
+def detail_power(images: Images) -> Images:
+    """The same at every pixel, on average over the channels: [count, 1, side, side]."""
+    return (images - enlarged(F.avg_pool2d(images, 2), images.shape[-1])).square().mean(1, keepdim=True)
 
 
 @torch.no_grad()

@@ -68,15 +68,16 @@ class SubPixel(nn.Module):
     kernel: Tensor
     scales: Tensor
 
-    def __init__(self, channels: int, floor: float = 0.0) -> None:
+    def __init__(self, channels: int, floor: float = 0.0, steepness: int = 1) -> None:
         """Sets up the layer.
 
         Args:
             channels: of the image, 1 or 3; four times as many come in.
             floor: deviation of what is taken for noise, of values in [-1, 1]; 0: nothing is.
+            steepness: how sharply the floor tells weak details from strong ones: 1 to train, 2 to draw.
         """
         super().__init__()
-        self.floor = floor
+        self.floor, self.steepness = floor, steepness
         with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
             kernel = picture_kernel(channels)
             scales = torch.tensor([[[row[0]]] for row in SCALES[:channels]], dtype=torch.float32)
@@ -100,10 +101,14 @@ class SubPixel(nn.Module):
     def _above_floor(self, power: Tensor, window: int) -> Tensor:
         """What details of this power are multiplied by, by the mean power around: 0 where there is next to none, else near 1.
 
-        Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more: here P / (P + floor^2).
+        Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more. With a steepness of 1 it
+        is P / (P + floor^2), which has a gradient everywhere. With 2 it is P^2 / (P^2 + floor^4), which parts the two better: a
+        seventeenth is left of half the floor's deviation, where the other leaves a fifth, and 16 of 17 of twice that for 4 of 5.
         """
-        around = F.avg_pool2d(_bordered(power, window), window, stride=1)
-        return around / (around + self.floor**2)
+        around, floor = F.avg_pool2d(_bordered(power, window), window, stride=1), self.floor**2
+        if self.steepness == 2:
+            around, floor = around.square(), floor**2
+        return around / (around + floor)
 
     @torch.no_grad()
     def scale(self, finest: float, second: float, grid: float, coarse_grid: float) -> None:

@@ -1,21 +1,27 @@
-"""Equalising: a kept generator's finest octaves get the power that real images have.
+"""Equalising: a kept generator's finest octaves get the power that real images have, and are as even in places.
 
 A GAN circles around the right power of fine detail and does not settle on it: runs of four minutes end at 0.76 to 0.91 of it when
 they grow out of a VAE, at 1.1 to 1.4 from scratch, and at which is chance. What such pictures lack is strength more than lines in
 the right places, so one number an octave brings most of it back, and one more for each takes a regular texture out of them, which
 comes and goes by chance, too (docs/handover-log.md, "Three numbers at the end", "Four numbers at the end"). All go into the fixed
 kernel of the last layer: no weight changes, and a picture costs what it did.
+
+How the power is spread over a picture is set with it. Of two pictures of the same power one has a little of it everywhere, which
+is grain, and the other has lines on even ground. While it learns, a generator has a soft floor under its details, which lets a
+gradient through. What is kept draws with a steep one, which need not, and which is as high as it takes for details to be as
+concentrated as those of real images (docs/handover-log.md, "A steep floor at the end").
 """
 
 from collections.abc import Iterable
 from copy import deepcopy
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.metrics.spectrum import detail_energy, power_spectrum, texture_power
+from vaegan.metrics.spectrum import detail_energy, detail_power, power_spectrum, texture_power
 from vaegan.model import Model
 from vaegan.networks.subpixel import SubPixel
 from vaegan.types import Images, Labels
@@ -25,6 +31,9 @@ SAMPLES = 1_024  # of anime faces, the finest octave's power is then known to 1 
 ROUNDS = (256,) * 6 + (SAMPLES,) * 3  # samples of each; on anime faces all is right to 2 % after them
 LEAST = 0.25  # of the coarse grid: it lies in every sixth frequency of its octave, which cannot do without them
 MOST = 2.0  # further away something else is wrong, which scaling would only hide
+WINDOW = 4  # pixels: the side of the places that have more or less of the finest octave
+HIGHEST = 0.1  # floor: above it the lines of drawn faces, which are never as concentrated as real ones, become rough
+FLOOR_RATE = 4.0  # a floor 1.1 times as high makes details 0.01 less spread: less than half of a whole step
 
 
 class Gains(NamedTuple):
@@ -40,30 +49,40 @@ class Gains(NamedTuple):
     """What is the other way round in every other block: the texture with a period of four pixels. Never more than 1."""
 
 
-def equalise(model: Model, real: Iterable[Images], labels: Labels | None = None) -> Gains | None:
+class Equalised(NamedTuple):
+    """What was set."""
+
+    gains: Gains
+    floor: float
+    """Steep, of values in [-1, 1]."""
+
+
+def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels | None = None) -> Equalised | None:
     """Gives the model a decoder whose samples have the power of real images in the two finest octaves, and no more texture.
 
-    The decoder is replaced by a copy, not changed: training goes on with its own.
+    It also gets a steep floor, by which the finest octave is as concentrated as that of real images. The decoder is replaced by a
+    copy, not changed: training goes on with its own.
 
     Args:
         model: one whose decoder ends in a sub-pixel layer; others stay as they are.
-        real: blocks of real images in [-1, 1]; such as it was trained on will do, as four numbers are not overfitted.
+        real: blocks of real images in [-1, 1]; such as it was trained on will do, as five numbers are not overfitted.
+        floor: to begin with; 0: there will be none.
         labels: of all of these, for a conditional model: samples are compared that show the same things as often.
 
     Returns:
-        The factors; None where nothing was done.
+        The factors and the floor; None where nothing was done.
     """
     as_trained = model.networks.decoder
     if not isinstance(as_trained.stages[-1], SubPixel):
         return None
-    of_real = _powers(real)
+    of_real, spread_of_real = _powers(real)
     if len(of_real) < FEWEST:
         return None
     gains = Gains(1.0, 1.0, 1.0, 1.0)
     for count in ROUNDS:
         # In the order of the labels each counts as often as among all, whatever the count.
         asked = None if labels is None else labels.sort().values[torch.arange(count) * len(labels) // count]
-        found = _powers(model.sample_blocks(count, labels=asked))
+        found, spread = _powers(model.sample_blocks(count, labels=asked))
         short = Gains(*(of_real.mean(0) / found.mean(0)).tolist())
         # Power grows by the square of what is scaled, but not all of an octave is. Whole steps of the second octave swing around
         # the goal on checkers; with 0.7 checkers, stripes and noise all come to it. The coarse grid is part of that octave, so
@@ -75,23 +94,32 @@ def equalise(model: Model, real: Iterable[Images], labels: Labels | None = None)
             grid=min(1.0, gains.grid * short.grid**0.5),
             coarse_grid=min(1.0, max(LEAST, gains.coarse_grid * short.coarse_grid**0.7 * gains.second / second)),
         )
+        floor = min(HIGHEST, floor * _within(spread / spread_of_real, 1.05) ** FLOOR_RATE)
         model.networks.decoder = deepcopy(as_trained)
         last = model.networks.decoder.stages[-1]
         assert isinstance(last, SubPixel)
+        last.floor, last.steepness = floor, 2
         last.scale(*gains)
-    return gains
+    model.config = replace(model.config, floor=floor, floor_steepness=2)
+    return Equalised(gains, floor)
 
 
-def _powers(blocks: Iterable[Images]) -> Tensor:
-    """Of what `Gains` scale, for each image: [count, 4]."""
-    of_each = [torch.zeros(0, 4)]
+def _powers(blocks: Iterable[Images]) -> tuple[Tensor, float]:
+    """Of what `Gains` scale, for each image: [count, 4]; and how spread the finest octave is over all of them.
+
+    That is its amplitude in small windows, on average, over the one of the same power everywhere: 1 is noise all over.
+    """
+    least = 1e-9  # so that empty images have a spread, too: that of noise
+    of_each, amplitudes = [torch.zeros(0, 4)], [torch.zeros(0)]
     for block in blocks:
         images = block.float().cpu()
         octaves = (detail_energy(octave) for octave in (images, F.avg_pool2d(images, 2)))
         spectrum = power_spectrum(images)
         of_each.append(torch.stack([*octaves, *(texture_power(spectrum, period) for period in (2, 4))], dim=1))
-    return torch.cat(of_each).clamp_min(1e-9)
+        amplitudes.append(F.avg_pool2d(detail_power(images), WINDOW).clamp_min(least).sqrt().flatten(1).mean(1))
+    powers = torch.cat(of_each).clamp_min(least)
+    return powers, float(torch.cat(amplitudes).mean() / powers[:, 0].mean().sqrt())
 
 
-def _within(gain: float) -> float:
-    return min(MOST, max(1 / MOST, gain))
+def _within(factor: float, most: float = MOST) -> float:
+    return min(most, max(1 / most, factor))

@@ -295,9 +295,10 @@ def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Mo
         model.networks.mixture = _fitted(inputs, model.whitened(inputs.posterior(model).mean))
     if model.config.stage == "gan" and inputs.config.gan.equalise:
         real = (block.images for block in inputs.training_blocks(EQUALISED))
-        gains = equalise(model, real, inputs.training_labels(EQUALISED))
-        if gains is not None:
-            facts["equalised"] = [round(gain, 3) for gain in gains]
+        found = equalise(model, real, inputs.config.gan.floor, inputs.training_labels(EQUALISED))
+        if found is not None:
+            facts["equalised"] = [round(gain, 3) for gain in found.gains]
+            facts["floor"] = round(found.floor, 3)
     return model
 
 

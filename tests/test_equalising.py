@@ -193,7 +193,8 @@ def test_the_floor_becomes_the_one_by_which_samples_are_as_concentrated_as_real_
     low, learned = other.networks.decoder.stages[-1], model.networks.decoder.stages[-1]
     assert isinstance(low, SubPixel)
     assert isinstance(learned, SubPixel)
-    low.floor, low.steepness, learned.floor = wanted, 2, 0.06
+    low.floor = learned.floor = 0.06
+    low.steep_floor = wanted
     real = other.sample(SAMPLES)  # of the same latents
     found = equalise(model, [real], 0.06)  # it begins with neither
     assert found is not None
@@ -201,8 +202,8 @@ def test_the_floor_becomes_the_one_by_which_samples_are_as_concentrated_as_real_
     assert spread(model.sample(SAMPLES)) == pytest.approx(spread(real), rel=0.003)
     assert powers(model.sample(SAMPLES))[:2] == pytest.approx(powers(real)[:2], rel=0.02)
     # It is the model's; who goes on learning has a soft one.
-    assert (model.config.floor, model.config.floor_steepness) == (found.floor, 2)
-    assert (learned.floor, learned.steepness) == (0.06, 1)
+    assert model.config.steep_floor == found.floor
+    assert (learned.floor, learned.steep_floor) == (0.06, 0)
 
 
 def test_no_floor_is_higher_than_lines_can_bear_and_none_stays_none(model: Model) -> None:
@@ -211,7 +212,7 @@ def test_no_floor_is_higher_than_lines_can_bear_and_none_stays_none(model: Model
     for floor, wanted in ((0.06, HIGHEST), (0, 0)):
         found = equalise(model, [lines], floor)
         assert found is not None
-        assert found.floor == model.config.floor == wanted
+        assert found.floor == model.config.steep_floor == wanted
 
 
 def test_an_octave_is_at_most_doubled_or_halved(model: Model) -> None:

@@ -225,8 +225,8 @@ class TestFiles:
         assert not list(tmp_path.iterdir())
 
     def test_the_floor_is_kept(self, gan: Model, tmp_path: Path) -> None:
-        low = Model(replace(gan.config, floor=0.2, floor_steepness=2), deepcopy(gan.networks))
-        low.networks.decoder.set_floor(0.2, 2)
+        low = Model(replace(gan.config, floor=0.1, steep_floor=0.2), deepcopy(gan.networks))
+        low.networks.decoder.set_floor(0.1, 0.2)
         low.save_pretrained(tmp_path)
         read = Model.from_pretrained(tmp_path)
         assert torch.equal(read.sample(2), low.sample(2))

@@ -38,19 +38,19 @@ def halved(image: Map) -> Map:
     return image.reshape(channels, height // 2, 2, width // 2, 2).mean((2, 4))
 
 
-def gains(power: Map, reach: int, steepness: int) -> Map:
+def gains(power: Map, reach: int, steep: bool = False) -> Map:
     """By the power [height, width] of details, over the window that reaches so far each way."""
     height, width = power.shape
     found = np.empty_like(power)
     for y, x in np.ndindex(height, width):
         rows, columns = (np.clip(range(at - reach, at + reach + 1), 0, side - 1) for at, side in ((y, height), (x, width)))
         around = power[np.ix_(rows, columns)].mean()
-        found[y, x] = 1 / (1 + (FLOOR**2 / around) ** steepness)
+        found[y, x] = 1 / (1 + (FLOOR**2 / around) ** (2 if steep else 1))
     return found
 
 
-@pytest.mark.parametrize(("channels", "steepness"), [(1, 1), (3, 1), (3, 2)])
-def test_it_is_its_definition_in_pixels(channels: int, steepness: int) -> None:
+@pytest.mark.parametrize(("channels", "soft", "steep"), [(1, FLOOR, 0), (3, FLOOR, 0), (3, FLOOR, FLOOR), (1, 0, FLOOR)])
+def test_it_is_its_definition_in_pixels(channels: int, soft: float, steep: float) -> None:
     blocks = 0.2 * randn(1, 4 * channels, 6, 8).double()
     layer = SubPixel(channels).double()
     alone = blocks.clone().unflatten(1, (-1, 4))
@@ -61,11 +61,12 @@ def test_it_is_its_definition_in_pixels(channels: int, steepness: int) -> None:
     colours = layer.kernel.sum((-2, -1)).unflatten(1, (channels, 4))[:, :, 0].unflatten(0, (channels, 4)).mean(1).numpy()
     means = np.einsum("cd,dyx->cyx", colours, alone[0, :, 0].numpy())
     apart = means - doubled(halved(means))
-    means = doubled(halved(means)) + apart * gains(np.square(apart).mean(0), 2, steepness)
+    if soft > 0:
+        means = doubled(halved(means)) + apart * gains(np.square(apart).mean(0), 2)
     alone[0, :, 0] = torch.tensor(np.einsum("cd,dyx->cyx", np.linalg.inv(colours), means))
     power = np.square(fine).mean(0).reshape(6, 2, 8, 2).mean((1, 3))
-    wanted = layer(alone.flatten(1, 2))[0].numpy() + fine * gains(power, 1, steepness).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_allclose(SubPixel(channels, FLOOR, steepness).double()(blocks)[0], wanted, atol=1e-6)
+    wanted = layer(alone.flatten(1, 2))[0].numpy() + fine * gains(power, 1, steep > 0).repeat(2, 0).repeat(2, 1)
+    np.testing.assert_allclose(SubPixel(channels, soft, steep).double()(blocks)[0], wanted, atol=1e-6)
 
 
 def test_weak_details_go_and_strong_ones_stay() -> None:

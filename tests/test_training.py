@@ -460,8 +460,8 @@ def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
 def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Path, tmp_path: Path) -> None:
     vae, gan = (vaegan.load(whole_run, stage) for stage in ("vae", "gan"))
     of_gan = RunFolder(whole_run).read().facts["gan"]
-    assert (vae.config.floor, vae.config.floor_steepness) == (0, 1)
-    assert (round(gan.config.floor, 3), gan.config.floor_steepness) == (of_gan["floor"], 2)
+    assert (vae.config.floor, vae.config.steep_floor) == (0, 0)
+    assert (gan.config.floor, round(gan.config.steep_floor, 3)) == (TINY.gan.floor, of_gan["floor"])
     assert 0 < of_gan["floor"] <= 0.1
     facts = of_gan["handover"]
     assert facts["generator_equals_decoder"]  # before the floor was put
@@ -475,7 +475,7 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     plain = replace(TINY, recipe="gan", gan=replace(TINY.gan, equalise=False))
     run = vaegan.train("faces:96", plain, images=16, out=tmp_path / "soft", init=whole_run)
     soft = vaegan.load(run.path).config
-    assert (soft.floor, soft.floor_steepness) == (TINY.gan.floor, 1)
+    assert (soft.floor, soft.steep_floor) == (TINY.gan.floor, 0)
     assert TINY.gan.floor > 0
 
     # What starts from it goes on with it, and a file that is read draws what was trained.

@@ -48,8 +48,8 @@ class ModelConfig:
     """Family of p(x|z)."""
     floor: float = 0.0
     """Under the details of what the decoder draws (`networks/subpixel.py`)."""
-    floor_steepness: int = 1
-    """1 of a generator that goes on learning, 2 of a kept one."""
+    steep_floor: float = 0.0
+    """In its place in the finest octave."""
     labels: tuple[str, ...] = ()
     """What a conditional model can be told, in the order of the codes."""
     has_encoder: bool = True
@@ -67,10 +67,8 @@ class ModelConfig:
             raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
         if len(self.labels) != self.network.classes:
             raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
-        if not 0 <= self.floor <= 1:
-            raise RequestError(f"The model's floor is {self.floor}; it must be between 0 and 1.")
-        if self.floor_steepness not in (1, 2):
-            raise RequestError(f"The model's floor has a steepness of {self.floor_steepness}; it must be 1 or 2.")
+        if not (0 <= self.floor <= 1 and 0 <= self.steep_floor <= 1):
+            raise RequestError(f"The model's floors are {self.floor} and {self.steep_floor}; they must be between 0 and 1.")
         if self.variance is not None and not 0 < self.variance < math.inf:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
@@ -83,7 +81,7 @@ class Networks(nn.Module):
         super().__init__()
         latent_dim = config.network.latent_dim
         self.decoder = Decoder(config.network, config.size, config.channels)
-        self.decoder.set_floor(config.floor, config.floor_steepness)
+        self.decoder.set_floor(config.floor, config.steep_floor)
         self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None

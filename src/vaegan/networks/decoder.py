@@ -52,11 +52,11 @@ class Decoder(nn.Module):
         """Deviation of what is taken out as noise, of values in [-1, 1]; 0 where the last layer is no sub-pixel one."""
         return next((layer.floor for layer in self.stages if isinstance(layer, SubPixel)), 0.0)
 
-    def set_floor(self, floor: float, steepness: int = 1) -> None:
+    def set_floor(self, floor: float, steep_floor: float = 0.0) -> None:
         """Takes out details weaker than this from now on; only where the last layer is a sub-pixel one."""
         for layer in self.stages:
             if isinstance(layer, SubPixel):
-                layer.floor, layer.steepness = floor, steepness
+                layer.floor, layer.steep_floor = floor, steep_floor
 
     def told(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""

@@ -8,7 +8,8 @@ colours apart, less most of what they are around; and a step changes each in pro
 
 A generator has a floor under that. Skin and sky are even, and a network of few channels draws a little of everything all over
 them: to make nothing exactly, many weights have to cancel. Details that are weak where they are therefore go, as a filter takes
-out noise of known power (Lee 1980), and strong ones, lines and strands, stay as they are drawn.
+out noise of known power (Lee 1980), and strong ones, lines and strands, stay as they are drawn. In a model that is kept the
+finest octave's is steep, and as high as its images ask for (`recipes/equalising.py`).
 """
 
 import math
@@ -68,16 +69,16 @@ class SubPixel(nn.Module):
     kernel: Tensor
     scales: Tensor
 
-    def __init__(self, channels: int, floor: float = 0.0, steepness: int = 1) -> None:
+    def __init__(self, channels: int, floor: float = 0.0, steep_floor: float = 0.0) -> None:
         """Sets up the layer.
 
         Args:
             channels: of the image, 1 or 3; four times as many come in.
             floor: deviation of what is taken for noise, of values in [-1, 1]; 0: nothing is.
-            steepness: how sharply the floor tells weak details from strong ones: 1 to train, 2 to draw.
+            steep_floor: in its place, in the finest octave, of a model that is kept; 0: nothing is.
         """
         super().__init__()
-        self.floor, self.steepness = floor, steepness
+        self.floor, self.steep_floor = floor, steep_floor
         with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
             kernel = picture_kernel(channels)
             scales = torch.tensor([[[row[0]]] for row in SCALES[:channels]], dtype=torch.float32)
@@ -86,29 +87,35 @@ class SubPixel(nn.Module):
 
     def forward(self, blocks: Tensor) -> Images:
         """[batch, 4 channels, height, width], with a floor of even sides, to [batch, channels, 2 height, 2 width]."""
-        if self.floor == 0:
+        if self.floor == self.steep_floor == 0:
             return F.pixel_shuffle(F.conv2d(_bordered(blocks, REACH), self.kernel), 2)
         means, details = _means_and_details(blocks)
         of_means, of_details = _means_and_details(self.kernel)
-        coarse = F.interpolate(F.avg_pool2d(means, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
-        apart = means - coarse
-        # Colours are at right angles, and as long as channels are many: the sum of their powers is the mean of the pixels'.
-        means = coarse + apart * self._above_floor((self.scales * apart).square().sum(1, keepdim=True), WINDOWS[0])
+        if self.floor > 0:
+            coarse = F.interpolate(F.avg_pool2d(means, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
+            apart = means - coarse
+            # Colours are at right angles, and as long as channels are many: the sum of their powers is the mean of the pixels'.
+            means = coarse + apart * self._above_floor((self.scales * apart).square().sum(1, keepdim=True), WINDOWS[0])
         drawn = F.conv2d(_bordered(details, REACH), of_details)
-        drawn = drawn * self._above_floor(drawn.square().mean(1, keepdim=True), WINDOWS[1])
+        above = self._above_floor if self.steep_floor == 0 else self._above_steep_floor
+        drawn = drawn * above(drawn.square().mean(1, keepdim=True), WINDOWS[1])
         return F.pixel_shuffle(F.conv2d(_bordered(means, REACH), of_means) + drawn, 2)
 
     def _above_floor(self, power: Tensor, window: int) -> Tensor:
         """What details of this power are multiplied by, by the mean power around: 0 where there is next to none, else near 1.
 
-        Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more. With a steepness of 1 it
-        is P / (P + floor^2), which has a gradient everywhere. With 2 it is P^2 / (P^2 + floor^4), which parts the two better: a
-        seventeenth is left of half the floor's deviation, where the other leaves a fifth, and 16 of 17 of twice that for 4 of 5.
+        Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more: here P / (P + floor^2).
         """
-        around, floor = F.avg_pool2d(_bordered(power, window), window, stride=1), self.floor**2
-        if self.steepness == 2:
-            around, floor = around.square(), floor**2
-        return around / (around + floor)
+        around = _around(power, window)
+        return around / (around + self.floor**2)
+
+    def _above_steep_floor(self, power: Tensor, window: int) -> Tensor:
+        """P^2 / (P^2 + floor^4): it parts weak from strong better, and what is below it would hardly be learned.
+
+        Of half its deviation a seventeenth is left, where the other leaves a fifth, and of twice that 16 of 17 for 4 of 5.
+        """
+        around = _around(power, window).square()
+        return around / (around + self.steep_floor**4)
 
     @torch.no_grad()
     def scale(self, finest: float, second: float, grid: float, coarse_grid: float) -> None:
@@ -136,6 +143,10 @@ class SubPixel(nn.Module):
         for (rows, of_rows), (columns, of_columns) in ((even, turning), (turning, even), (turning, turning)):
             response = (kernel * torch.outer(of_rows, of_columns)).sum((-2, -1), keepdim=True)
             self.kernel -= (1 - coarse_grid) * response * torch.outer(rows, columns)
+
+
+def _around(power: Tensor, window: int) -> Tensor:
+    return F.avg_pool2d(_bordered(power, window), window, stride=1)
 
 
 def _means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:

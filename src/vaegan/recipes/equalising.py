@@ -8,8 +8,8 @@ kernel of the last layer: no weight changes, and a picture costs what it did.
 
 How the power is spread over a picture is set with it. Of two pictures of the same power one has a little of it everywhere, which
 is grain, and the other has lines on even ground. While it learns, a generator has a soft floor under its details, which lets a
-gradient through. What is kept draws with a steep one, which need not, and which is as high as it takes for details to be as
-concentrated as those of real images (docs/handover-log.md, "A steep floor at the end").
+gradient through. In the finest octave what is kept has a steep one, which need not, and which is as high as it takes for details
+to be as concentrated as those of real images (docs/handover-log.md, "A steep floor at the end").
 """
 
 from collections.abc import Iterable
@@ -54,13 +54,13 @@ class Equalised(NamedTuple):
 
     gains: Gains
     floor: float
-    """Steep, of values in [-1, 1]."""
+    """Steep, under the finest octave, of values in [-1, 1]."""
 
 
 def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels | None = None) -> Equalised | None:
     """Gives the model a decoder whose samples have the power of real images in the two finest octaves, and no more texture.
 
-    It also gets a steep floor, by which the finest octave is as concentrated as that of real images. The decoder is replaced by a
+    Its finest octave also gets a steep floor, by which it is as concentrated as that of real images. The decoder is replaced by a
     copy, not changed: training goes on with its own.
 
     Args:
@@ -98,9 +98,9 @@ def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels 
         model.networks.decoder = deepcopy(as_trained)
         last = model.networks.decoder.stages[-1]
         assert isinstance(last, SubPixel)
-        last.floor, last.steepness = floor, 2
+        last.steep_floor = floor
         last.scale(*gains)
-    model.config = replace(model.config, floor=floor, floor_steepness=2)
+    model.config = replace(model.config, steep_floor=floor)
     return Equalised(gains, floor)
 
 

@@ -176,7 +176,8 @@ class TestShapes:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"size": 15}, {"size": 257}, {"channels": 2}, {"variance": 0.0}, {"variance": float("nan")}, {"variance": float("inf")}],
+    [{"size": 15}, {"size": 257}, {"channels": 2}, {"variance": 0.0}, {"variance": float("nan")}, {"variance": float("inf")}]
+    + [{name: value} for name in ("floor", "steep_floor") for value in (-0.1, 1.1, float("nan"))],
 )
 def test_impossible_configurations_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(RequestError):

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaegan.config import NetworkConfig
-from vaegan.metrics.spectrum import detail_energy, power_spectrum, texture_power
+from vaegan.metrics.spectrum import detail_energy, texture_power
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.subpixel import SubPixel
-from vaegan.recipes.equalising import FEWEST, HIGHEST, SAMPLES, equalise
+from vaegan.recipes.equalising import FEWEST, SAMPLES, equalise
 
 
 def scaled(channels: int, finest: float = 1, second: float = 1, grid: float = 1, coarse_grid: float = 1) -> SubPixel:
@@ -43,6 +43,17 @@ def test_the_second_factor_scales_a_checkerboard_of_blocks_and_no_even_picture()
     torch.testing.assert_close(more(even), plain(even))
     inner = slice(6, -6)  # beyond the border's reach
     torch.testing.assert_close(more(checks)[..., inner, inner], 1.4 * plain(checks)[..., inner, inner])
+
+
+def test_what_is_set_replaces_what_was_set() -> None:
+    """A model that starts from a kept one has its kernel, and is itself kept."""
+    twice = scaled(3, 1.3, 1.5, 0.5, 0.25)
+    twice.scale(0.9, 1.2, 0.8, 0.7)
+    assert torch.equal(twice.kernel, scaled(3, 0.9, 1.2, 0.8, 0.7).kernel)
+    twice.steep_floor = 0.1
+    twice.as_learned(0.06)
+    assert torch.equal(twice.kernel, SubPixel(3).kernel)
+    assert (twice.floor, twice.steep_floor) == (0.06, 0)
 
 
 def test_the_grid_factor_scales_what_details_repeat_and_nothing_that_they_do_not() -> None:
@@ -81,7 +92,7 @@ def test_the_coarse_grid_factor_leaves_even_pictures_and_twice_the_period_alone(
 
 def powers(images: Tensor) -> tuple[float, ...]:
     """The finest octave, the next, and the textures at two and at four pixels."""
-    textures = (float(texture_power(power_spectrum(images), period).mean()) for period in (2, 4))
+    textures = (float(texture_power(images, period).mean()) for period in (2, 4))
     return float(detail_energy(images).mean()), float(detail_energy(F.avg_pool2d(images, 2)).mean()), *textures
 
 
@@ -149,18 +160,17 @@ def test_real_images_count_alike_in_whatever_blocks_they_come(model: Model) -> N
 
 def test_rare_labels_count_as_rarely_as_among_the_real_images(model: Model) -> None:
     class Telling(Checkers):
-        """Label 1 is three times as strong."""
+        """Label 1 is three times as strong, and chance plays no part."""
 
         def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
             assert labels is not None
-            return super().forward(latents) * (1 + 2 * labels[:, None, None, None])
+            return super().forward(torch.ones_like(latents)) * (1 + 2 * labels[:, None, None, None])
 
     config = replace(model.config, labels=("a", "b"), network=replace(model.config.network, classes=2))
     told = Model(config, model.networks)
     told.networks.decoder = Telling()  # pyright: ignore[reportAttributeAccessIssue]
-    # As many as samples, so that nothing is left to chance; in their order, as folders have them.
-    labels = (torch.arange(SAMPLES) >= SAMPLES * 9 // 10).long()
-    found = equalise(told, told.sample_blocks(SAMPLES, labels=labels), 0, labels)
+    labels = (torch.arange(2 * SAMPLES) % 10 == 9).long()  # every other one is never label 1
+    found = equalise(told, told.sample_blocks(len(labels), labels=labels), 0, labels)
     assert found is not None
     # Its blocks are in turn bright and dark: what the second octave has and what its grid has is one.
     assert (found.gains.finest, found.gains.second * found.gains.coarse_grid) == pytest.approx((1, 1), abs=0.02)
@@ -206,10 +216,37 @@ def test_the_floor_becomes_the_one_by_which_samples_are_as_concentrated_as_real_
     assert (learned.floor, learned.steep_floor) == (0.06, 0)
 
 
+def test_how_spread_details_are_is_asked_of_all_images_together(model: Model) -> None:
+    """Of noise as strong in all images it is 1, of the same in every fourth a half, though each by itself is as spread."""
+    model.networks.decoder = Grainy()  # pyright: ignore[reportAttributeAccessIssue]
+    learned = model.networks.decoder.stages[-1]
+    assert isinstance(learned, SubPixel)
+    learned.floor = 0.06
+    strong = model.sample(64)
+    faint = strong * torch.tensor([1.0, 0.05, 0.05, 0.05]).repeat(16)[:, None, None, None]
+    floors = list[float]()
+    for real in (strong, faint):
+        found = equalise(model, [real], 0.03)
+        assert found is not None
+        floors.append(found.floor)
+        model.networks.decoder = Grainy()  # pyright: ignore[reportAttributeAccessIssue]
+    assert floors[1] == 0.1
+    assert floors[1] > 1.5 * floors[0]
+
+
+def test_samples_that_are_not_finite_are_left_as_they_are(model: Model) -> None:
+    decoder = model.networks.decoder
+    with torch.no_grad():
+        decoder.start.bias[0] = torch.nan
+    assert equalise(model, [randn(FEWEST, 3, 16, 16)], 0.06) is None
+    assert model.networks.decoder is decoder
+    assert model.config.steep_floor == 0
+
+
 def test_no_floor_is_higher_than_lines_can_bear_and_none_stays_none(model: Model) -> None:
     lines = torch.zeros(FEWEST, 3, 16, 16)
     lines[..., 8] = 1
-    for floor, wanted in ((0.06, HIGHEST), (0, 0)):
+    for floor, wanted in ((0.06, 0.1), (0, 0)):
         found = equalise(model, [lines], floor)
         assert found is not None
         assert found.floor == model.config.steep_floor == wanted
@@ -219,6 +256,20 @@ def test_an_octave_is_at_most_doubled_or_halved(model: Model) -> None:
     found = equalise(model, [torch.zeros(FEWEST, 3, 16, 16)], 0)
     assert found is not None
     assert found.gains[:2] == (0.5, 0.5)
+
+
+def test_no_texture_is_made_and_of_the_coarse_one_a_quarter_is_left(model: Model) -> None:
+    other = deepcopy(model)
+    layer = other.networks.decoder.stages[-1]
+    assert isinstance(layer, SubPixel)
+    layer.scale(1, 1, 1.5, 1.5)
+    found = equalise(model, [other.sample(SAMPLES)], 0)
+    assert found is not None
+    assert found.gains[2:] == (1, 1)
+    model.networks.decoder = Checkers()  # pyright: ignore[reportAttributeAccessIssue]
+    found = equalise(model, [0.001 * randn(FEWEST, 3, 16, 16)], 0)
+    assert found is not None
+    assert found.gains.coarse_grid == 0.25
 
 
 def test_few_images_and_other_last_layers_are_left_alone(model: Model) -> None:

@@ -432,17 +432,33 @@ def test_spectrum_of_white_noise_is_flat_and_a_grid_stands_out() -> None:
     assert float(power.mean(0).sum()) == pytest.approx(float(noise.var(dim=(2, 3), correction=0).mean()) * 32 * 32, rel=1e-4)
     place = torch.arange(32)
     checks = ((place[:, None] + place[None]) % 2 * 2 - 1).float()
-    before, after = (texture_power(power_spectrum(images), 2).mean() for images in (noise, noise + 0.5 * checks))
+    before, after = (texture_power(images, 2).mean() for images in (noise, noise + 0.5 * checks))
     # The sum of 32 x 32 cells of 0.5, squared, over 32 x 32, in one of the three places.
     assert float(after - before) == pytest.approx(0.25 * 32 * 32 / 3, rel=0.15)
-    assert float(texture_power(power_spectrum(noise + 0.5 * checks), 4).mean()) == pytest.approx(
-        float(texture_power(power, 4).mean()), rel=1e-3
-    )
+    assert float(texture_power(noise + 0.5 * checks, 4).mean()) == pytest.approx(float(texture_power(noise, 4).mean()), rel=1e-3)
     for way in (place[:, None] + place[None], place[:, None] - place[None], place[:, None] + 0 * place[None]):
         wave = torch.cos(torch.pi / 2 * way).expand(1, 3, -1, -1)
         # Half of the square, over 32 x 32 values, at this frequency and at its negative, in one of four places.
-        assert float(texture_power(power_spectrum(wave), 4)) == pytest.approx(32 * 32 / 4 / 4, rel=1e-3)
+        assert float(texture_power(wave, 4)) == pytest.approx(32 * 32 / 4 / 4, rel=1e-3)
     assert float(detail_energy(2 * noise).mean()) == pytest.approx(4 * float(detail_energy(noise).mean()), rel=1e-5)
+    # By sums of blocks it is what the whole spectrum has there.
+    found, at = texture_power(noise, 4), power[:, (0, 8, 8, 8), (8, 0, 8, -8)].mean(1)
+    torch.testing.assert_close(found, at + 1e-6)
+
+
+@pytest.mark.parametrize("side", [28, 30, 31, 33])
+def test_details_and_textures_of_any_side_are_those_of_its_whole_blocks(side: int) -> None:
+    from vaegan.metrics.spectrum import detail_energy, texture_power
+
+    place = torch.arange(float(side))
+    slope = (place[:, None] + 2 * place[None]).expand(1, 3, -1, -1) / side
+    # A slope is its own mean but at the border, which halving and enlarging repeat: its last pixels are off by a quarter of a step.
+    assert float(detail_energy(slope)) < 5 / 16 * 4 / side * 1.2 / side**2
+    for period in (2, 4):
+        wave = torch.cos(2 * torch.pi / period * place).expand(1, 3, side, -1)
+        whole = side // 4 * 4
+        of_all = whole**2 * (1 if period == 2 else 0.25)  # in one of three places, or in one of four and its negative
+        assert float(texture_power(wave, period)) == pytest.approx(of_all / (3 if period == 2 else 4), rel=1e-3)
 
 
 def test_flat_share_counts_pixels_that_are_like_the_next_ones() -> None:

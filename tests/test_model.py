@@ -227,11 +227,18 @@ class TestFiles:
 
     def test_the_floor_is_kept(self, gan: Model, tmp_path: Path) -> None:
         low = Model(replace(gan.config, floor=0.1, steep_floor=0.2), deepcopy(gan.networks))
-        low.networks.decoder.set_floor(0.1, 0.2)
+        low.networks.decoder.set_floors(0.1, 0.2)
         low.save_pretrained(tmp_path)
         read = Model.from_pretrained(tmp_path)
         assert torch.equal(read.sample(2), low.sample(2))
         assert not torch.equal(read.sample(2), gan.sample(2))
+
+    def test_a_model_of_before_the_steep_floor_is_read(self, gan: Model, tmp_path: Path) -> None:
+        gan.save_pretrained(tmp_path)
+        values = json.loads((tmp_path / "config.json").read_text()) | {"format_version": 5}
+        del values["steep_floor"]
+        (tmp_path / "config.json").write_text(json.dumps(values))
+        assert torch.equal(Model.from_pretrained(tmp_path).sample(2), gan.sample(2))
 
     def test_config_is_plain_json_that_names_library_and_format(self, vae: Model, tmp_path: Path) -> None:
         vae.save_pretrained(tmp_path)

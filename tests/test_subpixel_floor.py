@@ -69,6 +69,11 @@ def test_it_is_its_definition_in_pixels(channels: int, soft: float, steep: float
     np.testing.assert_allclose(SubPixel(channels, soft, steep).double()(blocks)[0], wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize(("soft", "steep"), [(1e-30, 0), (1e-30, 1e-30), (0, 1e-12), (0.06, 1e-20)])
+def test_no_floor_is_too_low_for_an_even_picture(soft: float, steep: float) -> None:
+    assert not SubPixel(3, soft, steep)(torch.zeros(1, 12, 8, 8)).any()
+
+
 def test_weak_details_go_and_strong_ones_stay() -> None:
     weak, strong = torch.zeros(2, 1, 4, 32, 32)
     weak[:, 1:] = 0.02 * randn(1, 3, 32, 32)

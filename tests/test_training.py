@@ -131,7 +131,13 @@ def test_a_finished_run_can_be_extended(whole_run: Path, tmp_path: Path) -> None
     with pytest.raises(vaegan.RequestError, match="counts all stages"):
         vaegan.resume(run, images=100)
     before = load_file(run / "vae/model/model.safetensors")
-    vaegan.resume(run, images=IMAGES + 80)
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.resume(run, images=IMAGES + 80, cancel=stop_after(4))
+    of_gan = RunFolder(run).read().facts["gan"]
+    assert not of_gan.keys() & {"heldout", "inverse", "equalised", "steep_floor"}  # what is said of a kept model
+    assert vaegan.load(run).config.steep_floor == 0
+    vaegan.resume(run)
+    assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "equalised", "steep_floor"}
     assert state(run, "gan")["seen"] == IMAGES // 2 + 80
     assert_same(before, load_file(run / "vae/model/model.safetensors"))
     seen = [line["seen"] for line in read_journal(run / "gan/metrics.jsonl")]
@@ -461,14 +467,14 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     vae, gan = (vaegan.load(whole_run, stage) for stage in ("vae", "gan"))
     of_gan = RunFolder(whole_run).read().facts["gan"]
     assert (vae.config.floor, vae.config.steep_floor) == (0, 0)
-    assert (gan.config.floor, round(gan.config.steep_floor, 3)) == (TINY.gan.floor, of_gan["floor"])
-    assert 0 < of_gan["floor"] <= 0.1
+    assert (gan.config.floor, round(gan.config.steep_floor, 3)) == (TINY.gan.floor, of_gan["steep_floor"])
+    assert 0 < of_gan["steep_floor"] <= 0.1
     facts = of_gan["handover"]
     assert facts["generator_equals_decoder"]  # before the floor was put
     assert facts["floor_change"] > 0
     latents = gan.latents(4)
     with_floor = gan.decode(latents)
-    gan.networks.decoder.set_floor(0)
+    gan.networks.decoder.set_floors(0, 0)
     assert not torch.equal(gan.decode(latents), with_floor)
 
     # As it learned, where nothing is set at the end.
@@ -492,6 +498,38 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     stopped = vaegan.load(path).config.floor
     vaegan.resume(path)
     assert [stopped, vaegan.load(path).config.floor] == [0, 0]  # a resumed stage does not know what it grew from
+
+
+def test_what_starts_from_a_kept_gan_learns_as_that_one_did(whole_run: Path, tmp_path: Path) -> None:
+    from vaegan.networks.subpixel import picture_kernel
+
+    def last_of(path: Path, stage: str) -> tuple[bool, float]:
+        layer = vaegan.load(path, stage).networks.decoder.stages[-1]
+        return torch.equal(layer.kernel, picture_kernel(3)), layer.steep_floor  # pyright: ignore[reportArgumentType]
+
+    as_learned, floor = last_of(whole_run, "gan")
+    assert not as_learned
+    assert floor > 0
+    for recipe in ("gan", "vae", "joint"):
+        config = replace(TINY, recipe=recipe, init_stage="gan", gan=replace(TINY.gan, equalise=False))
+        run = vaegan.train("faces:96", config, images=16, out=tmp_path / recipe, init=whole_run)
+        assert last_of(run.path, recipe) == (True, 0)
+
+
+def test_a_gan_from_scratch_is_kept_with_a_steep_floor_and_labels_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vaegan.training import stages
+
+    told, as_it_is = list[Any](), stages.equalise
+    monkeypatch.setattr(stages, "equalise", lambda *given: told.append(given[3]) or as_it_is(*given))
+    scratch = replace(TINY, recipe="gan")
+    found = vaegan.load(vaegan.train("faces:96", scratch, images=16, out=tmp_path / "alone").path).config
+    assert found.floor == 0
+    assert found.steep_floor > 0
+    vaegan.train("faces:96", replace(scratch, condition="glasses"), images=16, out=tmp_path / "told")
+    assert told[0] is None
+    assert set(told[1].tolist()) == {0, 1}
 
 
 def test_a_temperature_spares_what_changes_coarse_images_most_of_a_gan_that_grew(whole_run: Path) -> None:

@@ -249,7 +249,7 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     last = record.plan[-1]
     if minutes is None and images is None:
         return record
-    of_the_end = ("finished", "ended", "kept", "best")
+    of_the_end = ("finished", "ended", "kept", "best", "heldout", "inverse", "equalised", "steep_floor")
     stage_facts = {name: value for name, value in record.facts.get(last.name, {}).items() if name not in of_the_end}
     record = replace(record, facts=record.facts | {last.name: stage_facts}, status="training")
     if minutes is not None:

@@ -21,7 +21,8 @@ from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.settings import from_dictionary
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
+READABLE = (5, FORMAT_VERSION)  # 5 knew no steep floor
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -81,7 +82,7 @@ class Networks(nn.Module):
         super().__init__()
         latent_dim = config.network.latent_dim
         self.decoder = Decoder(config.network, config.size, config.channels)
-        self.decoder.set_floor(config.floor, config.steep_floor)
+        self.decoder.set_floors(config.floor, config.steep_floor)
         self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None
@@ -130,9 +131,10 @@ def read_config(folder: Path) -> ModelConfig:
         values = json.loads(path.read_text("utf-8"))
         if not isinstance(values, dict) or values.get("library") != "vaegan":
             raise ModelError(f"{path} is not the configuration of a vaegan model.")
-        if values.get("format_version") != FORMAT_VERSION:
+        if values.get("format_version") not in READABLE:
             raise ModelError(
-                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {FORMAT_VERSION}. "
+                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads "
+                f"{' and '.join(map(str, READABLE))}. "
                 "Install the version that wrote it."
             )
         return from_dictionary(ModelConfig, values, str(path))

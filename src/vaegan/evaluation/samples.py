@@ -78,7 +78,7 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
         seed: of the places of patches.
         given: whether the set is compared with real images; patches of the real ones are at other places.
     """
-    random, small, power = random_features(images), small_images(images), power_spectrum(images)
+    random, small = random_features(images), small_images(images)
     tally.add_moments("random", first, random)
     tally.keep_first("random", first, random)
     tally.keep_first("small", first, small)
@@ -88,8 +88,8 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
     if first < KEPT_DETAILS:
         tally.keep_first("details", first, finest_octave(images[: KEPT_DETAILS - first])[0], KEPT_DETAILS)
     for period in (2, 4):
-        tally.add(f"texture_{period}", first, texture_power(power, period))
-    tally.add("spectrum", first, radial_spectrum(power))
+        tally.add(f"texture_{period}", first, texture_power(images, period))
+    tally.add("spectrum", first, radial_spectrum(power_spectrum(images)))
     for name, octave in zip(OCTAVES, laplacian_pyramid(images), strict=False):
         places = patch_places(count, octave.shape[-1], seed, given)
         here = torch.nonzero((places.image >= first) & (places.image < first + len(images)))[:, 0]

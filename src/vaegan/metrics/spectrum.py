@@ -18,7 +18,8 @@ def detail_energy(images: Images) -> PerImage:
 
 @torch.no_grad()
 def detail_power(images: Images) -> Images:
-    """The same at every pixel, on average over the channels: [count, 1, side, side]."""
+    """The same at every pixel, on average over the channels: [count, 1, side, side]; of an odd side without the last one."""
+    images = whole_blocks(images, 2)
     return (images - enlarged(F.avg_pool2d(images, 2), images.shape[-1])).square().mean(1, keepdim=True)
 
 
@@ -31,6 +32,12 @@ def flat_share(images: Images) -> PerImage:
     """
     right, below = (images.diff(dim=along).abs().amax(1) for along in (3, 2))
     return (torch.maximum(right[:, :-1], below[..., :-1]) < FLAT).float().flatten(1).mean(1)
+
+
+def whole_blocks(images: Images, side: int) -> Images:
+    """Without the last rows and columns that make no whole block."""
+    height, width = (length // side * side for length in images.shape[-2:])
+    return images[..., :height, :width]
 
 
 def enlarged(images: Images, side: int) -> Images:
@@ -61,12 +68,18 @@ def radial_spectrum(power: Tensor) -> Tensor:
     return (sums / counts)[..., 1:]
 
 
-def texture_power(power: Tensor, period: int) -> Tensor:
-    """Power at a spatial period of 2 or 4 pixels, across, down and along both diagonals (with 2 pixels they are one): [count].
+@torch.no_grad()
+def texture_power(images: Images, period: int) -> PerImage:
+    """Power at a spatial period of 2 or 4 pixels, across, down and along both diagonals (with 2 pixels they are one).
 
-    Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing.
+    Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing. It is that of
+    `power_spectrum` there: what repeats every 4 pixels is all in the sum of an image's blocks of 4x4.
     """
-    at = power.shape[-1] // period
-    diagonals = power[..., at, at], power[..., at, -at]
-    ways = (power[..., at, 0], power[..., 0, at], *diagonals[: 1 if period == 2 else 2])
+    images = whole_blocks(images, 4)
+    height, width = images.shape[-2:]
+    blocks = images.unflatten(3, (width // 4, 4)).unflatten(2, (height // 4, 4)).sum((2, 4))
+    power = torch.fft.fft2(blocks).abs().square().mean(1) / (height * width)
+    at = 4 // period
+    diagonals = power[:, at, at], power[:, at, -at]
+    ways = (power[:, at, 0], power[:, 0, at], *diagonals[: 1 if period == 2 else 2])
     return torch.stack(ways).mean(0) + FLOOR

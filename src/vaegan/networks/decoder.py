@@ -52,11 +52,22 @@ class Decoder(nn.Module):
         """Deviation of what is taken out as noise, of values in [-1, 1]; 0 where the last layer is no sub-pixel one."""
         return next((layer.floor for layer in self.stages if isinstance(layer, SubPixel)), 0.0)
 
-    def set_floor(self, floor: float, steep_floor: float = 0.0) -> None:
+    @property
+    def steep_floor(self) -> float:
+        """What is in its place in the finest octave of a model that is kept."""
+        return next((layer.steep_floor for layer in self.stages if isinstance(layer, SubPixel)), 0.0)
+
+    def set_floors(self, floor: float, steep_floor: float) -> None:
         """Takes out details weaker than this from now on; only where the last layer is a sub-pixel one."""
         for layer in self.stages:
             if isinstance(layer, SubPixel):
                 layer.floor, layer.steep_floor = floor, steep_floor
+
+    def as_learned(self, floor: float) -> None:
+        """Takes back what was set when the model was kept (`recipes/equalising.py`), to go on learning under this soft floor."""
+        for layer in self.stages:
+            if isinstance(layer, SubPixel):
+                layer.as_learned(floor)
 
     def told(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""

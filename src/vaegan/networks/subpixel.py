@@ -118,8 +118,14 @@ class SubPixel(nn.Module):
         return around / (around + self.steep_floor**4)
 
     @torch.no_grad()
+    def as_learned(self, floor: float) -> None:
+        """Takes back what `scale` and a steep floor have changed; `floor` is the soft one from now on."""
+        self.scale(1, 1, 1, 1)
+        self.floor, self.steep_floor = floor, 0.0
+
+    @torch.no_grad()
     def scale(self, finest: float, second: float, grid: float, coarse_grid: float) -> None:
-        """Scales what the layer makes of its input, in place.
+        """Sets what the layer makes of its input, over what it made of it while it learned; nothing of before stays.
 
         Args:
             finest: factor of slopes and checkers.
@@ -128,6 +134,7 @@ class SubPixel(nn.Module):
             coarse_grid: factor of what is the other way round in every other block, across, down or both: a period of four
                 pixels. Beside the others; exact from two blocks inside the border on.
         """
+        self.kernel.copy_(picture_kernel(self.kernel.shape[0] // 4))  # of a scaled one, windows are full: nothing fits in
         of_coordinates = self.kernel.unflatten(1, (-1, 1 + len(DETAILS)))
         means, details = of_coordinates[:, :, :1], of_coordinates[:, :, 1:]
         details -= (1 - grid) * details.mean((-2, -1), keepdim=True)
@@ -146,7 +153,8 @@ class SubPixel(nn.Module):
 
 
 def _around(power: Tensor, window: int) -> Tensor:
-    return F.avg_pool2d(_bordered(power, window), window, stride=1)
+    # Not quite nothing, so that no floor, however low, divides nothing by nothing.
+    return F.avg_pool2d(_bordered(power, window), window, stride=1).clamp_min(1e-15)
 
 
 def _means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,16 @@ A GAN circles around the right power of fine detail and does not settle on it: r
 they grow out of a VAE, at 1.1 to 1.4 from scratch, and at which is chance. What such pictures lack is strength more than lines in
 the right places, so one number an octave brings most of it back, and one more for each takes a regular texture out of them, which
 comes and goes by chance, too (docs/handover-log.md, "Three numbers at the end", "Four numbers at the end"). All go into the fixed
-kernel of the last layer: no weight changes, and a picture costs what it did.
+kernel of the last layer: no weight changes.
 
 How the power is spread over a picture is set with it. Of two pictures of the same power one has a little of it everywhere, which
 is grain, and the other has lines on even ground. While it learns, a generator has a soft floor under its details, which lets a
 gradient through. In the finest octave what is kept has a steep one, which need not, and which is as high as it takes for details
-to be as concentrated as those of real images (docs/handover-log.md, "A steep floor at the end").
+to be as concentrated as those of real images, but no higher than lines can bear ("A steep floor at the end"). Whoever goes on
+learning from what is kept takes all of it back (`Decoder.as_learned`).
 """
 
+import math
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import replace
@@ -21,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.metrics.spectrum import detail_energy, detail_power, power_spectrum, texture_power
+from vaegan.metrics.spectrum import detail_energy, detail_power, texture_power
 from vaegan.model import Model
 from vaegan.networks.subpixel import SubPixel
 from vaegan.types import Images, Labels
@@ -60,8 +62,8 @@ class Equalised(NamedTuple):
 def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels | None = None) -> Equalised | None:
     """Gives the model a decoder whose samples have the power of real images in the two finest octaves, and no more texture.
 
-    Its finest octave also gets a steep floor, by which it is as concentrated as that of real images. The decoder is replaced by a
-    copy, not changed: training goes on with its own.
+    Its finest octave also gets a steep floor, by which it is as concentrated as that of real images, as far as the rounds and
+    `HIGHEST` let it. The decoder is replaced by a copy, not changed: training goes on with its own.
 
     Args:
         model: one whose decoder ends in a sub-pixel layer; others stay as they are.
@@ -70,7 +72,7 @@ def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels 
         labels: of all of these, for a conditional model: samples are compared that show the same things as often.
 
     Returns:
-        The factors and the floor; None where nothing was done.
+        The factors and the floor; None where nothing was done: another last layer, too few images, samples that are not finite.
     """
     as_trained = model.networks.decoder
     if not isinstance(as_trained.stages[-1], SubPixel):
@@ -83,6 +85,9 @@ def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels 
         # In the order of the labels each counts as often as among all, whatever the count.
         asked = None if labels is None else labels.sort().values[torch.arange(count) * len(labels) // count]
         found, spread = _powers(model.sample_blocks(count, labels=asked))
+        if not math.isfinite(spread):
+            model.networks.decoder = as_trained
+            return None
         short = Gains(*(of_real.mean(0) / found.mean(0)).tolist())
         # Power grows by the square of what is scaled, but not all of an octave is. Whole steps of the second octave swing around
         # the goal on checkers; with 0.7 checkers, stripes and noise all come to it. The coarse grid is part of that octave, so
@@ -111,12 +116,11 @@ def _powers(blocks: Iterable[Images]) -> tuple[Tensor, float]:
     """
     least = 1e-9  # so that empty images have a spread, too: that of noise
     of_each, amplitudes = [torch.zeros(0, 4)], [torch.zeros(0)]
-    for block in blocks:
-        images = block.float().cpu()
-        octaves = (detail_energy(octave) for octave in (images, F.avg_pool2d(images, 2)))
-        spectrum = power_spectrum(images)
-        of_each.append(torch.stack([*octaves, *(texture_power(spectrum, period) for period in (2, 4))], dim=1))
-        amplitudes.append(F.avg_pool2d(detail_power(images), WINDOW).clamp_min(least).sqrt().flatten(1).mean(1))
+    for images in (part.float().cpu() for block in blocks for part in block.split(64)):
+        details, second = detail_power(images), detail_energy(F.avg_pool2d(images, 2))
+        textures = (texture_power(images, period) for period in (2, 4))
+        of_each.append(torch.stack([details.flatten(1).mean(1), second, *textures], dim=1))
+        amplitudes.append(F.avg_pool2d(details, WINDOW).clamp_min(least).sqrt().flatten(1).mean(1))
     powers = torch.cat(of_each).clamp_min(least)
     return powers, float(torch.cat(amplitudes).mean() / powers[:, 0].mean().sqrt())
 

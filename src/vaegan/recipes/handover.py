@@ -107,12 +107,13 @@ def _moved(generator: Decoder, root: Tensor, mean: Tensor) -> Decoder:
 def put_floor(generator: Decoder, floor: float, probe: Latents) -> float:
     """Takes weak details out of what the generator draws from now on; how far that moves a value, on average over `probe`.
 
-    The one step after which it no longer draws what the decoder drew: so it comes after what is verified.
+    One that was a kept GAN's loses what was set at its end, which it never learned with. It is the one step after which it no
+    longer draws what the decoder drew: so it comes after what is verified.
     """
     labels = any_labels(generator, probe)
     labels = None if labels is None else labels.to(probe.device)
     before = generator(probe, labels)
-    generator.set_floor(floor)
+    generator.as_learned(floor)
     return float((generator(probe, labels) - before).abs().mean())
 
 

@@ -138,7 +138,7 @@ def _encoder_and_decoder(inputs: StageInputs, facts: dict[str, Any]) -> tuple[En
         decoder = handover.trainable_copy(previous.networks.decoder)
         if previous.networks.whitening is not None:
             decoder = handover.unwhiten(decoder, previous.networks.whitening)
-        decoder.set_floor(0)  # a GAN's; a resumed stage, which builds on nothing, would not know of it
+        decoder.as_learned(floor=0)  # a GAN's; a resumed stage, which builds on nothing, would not know of it
     facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
     return encoder, decoder
 
@@ -265,6 +265,7 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         prior=trained.prior,
         likelihood=trained.likelihood,
         floor=trained.decoder.floor,
+        steep_floor=trained.decoder.steep_floor,
         labels=inputs.words,
         has_encoder=trained.encoder is not None,
     )
@@ -298,7 +299,7 @@ def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Mo
         found = equalise(model, real, inputs.config.gan.floor, inputs.training_labels(EQUALISED))
         if found is not None:
             facts["equalised"] = [round(gain, 3) for gain in found.gains]
-            facts["floor"] = round(found.floor, 3)
+            facts["steep_floor"] = round(found.floor, 3)
     return model
 
 

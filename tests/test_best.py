@@ -150,7 +150,7 @@ class TestLoop:
         assert int(recipe.decoder.weight) == best.facts()["images"] == min(kept, 320)
         assert best.last == (320, 161.0)  # patience counts from the lowest
         if kept == 400:
-            assert words.endswith("161, but for chance as good as 1 after 160 images")
+            assert words.endswith("161; 1 after 160 images is lower by no more than chance")
 
     def test_of_equals_the_first_is_kept_and_numbers_that_are_none_are_not(self, tmp_path: Path) -> None:
         best, _ = run(Counter(lambda seen: 2.0 if seen > 100 else math.nan), tmp_path)

@@ -240,7 +240,7 @@ class Console:
             if table.row_count:
                 self._terminal.print(table)
         for reason, names in by_reason(facts["left_out"]).items():
-            self.say(f"Left out ({reason}): {', '.join(METRICS[name].title if name in METRICS else name for name in names)}.")
+            self.say(f"Left out ({reason}): {'; '.join(METRICS[name].title if name in METRICS else name for name in names)}.")
         for sentence in facts["verdict"]:
             self.say(sentence)
         if facts["train_longer"]:

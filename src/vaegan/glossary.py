@@ -98,7 +98,7 @@ FACTS: dict[str, str] = {
     "prior_gap": "how much further first samples were from real images than reconstructions (0 is good)",
     "vae_low_pass_error": "the VAE's error of blurred reconstructions",
     "equalised": "factors on the finest octave of samples, the second, and the textures of two and of four pixels",
-    "steep_floor": "what the finest details of samples are taken for noise under (1 is black to grey)",
+    "steep_floor": "steep floor: fine details weaker than this are taken out of samples as noise (1 is black to grey)",
     "inverse": "giving back real images",
     "low_pass_ratio": "error of blurred reconstructions, over the VAE's",
     "own_source_nearest": "share of images recognised in their reconstruction",

@@ -25,7 +25,7 @@ def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
     """
     name = list(stages)[-1]
     judged, others = stages[name], [stages[other] for other in list(stages)[:-1]]
-    return [looks(name, judged, others[0] if others else None), variety(judged, floor), copying(judged)]
+    return [looks(name, judged, others[0] if others else None, floor), variety(judged, floor), copying(judged)]
 
 
 def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
@@ -39,7 +39,7 @@ def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
     """
     name = list(stages)[-1]
     judged = stages[name]
-    sharpness, coverage = _value(judged, "sharpness"), _value(judged, "coverage")
+    sharpness, coverage = _sharpness(judged, floor), _value(judged, "coverage")
     wrong = sharpness is not None and (abs(sharpness - 1) > SLIGHT or _texture(judged) > VISIBLE_GRID)
     missing = coverage is not None and (_value(floor, "coverage") or 1.0) - coverage > MANY_MISSING
     return ((wrong and name in ("gan", "joint")) or missing) and not copies_images(judged)
@@ -50,18 +50,18 @@ def copies_images(judged: Numbers) -> bool:
     return _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
 
 
-def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
+def looks(name: str, judged: Numbers, before: Numbers | None, floor: Numbers) -> str:
     """How sharp and clean samples of the stage are."""
-    sharpness = _value(judged, "sharpness")
+    sharpness = _sharpness(judged, floor)
     if sharpness is None:
         return f"How samples of the {WHO[name]} look cannot be said: there are too few held-out images."
     parts: list[str] = []
-    earlier = _value(before or {}, "sharpness")
+    earlier = _sharpness(before or {}, floor)
     if earlier is not None and abs(1 - sharpness) < abs(1 - earlier) and sharpness > 1.2 * earlier:
         still = "but still " if sharpness < 1 - AS_GOOD else "and "
-        parts.append(f"sharper than the VAE's {still}{_sharpness(sharpness)}")
+        parts.append(f"sharper than the VAE's {still}{_how_sharp(sharpness)}")
     else:
-        parts.append(_sharpness(sharpness))
+        parts.append(_how_sharp(sharpness))
     texture = _texture(judged)
     if texture > VISIBLE_GRID:
         parts.append(f"with a visible grid of upsampling ({texture:.0f} times the real power at 2 or 4 pixels)")
@@ -82,7 +82,13 @@ def looks(name: str, judged: Numbers, before: Numbers | None) -> str:
     return sentence + "."
 
 
-def _sharpness(value: float) -> str:
+def _sharpness(numbers: Numbers, floor: Numbers) -> float | None:
+    """Over that of as many training images: some twenty held-out ones may be sharper or softer than most."""
+    value, of_training = _value(numbers, "sharpness"), _value(floor, "sharpness")
+    return value if value is None or not of_training else value / of_training
+
+
+def _how_sharp(value: float) -> str:
     off = abs(value - 1)
     if off <= AS_GOOD:
         return "as sharp as real images"
@@ -98,13 +104,13 @@ def variety(judged: Numbers, floor: Numbers) -> str:
     if coverage is None or spread is None:
         return "How varied samples are cannot be said: there are too few held-out images."
     usual = _value(floor, "variety")
-    relative, real = spread / (usual or 1.0), "as many training images" if usual else "real images"
+    relative, real = spread / (usual or 1.0), "the same number of training images" if usual else "real images"
     if abs(relative - 1) <= 0.05:
         first = f"They are as varied as {real}"
     else:
         first = f"They are {abs(1 - relative):.0%} {'less' if relative < 1 else 'more'} varied than {real}"
     if coverage >= 0.95 * (best or 1.0):
-        second = "nearly every kind of real image has a sample near"
+        second = "nearly every real image has a sample near, as far as these features tell"
     else:
         second = f"{1 - coverage:.0%} of unseen real images have no sample near"
         if best:

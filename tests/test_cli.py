@@ -450,6 +450,10 @@ def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
+        (
+            "train faces --gan.equalize",
+            "vaegan train does not know --gan.equalize; did you mean --gan.equalise? See vaegan train --help.",
+        ),
         ("train faces --minuts 3", "vaegan train does not know --minuts; did you mean --minutes? See vaegan train --help."),
         ("train faces --xyzzy", "vaegan train does not know --xyzzy. See vaegan train --help."),
         ("train faces more", "vaegan train does not know more. See vaegan train --help."),

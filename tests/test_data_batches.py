@@ -58,6 +58,9 @@ def test_tensors_and_bytes_are_exact_inverses() -> None:
     assert (tensor.min(), tensor.max()) == (-1, 1)
     assert np.array_equal(to_uint8(tensor), pixels)
     assert np.array_equal(to_uint8(torch.tensor([-9.0, 9.0]).view(2, 1, 1, 1)).ravel(), (0, 255))
+    assert np.array_equal(to_uint8(torch.tensor([-torch.inf, torch.inf]).view(2, 1, 1, 1)).ravel(), (0, 255))
+    with pytest.raises(RequestError, match="not numbers"):
+        to_uint8(torch.tensor([0.0, torch.nan]).view(2, 1, 1, 1))
 
 
 def test_shares_of_the_sides_are_as_stated() -> None:

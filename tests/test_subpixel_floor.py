@@ -74,6 +74,12 @@ def test_no_floor_is_too_low_for_an_even_picture(soft: float, steep: float) -> N
     assert not SubPixel(3, soft, steep)(torch.zeros(1, 12, 8, 8)).any()
 
 
+@pytest.mark.parametrize("size", [1e9, 1e12, 1e30])
+def test_no_picture_is_too_strong_for_a_floor(size: float) -> None:
+    blocks = size * randn(1, 12, 8, 8)
+    torch.testing.assert_close(SubPixel(3, FLOOR, 0.1)(blocks), SubPixel(3)(blocks))
+
+
 def test_weak_details_go_and_strong_ones_stay() -> None:
     weak, strong = torch.zeros(2, 1, 4, 32, 32)
     weak[:, 1:] = 0.02 * randn(1, 3, 32, 32)

@@ -1,6 +1,5 @@
 """All settings in one place, without torch: the command line shows them, presets and files (config_files.py) set them."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -125,6 +124,9 @@ class NetworkConfig:
                 raise RequestError(f"{option} {value} does not fit --network.kind {self.kind}: it is for {kinds}.")
 
 
+MOST = 1e15  # of any setting: beyond it numbers only overflow
+
+
 def _check_ranges(
     settings: Any,
     group: str,
@@ -132,10 +134,10 @@ def _check_ranges(
     not_negative: tuple[str, ...] = (),
     share: tuple[str, ...] = (),
 ) -> None:
-    """Refuses numbers outside (0, inf), [0, inf) or [0, 1]; not-a-number is outside of all."""
+    """Refuses numbers outside (0, 1e15], [0, 1e15] or [0, 1]; not-a-number is outside of all."""
     rules = (
-        (positive, lambda value: 0 < value < math.inf, "a finite number, more than 0"),
-        (not_negative, lambda value: 0 <= value < math.inf, "a finite number, 0 or more"),
+        (positive, lambda value: 0 < value <= MOST, "more than 0 and at most 1e15"),
+        (not_negative, lambda value: 0 <= value <= MOST, "0 or more and at most 1e15"),
         (share, lambda value: 0 <= value <= 1, "between 0 and 1"),
     )
     for names, fits, words in rules:
@@ -381,6 +383,8 @@ class GANConfig:
         _check_batch(self, "gan", least=2)  # images of a batch are compared
         if self.blur > 16:
             raise RequestError(f"--gan.blur is {self.blur} pixels; 16 is the most.")
+        if self.temperature > 10:
+            raise RequestError(f"--gan.temperature is {self.temperature:g}; 10 is the most, and 1 changes nothing.")
         for name in ("beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise RequestError(f"--gan.{name} is {getattr(self, name)}; it must be at least 0 and under 1.")

@@ -69,7 +69,7 @@ class ModelConfig:
         if len(self.labels) != self.network.classes:
             raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
         if not (0 <= self.floor <= 1 and 0 <= self.steep_floor <= 1):
-            raise RequestError(f"The model's floors are {self.floor} and {self.steep_floor}; they must be between 0 and 1.")
+            raise RequestError(f"floor is {self.floor} and steep_floor {self.steep_floor}; both must be between 0 and 1.")
         if self.variance is not None and not 0 < self.variance < math.inf:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
@@ -173,4 +173,6 @@ def _as_model_errors(path: Path) -> Generator[None]:
         raise ModelError(f"{path} cannot be read ({error.strerror or error}): check what it is, and its permissions.") from error
     except (ValueError, SafetensorError, RequestError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].removeprefix(f"{path}: ")
-        raise ModelError(f"{path} cannot be used ({reason}): it is damaged or cut off; {_ANOTHER}.") from error
+        raise ModelError(
+            f"{path} cannot be used ({reason.rstrip('.')}): it is damaged, cut off or edited; {_ANOTHER}."
+        ) from error

@@ -114,7 +114,7 @@ def explain(box: str, prog: str) -> str:
     if match := re.match(r"Unrecognized options: (.*)", lines[0] if lines else ""):
         tokens = match[1].split(", ")
         unknown = [token for token in tokens if token.startswith("-")] or tokens
-        near = next((line.split()[0] for line in lines[1:] if line.startswith("--")), None)
+        near = next((line.split()[0].rstrip(",") for line in lines[1:] if line.startswith("--")), None)
         return f"{prog} does not know {', '.join(unknown)}{f'; did you mean {near}?' if near else '.'} {see}"
     if match := re.match(r"invalid choice '(.*?)' for argument '(.*?)'. Expected one of \((.*?)\)", text):
         choices = sorted(choice for choice in re.findall(r"'(.*?)'", match[3]) if choice != "None")

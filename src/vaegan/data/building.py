@@ -195,7 +195,7 @@ def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skip
     if len(sides) < FEWEST_IMAGES:
         raise DataError(_too_few(place, len(sides), skipped, listed))
     if not (sides == TRAIN).any():
-        raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image.")
+        raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image; add different ones.")
 
 
 def _too_few(place: str, usable: int, skipped: Sequence[Skipped], listed: Path) -> str:

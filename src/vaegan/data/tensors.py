@@ -5,6 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaegan.errors import RequestError
+
 # splitmix64 (Steele, Lea, Flood 2014): written out here, so that no release of a library changes a resumed run.
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
@@ -16,7 +18,13 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """Float [n, c, h, w] in [-1, 1] -> uint8 [n, h, w, c], rounded and clamped; undoes `to_tensor` exactly."""
+    """Float [n, c, h, w] in [-1, 1] -> uint8 [n, h, w, c], rounded and clamped; undoes `to_tensor` exactly.
+
+    Raises:
+        RequestError: if there is a not-a-number among them, which no pixel can show.
+    """
+    if images.isnan().any():
+        raise RequestError("These images are not numbers (NaN): the latents are too large, or the model is damaged; use others.")
     levels = images.detach().to("cpu", torch.float32).add(1).mul_(127.5).round_().clamp_(0, 255)
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 

@@ -153,8 +153,8 @@ class SubPixel(nn.Module):
 
 
 def _around(power: Tensor, window: int) -> Tensor:
-    # Not quite nothing, so that no floor, however low, divides nothing by nothing.
-    return F.avg_pool2d(_bordered(power, window), window, stride=1).clamp_min(1e-15)
+    # Neither nothing nor infinite, of which a floor would make no number.
+    return F.avg_pool2d(_bordered(power, window), window, stride=1).clamp(1e-15, 1e15)
 
 
 def _means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:

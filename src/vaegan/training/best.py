@@ -122,8 +122,8 @@ class Best:
             return f"the last model, the best one: {self.name} {self.best.value:.4g}"
         if self.best.seen == self.last.seen:
             return (
-                f"the last model: {self.name} {self.best.value:.4g}; {self.lowest.value:.4g} after {self.lowest.seen:,} images is "
-                "lower by no more than chance"
+                f"the last model: {self.name} {self.best.value:.4g}; {self.lowest.value:.4g} after {self.lowest.seen:,} images "
+                "is lower by no more than chance"
             )
         unsound = "" if self._last_is_sound else ", but a guard found something wrong with it"
         return (

@@ -245,11 +245,11 @@ class Session:
         notes = {"vaegan": f"stage {stage}, {seen} images seen, seed {self.record.config.seed}"}
         samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
         with disk_errors(folder):
-            save_png(grid(to_uint8(samples)), folder / f"{seen:09d}.png", notes)
+            save_png(grid(to_uint8(samples.nan_to_num())), folder / f"{seen:09d}.png", notes)  # the guards speak of NaN
             if model.has_encoder:
                 heldout = inputs.heldout(SHOT_PAIRS)
                 pairs = torch.cat([heldout.images.cpu(), model.reconstruct(*heldout).cpu()])
-                strip = grid(to_uint8(pairs), columns=len(heldout.images))
+                strip = grid(to_uint8(pairs.nan_to_num()), columns=len(heldout.images))
                 save_png(strip, folder / f"{seen:09d}-reconstructions.png", notes)
 
     def _save_model(self, stage: str, model: Model, facts: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ class Session:
     def _draw_card(self, stage: str, model: Model) -> None:
         samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
         with disk_errors(self.folder.path):
-            save_png(grid(to_uint8(samples)), self.folder.model(stage) / CARD_PICTURE)
+            save_png(grid(to_uint8(samples.nan_to_num())), self.folder.model(stage) / CARD_PICTURE)
 
     def _draw_summary(self) -> None:
         """The whole run in one animation and one page of curves."""

@@ -307,7 +307,7 @@ def test_an_arm_that_breaks_down_is_a_result_without_numbers(
 
     def arms(setting: Setting) -> list[TrainedArm | ComputedArm]:
         toy, fast, slow, grown = stub.arms(setting)
-        wild = replace(fast.config, vae=replace(fast.config.vae, learning_rate=1e30, final_learning_rate=1e30))
+        wild = replace(fast.config, vae=replace(fast.config.vae, learning_rate=1e15, final_learning_rate=1e15))
         return [toy, replace(fast, config=wild), slow, grown]
 
     monkeypatch.setattr(api, "train", counted)

@@ -77,7 +77,8 @@ def test_no_floor_is_too_low_for_an_even_picture(soft: float, steep: float) -> N
 @pytest.mark.parametrize("size", [1e9, 1e12, 1e30])
 def test_no_picture_is_too_strong_for_a_floor(size: float) -> None:
     blocks = size * randn(1, 12, 8, 8)
-    torch.testing.assert_close(SubPixel(3, FLOOR, 0.1)(blocks), SubPixel(3)(blocks))
+    found, plain = SubPixel(3, FLOOR, 0.1)(blocks), SubPixel(3)(blocks)
+    torch.testing.assert_close(found, plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
 
 
 def test_weak_details_go_and_strong_ones_stay() -> None:

@@ -299,7 +299,8 @@ class Explorer:
         if request.option >= len(names):
             raise RequestError(f"There is no stage {request.option}; this run has {len(names)}.")
         latents = torch.from_numpy(request.latents(self.model.latent_dim).copy())
-        return to_uint8(self.stages.decode(names[request.option], latents)).tobytes()
+        images = self.stages.decode(names[request.option], latents)
+        return to_uint8(images.nan_to_num()).tobytes()  # sliders may ask for what no network can: a picture all the same
 
     def _latents(self, request: Request) -> bytes:
         latents = self._encoded().latents  # once: the map may grow meanwhile

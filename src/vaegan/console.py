@@ -329,7 +329,7 @@ def _table(values: dict[str, Any], title: str | None = None) -> Table:
     table = Table(title=title, show_header=False, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for name, value in values.items():
         if isinstance(value, dict):
-            value = one_line(", ".join(f"{key} {_words(item)}" for key, item in value.items()))
+            value = one_line(", ".join(f"{key} {_words(item)}" for key, item in value.items())) or "none"
         elif isinstance(value, list):
             value = one_line("; ".join(map(str, value)))
         lines = map(one_line, _words(value).split("\n"))

@@ -823,9 +823,14 @@ class TestStages:
         assert self.names("vae") == always | {Posterior.name}
         assert self.names("vae", vae=VAEConfig(reconstruction_weight=0)) == always
         whole = {signal.name for signal in all_signals()} - {Posterior.name}
-        assert self.names("gan") == whole
-        without_scale = whole - {Runaway.name, CriticWins.name, CriticLost.name}
+        assert self.names("gan", "a VAE") == whole
+        without_scale = whole - {Runaway.name, CriticWins.name, CriticLost.name, Idle.name}
         assert self.names("gan", gan=GANConfig(objective="wasserstein")) == without_scale
+
+    def test_from_scratch_a_generator_is_not_idle(self) -> None:
+        # It begins with noise, which has more detail than any image, so that all it learns would look like standing still.
+        assert Idle.name not in self.names("gan")
+        assert Idle.name not in self.names("gan", "a VAE", handover=HandoverConfig(generator="scratch"))
 
     @pytest.mark.parametrize(("previous", "since"), [(None, LIMITS.scratch_start), ("a VAE", 0.0)])
     def test_only_from_scratch_may_a_critic_win_at_first(self, previous: Any, since: float) -> None:

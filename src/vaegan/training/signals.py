@@ -193,6 +193,7 @@ class Idle(Signal):
         """Detail of the averaged generator's samples against that of the first validation, every other time.
 
         A short stage may hold its generator back for half of it: what it makes then is no sign.
+        For a generator that grew out of a VAE: one from scratch begins with noise, which has more detail than any image.
         """
         if "generator_loss" in look.window:
             self.memory.setdefault("plays", look.progress)

@@ -234,12 +234,14 @@ def guards_of(stage: str, inputs: StageInputs) -> Guards:
     ladders = LADDERS
     if stage == "gan":
         has_scale = config.gan.objective != "wasserstein"  # whose critic is meant to be ahead, by any number
+        fresh = inputs.previous is None or config.handover.generator == "scratch"
         if has_scale:
             signals.append(Runaway(limits))
-        signals += [kind(limits) for kind in (Collapse, Forgetting, Copying, Vanishing, Overfitting, Idle)]
+        signals += [kind(limits) for kind in (Collapse, Forgetting, Copying, Vanishing, Overfitting)]
+        if not fresh:  # which begins with noise, and so with twice the detail of real images: whatever it learns is softer
+            signals.append(Idle(limits))
         ladders = ladders_of(unusual=config.gan != config.gan.usual())
         if has_scale:
-            fresh = inputs.previous is None or config.handover.generator == "scratch"
             signals.append(CriticWins(limits, since=limits.scratch_start if fresh else 0.0))
             signals.append(CriticLost(limits, since=config.gan.blur_until if config.gan.blur > 0 else 0.0))
     if stage == "vae" and config.vae.reconstruction_weight > 0:

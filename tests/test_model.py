@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -80,6 +81,17 @@ class TestSampling:
         assert torch.equal(vae.sample(3, seed=1), vae.sample(3, seed=1))
         assert not torch.equal(vae.sample(3, seed=1), vae.sample(3, seed=2))
 
+    def test_numpys_whole_numbers_are_seeds_like_pythons(self, vae: Model) -> None:
+        assert torch.equal(vae.sample(2, seed=np.int64(3)), vae.sample(2, seed=3))  # pyright: ignore[reportArgumentType]
+        with pytest.raises(TypeError):
+            vae.sample(2, seed=3.5)  # pyright: ignore[reportArgumentType]
+
+    def test_fewer_than_none_are_refused(self, vae: Model) -> None:
+        assert len(vae.sample(0)) == len(vae.latents(0)) == 0
+        for draw in (vae.sample, vae.latents, vae.sample_blocks):
+            with pytest.raises(RequestError, match="-1 is no number"):
+                draw(-1)
+
     def test_does_not_touch_the_global_random_numbers(self, vae: Model) -> None:
         before = torch.random.get_rng_state()
         vae.sample(3, observation_noise=True)
@@ -114,8 +126,8 @@ class TestSampling:
         assert torch.equal(Model.from_pretrained(tmp_path / "model").latents(100), model.latents(100))
 
     def test_a_mixture_that_was_never_fitted_is_refused(self, gan: Model) -> None:
-        for model in (build(), gan):
-            with pytest.raises(RequestError, match="no fitted mixture"):
+        for model, why in ((build(), "no fitted mixture yet.*--resume"), (gan, "no encoder.*--sampler prior")):
+            with pytest.raises(RequestError, match=why):
                 model.sample(3, sampler="gmm")
 
     def test_observation_noise_is_refused_where_there_is_none(self, gan: Model) -> None:
@@ -167,6 +179,16 @@ class TestShapes:
         torch.testing.assert_close(vae.decode(latents)[290:], vae.decode(latents[290:]), atol=1e-5, rtol=1e-5)
         images = vae.decode(latents)
         torch.testing.assert_close(vae.encode(images)[290:], vae.encode(images[290:]), atol=1e-4, rtol=1e-4)
+
+    def test_what_it_gives_can_be_learned_from(self, vae: Model, images: Tensor) -> None:
+        # Tensors of torch's inference mode cannot: neither a probe on encodings nor latents that are fitted.
+        probe = torch.zeros(LATENT, 1, requires_grad=True)
+        (vae.encode(images) @ probe - 1).square().mean().backward()
+        assert probe.grad is not None
+        fitted = vae.latents(2).requires_grad_()
+        vae.networks.decoder(fitted).square().mean().backward()
+        assert fitted.grad is not None
+        assert fitted.grad.norm() > 0
 
     def test_nothing_tracks_gradients(self, vae: Model, images: Tensor) -> None:
         assert not any(tensor.requires_grad for tensor in vae.networks.parameters())

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.recipes.schedule import Clock
 from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress
@@ -131,18 +132,65 @@ def test_a_finished_run_can_be_extended(whole_run: Path, tmp_path: Path) -> None
     with pytest.raises(vaegan.RequestError, match="counts all stages"):
         vaegan.resume(run, images=100)
     before = load_file(run / "vae/model/model.safetensors")
+    kept = load_file(run / "gan/model/model.safetensors")
     with pytest.raises(vaegan.InterruptedTraining):
         vaegan.resume(run, images=IMAGES + 80, cancel=stop_after(4))
-    of_gan = RunFolder(run).read().facts["gan"]
-    assert not of_gan.keys() & {"heldout", "inverse", "equalised", "steep_floor"}  # what is said of a kept model
-    assert vaegan.load(run).config.steep_floor == 0
+    assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "equalised", "steep_floor"}
+    assert_same(kept, load_file(run / "gan/model/model.safetensors"))  # until there is a better one
     vaegan.resume(run)
     assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "equalised", "steep_floor"}
     assert state(run, "gan")["seen"] == IMAGES // 2 + 80
+    assert not torch.equal(
+        kept["decoder.stages.1.weight"], load_file(run / "gan/model/model.safetensors")["decoder.stages.1.weight"]
+    )
     assert_same(before, load_file(run / "vae/model/model.safetensors"))
     seen = [line["seen"] for line in read_journal(run / "gan/metrics.jsonl")]
     assert seen == sorted(seen)
     assert seen[-1] == IMAGES // 2 + 80
+
+
+def test_a_joint_models_latents_are_whitened_for_its_gan_too(tmp_path: Path) -> None:
+    vaegan.train("faces:96", replace(TINY, recipe="joint"), images=80, out=tmp_path / "joint")
+    grown = replace(TINY, recipe="gan", init_stage="joint")
+    vaegan.train("faces:96", grown, images=48, out=tmp_path / "gan", init=tmp_path / "joint")
+    whitening = vaegan.load(tmp_path / "gan").networks.whitening
+    assert whitening is not None
+    assert not torch.allclose(whitening.root, torch.eye(len(whitening.root)), atol=0.05)
+
+
+def test_an_extension_learns_at_the_rates_of_a_longer_run(whole_run: Path, tmp_path: Path) -> None:
+    half, run, stopped = IMAGES // 2, tmp_path / "run", tmp_path / "stopped"
+    for path in (run, stopped):
+        vaegan.train("faces:96", TINY, images=IMAGES, out=path)
+    finished = max(group["lr"] for group in state(run, "gan")["optimizers"]["generator"]["param_groups"])
+    vaegan.resume(run, images=2 * IMAGES)
+    with pytest.raises(vaegan.InterruptedTraining):
+        vaegan.resume(stopped, images=2 * IMAGES, cancel=stop_after(2))
+    under_way = max(group["lr"] for group in state(stopped, "gan")["optimizers"]["generator"]["param_groups"])
+    assert under_way > 5 * finished
+    plan = RunFolder(stopped).read().plan_of("gan")
+    assert (plan.schedule_start, plan.schedule_end) == (half - IMAGES, half + IMAGES)  # its middle is where it goes on
+    vaegan.resume(stopped)
+    assert_same(state(stopped, "gan"), state(run, "gan"))
+
+
+@pytest.mark.parametrize(
+    ("images", "seen", "start", "end"),
+    [
+        (1_000, 1_000, 0, 1_000),  # no more than planned
+        (800, 500, 0, 800),  # less: the end comes forward
+        (3_000, 1_000, -1_000, 3_000),  # far more: from the middle
+        (1_250, 1_000, 0, 1_250),  # a little more: as if it had been planned
+        (3_000, 200, -500, 3_000),  # on the way: from where it stands
+    ],
+)
+def test_schedules_of_more_and_of_less(images: int, seen: int, start: int, end: int, whole_run: Path) -> None:
+    record = RunFolder(whole_run).read()
+    record = replace(record, plan=(StagePlan("gan", 1_000, 0, 1_000),))
+    plan = record.with_images("gan", images, seen).plan_of("gan")
+    assert (plan.images, plan.schedule_start, plan.schedule_end) == (images, start, end)
+    progress = [Clock(at, plan.schedule_end, 1, plan.schedule_start).progress for at in (seen, images)]
+    assert progress == pytest.approx([max(min(0.5, seen / 1_000), seen / images), 1])
 
 
 def test_minutes_become_a_recorded_number_of_images(tmp_path: Path) -> None:

@@ -249,8 +249,8 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     last = record.plan[-1]
     if minutes is None and images is None:
         return record
-    of_the_end = ("finished", "ended", "kept", "best", "heldout", "inverse", "equalised", "steep_floor")
-    stage_facts = {name: value for name, value in record.facts.get(last.name, {}).items() if name not in of_the_end}
+    # The rest is true of the model that was kept, which stays until there is another.
+    stage_facts = {name: value for name, value in record.facts.get(last.name, {}).items() if name not in ("finished", "ended")}
     record = replace(record, facts=record.facts | {last.name: stage_facts}, status="training")
     if minutes is not None:
         # A stage that is under way shares the new time, whatever it was to see before.
@@ -264,7 +264,8 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     done = before + (last.images or 0)
     if images <= done:
         raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more than that.")
-    return record.with_images(last.name, whole_batches(images - before, getattr(record.config, last.name).batch_size))
+    more = whole_batches(images - before, getattr(record.config, last.name).batch_size)
+    return replace(record, plan=(*record.plan[:-1], replace(last, images=more)))  # the session settles its schedules
 
 
 def _open_everywhere(engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None) -> ImageDataset:

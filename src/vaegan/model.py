@@ -65,7 +65,7 @@ class Model:
         """Whether `encode` and `reconstruct` can be used."""
         return self.config.has_encoder
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def posterior(self, images: Images, labels: Labels | None = None) -> Gaussian:
         """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
 
@@ -82,7 +82,7 @@ class Model:
         parts = [encoder(*block) for block in self._blocks(images, labels)]
         return Gaussian(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, images: Images, labels: Labels | None = None) -> Latents:
         """The latent of each image: the posterior mean, in the decoder's coordinates.
 
@@ -91,14 +91,14 @@ class Model:
         """
         return self.whitened(self.posterior(images, labels).mean)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def whitened(self, latents: Latents) -> Latents:
         """Latents of the encoder's own coordinates, like draws from the posterior, in those of the decoder."""
         self.require_encoder()
         assert self.networks.whitening is not None
         return self.networks.whitening(latents.to(self.device))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, latents: Latents, labels: Labels | None = None) -> Images:
         """The image of each latent (of its label, for a conditional model): the mean of p(x|z), in [-1, 1]."""
         self._check_labels(labels, len(latents))
@@ -109,7 +109,7 @@ class Model:
         parts = [self.networks.decoder(*block) for block in self._blocks(latents, labels)]
         return torch.cat(parts)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def raw(self, latents: Latents, labels: Labels | None = None) -> Tensor:
         """What `objectives.likelihood.log_density` needs of each latent: the decoder's numbers before its last operation."""
         self._check_labels(labels, len(latents))
@@ -176,7 +176,7 @@ class Model:
         whole = (whole[0].float(), *whole[1:])  # NumPy's numbers are double
         return zip(*([part.to(self.device) for part in tensor.split(AT_ONCE)] for tensor in whole), strict=True)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None, temperature: float = 1.0) -> Latents:
         """`count` latents from the prior or the fitted mixture; the first ones are the same for every count.
 
@@ -189,6 +189,7 @@ class Model:
         Raises:
             RequestError: if the model lacks what the sampler draws from, or the temperature is no positive number.
         """
+        _check_count(count)
         draw = self._drawing(seed, sampler, temperature)
         return torch.cat([torch.zeros(0, self.latent_dim), *map(draw, range(-(-count // BLOCK)))])[:count]
 
@@ -213,7 +214,7 @@ class Model:
 
         return draw
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(
         self,
         count: int,
@@ -261,6 +262,7 @@ class Model:
             temperature: as for `sample`.
             share: (r, w) gives every w-th block from the r-th on, for the r-th of w processes.
         """
+        _check_count(count)
         if observation_noise and not self.has_observation_noise:
             raise RequestError(
                 f"The {self.config.stage.upper()} has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out."
@@ -281,7 +283,7 @@ class Model:
             for at in range(share[0], whole // BLOCK, share[1])
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _sample_block(
         self, draw: Callable[[int], Latents], labels: Labels | None, seed: int, index: int, observation_noise: bool
     ) -> Images:
@@ -378,7 +380,9 @@ class Model:
     def _mixture(self) -> Mixture:
         mixture = self.networks.mixture
         if mixture is None or not mixture.is_fitted:
-            raise RequestError("This model has no fitted mixture (it needs an encoder); use --sampler prior.")
+            if self.has_encoder:
+                raise RequestError("This model has no fitted mixture yet: its stage is not finished. Go on with --resume.")
+            raise RequestError("This model has no encoder, and so no mixture fitted to encodings; use --sampler prior.")
         return copy.deepcopy(mixture).cpu()
 
     def _check(self, images: Images) -> None:
@@ -389,3 +393,8 @@ class Model:
             )
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
             raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")
+
+
+def _check_count(count: int) -> None:
+    if count < 0:
+        raise RequestError(f"{count} is no number of samples; give 0 or more.")

@@ -1,14 +1,20 @@
 """Keyed randomness: every draw comes from a generator seeded by what it is for and when, so there is no state to save."""
 
 import hashlib
+from operator import index
 
 import torch
 from torch import Generator, Tensor
 
 
 def keyed_seed(*key: int | str) -> int:
-    """A 63-bit seed that depends on every part of `key` and on nothing else."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    """A 63-bit seed that depends on every part of `key` and on nothing else.
+
+    Raises:
+        TypeError: if a part is neither a text nor a whole number; NumPy's are whole numbers, too.
+    """
+    parts = tuple(part if isinstance(part, str) else index(part) for part in key)  # 3 and np.int64(3) are shown differently
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

@@ -17,7 +17,7 @@ class Clock:
     """Where a stage stands.
 
     Schedules run from `start` to `end` [images]: `end` is None until `--minutes` has been turned into a number, and they stand
-    still until then. A run that is extended goes on with the values at the end of its schedules.
+    still until then. `start` may be negative, of a stage that was extended (`RunRecord.with_images`).
     """
 
     seen: int

@@ -28,8 +28,8 @@ LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has
 class StagePlan:
     """How long a stage lasts; `images` is None until `--minutes` has been turned into a number.
 
-    Its schedules run from `schedule_start` to `schedule_end` [images], which an extension does not move and less time brings
-    forward.
+    Its schedules run from `schedule_start` to `schedule_end` [images]. Less time brings their end forward; an extension moves
+    both, and their start may then lie before the first image.
     """
 
     name: str
@@ -68,10 +68,19 @@ class RunRecord:
     def with_images(self, stage: str, images: int, seen: int = 0) -> "RunRecord":
         """The record with a stage's number of images settled after `seen` of them.
 
-        The first time its schedules are settled too; fewer images than before bring their end forward.
+        The first time its schedules are settled too; fewer images than before bring their end forward. More go on as if so many
+        had been planned from the start, but no earlier than in the middle of the schedules, or where they stand: at the rates of
+        their end hardly anything would be learned, at those of their beginning what was learned would be lost.
         """
         plan = self.plan_of(stage)
-        start, end = (seen, images) if plan.schedule_end is None else (plan.schedule_start, min(plan.schedule_end, images))
+        start, end = plan.schedule_start, plan.schedule_end
+        if end is None:
+            start, end = seen, images
+        elif images <= end:
+            end = images
+        else:
+            progress = max(min(0.5, (seen - start) / max(1, end - start)), seen / images)
+            start, end = round((seen - progress * images) / (1 - progress)), images
         settled = replace(plan, images=images, schedule_start=start, schedule_end=end)
         return replace(self, plan=tuple(settled if other.name == stage else other for other in self.plan))
 
@@ -208,11 +217,11 @@ def whole_number(digits: str) -> int:
 
 def _is_possible(record: RunRecord) -> bool:
     """Whether a run can have lasted, and can last, as long as its record says."""
-    counts = [number for plan in record.plan for number in (plan.schedule_start, plan.schedule_end or 0)]
+    ends = [plan.schedule_end for plan in record.plan if plan.schedule_end is not None]
     return (
         all(0 <= seconds <= MOST_SECONDS for seconds in (record.spent_seconds, record.seconds_target or 0.0))
         and all(plan.images is None or plan.images > 0 for plan in record.plan)
-        and all(number >= 0 for number in counts)
+        and all(end >= 0 for end in ends)
         and record.precision in (None, "float32", "bfloat16")
         and record.status in ("training", "interrupted", "finished")
     )

@@ -101,6 +101,9 @@ class Session:
         best = Best(recipe, len(self.dataset.indices(VALIDATION)), patience, extended_at)
         companions = {"watching": watching, "best": best}
         seen = self._restore(stage, recipe, companions)
+        plan = self.record.plan_of(stage)
+        if plan.images is not None and plan.schedule_end is not None and plan.images > plan.schedule_end:
+            self.record = self.record.with_images(stage, plan.images, seen)  # it was extended
         facts = facts | self._facts(stage)
         self._note(stage, facts)
         for sentence in _sentences(facts):
@@ -205,7 +208,10 @@ class Session:
     def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, companions: Mapping[str, Stateful], seen: int) -> None:
         """A checkpoint to go on from, and a model to look at what has been learned so far."""
         save_checkpoint(self.folder.checkpoint(stage), recipe, seen, companions)
-        self._save_model(stage, to_model(recipe, inputs), {"images": seen})
+        if "images" not in self._facts(
+            stage
+        ):  # else it is extended, and what was kept at its end is better than what is under way
+            self._save_model(stage, to_model(recipe, inputs), {"images": seen})
         self._update(spent_seconds=self._spent())
 
     def _plan(self, stage: str, images: int, seen: int, speed: float) -> tuple[int, int | None]:

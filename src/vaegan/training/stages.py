@@ -202,7 +202,7 @@ def _hand_over(
 
     whitening: Whitening = networks.whitening
     posterior = inputs.posterior(previous)
-    if steps.whitening and previous.config.stage == "vae":
+    if steps.whitening and previous.config.stage in ("vae", "joint"):  # a GAN's latents are whitened already
         generator, whitening = handover.whiten(generator, posterior, probe)
     log["floor_change"] = handover.put_floor(generator, inputs.config.gan.floor, probe)
     mixture = _fitted(inputs, whitening(posterior.mean)) if inputs.config.gan.prior == "mixture" else None

@@ -61,7 +61,7 @@ def evaluate(
         run: its folder.
         data: images to compare with; the test side of the run's own data when None. All images of other data count as unseen,
             except exact copies of training images.
-        stage: vae or gan alone; every finished one when None.
+        stage: vae or gan alone; every one that has a model when None: of an unfinished stage the last one saved.
         n: samples of each stage, and at most so many real images; 1,700 when None, 10,000 when full.
         full: more samples and more draws for the likelihood, for numbers that are published.
         features: an ONNX file or torch.export program that turns images into features, with a TOML beside it; adds the distances
@@ -74,7 +74,7 @@ def evaluate(
         The content of evaluation.json; docs/evaluation.md says what every number means.
 
     Raises:
-        RequestError: if the run has no finished stage, or the request cannot be served.
+        RequestError: if the run has no model yet, or the request cannot be served.
         VaeganError: if another command is at work in the run.
         DataError: if there are no images to compare with.
     """
@@ -152,7 +152,7 @@ def _steps(told: ProgressCallback, steps: int) -> Callable[[str], None]:
 
 
 def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict[str, Model]:
-    """The models of the finished stages, or of the one asked for, in the order they were trained.
+    """The model of every stage that has one, or of the one asked for, in the order they were trained.
 
     Raises:
         ModelError: if there is none.

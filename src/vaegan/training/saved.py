@@ -20,7 +20,7 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
 
     Args:
         path: a run's folder, or a folder with config.json and model.safetensors.
-        stage: ae, vae, gan or joint; the last one trained when None.
+        stage: ae, vae, gan or joint; the last one when None, and of an unfinished stage the model saved last.
         device: where it will run.
 
     Raises:
@@ -37,7 +37,7 @@ def model_folder(path: str | Path, stage: str | None = None) -> Path:
 
     Args:
         path: a run's folder, or a folder with config.json and model.safetensors.
-        stage: ae, vae, gan or joint; the last one trained when None.
+        stage: ae, vae, gan or joint; the last one when None, and of an unfinished stage the model saved last.
 
     Raises:
         ModelError: if there is none.

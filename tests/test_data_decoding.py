@@ -1,11 +1,13 @@
 """One image file at a time: every format and mode Pillow can write, and everything that can be wrong with a file."""
 
 import io
+import os
 import struct
 import sys
 import warnings
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from PIL import Image
 from vaegan.config import DataConfig
 from vaegan.data import decoding
 from vaegan.data.decoding import Prepared, Skipped, decode, quiet_pillow
-from vaegan.errors import RequestError
+from vaegan.data.single import load_images
+from vaegan.errors import DataError, RequestError
 
 SIZE = 32
 CONFIG = DataConfig(size=SIZE)
@@ -311,3 +314,9 @@ def test_a_tile_far_larger_than_its_image_is_refused() -> None:
 
 def test_a_cut_jpeg_is_called_truncated_whatever_the_decoder_calls_it() -> None:
     assert decoding._reason(OSError("Truncated File Read"), "x.jpg", b"").startswith("truncated")
+
+
+def test_a_pipe_that_somebody_names_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="not a regular file"):
+        load_images([tmp_path / "pipe.png"], DataConfig(size=16, channels="3"))

@@ -234,6 +234,17 @@ class TestFiles:
         gan.save_pretrained(tmp_path)
         assert torch.equal(Model.from_pretrained(tmp_path).sample(2), gan.sample(2))
 
+    def test_saving_over_something_else_is_refused(self, vae: Model, tmp_path: Path) -> None:
+        notes, run, file = tmp_path / "notes", tmp_path / "run", tmp_path / "file"
+        notes.mkdir(), run.mkdir(), file.touch()
+        (notes / "README.md").write_text("mine")
+        (run / "run.json").write_text("{}")
+        for place, why in ((notes, "other|no model of this package"), (run, "is a run"), (file, "is a file")):
+            with pytest.raises(RequestError, match=why):
+                vae.save_pretrained(place)
+        assert (notes / "README.md").read_text() == "mine"
+        assert len(list(tmp_path.rglob("*"))) == 5
+
     def test_a_disk_that_fills_leaves_nothing_half_written(self, vae: Model, tmp_path: Path) -> None:
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

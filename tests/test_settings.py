@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from vaegan.config import (
 )
 from vaegan.config_files import PRESETS, load_config_file, load_preset
 from vaegan.errors import RequestError
-from vaegan.settings import from_dictionary, to_dictionary
+from vaegan.settings import from_dictionary, read_toml, to_dictionary
 
 GROUPS = (DataConfig, NetworkConfig, VAEConfig, HandoverConfig, GANConfig, DeviceConfig, Budget)
 
@@ -284,3 +285,10 @@ def test_a_short_run_gives_the_vae_most_of_its_time(seconds: float, speed: float
 def test_there_is_at_least_one_process(settings: dict[str, int]) -> None:
     with pytest.raises(RequestError, match=f"--{next(iter(settings))} is .*; it must be 1 or more"):
         DeviceConfig(**settings)
+
+
+def test_settings_are_not_read_from_what_never_ends(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for place in (tmp_path / "pipe.toml", Path("/dev/zero")):
+        with pytest.raises(RequestError, match="not a regular file"):
+            read_toml(place)

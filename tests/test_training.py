@@ -182,6 +182,7 @@ def test_an_extension_learns_at_the_rates_of_a_longer_run(whole_run: Path, tmp_p
         (3_000, 1_000, -1_000, 3_000),  # far more: from the middle
         (1_250, 1_000, 0, 1_250),  # a little more: as if it had been planned
         (3_000, 200, -500, 3_000),  # on the way: from where it stands
+        (3_000, 3_000, 0, 3_000),  # all seen already, as where run.json is older than the checkpoint
     ],
 )
 def test_schedules_of_more_and_of_less(images: int, seen: int, start: int, end: int, whole_run: Path) -> None:

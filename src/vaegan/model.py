@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaegan.errors import RequestError, did_you_mean
 from vaegan.mixture import Mixture
-from vaegan.model_files import CARD_PICTURE, ModelConfig, Networks, read_model, write_model
+from vaegan.model_files import CARD_PICTURE, ModelConfig, Networks, check_free_for_model, read_model, write_model
 from vaegan.networks import Encoder, Gaussian
 from vaegan.objectives import likelihood as likelihoods
 from vaegan.randomness import keyed_seed
@@ -307,7 +307,11 @@ class Model:
         Args:
             folder: created when missing.
             card: text of README.md; a short one when None.
+
+        Raises:
+            RequestError: if there is something else than a model of this package, which would be overwritten.
         """
+        check_free_for_model(Path(folder))
         write_model(Path(folder), self.config, self.networks, card)
 
     @classmethod

@@ -88,6 +88,25 @@ class Networks(nn.Module):
         self.mixture = Mixture(latent_dim) if config.has_encoder else None
 
 
+def check_free_for_model(folder: Path) -> None:
+    """Refuses to put a model where something else lies; over an earlier model it may go.
+
+    Raises:
+        RequestError: with what is there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file; a model needs a folder of its own.")
+    if (folder / "run.json").is_file():
+        raise RequestError(f"{folder} is a run, whose models lie in the folders of its stages; name another folder.")
+    if any((folder / name).exists() for name in ("config.json", "README.md", "model.safetensors")):
+        try:
+            read_config(folder)
+        except ModelError as error:
+            raise RequestError(
+                f"{folder} holds files of the names that a model has, but no model of this package; name another folder."
+            ) from error
+
+
 def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str | None) -> None:
     """Writes config.json, model.safetensors and README.md.
 

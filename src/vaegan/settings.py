@@ -1,6 +1,7 @@
 """Settings dataclasses to and from plain dictionaries (JSON, TOML), with names and types checked."""
 
 import math
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
@@ -99,7 +100,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
         RequestError: if it is no TOML, or too large to have been written by hand.
     """
-    if path.stat().st_size > MOST_TOML_BYTES:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # of which reading may never end
+        raise RequestError(f"{path} is not a regular file; settings stand in a TOML file.")
+    if found.st_size > MOST_TOML_BYTES:
         raise RequestError(f"{path} is too large to hold settings: over {MOST_TOML_BYTES:,} bytes.")
     try:
         return tomllib.loads(path.read_text("utf-8"))

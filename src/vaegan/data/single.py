@@ -42,6 +42,8 @@ def read_images(paths: Sequence[Path], config: DataConfig) -> tuple[NDArray[np.u
     hashes: list[bytes] = []
     with quiet_pillow():
         for path in paths:
+            if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, of which reading may wait for ever
+                raise DataError(f"{path} cannot be used: not a regular file.")
             try:
                 with path.open("rb") as file:
                     data = read_bounded(file)

@@ -76,7 +76,7 @@ class RunRecord:
         start, end = plan.schedule_start, plan.schedule_end
         if end is None:
             start, end = seen, images
-        elif images <= end:
+        elif images <= max(end, seen):
             end = images
         else:
             progress = max(min(0.5, (seen - start) / max(1, end - start)), seen / images)

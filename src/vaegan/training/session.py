@@ -15,7 +15,7 @@ from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uin
 from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.glossary import scalar_title
 from vaegan.model import Model
-from vaegan.model_files import CARD_PICTURE
+from vaegan.model_files import CARD_PICTURE, write_model
 from vaegan.pictures import grid, save_animation, save_curves, save_png
 from vaegan.recipes.handover import check_inverse
 from vaegan.training.best import Best
@@ -263,7 +263,7 @@ class Session:
         folder = self.folder.model(stage)
         card = model_card(model.config, self.record, facts, old=read_card(folder / "README.md"))
         with disk_errors(self.folder.path):
-            model.save_pretrained(folder, card)
+            write_model(folder, model.config, model.networks, card)
 
     def _draw_card(self, stage: str, model: Model) -> None:
         samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)

@@ -1,7 +1,7 @@
 """The search for the GAN's settings, after a VAE or from scratch: successive halving (Jamieson and Talwalkar 2016).
 
     python benchmarks/search.py DATA --score "python score.py UNSEEN {samples}" [--init VAE_RUN] [--minutes 4] [--runs 42]
-        [--rungs 4000 12000 60000] [-- OPTIONS OF TRAIN]
+        [--rungs 4000 12000 60000] [-- OPTIONS OF TRAIN]      (OMP_NUM_THREADS=1, or two lanes' yardsticks wait for each other)
 
 Every rung trains its settings anew, with schedules as long as the rung, and passes its best third on. The same draws, seeds and
 samples every time; finished runs are not trained again. Runs go side by side on one thread each. Without `--init` the GANs begin

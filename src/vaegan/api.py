@@ -166,7 +166,7 @@ def resume(
             what = f"have changed since {run} began" if data is None else f"are not those that {run} was trained on"
             raise RequestError(
                 f"The images in {record.source} {what}. Start a new run from it: "
-                f"vaegan train {quote(record.source)} --init {quote(str(run))}"
+                f"vaegan train {quote(record.source)} --init {quote(str(run))} --size {record.config.data.size}"
             )
         listener = _listener(engine, progress, say, cancel)
         Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
@@ -201,7 +201,7 @@ def check_request(config: TrainConfig, minutes: float | None, images: int | None
     if minutes is not None and images is not None:
         raise RequestError("Give --minutes or --images, not both.")
     if minutes is not None and not 0 < minutes < 1e6:
-        raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number.")
+        raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number, under a million.")
     if images is not None and not 1 <= images <= 10**12:
         raise RequestError(f"--images {images} is no training; give a positive number, at most a million million.")
 

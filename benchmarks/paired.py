@@ -1,11 +1,12 @@
 """Does the VAE help its GAN? GANs that grew out of a VAE against GANs from scratch, seed by seed.
 
     python benchmarks/paired.py DATA --score "python score.py UNSEEN {samples}" --arms 32000+24000 0+49000
-        [--seeds 0 1 2 3 4] [--as-kept] [-- OPTIONS OF TRAIN]
+        [--seeds 0 1 2 3 4] [--as-kept] [--scratch "OPTIONS OF TRAIN"] [-- OPTIONS OF TRAIN]
 
 An arm is the images that its VAE and its GAN see; 0 for the VAE is a GAN from scratch. Choose counts that take as long as each
-other: the table's seconds say whether they did. Differences are the first arm's minus another's, of equal seeds, with 95 %
-intervals by Student's t. Finished runs are not trained again.
+other: the table's seconds say whether they did. `--scratch` is for the arms from scratch alone, whose best settings are
+others. Differences are the first arm's minus another's, of equal seeds, with 95 % intervals by Student's t. Finished runs are not
+trained again.
 
 A grown GAN is kept with a narrowed mixture (--gan.temperature), one from scratch draws from the whole N(0, I). So samples are
 drawn from the whole mixture, too, unless --as-kept is given.
@@ -14,6 +15,7 @@ drawn from the whole mixture, too, unless --as-kept is given.
 import argparse
 import json
 import math
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,12 +41,16 @@ def main() -> None:
     parser.add_argument("--arms", type=arm, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--as-kept", action="store_true", help="draw from the mixture as it is kept and not from the whole")
+    parser.add_argument(
+        "--scratch", type=shlex.split, default=[], help="options for the arms from scratch, in one pair of quotes"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/paired"))
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     arguments = parser.parse_args(given[:end])
     options = given[end + 1 :]
-    found = {images: [run(arguments, images, seed, options) for seed in arguments.seeds] for images in arguments.arms}
+    of_arm = {images: options if images[0] else [*options, *arguments.scratch] for images in arguments.arms}
+    found = {images: [run(arguments, images, seed, of_arm[images]) for seed in arguments.seeds] for images in arguments.arms}
     print_table(found)
 
 

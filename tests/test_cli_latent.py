@@ -414,6 +414,16 @@ def test_files_that_cannot_be_used_are_told(run: str, capsys: pytest.CaptureFixt
     assert told(capsys, "outliers", run, "light")["skipped"] == 1
 
 
+def test_latents_that_are_no_numbers_are_not_written(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model = load(run)
+    assert model.networks.encoder is not None
+    for weights in model.networks.encoder.parameters():
+        weights.data *= 1e30  # finite, so that nothing is wrong with the file
+    model.save_pretrained("broken")
+    assert "no number" in refused(capsys, "encode", "broken", "light")
+    assert not Path("latents.npz").exists()
+
+
 def test_images_of_one_name_are_edited_into_files_of_their_own(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
     for name, source in (("p/s-00002.png", 1), ("p/s.png", 2), ("q/S.png", 3), ("q/s-00003.png", 4)):

@@ -52,7 +52,7 @@ def encode(request: Encode) -> None:
     console = Console(quiet=request.json)
     dataset = open_given(request.images, images_config(model, request.run, request.fit), console)
     latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
-    if not np.isfinite(latents).all():
+    if not latents.isfinite().all():
         raise ModelError(f"{request.run} encodes images as what is no number: its training diverged, or its files were changed.")
     labels = {
         name: np.array(as_text(dataset.label_words[name]))[values.astype(int)] if name in dataset.label_words else values

@@ -1,12 +1,16 @@
-"""Draws the README's pictures from a run on the drawn faces.
+"""Draws the pictures of README and docs from runs on the drawn faces.
 
 python docs/make_pictures.py RUN
+python docs/make_pictures.py SHORT LONG
 
 RUN is on the drawn faces, 60,000 images for the VAE and 45,000 for the GAN: `vaegan train faces --images 105000
 --vae-share-of-images 0.5714`.
 
 vae-and-gan.png: real images, samples of the VAE, samples of the GAN. smile.png: faces that nobody trained on and that do not
 smile; what the VAE makes of them; and the same with more and more of the direction learned from those that do.
+
+SHORT is what `make demo` trained, LONG a copy of it after `vaegan train --resume LONG --minutes 10`. ten-minutes-more.png: the
+same samples of both.
 """
 
 import sys
@@ -29,7 +33,12 @@ PICTURES = Path(__file__).parent / "pictures"
 
 def main() -> None:
     """Nothing is picked by hand: the first images of each kind, and the samples of seed 0."""
-    run, dataset = Path(sys.argv[1]), vaegan.open_dataset("faces", DataConfig())
+    run, *longer = map(Path, sys.argv[1:])
+    if longer:
+        sheets = [to_uint8(vaegan.load(path).sample(COUNT, seed=0)) for path in (run, *longer)]
+        save_png(side_by_side(sheets), PICTURES / "ten-minutes-more.png")
+        return
+    dataset = vaegan.open_dataset("faces", DataConfig())
     draw_stages(run, dataset)
     draw_smile(vaegan.load(run, stage="vae"), dataset)
 
@@ -38,10 +47,14 @@ def draw_stages(run: Path, dataset: ImageDataset) -> None:
     """Real images, samples of the VAE and of the GAN side by side, each a 6x6 grid."""
     real = to_uint8(dataset.load(dataset.indices(TRAIN)[:COUNT]))
     sheets = [real] + [to_uint8(vaegan.load(run, stage=stage).sample(COUNT, seed=0)) for stage in ("vae", "gan")]
+    save_png(side_by_side(sheets), PICTURES / "vae-and-gan.png")
+
+
+def side_by_side(sheets: list[np.ndarray]) -> Image.Image:
+    """Images as grids, with a gap between them."""
     parts = [np.asarray(grid(sheet, ROW)) for sheet in sheets]
     white = np.full((parts[0].shape[0], GAP, 3), 255, np.uint8)
-    joined = np.concatenate([parts[0], white, parts[1], white, parts[2]], axis=1)
-    save_png(Image.fromarray(joined), PICTURES / "vae-and-gan.png")
+    return Image.fromarray(np.concatenate([part for sheet in parts for part in (white, sheet)][1:], axis=1))
 
 
 def draw_smile(model: vaegan.Model, dataset: ImageDataset) -> None:

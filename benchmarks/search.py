@@ -159,7 +159,7 @@ def run(arguments: argparse.Namespace, settings: Settings, images: int, folder: 
         options = [part for name, value in settings.items() for part in (f"--{name}", f"{value:g}")]
         new = [arguments.data, "--recipe", "gan", *(["--init", str(arguments.init)] if arguments.init else [])]
         count = round(images * BATCHES[int(settings.get("gan.batch-size", GANConfig.batch_size))])
-        # Guards that act put the defaults in a candidate's place, and short runs from scratch look idle to them.
+        # Guards that act put the defaults in a candidate's place.
         new += ["--images", str(count), "--precision", arguments.precision, "--guards", "warn"]
         if rest := left_to_train(folder, *new, *arguments.options, *options):
             command = [sys.executable, "-m", "vaegan", "train", *rest]

@@ -152,6 +152,8 @@ class Session:
         return self._finish(stage, recipe, inputs, facts)
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
+        for name in ("inverse", "equalised", "steep_floor"):  # of the model before an extension
+            facts.pop(name, None)
         model = finish_model(to_model(recipe, inputs), inputs, facts)
         heldout = inputs.heldout(512)
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
@@ -166,7 +168,7 @@ class Session:
                 inverse["own_source_nearest"] = f"needs {FEWEST_RECOGNISED} held-out images, and there {there}"
         self.engine.first_does(lambda: self._save_model(stage, model, facts))
         self.engine.first_does(lambda: self._draw_card(stage, model))
-        self._note(stage, self._facts(stage) | facts | {"finished": True})
+        self._note(stage, facts | {"finished": True})
         self.engine.wait()
         return model
 
@@ -208,9 +210,8 @@ class Session:
     def _save(self, stage: str, recipe: Recipe, inputs: StageInputs, companions: Mapping[str, Stateful], seen: int) -> None:
         """A checkpoint to go on from, and a model to look at what has been learned so far."""
         save_checkpoint(self.folder.checkpoint(stage), recipe, seen, companions)
-        if "images" not in self._facts(
-            stage
-        ):  # else it is extended, and what was kept at its end is better than what is under way
+        was_finished = "images" in self._facts(stage)  # it is extended: what was kept then stays until there is better
+        if not was_finished:
             self._save_model(stage, to_model(recipe, inputs), {"images": seen})
         self._update(spent_seconds=self._spent())
 

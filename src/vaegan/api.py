@@ -6,13 +6,16 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import torch
+
 from vaegan.config import TrainConfig
 from vaegan.config_files import load_preset
 from vaegan.data import ImageDataset, check_source, open_dataset
 from vaegan.errors import RequestError, VaeganError
+from vaegan.model import Model
 from vaegan.processes import is_first_process, is_launched, number_of_processes
-from vaegan.training.checks import check_classes, check_fits, check_settings, check_start
-from vaegan.training.engine import Engine
+from vaegan.training.checks import check_fits, check_settings, check_start
+from vaegan.training.engine import FabricEngine
 from vaegan.training.loop import Progress
 from vaegan.training.run import (
     RunFolder,
@@ -25,7 +28,7 @@ from vaegan.training.run import (
     place_of,
     point_last_at,
 )
-from vaegan.training.saved import load
+from vaegan.training.saved import has_vae, load
 from vaegan.training.session import Listener, Session
 from vaegan.training.timing import whole_batches
 from vaegan.types import ProgressCallback
@@ -78,14 +81,11 @@ def train(
         minutes = DEFAULT_MINUTES
     if is_first_process():
         check_new_run(None if out is None else Path(out))
-    engine = Engine(config.device, config.seed)
+    engine = FabricEngine(config.device, config.seed)
     check_settings(config, engine.world_size)
-    check_classes(config)
-    start = None if init is None else load(init, config.init_stage, engine.device)
-    if start is not None:
-        check_start(start, config)
+    start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
-    config = _with_classes(config, dataset)
+    config = _with_condition(config, dataset)
     if start is not None:
         check_fits(start, config, dataset)
     listener = _listener(engine, progress, say, cancel)
@@ -156,11 +156,11 @@ def resume(
         record = replace(_extended(record, minutes, images), source=record.source if data is None else place_of(data))
         if data is None:
             check_place(record.source, f"vaegan train PLACE --resume {quote(str(run))}")
-        engine = Engine(record.config.device, record.config.seed)
+        engine = FabricEngine(record.config.device, record.config.seed)
         check_settings(record.config, engine.world_size)
         # Checkpoints hold everything; only a GAN is built around the model it started from.
         whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae", "joint"))
-        start = None if record.init is None or whole else load(record.init, record.config.init_stage, engine.device)
+        start = None if record.init is None or whole else load_start(record.init, record.config, engine.device)
         dataset = _open_everywhere(engine, record.source, record.config, preparing)
         if dataset.fingerprint != record.fingerprint:
             what = f"have changed since {run} began" if data is None else f"are not those that {run} was trained on"
@@ -181,9 +181,8 @@ def check_new(data: str | Path, config: TrainConfig, out: str | Path | None, ini
     """
     check_source(data)
     check_new_run(None if out is None else Path(out))
-    check_classes(config)
     if init is not None:
-        check_start(load(init, config.init_stage), config)
+        load_start(init, config)
 
 
 def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:
@@ -207,7 +206,7 @@ def check_request(config: TrainConfig, minutes: float | None, images: int | None
 
 
 def _listener(
-    engine: Engine,
+    engine: FabricEngine,
     progress: Callable[[Progress], None] | None,
     say: Callable[[str], None] | None,
     cancel: Callable[[], bool] | None,
@@ -217,12 +216,21 @@ def _listener(
     return Listener(told or (lambda _: None), said or (lambda _: None), cancel or (lambda: False))
 
 
-def _with_classes(config: TrainConfig, dataset: ImageDataset) -> TrainConfig:
-    """The settings with as many classes as the label has that the networks are told."""
-    if not config.is_conditional:
-        return config
-    name, _, words = dataset.categories(config.condition)
-    return replace(config, condition=name, network=replace(config.network, classes=len(words)))
+def load_start(init: str | Path, config: TrainConfig, device: torch.device | str = "cpu") -> Model:
+    """The model that a run starts from: the one named, or of a run its VAE, and its last one where it has none.
+
+    Raises:
+        ModelError: if there is none.
+        RequestError: if it does not fit the settings.
+    """
+    start = load(init, "vae" if has_vae(init) else None, device)
+    check_start(start, config)
+    return start
+
+
+def _with_condition(config: TrainConfig, dataset: ImageDataset) -> TrainConfig:
+    """The settings with the name of the label that the networks are told."""
+    return replace(config, condition=dataset.categories(config.condition)[0]) if config.is_conditional else config
 
 
 def _data_facts(dataset: ImageDataset) -> dict[str, Any]:
@@ -239,9 +247,9 @@ def _plan(config: TrainConfig, images: int | None) -> tuple[StagePlan, ...]:
     stages = config.stages
     if images is None:
         return tuple(StagePlan(stage, None) for stage in stages)
-    vae = config.budget.vae_part(images)
+    vae = config.budget.vae_images(images)
     parts = {stages[0]: images} if len(stages) == 1 else {"vae": vae, "gan": images - vae}
-    planned = {stage: whole_batches(parts[stage], getattr(config, stage).batch_size) for stage in stages}
+    planned = {stage: whole_batches(parts[stage], config.batch_size(stage)) for stage in stages}
     return tuple(StagePlan(stage, count, schedule_end=count) for stage, count in planned.items())
 
 
@@ -264,11 +272,13 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     done = before + (last.images or 0)
     if images <= done:
         raise RequestError(f"--images counts all stages, and {done:,} are planned already; ask for more than that.")
-    more = whole_batches(images - before, getattr(record.config, last.name).batch_size)
+    more = whole_batches(images - before, record.config.batch_size(last.name))
     return replace(record, plan=(*record.plan[:-1], replace(last, images=more)))  # the session settles its schedules
 
 
-def _open_everywhere(engine: Engine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None) -> ImageDataset:
+def _open_everywhere(
+    engine: FabricEngine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None
+) -> ImageDataset:
     """The first process decodes, the others then find the cache; its error becomes everybody's."""
     dataset, error = None, None
     if engine.is_first:

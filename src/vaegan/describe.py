@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaegan.config import GAN_COST, NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.subpixel import SubPixel
-from vaegan.recipes.muon import Muon
+from vaegan.parts.muon import Muon
 from vaegan.training.engine import Precision, synchronise
 from vaegan.training.journal import read_journal
 from vaegan.training.run import find_run

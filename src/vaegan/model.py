@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from vaegan.errors import RequestError, did_you_mean
-from vaegan.mixture import Mixture
 from vaegan.model_files import CARD_PICTURE, ModelConfig, Networks, check_free_for_model, read_model, write_model
 from vaegan.networks import Encoder, Gaussian
 from vaegan.objectives import likelihood as likelihoods
+from vaegan.priors import Mixture, Prior
 from vaegan.randomness import keyed_seed
 from vaegan.sharing import check_hub, copying_warning, upload
 from vaegan.types import Images, Labels, Latents
@@ -129,7 +129,7 @@ class Model:
         if label not in names:
             known = f"it knows {', '.join(names)}" if names else "it was trained without --conditional: leave --label out"
             raise RequestError(f"This model knows no label {label!r}; {known}.{did_you_mean(label, names)}")
-        config = replace(self.config, network=replace(self.config.network, classes=0), labels=())
+        config = replace(self.config, labels=())
         with torch.device("meta"):
             networks = Networks(config)
         state = {name: tensor for name, tensor in self.networks.state_dict().items() if name in networks.state_dict()}
@@ -206,13 +206,9 @@ class Model:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
             )
-        mixture = self._mixture().tempered(temperature) if sampler == "gmm" or self.config.prior == "mixture" else None
-
-        def draw(block: int) -> Latents:
-            generator = torch.Generator().manual_seed(keyed_seed(seed, "sample", block))
-            return mixture.sample(BLOCK, generator) if mixture else temperature * self._prior(generator)
-
-        return draw
+        prior: Prior = self._mixture() if sampler == "gmm" or self.config.prior == "mixture" else self.networks.prior
+        tempered = prior.tempered(temperature)
+        return lambda block: tempered.sample(BLOCK, torch.Generator().manual_seed(keyed_seed(seed, "sample", block)))
 
     @torch.no_grad()
     def sample(
@@ -375,11 +371,6 @@ class Model:
         self.require_encoder()
         assert self.networks.encoder is not None
         return self.networks.encoder
-
-    def _prior(self, generator: torch.Generator) -> Latents:
-        if self.config.prior == "uniform":
-            return 2 * torch.rand(BLOCK, self.latent_dim, generator=generator) - 1
-        return torch.randn(BLOCK, self.latent_dim, generator=generator)
 
     def _mixture(self) -> Mixture:
         mixture = self.networks.mixture

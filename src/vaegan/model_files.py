@@ -12,17 +12,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vaegan.config import LEAST_SIZE, MOST_SIZE, NetworkConfig, Prior, Stage
+from vaegan.config import LEAST_SIZE, MOST_CLASSES, MOST_SIZE, NetworkConfig, PriorName, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import write_atomically, write_json
-from vaegan.mixture import Mixture
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
+from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
 
-FORMAT_VERSION = 6
-READABLE = (5, FORMAT_VERSION)  # 5 knew no steep floor
+FORMAT_VERSION = 7
+READABLE = (5, 6, FORMAT_VERSION)
+MOVED = ("classes", "critic_hidden")  # of the networks, until 6: the labels say the first, and no model has a critic
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -43,14 +44,14 @@ class ModelConfig:
     variance: float | None = None
     """Variance of p(x|z) around the decoder's output, as calibrated on the training images; a GAN has no p(x|z), and the
     Bernoulli likelihoods need none."""
-    prior: Prior = "normal"
-    """Of the latents: N(0, I), uniform on [-1, 1], or the mixture beside the networks."""
+    prior: PriorName = "normal"
+    """What latents are drawn from: N(0, I), uniform on [-1, 1], or the mixture beside the networks."""
     likelihood: Likelihood = "gaussian"
     """Family of p(x|z)."""
     floor: float = 0.0
-    """Under the details of what the decoder draws (`networks/subpixel.py`)."""
+    """Deviation under which details are taken out of what the decoder draws (`networks/subpixel.py`)."""
     steep_floor: float = 0.0
-    """In its place in the finest octave."""
+    """Floor of the finest octave, set by a finisher (`networks/finished.py`)."""
     labels: tuple[str, ...] = ()
     """What a conditional model can be told, in the order of the codes."""
     has_encoder: bool = True
@@ -66,8 +67,8 @@ class ModelConfig:
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
         if not self.has_encoder and self.stage != "gan":
             raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
-        if len(self.labels) != self.network.classes:
-            raise RequestError(f"The model has {len(self.labels)} labels and networks for {self.network.classes}.")
+        if len(self.labels) > MOST_CLASSES:
+            raise RequestError(f"The model has {len(self.labels)} labels; {MOST_CLASSES} is the most.")
         if not (0 <= self.floor <= 1 and 0 <= self.steep_floor <= 1):
             raise RequestError(f"floor is {self.floor} and steep_floor {self.steep_floor}; both must be between 0 and 1.")
         if self.variance is not None and not 0 < self.variance < math.inf:
@@ -80,12 +81,21 @@ class Networks(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         """Args: config: shapes."""
         super().__init__()
-        latent_dim = config.network.latent_dim
-        self.decoder = Decoder(config.network, config.size, config.channels)
-        self.decoder.set_floors(config.floor, config.steep_floor)
-        self.encoder = Encoder(config.network, config.size, config.channels) if config.has_encoder else None
+        latent_dim, shape = config.network.latent_dim, (config.network, config.size, config.channels, len(config.labels))
+        self.decoder = Decoder(*shape)
+        if config.steep_floor > 0:
+            self.decoder.finish(config.floor, config.steep_floor)
+        elif config.floor > 0:
+            self.decoder.learn_under(config.floor)
+        self.encoder = Encoder(*shape) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None
+        self._prior = PRIORS[config.prior]
+
+    @property
+    def prior(self) -> Prior:
+        """What latents are drawn from."""
+        return self.mixture if self._prior is Mixture and self.mixture is not None else self._prior(self.decoder.latent_dim)
 
 
 def check_free_for_model(folder: Path) -> None:
@@ -156,6 +166,9 @@ def read_config(folder: Path) -> ModelConfig:
                 f"{' and '.join(map(str, READABLE))}. "
                 "Install the version that wrote it."
             )
+        network = values.get("network")
+        if values["format_version"] < FORMAT_VERSION and isinstance(network, dict):
+            values |= {"network": {name: value for name, value in network.items() if name not in MOVED}}
         return from_dictionary(ModelConfig, values, str(path))
 
 

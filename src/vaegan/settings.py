@@ -48,6 +48,16 @@ def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str,
     return kind(**given)
 
 
+def known_settings(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `values`, nested, that are fields of a settings dataclass: what an older file may hold beside them goes."""
+    hints = get_type_hints(kind)
+    found = {name: value for name, value in values.items() if name in hints}
+    return {
+        name: known_settings(hints[name], value) if is_dataclass(hints[name]) and isinstance(value, Mapping) else value
+        for name, value in found.items()
+    }
+
+
 def _is_required(entry: "Field[Any]") -> bool:
     return entry.default is MISSING and entry.default_factory is MISSING
 

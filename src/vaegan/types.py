@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 Images = Tensor
@@ -15,12 +16,26 @@ Labels = Tensor
 """int64 [batch]: the category of each image, as its code."""
 
 
-class Labelled(NamedTuple):
-    """Images and what the networks are told about them."""
+class Batch(NamedTuple):
+    """Images, and the labels that a conditional network is told."""
 
     images: Images
     labels: Labels | None = None
     """None unless the networks are told."""
+
+    def first(self, count: int) -> "Batch":
+        """The first `count` images with their labels."""
+        return Batch(self.images[:count], None if self.labels is None else self.labels[:count])
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        return Batch(self.images.to(device), None if self.labels is None else self.labels.to(device))
+
+
+def joined(*labels: Labels | None) -> Labels | None:
+    """The labels of concatenated batches; None for networks that take none."""
+    known = [part for part in labels if part is not None]
+    return torch.cat(known) if known else None
 
 
 PerImage = Tensor

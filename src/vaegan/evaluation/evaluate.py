@@ -30,7 +30,6 @@ from vaegan.metrics.kernel import kernel_distance_with_interval
 from vaegan.metrics.table import FEWEST_SAMPLES, METRICS, MOST_SAMPLES
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
-from vaegan.training.engine import Engine
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 

@@ -39,8 +39,8 @@ def plan_grids(size: int, layers: int) -> Grids:
 class ClassicTrunk(nn.Module):
     """Convolutions of kernel 4 and stride 2; normalised, where they are, from the second on (Radford et al. 2016, Section 3)."""
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
-        """Args: config: widths, normalisation; size: of the square images [pixels]; channels: 1 grey or 3 colour."""
+    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+        """Args: config: widths, normalisation; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         grids, widths = plan_grids(size, config.layers), stage_widths(config, config.layers)
         self.padded = grids.padded
@@ -54,7 +54,7 @@ class ClassicTrunk(nn.Module):
             stages.append(nn.Sequential(convolution, *_normalisation(after, normalised), encoder_activation(config)))
         self.stages = nn.ModuleList(stages)
         self.last_bias = f"stages.{len(stages) - 1}.{len(stages[-1]) - 2}.bias"
-        self.label_bias = chosen_bias(config.classes, widths[-1])
+        self.label_bias = chosen_bias(classes, widths[-1])
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, finest first."""

@@ -9,6 +9,7 @@ from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, crop_to, in_float32, initialise, start_residuals_as_identity
 from vaegan.networks.classic import classic_stages
 from vaegan.networks.even import EvenTransposed, even_layers
+from vaegan.networks.finished import FinishedSubPixel
 from vaegan.networks.labels import chosen_bias, folded, with_bias
 from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
@@ -23,15 +24,15 @@ class Decoder(nn.Module):
     Every family begins with `start`, so that latent coordinates can be changed, and labels folded in, in one place.
     """
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
-        """Args: config: the networks' settings; size: of the square images [pixels]; channels: 1 or 3."""
+    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int = 0) -> None:
+        """Args: config: settings; size: of the square images [pixels]; channels: 1 or 3; classes: labels it can be told."""
         super().__init__()
         self.size, self.latent_dim = size, config.latent_dim
         self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)
         self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid**2)
         self.saturates = config.output == "tanh"
         self.output = OUTPUTS[config.output]()
-        self.label_bias = chosen_bias(config.classes, self.start.out_features)
+        self.label_bias = chosen_bias(classes, self.start.out_features)
         initialise(self, config.weights)
         for layer in even_layers(self):
             if not layer.weight.is_meta:  # a model is read into such
@@ -48,26 +49,29 @@ class Decoder(nn.Module):
         return x if raw else self.output(x)
 
     @property
-    def floor(self) -> float:
-        """Deviation of what is taken out as noise, of values in [-1, 1]; 0 where the last layer is no sub-pixel one."""
-        return next((layer.floor for layer in self.stages if isinstance(layer, SubPixel)), 0.0)
+    def last_layer(self) -> SubPixel | None:
+        """The sub-pixel layer; None in networks that have none."""
+        last = self.stages[-1]
+        return last if isinstance(last, SubPixel) else None
 
     @property
-    def steep_floor(self) -> float:
-        """What is in its place in the finest octave of a model that is kept."""
-        return next((layer.steep_floor for layer in self.stages if isinstance(layer, SubPixel)), 0.0)
+    def floor(self) -> float:
+        """Deviation of the details that are taken out as noise, of values in [-1, 1]."""
+        return 0.0 if self.last_layer is None else self.last_layer.floor
 
-    def set_floors(self, floor: float, steep_floor: float) -> None:
-        """Takes out details weaker than this from now on; only where the last layer is a sub-pixel one."""
-        for layer in self.stages:
-            if isinstance(layer, SubPixel):
-                layer.floor, layer.steep_floor = floor, steep_floor
+    def learn_under(self, floor: float) -> None:
+        """Gives a plain last layer with this floor, where there is a sub-pixel one: what a finisher set is gone."""
+        if (last := self.last_layer) is not None:
+            fresh = SubPixel(last.kernel.shape[0] // 4, floor)
+            self.stages[-1] = fresh.to(last.kernel.device)
 
-    def as_learned(self, floor: float) -> None:
-        """Takes back what was set when the model was kept (`recipes/equalising.py`), to go on learning under this soft floor."""
-        for layer in self.stages:
-            if isinstance(layer, SubPixel):
-                layer.as_learned(floor)
+    def finish(self, floor: float, steep_floor: float) -> FinishedSubPixel | None:
+        """Puts the last layer of a kept model in the plain one's place; None where there is no sub-pixel one."""
+        if (last := self.last_layer) is None:
+            return None
+        finished = FinishedSubPixel(last.kernel.shape[0] // 4, floor, steep_floor).to(last.kernel.device)
+        self.stages[-1] = finished
+        return finished
 
     def told(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""

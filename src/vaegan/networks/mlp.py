@@ -13,8 +13,8 @@ from vaegan.types import Images, Labels
 class MLPTrunk(nn.Module):
     """Hidden layers of `width` numbers, as feature maps of a single place, so that everything built for maps can use them."""
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
-        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour."""
+    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         self.channels = self.out_features = config.width
         widths = [channels * size**2] + [config.width] * config.layers
@@ -22,7 +22,7 @@ class MLPTrunk(nn.Module):
             nn.Sequential(nn.Linear(before, after), encoder_activation(config)) for before, after in pairwise(widths)
         )
         self.last_bias = f"stages.{config.layers - 1}.0.bias"
-        self.label_bias = chosen_bias(config.classes, config.width)
+        self.label_bias = chosen_bias(classes, config.width)
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every layer, [batch, width, 1, 1]."""

@@ -1,4 +1,4 @@
-"""The grid arithmetic of one image size."""
+"""Sides of the feature maps: how often an image is halved, and to what it is padded."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from vaegan.config import NetworkConfig
 
 
 @dataclass(frozen=True)
-class Stages:
-    """The grid arithmetic of one image size: how often it is halved and what is padded.
+class GridPlan:
+    """How often one image size is halved, and to what it is padded.
 
     The image is padded to `padded`, the smallest size that halves `halvings` times down to a `grid` of at most 6.
     """
@@ -18,13 +18,13 @@ class Stages:
     grid: int
 
 
-def plan_stages(size: int) -> Stages:
+def plan_stages(size: int) -> GridPlan:
     """Halvings, padded size and coarsest grid for square images of `size` [pixels]: 64 -> 4 halvings, 28 -> 3, as 32."""
     halvings = 1
     while -(-size // 2**halvings) > 6:
         halvings += 1
     grid = -(-size // 2**halvings)
-    return Stages(size=size, padded=grid * 2**halvings, halvings=halvings, grid=grid)
+    return GridPlan(size=size, padded=grid * 2**halvings, halvings=halvings, grid=grid)
 
 
 def stage_widths(config: NetworkConfig, count: int, finest: int | None = None) -> list[int]:

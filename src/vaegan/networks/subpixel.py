@@ -8,8 +8,7 @@ colours apart, less most of what they are around; and a step changes each in pro
 
 A generator has a floor under that. Skin and sky are even, and a network of few channels draws a little of everything all over
 them: to make nothing exactly, many weights have to cancel. Details that are weak where they are therefore go, as a filter takes
-out noise of known power (Lee 1980), and strong ones, lines and strands, stay as they are drawn. In a model that is kept the
-finest octave's is steep, and as high as its images ask for (`recipes/equalising.py`).
+out noise of known power (Lee 1980), and strong ones, lines and strands, stay as they are drawn.
 """
 
 import math
@@ -32,11 +31,6 @@ REACH = 5
 less than of white noise (0.33); in a GAN's grid 0.4-0.65."""
 KEPT = 0.25
 """Share of that mean that is kept, so that an image with a regular grid can still be learned, four times as slowly."""
-
-TURNING, EVEN = (1, -2, 2, -2, 1), (1, 2, 2, 2, 1)
-"""Eight times the taps that keep all of what turns around from block to block and nothing of what is even, and the other way
-round; of a period of four blocks neither keeps anything. Between the two periods they keep part, above four blocks an eighth at
-most, with the other sign."""
 
 WINDOWS = (5, 3)
 """Sides, in blocks, of the windows in which the power of means, less those around them, and of details is measured."""
@@ -69,16 +63,10 @@ class SubPixel(nn.Module):
     kernel: Tensor
     scales: Tensor
 
-    def __init__(self, channels: int, floor: float = 0.0, steep_floor: float = 0.0) -> None:
-        """Sets up the layer.
-
-        Args:
-            channels: of the image, 1 or 3; four times as many come in.
-            floor: deviation of what is taken for noise, of values in [-1, 1]; 0: nothing is.
-            steep_floor: in its place, in the finest octave, of a model that is kept; 0: nothing is.
-        """
+    def __init__(self, channels: int, floor: float = 0.0) -> None:
+        """Args: channels: of the image, 1 or 3; floor: deviation of what is taken for noise, of values in [-1, 1]; 0: none."""
         super().__init__()
-        self.floor, self.steep_floor = floor, steep_floor
+        self.floor = floor
         with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
             kernel = picture_kernel(channels)
             scales = torch.tensor([[[row[0]]] for row in SCALES[:channels]], dtype=torch.float32)
@@ -87,81 +75,47 @@ class SubPixel(nn.Module):
 
     def forward(self, blocks: Tensor) -> Images:
         """[batch, 4 channels, height, width], with a floor of even sides, to [batch, channels, 2 height, 2 width]."""
-        if self.floor == self.steep_floor == 0:
-            return F.pixel_shuffle(F.conv2d(_bordered(blocks, REACH), self.kernel), 2)
-        means, details = _means_and_details(blocks)
-        of_means, of_details = _means_and_details(self.kernel)
+        if not self.has_floor:
+            return F.pixel_shuffle(F.conv2d(bordered(blocks, REACH), self.kernel), 2)
+        means, details = means_and_details(blocks)
+        of_means, of_details = means_and_details(self.kernel)
         if self.floor > 0:
             coarse = F.interpolate(F.avg_pool2d(means, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
             apart = means - coarse
             # Colours are at right angles, and as long as channels are many: the sum of their powers is the mean of the pixels'.
             means = coarse + apart * self._above_floor((self.scales * apart).square().sum(1, keepdim=True), WINDOWS[0])
-        drawn = F.conv2d(_bordered(details, REACH), of_details)
-        above = self._above_floor if self.steep_floor == 0 else self._above_steep_floor
-        drawn = drawn * above(drawn.square().mean(1, keepdim=True), WINDOWS[1])
-        return F.pixel_shuffle(F.conv2d(_bordered(means, REACH), of_means) + drawn, 2)
+        drawn = F.conv2d(bordered(details, REACH), of_details)
+        drawn = drawn * self.gain_of_details(drawn.square().mean(1, keepdim=True))
+        return F.pixel_shuffle(F.conv2d(bordered(means, REACH), of_means) + drawn, 2)
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether anything is taken for noise."""
+        return self.floor > 0
+
+    def gain_of_details(self, power: Tensor) -> Tensor:
+        """Factor on the finest octave's details, by their power."""
+        return self._above_floor(power, WINDOWS[1])
 
     def _above_floor(self, power: Tensor, window: int) -> Tensor:
-        """What details of this power are multiplied by, by the mean power around: 0 where there is next to none, else near 1.
+        """Factor on details of this power, by the mean power around: 0 where there is next to none, else near 1.
 
         Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more: here P / (P + floor^2).
         """
-        around = _around(power, window)
+        around = mean_around(power, window)
         return around / (around + self.floor**2)
 
-    def _above_steep_floor(self, power: Tensor, window: int) -> Tensor:
-        """P^2 / (P^2 + floor^4): it parts weak from strong better, and what is below it would hardly be learned.
 
-        Of half its deviation a seventeenth is left, where the other leaves a fifth, and of twice that 16 of 17 for 4 of 5.
-        """
-        around = _around(power, window).square()
-        return around / (around + self.steep_floor**4)
-
-    @torch.no_grad()
-    def as_learned(self, floor: float) -> None:
-        """Takes back what `scale` and a steep floor have changed; `floor` is the soft one from now on."""
-        self.scale(1, 1, 1, 1)
-        self.floor, self.steep_floor = floor, 0.0
-
-    @torch.no_grad()
-    def scale(self, finest: float, second: float, grid: float, coarse_grid: float) -> None:
-        """Sets what the layer makes of its input, over what it made of it while it learned; nothing of before stays.
-
-        Args:
-            finest: factor of slopes and checkers.
-            second: factor of what a block's mean differs by from the mean around it, [1 2 1] / 4 both ways.
-            grid: factor of what slopes and checkers have in common with the blocks around them, beside `finest`.
-            coarse_grid: factor of what is the other way round in every other block, across, down or both: a period of four
-                pixels. Beside the others; exact from two blocks inside the border on.
-        """
-        self.kernel.copy_(picture_kernel(self.kernel.shape[0] // 4))  # of a scaled one, windows are full: nothing fits in
-        of_coordinates = self.kernel.unflatten(1, (-1, 1 + len(DETAILS)))
-        means, details = of_coordinates[:, :, :1], of_coordinates[:, :, 1:]
-        details -= (1 - grid) * details.mean((-2, -1), keepdim=True)
-        details *= finest
-        around = torch.tensor((0.25, 0.5, 0.25), device=self.kernel.device)
-        blurred = F.conv2d(means.reshape(-1, 1, REACH, REACH), torch.outer(around, around)[None, None], padding=1)
-        means += (second - 1) * (means - blurred.view_as(means))
-        ones = torch.ones(REACH, device=self.kernel.device)
-        signs = ones.clone()
-        signs[1::2] = -1  # the middle one is +1
-        turning, even = ((torch.tensor(taps, device=ones.device) / 8, of) for taps, of in ((TURNING, signs), (EVEN, ones)))
-        kernel = self.kernel.clone()
-        for (rows, of_rows), (columns, of_columns) in ((even, turning), (turning, even), (turning, turning)):
-            response = (kernel * torch.outer(of_rows, of_columns)).sum((-2, -1), keepdim=True)
-            self.kernel -= (1 - coarse_grid) * response * torch.outer(rows, columns)
-
-
-def _around(power: Tensor, window: int) -> Tensor:
+def mean_around(power: Tensor, window: int) -> Tensor:
     # Neither nothing nor infinite, of which a floor would make no number.
-    return F.avg_pool2d(_bordered(power, window), window, stride=1).clamp(1e-15, 1e15)
+    return F.avg_pool2d(bordered(power, window), window, stride=1).clamp(1e-15, 1e15)
 
 
-def _means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:
+def means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:
     """Of maps, or of a kernel's inputs: [.., channels, height, width] and [.., 3 channels, height, width]."""
     of_each = coordinates.unflatten(1, (-1, 1 + len(DETAILS)))
     return of_each[:, :, 0], of_each[:, :, 1:].flatten(1, 2)
 
 
-def _bordered(maps: Tensor, window: int) -> Tensor:
+def bordered(maps: Tensor, window: int) -> Tensor:
     return F.pad(maps, [window // 2] * 4, mode="replicate")

@@ -20,8 +20,8 @@ class PlainTrunk(nn.Module):
     overlooks the highest octave, and a generator then fills it with texture.
     """
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
-        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour."""
+    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings)
@@ -35,7 +35,7 @@ class PlainTrunk(nn.Module):
         ]
         self.stages = nn.ModuleList([first, *later])
         self.last_bias = f"stages.{len(later)}.0.bias"
-        self.label_bias = chosen_bias(config.classes, widths[-1])
+        self.label_bias = chosen_bias(classes, widths[-1])
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, at 1/2, 1/4, ... of the padded side."""
@@ -45,8 +45,8 @@ class PlainTrunk(nn.Module):
 class ResidualTrunk(nn.Module):
     """Norm-free residual stages with average pooling between them."""
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int) -> None:
-        """Args: config: widths and blocks; size: of the square images [pixels]; channels: 1 grey or 3 colour."""
+    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+        """Args: config: widths and blocks; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings + 1)
@@ -61,7 +61,7 @@ class ResidualTrunk(nn.Module):
         )
         self.last = activation()
         self.last_bias = f"stages.{len(self.stages) - 1}.{1 + config.blocks}.second.bias"
-        self.label_bias = chosen_bias(config.classes, widths[-1])
+        self.label_bias = chosen_bias(classes, widths[-1])
 
     def forward(self, images: Images, labels: Labels | None = None) -> list[Tensor]:
         """Features of every stage, at 1/2, 1/4, ... of the padded side."""
@@ -79,6 +79,6 @@ Trunk = PlainTrunk | ResidualTrunk | ClassicTrunk | MLPTrunk
 TRUNKS: dict[str, type[Trunk]] = {"plain": PlainTrunk, "residual": ResidualTrunk, "classic": ClassicTrunk, "mlp": MLPTrunk}
 
 
-def build_trunk(config: NetworkConfig, size: int, channels: int) -> Trunk:
+def build_trunk(config: NetworkConfig, size: int, channels: int, classes: int) -> Trunk:
     """The trunk that `config.kind` names."""
-    return TRUNKS[config.kind](config, size, channels)
+    return TRUNKS[config.kind](config, size, channels, classes)

@@ -1,6 +1,7 @@
 """What generator and critic play for: one function a loss, one value a pair. D(x) are logits of real images, D(G) of generated.
 
-Which one is chosen matters less than how the critic is held back (Lucic et al. 2018): see penalties.
+Which one is chosen matters less than how the critic is held back (Lucic et al. 2018): see penalties. The project's own game,
+relativistic pairs, is written out in recipes/gan.py.
 """
 
 from collections.abc import Callable
@@ -57,15 +58,13 @@ class Objective(NamedTuple):
 
     critic_loss: Callable[[PerImage, PerImage], PerImage]
     generator_loss: Callable[[PerImage, PerImage], PerImage]
-    has_level: bool
-    """Whether the logits' own level means something; where only differences do, they may drift."""
 
 
 OBJECTIVES: dict[str, Objective] = {
-    "relativistic": Objective(relativistic.critic_loss, relativistic.generator_loss, has_level=False),
-    "saturating": Objective(cross_entropy_critic, saturating_generator, has_level=True),
-    "non-saturating": Objective(cross_entropy_critic, non_saturating_generator, has_level=True),
-    "hinge": Objective(hinge_critic, linear_generator, has_level=True),
-    "least-squares": Objective(least_squares_critic, least_squares_generator, has_level=True),
-    "wasserstein": Objective(wasserstein_critic, linear_generator, has_level=False),
+    "relativistic": Objective(relativistic.critic_loss, relativistic.generator_loss),
+    "saturating": Objective(cross_entropy_critic, saturating_generator),
+    "non-saturating": Objective(cross_entropy_critic, non_saturating_generator),
+    "hinge": Objective(hinge_critic, linear_generator),
+    "least-squares": Objective(least_squares_critic, least_squares_generator),
+    "wasserstein": Objective(wasserstein_critic, linear_generator),
 }

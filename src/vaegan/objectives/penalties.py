@@ -39,13 +39,15 @@ def interpolated_penalty(critic: Callable[[Images], PerImage], real: Images, fak
     return (slope.clamp_min(1e-12).sqrt() - 1).square()  # the root has no derivative at 0
 
 
-def logit_drift(real_mean: Tensor, fake_mean: Tensor, global_sum: Tensor) -> Tensor:
+def logit_drift(real: PerImage, fake: PerImage, mean: Callable[[Tensor], Tensor]) -> Tensor:
     """(mean D(x) + mean D(G(z)))^2, which keeps the logits near 0: a relativistic loss sees only differences.
 
     Args:
-        real_mean: this process's mean logit of real images, with gradient.
-        fake_mean: the same of generated images.
-        global_sum: the sum of both means over all processes, detached. Writing s^2 as 2 s.detach() s - s.detach()^2 gives
-            the same value and gradient on one process and the right gradient average on many.
+        real: logits of this process's real images.
+        fake: logits of its generated images.
+        mean: over processes, of a detached value. Writing s^2 as 2 s.detach() s - s.detach()^2 gives the same value and
+            gradient on one process and the right gradient average on many.
     """
-    return 2 * global_sum * (real_mean + fake_mean) - global_sum.square()
+    own = real.mean() + fake.mean()
+    everyones = mean(own.detach())
+    return 2 * everyones * own - everyones.square()

@@ -1,7 +1,7 @@
 """The variational autoencoder (Kingma & Welling 2014); by default with a calibrated decoder variance (Rybkin et al. 2021)."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,15 +11,20 @@ from vaegan.metrics.posterior import active_units
 from vaegan.networks import Decoder, Encoder, Gaussian
 from vaegan.objectives import gaussian, latent
 from vaegan.objectives.likelihood import RECONSTRUCTIONS, log_density, variance_of
-from vaegan.recipes.autoencoding import BETAS, Autoencoding
-from vaegan.recipes.engine import Deciding, Engine, Trained, in_blocks, unwrapped
-from vaegan.recipes.optimizers import build_optimizer
-from vaegan.recipes.schedule import Clock, cosine, cyclical, ramp, set_learning_rate
-from vaegan.types import Images, Labels, Latents, PerImage, Scalars
+from vaegan.parts.engine import Engine, gradient_norm, in_blocks
+from vaegan.parts.optimizers import optimizer_of
+from vaegan.parts.player import Player, minimise
+from vaegan.parts.schedule import Clock, cosine, faded_in
+from vaegan.recipes.recipe import Deciding, Recipe, Trained
+from vaegan.types import Batch, Latents, PerImage, Scalars
+
+BETAS = (0.9, 0.99)
+"""Moments of the optimiser. With a few thousand steps in all, 0.999 remembers the start for too long."""
+MEMORY = 0.98  # of the running mean of the decoder's variance, a step
 
 
-class Compared(NamedTuple):
-    """A batch against its reconstructions."""
+class Bound(NamedTuple):
+    """The objective of a batch, and what it is made of."""
 
     loss: PerImage
     raw: Tensor
@@ -29,138 +34,136 @@ class Compared(NamedTuple):
     """Of p(x|z), as this batch has it."""
 
 
-class VAE(Autoencoding):
+class VAE(Recipe):
     """Trains an encoder and a decoder."""
 
-    name: Literal["vae"] = "vae"
+    name = "vae"
+    deciding = Deciding("heldout_loss", fewest=10)
+    variance: Tensor
+    relief: Tensor
 
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
         """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
-        super().__init__(encoder, decoder, config.average_cap, engine)
-        self.config = config
+        super().__init__()
+        self.config, self.engine, self.draws = config, engine, engine.draws(self.name)
         self.reconstruction = RECONSTRUCTIONS[config.objective]
-        both = [self.encoder, self.decoder]
-        self.optimizer = engine.optimizer(build_optimizer(config.optimizer, both, config.learning_rate, BETAS))
-        self.draws = engine.draws(self.name)
-        self.variance = torch.ones((), device=self.draws.device)
+        self.encoder, self.decoder = autoencoder(config, encoder, decoder, engine)
+        self.register_buffer("variance", torch.ones((), device=self.draws.device))
+        self.register_buffer("relief", torch.tensor([1.0, 0.0], dtype=torch.float64))
 
-    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
+    def step(self, batch: Batch, clock: Clock) -> Scalars:
         """One step on one batch."""
-        config = self.config
-        rate = cosine(config.learning_rate, config.final_learning_rate, clock.progress)
-        set_learning_rate(self.optimizer, rate * self.levers.generator_rate)
-
-        posterior = self.encoder(images, labels)
+        config, images = self.config, batch.images
+        posterior = self.encoder(*batch)
         noise = self.draws.normal("posterior", clock.seen, len(images), config.samples, posterior.mean.shape[1])
-        kl_weight = config.kl_weight * self.levers.kl_weight * self._kl_share(clock.progress)
-        found = self._compare(images, labels, posterior, noise, self.decoder, kl_weight, self.engine.mean)
-        loss = found.loss.mean()
+        kl_weight = self._kl_weight(clock.progress)
+        bound = self._bound(batch, posterior, noise, self.decoder, kl_weight, self.engine.mean)
+        loss = bound.loss.mean()
+        minimise(loss, clock, self.encoder, self.decoder)
+        with torch.no_grad():
+            self.variance.copy_(torch.lerp(bound.variance, self.variance, MEMORY if clock.seen else 0.0))
 
-        self.optimizer.zero_grad()
-        self.engine.backward(loss)
-        self.optimizer.step()
-        self.follow(clock)
-        self.variance = torch.lerp(found.variance, self.variance, 0.98 if clock.seen else 0.0)
-
-        decoded = unwrapped(self.decoder).output(found.raw.detach())
+        decoded = self.decoder.network.output(bound.raw.detach())
         error = self.engine.mean((decoded - images).square().mean())
-        scalars = {"loss": loss.detach(), "error": error, "kl": found.kl.detach().mean()}
-        scalars["gradient"] = self.gradient()
+        scalars = {"loss": loss.detach(), "error": error, "kl": bound.kl.detach().mean()}
+        scalars["gradient"] = gradient_norm(self.encoder.network, self.decoder.network)
         if self.reconstruction.beta is not None and config.reconstruction_weight > 0:
-            beta = self.reconstruction.beta(images[0].numel(), found.variance)
+            beta = self.reconstruction.beta(images[0].numel(), bound.variance)
             scalars["beta"] = kl_weight / config.reconstruction_weight * beta
         return scalars
 
-    def _compare(
+    def _bound(
         self,
-        images: Images,
-        labels: Labels | None,
+        batch: Batch,
         posterior: Gaussian,
         noise: Tensor,
         decoder: Callable[..., Tensor],
         kl_weight: float,
         mean: Callable[[Tensor], Tensor],
-    ) -> Compared:
-        """The objective of a batch: reconstruction + KL divergence, or the importance-weighted bound with several samples.
+    ) -> Bound:
+        """Reconstruction + KL divergence, or the importance-weighted bound with several samples.
 
         Args:
-            images: what was encoded.
-            labels: of the images, for a conditional model.
-            posterior: of `images`.
+            batch: what was encoded.
+            posterior: of its images.
             noise: standard normal, [batch, samples, latent].
             decoder: latents to raw output.
             kl_weight: now.
             mean: over processes.
         """
-        config, values, samples = self.config, images[0].numel(), noise.shape[1]
+        (images, labels), config, samples = batch, self.config, noise.shape[1]
+        values = images[0].numel()
         deviation = torch.exp(posterior.log_var / 2)
         draws = [posterior.mean + deviation * noise[:, k] for k in range(samples)]  # the reparameterisation trick
         raw = decoder(torch.cat(draws), labels if labels is None else labels.repeat(samples), raw=True)
         error = self.reconstruction.error(torch.cat([images] * samples) if samples > 1 else images, raw)
         variance = variance_of(self.reconstruction.likelihood, mean(error.detach().mean() / values))
-        weighed = config.reconstruction_weight * self.reconstruction.loss(error, values, variance)
+        reconstruction = config.reconstruction_weight * self.reconstruction.loss(error, values, variance)
 
         kl = gaussian.kl_to_standard_normal(*posterior)
         if samples > 1:
             ratios = [latent.log_ratio(draw, *posterior, noise[:, k]) for k, draw in enumerate(draws)]
-            log_weights = kl_weight * torch.stack(ratios) - weighed.view(samples, -1)
+            log_weights = kl_weight * torch.stack(ratios) - reconstruction.view(samples, -1)
             loss = -latent.importance_weighted_bound(log_weights)
-        elif (least := max(config.free_bits, self.levers.free_bits)) > 0:
-            loss = weighed + kl_weight * latent.free_bits(kl, mean(kl.detach().mean(0)), least)
+        elif (least := max(config.free_bits, float(self.relief[1]))) > 0:
+            loss = reconstruction + kl_weight * latent.free_bits(kl, mean(kl.detach().mean(0)), least)
         else:
-            loss = weighed + kl_weight * kl.sum(1)
-        return Compared(loss, raw[: len(images)], kl.sum(1), variance)
+            loss = reconstruction + kl_weight * kl.sum(1)
+        return Bound(loss, raw[: len(images)], kl.sum(1), variance)
 
-    def _kl_share(self, progress: float) -> float:
-        config = self.config
-        warmup = max(config.kl_warmup, self.levers.kl_warmup)
-        if config.kl_schedule == "cyclical":
-            return cyclical(progress, config.kl_cycles, warmup)
-        return ramp(progress, warmup)
+    def _kl_weight(self, progress: float) -> float:
+        warmup = max(self.config.kl_warmup, 0.5 if self.relief[1] else 0.0)
+        return self.config.kl_weight * float(self.relief[0]) * faded_in(progress, warmup, self.config.kl_cycles)
+
+    def relieve(self, excess: float) -> None:
+        """Frees the latents of a collapsed posterior: divides the KL weight, frees a quarter of a nat each, warms up for longer.
+
+        Free bits alone keep the KL divergence up, but the error stays that of the mean image: the weight has to change, too.
+        """
+        self.relief.copy_(torch.stack([self.relief[0] / excess, self.relief[1] + 0.25]))
 
     @torch.no_grad()
-    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
+    def validate(self, batch: Batch) -> Scalars:
         """The averaged weights on held-out images: error of the reconstruction from the mean, ELBO, KL, active units."""
-        decoder, config, posterior = self.average_decoder.network, self.config, self.averaged_posterior(images, labels)
+        images, decoder, config = batch.images, self.decoder.averaged, self.config
+        posterior = posterior_of(self.encoder.averaged, batch)
         shape = (len(images), config.samples, posterior.mean.shape[1])
         noise = torch.randn(shape, generator=self.draws.generator("validation", 0), device=images.device)
 
-        def decode(latents: Latents, labels: Labels | None, raw: bool) -> Tensor:
+        def decode(latents: Latents, labels: Tensor | None, raw: bool) -> Tensor:
             return in_blocks(lambda *block: decoder(*block, raw=raw), latents, labels)
 
-        # The same objective as in training after its warm-up, with the held-out images' own calibrated variance.
-        kl_weight = config.kl_weight * self.levers.kl_weight
-        found = self._compare(images, labels, posterior, noise, decode, kl_weight, lambda value: value)
-        at_mean = (images - decode(posterior.mean, labels, False)).square().mean()
-        elbo = log_density(self.reconstruction.likelihood, images, found.raw, self.variance) - found.kl
+        # The objective of training after its warm-up, with the held-out images' own calibrated variance.
+        bound = self._bound(batch, posterior, noise, decode, config.kl_weight * float(self.relief[0]), lambda value: value)
+        elbo = log_density(self.reconstruction.likelihood, images, bound.raw, self.variance) - bound.kl
         return {
-            "heldout_loss": found.loss.mean(),
-            "heldout_error": at_mean,
+            "heldout_loss": bound.loss.mean(),
+            "heldout_error": (images - decode(posterior.mean, batch.labels, False)).square().mean(),
             "heldout_elbo": elbo.mean(),
-            "heldout_kl": found.kl.mean(),
+            "heldout_kl": bound.kl.mean(),
             "active_units": active_units(posterior.mean).float(),
         }
 
-    @property
-    def deciding(self) -> Deciding:
-        """Models are compared by the held-out objective, at the KL divergence's full weight."""
-        return Deciding("heldout_loss", fewest=10)
-
-    def averaged(self) -> Trained:
-        """The networks to keep."""
+    def trained(self) -> Trained:
+        """The averaged networks; the variance is calibrated where p(x|z) has one."""
         likelihood = self.reconstruction.likelihood
         variance = float(self.variance) if likelihood in ("gaussian", "laplace") else None
-        return Trained(self.average_decoder.network, self.average_encoder.network, None, variance, likelihood)
+        return Trained(self.decoder.averaged, self.encoder.averaged, variance=variance, likelihood=likelihood)
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Every optimiser."""
-        return {"autoencoder": self.optimizer}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """State beside the networks."""
-        return super().tensors() | {"variance": self.variance}
+def autoencoder(config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> tuple[Player[Encoder], Player[Decoder]]:
+    """The players of VAE and plain autoencoder."""
 
-    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `tensors` gave."""
-        super().set_tensors(tensors)
-        self.variance = tensors["variance"].to(self.draws.device)
+    def rate(progress: float) -> float:
+        return cosine(config.learning_rate, config.final_learning_rate, progress)
+
+    optimizer = optimizer_of(config.optimizer, BETAS)
+    return (
+        Player(encoder, optimizer, rate, engine, config.average_cap),
+        Player(decoder, optimizer, rate, engine, config.average_cap),
+    )
+
+
+def posterior_of(encoder: Encoder, batch: Batch) -> Gaussian:
+    """What an encoder says of many images."""
+    return Gaussian(*in_blocks(lambda *block: torch.cat(encoder(*block), 1), *batch).chunk(2, 1))

@@ -13,14 +13,14 @@ from vaegan.files import atomic_path
 from vaegan.model import Model
 from vaegan.networks import Decoder, Encoder
 from vaegan.objectives.gaussian import effective_beta
+from vaegan.parts.schedule import Clock
 from vaegan.randomness import keyed_seed
-from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
 from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, side_images
 from vaegan.studies.sheets import save_learning, save_reconstructions
 from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some
-from vaegan.training.engine import Engine
+from vaegan.training.engine import FabricEngine
 from vaegan.types import Images
 
 SUM, MEAN, CROSS, NO_RECONSTRUCTION, NO_KL, CALIBRATED = (
@@ -89,7 +89,7 @@ def watch(work: Work) -> Numbers:
         torch.manual_seed(keyed_seed(work.seed, "losses"))
         encoder = Encoder(config.network, dataset.config.size, dataset.channels)
         decoder = Decoder(config.network, dataset.config.size, dataset.channels)
-    recipe = VAE(settings, encoder, decoder, Engine(config.device, work.seed))
+    recipe = VAE(settings, encoder, decoder, FabricEngine(config.device, work.seed))
     batches = TrainingBatches(dataset, batch_size=BATCH, seed=work.seed)
     losses: list[float] = []
     for step in range(STEPS):

@@ -2,26 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
-
-from torch import nn
+from typing import Any, NamedTuple
 
 from vaegan.glossary import scalar_title
-from vaegan.recipes.engine import Deciding, Trained
-from vaegan.training.checkpoint import Resumable, copied
-
-
-class Compared(Resumable, Protocol):
-    """What comparing asks of a recipe beside its state."""
-
-    @property
-    def deciding(self) -> Deciding:
-        """How its models are compared."""
-        ...
-
-    def averaged(self) -> Trained:
-        """The networks to keep."""
-        ...
+from vaegan.recipes.recipe import Recipe
+from vaegan.training.checkpoint import copied
 
 
 class Point(NamedTuple):
@@ -38,7 +23,7 @@ class Best:
     The copy is part of the checkpoint and not a file of its own, so that the two can never be of different times.
     """
 
-    def __init__(self, recipe: Compared, images: int, patience: int = 0, extended_at: int = 0) -> None:
+    def __init__(self, recipe: Recipe, images: int, patience: int = 0, extended_at: int = 0) -> None:
         """Prepares for a stage.
 
         Args:
@@ -116,8 +101,7 @@ class Best:
         if self.best is None or self.lowest is None or self.last is None:
             return "the last model: none was compared with it"
         assert self._kept is not None
-        _networks(self._recipe).load_state_dict(self._kept["networks"])
-        self._recipe.set_tensors(self._kept["tensors"])
+        self._recipe.load_averaged_state(self._kept)
         if self.best.seen == self.last.seen == self.lowest.seen:
             return f"the last model, the best one: {self.name} {self.best.value:.4g}"
         if self.best.seen == self.last.seen:
@@ -158,12 +142,7 @@ class Best:
             raise ValueError("the best model so far is of another shape")
 
     def _copy(self) -> dict[str, Any]:
-        return copied({"networks": dict(_networks(self._recipe).state_dict()), "tensors": self._recipe.tensors()})
-
-
-def _networks(recipe: Compared) -> nn.ModuleDict:
-    trained = recipe.averaged()
-    return nn.ModuleDict({"decoder": trained.decoder} | ({} if trained.encoder is None else {"encoder": trained.encoder}))
+        return copied(self._recipe.averaged_state())
 
 
 def _point(seen: Any, value: Any) -> Point:

@@ -13,14 +13,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from vaegan.errors import ModelError
 from vaegan.files import write_atomically
 from vaegan.settings import MOST_SEED
 from vaegan.training.run import disk_errors
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 DAMAGED = (
     RuntimeError,
     EOFError,
@@ -36,26 +35,6 @@ DAMAGED = (
 MOST_PICKLE_BYTES = 10_000_000  # of names and plain values; a checkpoint of the preset tiny has 20,000
 BUILT_OF = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
 """All that a checkpoint's tensors and dictionaries are built of, as pickle names it."""
-
-
-class Resumable(Protocol):
-    """What a recipe shows of itself to be saved: named networks, optimisers and tensors."""
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Everything with weights, averaged ones included."""
-        ...
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Every optimiser."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Tensors beside the networks."""
-        ...
-
-    def set_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Takes back what `tensors` gave."""
-        ...
 
 
 class Stateful(Protocol):
@@ -81,32 +60,13 @@ def copied(value: Any) -> Any:
     return value
 
 
-def state_of(recipe: Resumable) -> dict[str, Any]:
-    """Everything that `recipe` has learned and gathered, sharing its memory."""
-    return {
-        "networks": {name: network.state_dict() for name, network in recipe.networks().items()},
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in recipe.optimizers().items()},
-        "tensors": recipe.tensors(),
-    }
-
-
-def put_back(recipe: Resumable, state: dict[str, Any]) -> None:
-    """Gives `recipe` what `state_of` took; `state` stays as it is and may be put back again."""
-    for name, network in recipe.networks().items():
-        network.load_state_dict(state["networks"][name], strict=True)
-    for name, optimizer in recipe.optimizers().items():
-        # An optimiser keeps the tensors that it is given and changes them in its next step.
-        optimizer.load_state_dict(copied(state["optimizers"][name]))
-    recipe.set_tensors(state["tensors"])
-
-
-def save_checkpoint(path: Path, recipe: Resumable, seen: int, companions: Mapping[str, Stateful]) -> None:
+def save_checkpoint(path: Path, recipe: nn.Module, seen: int, companions: Mapping[str, Stateful]) -> None:
     """Writes the state of `recipe` after `seen` images, atomically, and under their names that of its companions.
 
     Random numbers and the data's order are functions of the seed and of `seen`, so nothing else is needed.
     """
     beside = {name: companion.state() for name, companion in companions.items()}
-    state = {"format_version": FORMAT_VERSION, "seen": seen} | beside | state_of(recipe)
+    state = {"format_version": FORMAT_VERSION, "seen": seen, "recipe": recipe.state_dict()} | beside
     # In memory first: torch reports a full disk as an error of its own, without saying so.
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -154,14 +114,14 @@ def _check_content(path: Path) -> None:
             raise pickle.UnpicklingError(f"it holds {name}")
 
 
-def restore(recipe: Resumable, state: dict[str, Any], path: Path, companions: Mapping[str, Stateful]) -> int:
+def restore(recipe: nn.Module, state: dict[str, Any], path: Path, companions: Mapping[str, Stateful]) -> int:
     """Puts a checkpoint's state into a freshly built recipe and its companions; returns the images seen.
 
     Raises:
         ModelError: if names or shapes differ.
     """
     try:
-        put_back(recipe, state)
+        recipe.load_state_dict(state["recipe"])
         seen = int(state["seen"])
         for name, companion in companions.items():
             companion.set_state(state[name])

@@ -1,6 +1,5 @@
 """What cannot work is refused here, in one line, before anything is made; and what will go wrong is said."""
 
-import math
 from dataclasses import fields
 
 import torch
@@ -18,6 +17,8 @@ def check_start(model: Model, config: TrainConfig) -> None:
     Raises:
         RequestError: naming the setting that differs.
     """
+    if config.recipe == "classic-gan":
+        raise RequestError("--recipe classic-gan starts from scratch, as its sources do; leave --init out, or use --recipe gan.")
     _check_handover_of_normalised(config, config.stages[0])
     if config.stages[0] != "gan" and not model.has_encoder:
         raise RequestError("The --init run has no encoder; start from a run with a VAE, or leave --init out.")
@@ -28,8 +29,6 @@ def check_start(model: Model, config: TrainConfig) -> None:
             getattr(network, field.name) for network in (model.config.network, config.network)
         )
         for field in fields(NetworkConfig)
-        # There are as many classes as labels, which only the images can tell; and no saved model has a critic.
-        if field.name not in ("classes", "critic_hidden")
     }
     if config.data.channels != "auto":
         pairs["--channels"] = (model.config.channels, int(config.data.channels))
@@ -39,11 +38,11 @@ def check_start(model: Model, config: TrainConfig) -> None:
         same = " ".join(f"{option} {value}" for option, (value, _) in differing.items())
         raise RequestError(f"The --init run has {name} {has} but this run has {wants}; they must be the same: add {same}.")
     uniform = "uniform" in (model.config.prior, config.gan.prior) and model.config.prior != config.gan.prior
-    if config.stages[0] == "gan" and config.handover.generator == "decoder" and uniform:
-        usual = "uniform" if model.config.prior == "uniform" else "mixture"
+    if config.stages[0] == "gan" and uniform:
+        fitting = "uniform" if model.config.prior == "uniform" else "mixture"
         raise RequestError(
             f"The --init run's latents are {model.config.prior} and --gan.prior is {config.gan.prior}; its decoder would get "
-            f"latents it never saw. Use --gan.prior {usual}, or --handover.generator scratch."
+            f"latents it never saw. Use --gan.prior {fitting}."
         )
     if model.config.stage == "ae" and config.stages[0] in ("gan", "joint"):
         raise RequestError(
@@ -75,11 +74,11 @@ def _other_labels(model: Model, wanted: str) -> RequestError:
 
 def _check_handover_of_normalised(config: TrainConfig, grown: str) -> None:
     """Refuses a GAN or joint model on batch-normalised networks that would mix encoded and drawn latents in one batch."""
-    if config.network.norm == "batch" and (grown == "joint" or (grown == "gan" and config.handover.generator == "decoder")):
-        where = "--recipe joint" if grown == "joint" else "--recipe vae-gan" if len(config.stages) == 2 else "--init"
+    if config.network.norm == "batch" and grown in ("gan", "joint") and config.recipe != "classic-gan":
+        where = f"--recipe {config.recipe}"
         raise RequestError(
-            f"--network.norm batch does not fit {where}: latents drawn and encoded share a batch there, whose statistics are "
-            "neither's. Use --network.norm none, or --recipe vae or gan on its own."
+            f"--network.norm batch does not fit {where}: real and generated images share a batch there, whose statistics are "
+            "neither's. Use --network.norm none, or --recipe vae or classic-gan."
         )
 
 
@@ -92,8 +91,7 @@ def _check_normalisation(config: TrainConfig, world_size: int) -> None:
             f"--network.norm batch does not fit --devices {processes}: each process would normalise by its own part of the "
             "batch. Use --devices 1, or --network.norm none."
         )
-    if len(config.stages) == 2 or config.stages[0] == "joint":
-        _check_handover_of_normalised(config, config.stages[-1])
+    _check_handover_of_normalised(config, config.stages[-1])
 
 
 LITTLE = 1.1
@@ -111,7 +109,7 @@ def check_output_range(config: TrainConfig) -> None:
             images that begin at -1.
     """
     output = config.network.output
-    objectives = {"ae": "squared-error", "vae": config.vae.objective}
+    objectives: dict[str, str] = {"ae": "squared-error", "vae": config.vae.objective}
     for stage in config.stages:
         if stage not in objectives:
             continue
@@ -177,16 +175,6 @@ def rounded(factor: float) -> str:
     return f"{factor:.2g}" if factor < 10 else f"{factor:,.0f}"
 
 
-def check_classes(config: TrainConfig) -> None:
-    """Refuses a new run that says how many classes there are, which is for its images to say.
-
-    Raises:
-        RequestError: saying what to leave out.
-    """
-    if config.network.classes:
-        raise RequestError("--network.classes is set by --conditional from the labels of the images; leave it out.")
-
-
 def check_settings(config: TrainConfig, world_size: int) -> None:
     """Refuses combinations that cannot work, before anything is made.
 
@@ -195,20 +183,16 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
     """
     check_output_range(config)
     _check_normalisation(config, world_size)
-    if not 0 <= config.patience < math.inf:
-        raise RequestError(f"--patience {config.patience:g} is no number of passes; give 0 or more.")
-    if not config.is_conditional:
-        check_classes(config)
-    if config.stages == ("vae", "gan") and config.gan.prior == "uniform" and config.handover.generator == "decoder":
+    if config.stages == ("vae", "gan") and config.gan.prior == "uniform":
         raise RequestError(
             "--gan.prior uniform does not fit --recipe vae-gan: the VAE's decoder does not know uniform latents. Use "
             "--gan.prior mixture or --recipe gan."
         )
     for stage in config.stages:
-        batch_size: int = getattr(config, stage).batch_size
+        batch_size = config.batch_size(stage)
         # The penalty and the anchor look at a quarter of the batch, which must be the same images for any number of processes.
         share = 4 * world_size if stage in ("gan", "joint") and world_size > 1 else world_size
         if batch_size % share:
             raise RequestError(
-                f"--{stage}.batch-size {batch_size} cannot be shared by {world_size} processes; use a multiple of {share}."
+                f"The batch size {batch_size} of stage {stage} cannot be shared by {world_size} processes; use a multiple of {share}."
             )

@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from vaegan.config import DeviceConfig
 from vaegan.errors import RequestError, TrainingError, VaeganError
+from vaegan.parts.engine import Network
 from vaegan.processes import number_of_processes
 from vaegan.randomness import Draws
-from vaegan.recipes.engine import Network
 from vaegan.settings import check_seed
 
 Precision = Literal["float32", "bfloat16"]
@@ -28,8 +28,8 @@ PATIENCE = timedelta(hours=12)
 own limit is too short. A process that dies is noticed by its closed connection, not by this."""
 
 
-class Engine:
-    """Runs recipes on the devices asked for; implements `vaegan.recipes.engine.Engine`."""
+class FabricEngine:
+    """Runs recipes on the devices asked for; implements `vaegan.parts.engine.Engine`."""
 
     def __init__(self, config: DeviceConfig, seed: int) -> None:
         """Starts the processes: with several devices everything after this runs in each of them.
@@ -96,8 +96,8 @@ class Engine:
             return value
         return cast(Tensor, self._fabric.all_reduce(value.clone(), reduce_op="mean"))
 
-    def everyones(self, rows: Tensor) -> Tensor:
-        """Detached rows, as many in each process, of all processes: in the order of their ranks."""
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """Detached rows of all processes, as many in each, in the order of their ranks."""
         return rows if self.world_size == 1 else cast(Tensor, self._fabric.all_gather(rows)).flatten(0, 1)
 
     def any(self, flag: bool) -> bool:

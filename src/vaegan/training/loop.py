@@ -3,21 +3,22 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vaegan.data import TrainingBatches
-from vaegan.recipes.schedule import Clock
+from vaegan.parts.schedule import Clock
+from vaegan.recipes.recipe import Recipe
 from vaegan.training.best import Best
-from vaegan.training.engine import Engine
-from vaegan.training.guards import Action
-from vaegan.training.observers import Observers
-from vaegan.training.timing import Limits, Timetable, timed
-from vaegan.training.watching import Watched
-from vaegan.types import Images, Labelled, Labels, Scalars
+from vaegan.training.engine import FabricEngine
+from vaegan.training.health import Action, Health
+from vaegan.training.journal import Journal, check_finite
+from vaegan.training.means import Means
+from vaegan.training.timing import Timetable, timed
+from vaegan.types import Batch
 
-FLUSH_STEPS = 50  # steps averaged in one line of the journal
-AGREE_STEPS = 10  # steps between two times that several processes agree on stopping and saving
+WINDOW = 50  # steps averaged in one line of the journal, and looked at by the health checks
+AGREE = 10  # steps between two times that several processes agree on stopping and saving
 
 
 class End(NamedTuple):
@@ -27,28 +28,6 @@ class End(NamedTuple):
     """[images]"""
     reason: str | None
     """Why the stage is over, in words; None when it was interrupted."""
-
-
-class TrainedByLoop(Watched, Protocol):
-    """What the loop asks of a recipe."""
-
-    @property
-    def name(self) -> str:
-        """Of the stage."""
-        ...
-
-    @property
-    def warming_up(self) -> bool:
-        """Whether the speed measured now says nothing about the speed to come."""
-        ...
-
-    def step(self, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
-        """One step."""
-        ...
-
-    def validate(self, images: Images, labels: Labels | None = None) -> Scalars:
-        """Numbers on held-out images."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +43,7 @@ class Progress:
     seconds_left: float | None
     """Of this stage."""
     scalars: dict[str, float]
-    """Means of the last flush."""
+    """Means of the last window, and the last validation."""
 
 
 @dataclass
@@ -72,113 +51,172 @@ class Hooks:
     """What the loop calls and the session provides."""
 
     progress: Callable[[Progress], None]
-    shot: Callable[[int], None]
+    draw: Callable[[int], None]
     """Draws the fixed latents and held-out images."""
     save: Callable[[int], None]
     """Writes a checkpoint."""
-    planned: Callable[[int, int, float], tuple[int, int | None]]
+    plan: Callable[[int, int, float], tuple[int, int | None]]
     """Told the number of images that the minutes became, the images seen until then, and the speed [images/s]; again where that
     takes longer than the minutes. Gives start and end of the schedules [images]."""
     stop: Callable[[], bool]
     """Asked before every step."""
     acted: Callable[[int, Action], None]
-    """Told what a guard found and did."""
+    """Told what a health check found and did."""
 
 
-def run_stage(
-    recipe: TrainedByLoop,
-    batches: TrainingBatches,
-    heldout: Labelled,
-    engine: Engine,
-    observers: Observers,
-    hooks: Hooks,
-    limits: Limits,
-    seen: int,
-) -> End:
-    """Trains until the planned number of images, until patience runs out, or until told to stop.
+@dataclass
+class Training:
+    """One stage under way: what is trained, on what, who looks at it, and until when."""
 
-    Args:
-        recipe: what to train.
-        batches: where images come from.
-        heldout: for validation.
-        engine: devices and processes.
-        observers: take the scalars and the validations; the guards among them step in.
-        hooks: called along the way.
-        limits: when it is over.
-        seen: images seen so far; more than 0 when resumed.
+    recipe: Recipe
+    batches: TrainingBatches
+    heldout: Batch
+    engine: FabricEngine
+    means: Means
+    journal: Journal
+    health: Health
+    best: Best
+    hooks: Hooks
+    timetable: Timetable
+    seen: int
+    """Images seen so far; more than 0 when resumed."""
+    scalars: dict[str, float] = field(default_factory=dict)
+    """Means of the last window, and the last validation."""
 
-    Returns:
-        Images seen, and why the stage is over.
-    """
-    batch_size, seen_before, timetable = batches.batch_size, seen, Timetable(limits, batches.batch_size, seen)
-    last_save = last_told = time.perf_counter()
-    means: dict[str, float] = {}
-    checked: dict[str, float] = {}
-    timetable.shot_seconds = timed(lambda: hooks.shot(seen))
-    observers.watching.begin(seen)
+    def run(self) -> End:
+        """Trains until the planned number of images, until patience or a health check ends it, or until told to stop."""
+        began_at = self.seen
+        self._saved_at = self._told_at = time.perf_counter()
+        self.timetable.shot_seconds = timed(lambda: self.hooks.draw(self.seen))
+        self.health.begin(self.seen)
+        while not self._is_over:
+            if self._at_agreed_step and self.engine.any(self.hooks.stop()):
+                self.hooks.save(self.seen)
+                return End(self.seen, None)
+            self._save_in_time(began_at)
+            progress = self._step()
+            self._settle_images()
+            actions = (self._window(progress), self._validate(progress))
+            for action in filter(None, actions):
+                self._note(action)
+            if self.timetable.draws(self.seen) and self._is_sound():
+                self.hooks.draw(self.seen)
+            self._bring_forward()
+            self._tell()
+        self.hooks.save(self.seen)
+        return End(self.seen, self._reason())
 
-    def end_after(images: int) -> None:
-        timetable.settle(images, hooks.planned(images, seen, timetable.speed(seen)), seen)
+    @property
+    def _is_over(self) -> bool:
+        seen_all = self.timetable.total is not None and self.seen >= self.timetable.total
+        return seen_all or self.health.has_stopped or self.best.is_stale
 
-    while (timetable.total is None or seen < timetable.total) and not observers.have_ended_it:
-        # Several processes agree on stopping and saving, which costs an exchange, only every few steps.
-        together = engine.world_size == 1 or seen // batch_size % AGREE_STEPS == 0
-        if together and engine.any(hooks.stop()):
-            observers.journal.flush(recipe.name, seen, timetable.seconds)
-            hooks.save(seen)
-            return End(seen, None)
-        if together and engine.any(time.perf_counter() - last_save > limits.checkpoint_seconds) and seen > seen_before:
-            if observers.worth_keeping(recipe.name, seen):
-                hooks.save(seen)
-            last_save = time.perf_counter()
+    @property
+    def _at_agreed_step(self) -> bool:
+        """Several processes agree on stopping and saving, which costs an exchange, only every few steps."""
+        return self.engine.world_size == 1 or self.seen // self.batches.batch_size % AGREE == 0
+
+    def _clock(self, seen: int) -> Clock:
+        start, end = self.timetable.schedule
+        return Clock(seen, end, self.batches.batch_size, start, self.health.slowdown)
+
+    def _step(self) -> float:
+        """Trains on one batch; the share of the stage at which it did."""
+        clock, timetable = self._clock(self.seen), self.timetable
         timetable.watch.start()
-        with engine.autocast():
-            clock = Clock(seen, timetable.schedule[1], batch_size, timetable.schedule[0])
-            labels = batches.labels_at(seen)
-            scalars = recipe.step(batches.at(seen).to(engine.device), clock, None if labels is None else labels.to(engine.device))
-        seen += batch_size
-        timetable.watch.stop(batch_size, recipe.warming_up)
-        observers.add(scalars)
-        actions: list[Action | None] = []
+        with self.engine.autocast():
+            scalars = self.recipe.step(self.batches.at(self.seen).to(self.engine.device), clock)
+        self.seen += clock.batch_size
+        timetable.watch.stop(clock.batch_size)
+        self.means.add(scalars)
+        return clock.progress
 
-        if timetable.total is None and engine.any(timetable.is_measured):
-            timetable.validation_seconds = timed(lambda: _validated(recipe, heldout, engine))
-            end_after(engine.share(timetable.due(seen)))
-        seconds = timetable.seconds
-        if seen // batch_size % FLUSH_STEPS == 0 or seen == timetable.total:
-            means = observers.journal.flush(recipe.name, seen, seconds, strict=not observers.watching.acts) or means
-            actions.append(observers.watching.window(seen, clock.progress))
-        if timetable.validates(seen):
-            # The first process's numbers are everybody's: rounding must not make them keep different models.
-            began = time.perf_counter()
-            checked = engine.share(_validated(recipe, heldout, engine))
-            timetable.validation_seconds = time.perf_counter() - began
-            actions.append(observers.validated(recipe.name, clock, seen, seconds, checked, last=seen == timetable.total))
-        for action in filter(None, actions):
-            observers.acted(recipe.name, seen, seconds, action)
-            hooks.acted(seen, action)
-        if timetable.draws(seen) and observers.worth_keeping(recipe.name, seen):
-            hooks.shot(seen)
-        if timetable.asks(seen) and (sooner := engine.share(timetable.brought_forward(seen))) is not None:
-            end_after(sooner)
-            last_save = -math.inf  # saved next, to go on from by these schedules
-        if time.perf_counter() - last_told > 0.25 or seen == timetable.total:
-            last_told = time.perf_counter()
-            hooks.progress(_progress(recipe.name, seen, timetable, means | checked))
-    hooks.save(seen)
-    return End(seen, _reason(seen, timetable.total, observers.best))
+    def _window(self, progress: float) -> Action | None:
+        """At the end of a window its means are written down and looked at."""
+        if self.seen // self.batches.batch_size % WINDOW and self.seen != self.timetable.total:
+            return None
+        means = self.means.take()
+        self.journal.line(self.recipe.name, self.seen, self.timetable.seconds, means)
+        if not self.health.acts:
+            check_finite(means, self.recipe.name, self.seen)
+        self.scalars |= means
+        return self.health.window(self.seen, progress, means)
 
+    def _validate(self, progress: float) -> Action | None:
+        """A validation is written down, looked at, and compared with those before."""
+        if not self.timetable.validates(self.seen):
+            return None
+        began = time.perf_counter()
+        # The first process's numbers are everybody's: rounding must not make them keep different models.
+        values = self.engine.share(self._validation())
+        self.timetable.validation_seconds = time.perf_counter() - began
+        self.journal.line(self.recipe.name, self.seen, self.timetable.seconds, values)
+        self.scalars |= values
+        action = self.health.validated(self.seen, progress, values)
+        is_last = self.seen == self.timetable.total  # which counts unless a check acts on it
+        self.best.validated(
+            self.seen, self._clock(self.seen).progress, values, self.health.is_good or (action is None and is_last)
+        )
+        return action
 
-def _validated(recipe: TrainedByLoop, heldout: Labelled, engine: Engine) -> dict[str, float]:
-    with engine.autocast():
-        return {name: float(value) for name, value in recipe.validate(*heldout).items()}
+    def _validation(self) -> dict[str, float]:
+        with self.engine.autocast():
+            return {name: float(value) for name, value in self.recipe.validate(self.heldout).items()}
 
+    def _note(self, action: Action) -> None:
+        words = {"guard": action.guard, "action": action.action, "words": action.words}
+        self.journal.note(self.recipe.name, self.seen, self.timetable.seconds, words)
+        if action.rolls_back:  # the numbers of steps that are undone
+            self.means.forget()
+            self.best.forget()
+        self.hooks.acted(self.seen, action)
 
-def _reason(seen: int, total: int | None, best: Best) -> str:
-    if total is not None and seen >= total:
-        return f"the {total:,} images planned are seen"
-    return f"patience ran out after {seen:,} images" if best.is_stale else f"a guard stopped it after {seen:,} images"
+    def _is_sound(self) -> bool:
+        """Whether what was learned since the last window may be kept; where nobody mends it, it is an error if not."""
+        means = self.means.read()
+        if not self.health.acts:
+            check_finite(means, self.recipe.name, self.seen)
+        return all(map(math.isfinite, means.values()))
 
+    def _save_in_time(self, began_at: int) -> None:
+        late = self._at_agreed_step and self.engine.any(
+            time.perf_counter() - self._saved_at > self.timetable.limits.checkpoint_seconds
+        )
+        if late and self.seen > began_at:
+            if self._is_sound():
+                self.hooks.save(self.seen)
+            self._saved_at = time.perf_counter()
 
-def _progress(stage: str, seen: int, timetable: Timetable, scalars: dict[str, float]) -> Progress:
-    return Progress(stage, seen, timetable.total, timetable.watch.speed, timetable.seconds_left(seen), scalars)
+    def _settle_images(self) -> None:
+        """Turns minutes into images as soon as the speed is known."""
+        timetable = self.timetable
+        if timetable.total is None and self.engine.any(timetable.is_measured):
+            timetable.validation_seconds = timed(self._validation)
+            self._end_after(self.engine.share(timetable.due(self.seen)))
+
+    def _bring_forward(self) -> None:
+        """Ends the stage sooner where it would be late."""
+        if self.timetable.asks(self.seen):
+            sooner = self.engine.share(self.timetable.brought_forward(self.seen))
+            if sooner is not None:
+                self._end_after(sooner)
+                self._saved_at = -math.inf  # saved next, to go on from by these schedules
+
+    def _end_after(self, images: int) -> None:
+        self.timetable.settle(images, self.hooks.plan(images, self.seen, self.timetable.speed(self.seen)), self.seen)
+
+    def _tell(self) -> None:
+        timetable = self.timetable
+        if time.perf_counter() - self._told_at > 0.25 or self.seen == timetable.total:
+            self._told_at = time.perf_counter()
+            left = timetable.seconds_left(self.seen)
+            self.hooks.progress(
+                Progress(self.recipe.name, self.seen, timetable.total, timetable.watch.speed, left, dict(self.scalars))
+            )
+
+    def _reason(self) -> str:
+        total = self.timetable.total
+        if total is not None and self.seen >= total:
+            return f"the {total:,} images planned are seen"
+        patience = f"patience ran out after {self.seen:,} images"
+        return patience if self.best.is_stale else f"a guard stopped it after {self.seen:,} images"

@@ -1,16 +1,18 @@
 """Means of scalars over steps: added up on the device without waiting for it, read when a window ends."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from vaegan.training.engine import Engine
+from vaegan.training.engine import FabricEngine
 from vaegan.types import Scalars
 
 
 class Means:
     """Sums in single precision, whatever the networks run in; not every step has every scalar."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: FabricEngine) -> None:
         """Args: engine: averages over processes."""
         self._engine = engine
         self.sums: dict[str, Tensor] = {}
@@ -40,7 +42,11 @@ class Means:
         """Begins anew."""
         self.sums, self.counts = {}, {}
 
-    def set(self, sums: dict[str, Tensor], counts: dict[str, int]) -> None:
-        """Goes on with `sums` and `counts` that were saved."""
-        self.sums = {name: total.to(self._engine.device) for name, total in sums.items()}
-        self.counts = dict(counts)
+    def state(self) -> dict[str, Any]:
+        """The sums of the unfinished window, so that a resumed run sees what an uninterrupted one would have seen."""
+        return {"sums": self.sums, "counts": self.counts}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        self.sums = {name: total.to(self._engine.device) for name, total in state["sums"].items()}
+        self.counts = dict(state["counts"])

@@ -15,9 +15,9 @@ from vaegan.config import TrainConfig
 from vaegan.errors import ModelError, RequestError, TrainingError, VaeganError
 from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
-from vaegan.settings import MOST_SEED, from_dictionary, to_dictionary
+from vaegan.settings import MOST_SEED, from_dictionary, known_settings, to_dictionary
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
@@ -176,13 +176,13 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) != FORMAT_VERSION:
+        if (version := values.pop("format_version", None)) not in (1, FORMAT_VERSION):
             raise ModelError(
-                f"{path} has format {version!r:.40}; this version of vaegan reads {FORMAT_VERSION}. "
+                f"{path} has format {version!r:.40}; this version of vaegan reads 1 and {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
         values.pop("versions", None)
-        _complete(values)
+        values = _upgraded(values) if version == 1 else values
         try:
             record = from_dictionary(RunRecord, values, str(path))
         except RequestError as error:
@@ -196,12 +196,10 @@ class RunFolder:
         return record
 
 
-def _complete(values: dict[str, Any]) -> None:
-    """Says of a GAN of before there was a discrepancy of details that it had none, or it would go on with today's default."""
+def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """A record of format 1 without the settings that there are no more: enough to look at its run, not to train it on."""
     config = values.get("config")
-    gan = config.get("gan") if isinstance(config, dict) else None
-    if isinstance(gan, dict):
-        gan.setdefault("details", 0.0)
+    return values | {"config": known_settings(TrainConfig, config)} if isinstance(config, dict) else values
 
 
 def whole_number(digits: str) -> int:

@@ -43,8 +43,9 @@ def model_folder(path: str | Path, stage: str | None = None) -> Path:
         ModelError: if there is none.
     """
     path = Path(path)
-    if (path / "config.json").is_file():
-        return path
+    for place in (path, path / "model"):  # a model's own folder, or that of a run's stage
+        if (place / "config.json").is_file():
+            return place
     folder = find_run(path)
     there = [name for name in ("gan", "joint", "vae", "ae") if (folder.model(name) / "config.json").is_file()]
     if not there:
@@ -117,6 +118,11 @@ def heldout_images(
     return dataset, indices
 
 
+def has_vae(path: str | Path) -> bool:
+    """Whether this is a run that has trained a VAE."""
+    return (RunFolder(Path(path)).model("vae") / "config.json").is_file()
+
+
 def stage_with_likelihood(run: str | Path) -> str | None:
     """Vae where a run has trained one, because only a VAE can say how likely an image is; None elsewhere."""
-    return "vae" if (RunFolder(Path(run)).model("vae") / "config.json").is_file() else None
+    return "vae" if has_vae(run) else None

@@ -11,28 +11,31 @@ from typing import Any
 import torch
 from PIL import Image
 
+from vaegan.config import MOST_VAE_TIME
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.glossary import scalar_title
 from vaegan.model import Model
 from vaegan.model_files import CARD_PICTURE, write_model
 from vaegan.pictures import grid, save_animation, save_curves, save_png
-from vaegan.recipes.handover import check_inverse
+from vaegan.recipes.recipe import Recipe
 from vaegan.training.best import Best
+from vaegan.training.build import StageInputs, build, checks_of, drawing_model, to_model
 from vaegan.training.card import model_card, read_card
 from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
-from vaegan.training.engine import Engine, probe_precision
+from vaegan.training.engine import FabricEngine, probe_precision
+from vaegan.training.finishing import finish_model, model_scores
+from vaegan.training.handover_facts import inverse_facts
+from vaegan.training.health import Health
 from vaegan.training.journal import Journal, read_journal
-from vaegan.training.loop import Hooks, Progress, run_stage
-from vaegan.training.observers import Observers
+from vaegan.training.loop import Hooks, Progress, Training
+from vaegan.training.means import Means
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
-from vaegan.training.stages import BUILDERS, Recipe, StageInputs, finish_model, guards_of, kept_scores, looking_model, to_model
-from vaegan.training.timing import LATE, Limits
-from vaegan.training.watching import Watching
+from vaegan.training.timing import LATE, Limits, Timetable
 
 SHOT_SAMPLES = 64
 SHOT_PAIRS = 8
-FEWEST_RECOGNISED = 20  # [images] among fewer the nearest one is the right one too easily
+FACTS_OF_THE_END = ("inverse", "finished_by")  # what is not true any more of a model that was extended
 NOT_CURVES = ("stage", "seen", "seconds", "guard", "action", "words")
 
 
@@ -53,7 +56,7 @@ class Session:
         folder: RunFolder,
         record: RunRecord,
         dataset: ImageDataset,
-        engine: Engine,
+        engine: FabricEngine,
         listener: Listener,
         start: Model | None,
         checkpoint_seconds: float = 60.0,
@@ -94,13 +97,42 @@ class Session:
     def _train(self, stage: str, previous: Model | None) -> Model:
         inputs = StageInputs(self.record.config, self.dataset, self.engine, previous)
         facts: dict[str, Any] = {}
-        recipe = BUILDERS[stage](inputs, facts)
+        recipe = build(stage, inputs, facts)
         extended_at = int(self._facts(stage).get("images", 0))
-        watching = Watching(guards_of(stage, inputs), recipe, self.engine, extended_at)
+        checks, excess = checks_of(stage, inputs)
+        health = Health(self.record.config.guards, checks, recipe, self.engine, excess, extended_at)
         patience = round(self.record.config.patience * len(self.dataset.indices(TRAIN)))
         best = Best(recipe, len(self.dataset.indices(VALIDATION)), patience, extended_at)
-        companions = {"watching": watching, "best": best}
+        means = Means(self.engine)
+        companions: dict[str, Stateful] = {"health": health, "best": best, "means": means}
         seen = self._restore(stage, recipe, companions)
+        facts = self._begin(stage, facts, seen, best, patience)
+
+        batches = TrainingBatches(
+            self.dataset,
+            batch_size=self.record.config.batch_size(stage),
+            seed=self.record.config.seed,
+            rank=self.engine.rank,
+            world_size=self.engine.world_size,
+            codes=inputs.codes,
+        )
+        hooks = Hooks(
+            progress=self.listener.progress,
+            draw=lambda seen: self.engine.first_does(lambda: self._draw(stage, recipe, inputs, seen)),
+            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, companions, seen)),
+            plan=lambda images, seen, speed: self._plan(stage, images, seen, speed),
+            stop=self.listener.stop,
+            acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
+        )
+        training = Training(
+            recipe, batches, inputs.heldout(), self.engine, means,
+            Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen), health, best, hooks,
+            Timetable(self._limits(stage, best.compares), batches.batch_size, seen), seen,
+        )  # fmt: skip
+        return self._finish(stage, recipe, inputs, facts | self._carry_out(stage, training))
+
+    def _begin(self, stage: str, facts: dict[str, Any], seen: int, best: Best, patience: int) -> dict[str, Any]:
+        """Writes down what is known before the first step, and says what is worth saying."""
         plan = self.record.plan_of(stage)
         if plan.images is not None and plan.schedule_end is not None and plan.images > plan.schedule_end:
             self.record = self.record.with_images(stage, plan.images, seen)  # it was extended
@@ -110,62 +142,40 @@ class Session:
             self.listener.say(sentence)
         if patience and not best.compares:
             self.listener.say(f"--patience is not heeded: {best.too_few}.")
+        return facts
 
-        batches = TrainingBatches(
-            self.dataset,
-            batch_size=getattr(self.record.config, stage).batch_size,
-            seed=self.record.config.seed,
-            rank=self.engine.rank,
-            world_size=self.engine.world_size,
-            codes=inputs.codes,
-        )
-        journal = Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen)
-        hooks = Hooks(
-            progress=self.listener.progress,
-            shot=lambda seen: self.engine.first_does(lambda: self._shoot(stage, recipe, inputs, seen)),
-            save=lambda seen: self.engine.first_does(lambda: self._save(stage, recipe, inputs, companions, seen)),
-            planned=lambda images, seen, speed: self._plan(stage, images, seen, speed),
-            stop=self.listener.stop,
-            acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
-        )
-        began, seen_before = time.perf_counter(), seen
-        observers = Observers(journal, watching, best)
-        end = run_stage(
-            recipe, batches, inputs.heldout(), self.engine, observers, hooks, self._limits(stage, best.compares), seen
-        )
+    def _carry_out(self, stage: str, training: Training) -> dict[str, Any]:
+        """Trains to the end of the stage; what is known then.
+
+        Raises:
+            InterruptedTraining: when told to stop, after saving.
+        """
+        began, seen_before = time.perf_counter(), training.seen
+        end = training.run()
         if end.reason is None:
             self._update(status="interrupted", spent_seconds=self._spent())
             raise InterruptedTraining(
                 f"Stopped after {end.seen:,} images of stage {stage}; everything is saved. "
                 f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"
             )
-        facts |= self._facts(stage)
+        facts = self._facts(stage)
         if end.seen > seen_before:  # else all of it was trained by a session that was killed before it could say so
-            facts["mean_speed"] = round((end.seen - seen_before) / (time.perf_counter() - began), 1)
-        facts |= {
-            "images": end.seen,
-            "ended": end.reason,
-            "kept": best.settle(),
-            "best": best.facts(),
-        }
+            facts = facts | {"mean_speed": round((end.seen - seen_before) / (time.perf_counter() - began), 1)}
+        best = training.best
+        facts = facts | {"images": end.seen, "ended": end.reason, "kept": best.settle(), "best": best.facts()}
         self.listener.say(f"{stage.upper()} stage over: {facts['ended']}. Kept {facts['kept']}.")
-        return self._finish(stage, recipe, inputs, facts)
+        return facts
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
-        for name in ("inverse", "equalised", "steep_floor"):  # of the model before an extension
-            facts.pop(name, None)
+        facts = {name: value for name, value in facts.items() if name not in FACTS_OF_THE_END}
         model = finish_model(to_model(recipe, inputs), inputs, facts)
         heldout = inputs.heldout(512)
-        facts["heldout"] = {name: float(value) for name, value in recipe.validate(*heldout).items()}
+        facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout).items()}
         if stage == "gan":
-            facts["heldout"] |= kept_scores(model, inputs, heldout)
+            facts["heldout"] |= model_scores(model, inputs)
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
-            inverse: dict[str, Any] = dict(check_inverse(model, vae_error, *heldout))
-            facts["inverse"] = inverse
-            if (count := len(heldout.images)) < FEWEST_RECOGNISED:
-                there = "is 1" if count == 1 else f"are {count}"
-                inverse["own_source_nearest"] = f"needs {FEWEST_RECOGNISED} held-out images, and there {there}"
+            facts["inverse"] = inverse_facts(model, vae_error, heldout)
         self.engine.first_does(lambda: self._save_model(stage, model, facts))
         self.engine.first_does(lambda: self._draw_card(stage, model))
         self._note(stage, facts | {"finished": True})
@@ -232,7 +242,7 @@ class Session:
         least = -math.inf
         if whole is not None and last and len(record.plan) == 2 and plan.images is None:
             # A VAE that took too long must not leave a GAN of a few images, whose samples are the VAE's.
-            least = (1 - record.config.budget.most_vae_time) * (whole - self._spent_before)
+            least = (1 - MOST_VAE_TIME) * (whole - self._spent_before)
             if least - (whole - spent) > LATE * whole:
                 late = f"{(least + spent - whole) / 60:.1f} minutes later than asked for"
                 self.listener.say(f"The VAE took longer than planned, for the machine became slower; so training ends {late}.")
@@ -246,8 +256,8 @@ class Session:
         seconds = None if whole is None or plan.images is not None else seconds_left
         return Limits(plan.images, seconds, *schedule, self.checkpoint_seconds, validate_every)
 
-    def _shoot(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
-        model = looking_model(recipe, inputs)
+    def _draw(self, stage: str, recipe: Recipe, inputs: StageInputs, seen: int) -> None:
+        model = drawing_model(recipe, inputs)
         folder = self.folder.stage(stage) / "samples"
         notes = {"vaegan": f"stage {stage}, {seen} images seen, seed {self.record.config.seed}"}
         samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)

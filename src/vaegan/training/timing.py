@@ -42,10 +42,10 @@ class Stopwatch:
         """Before a step."""
         self._began = time.perf_counter()
 
-    def stop(self, images: int, warming_up: bool) -> None:
-        """After a step of `images`; the first steps and those of another kind do not count."""
-        if warming_up or self.ignored < self.WARM_STEPS:
-            self.ignored += 0 if warming_up else 1
+    def stop(self, images: int) -> None:
+        """After a step of `images`; the first steps do not count."""
+        if self.ignored < self.WARM_STEPS:
+            self.ignored += 1
             return
         self.seconds += time.perf_counter() - self._began
         self.images += images

@@ -10,7 +10,7 @@ How the power is spread over a picture is set with it. Of two pictures of the sa
 is grain, and the other has lines on even ground. While it learns, a generator has a soft floor under its details, which lets a
 gradient through. In the finest octave what is kept has a steep one, which need not, and which is as high as it takes for details
 to be as concentrated as those of real images, but no higher than lines can bear ("A steep floor at the end"). Whoever goes on
-learning from what is kept takes all of it back (`Decoder.as_learned`).
+learning from what is kept takes all of it back (`Decoder.learn_under`).
 """
 
 import math
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from vaegan.metrics.spectrum import detail_energy, detail_power, texture_power
 from vaegan.model import Model
-from vaegan.networks.subpixel import SubPixel
 from vaegan.types import Images, Labels
 
 FEWEST = 30  # real images: the finest octave's power of so many anime faces is known to 7 %
@@ -75,7 +74,7 @@ def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels 
         The factors and the floor; None where nothing was done: another last layer, too few images, samples that are not finite.
     """
     as_trained = model.networks.decoder
-    if not isinstance(as_trained.stages[-1], SubPixel):
+    if as_trained.last_layer is None:
         return None
     of_real, spread_of_real = _powers(real)
     if len(of_real) < FEWEST:
@@ -101,10 +100,9 @@ def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels 
         )
         floor = min(HIGHEST, floor * _within(spread / spread_of_real, 1.05) ** FLOOR_RATE)
         model.networks.decoder = deepcopy(as_trained)
-        last = model.networks.decoder.stages[-1]
-        assert isinstance(last, SubPixel)
-        last.steep_floor = floor
-        last.scale(*gains)
+        finished = model.networks.decoder.finish(as_trained.floor, floor)
+        assert finished is not None
+        finished.scale(*gains)
     model.config = replace(model.config, steep_floor=floor)
     return Equalised(gains, floor)
 

@@ -1,6 +1,7 @@
-"""A Gaussian mixture over encoded images, for where a VAE's posterior and prior disagree (Ghosh et al. 2020).
+"""Priors: one map each from standard normal noise to latents, the same in Python, in exported graphs and in the browser.
 
-It is what a GAN draws its latents from once it has grown out of a VAE, and the other sampler of a VAE.
+A mixture of Gaussians over encoded images stands in where a VAE's posterior and prior disagree (Ghosh et al. 2020). A GAN that has
+grown out of a VAE draws its latents from it, and a VAE has it as its other sampler.
 """
 
 import math
@@ -10,21 +11,72 @@ from typing import Self
 import torch
 from torch import Generator, Tensor, nn
 
+from vaegan.config import PriorName
 from vaegan.types import Latents
 
 COMPONENTS = 10  # Ghosh et al. 2020, Section 5: ten are enough on every data set they tried
-FEWEST = 20  # images a component
+IMAGES_A_COMPONENT = 20  # fewest
 STRENGTH = 4
 """Images a latent dimension that each component is given on top, with the mean covariance of all: 64 numbers have 2,080
 covariances. 752 anime faces held out are 0.7 nats likelier for it under ten components."""
 
 
-class Mixture(nn.Module):
-    """Weights [components], means [components, latent] and factors of the covariances [components, latent, latent].
+class Prior(nn.Module):
+    """A distribution of latents, as a map from standard normal noise."""
 
-    `ends` [components - 1]: where a standard normal number passes from one component to the next; kept beside the weights that it
-    follows from, because not every device knows the inverse normal distribution. `strong` [latent, latent]: a projection onto the
-    directions whose width no temperature changes; 0 where it changes all.
+    def __init__(self, latent_dim: int) -> None:
+        """Args: latent_dim: length of a latent."""
+        super().__init__()
+        self.latent_dim = self.noise_dim = latent_dim
+
+    def forward(self, noise: Tensor) -> Latents:
+        """The latents [batch, latent] that standard normal noise [batch, noise_dim] stands for."""
+        raise NotImplementedError
+
+    def sample(self, count: int, generator: Generator) -> Latents:
+        """Draws [count, latent] on the CPU."""
+        return self(torch.randn(count, self.noise_dim, generator=generator))
+
+    def tempered(self, temperature: float) -> "Prior":
+        """A prior whose draws are `temperature` times as wide (Kingma & Dhariwal 2018, Section 6)."""
+        return self if temperature == 1 else Scaled(self, temperature)
+
+
+class Normal(Prior):
+    """N(0, I): noise is the latent."""
+
+    def forward(self, noise: Tensor) -> Latents:
+        """Returns the noise."""
+        return noise
+
+
+class Uniform(Prior):
+    """Uniform on [-1, 1]: 2 Phi(noise) - 1, with Phi the normal distribution function."""
+
+    def forward(self, noise: Tensor) -> Latents:
+        """Returns erf(noise / sqrt 2)."""
+        return torch.erf(noise.float() / math.sqrt(2))
+
+
+class Scaled(Prior):
+    """Another prior's draws, times a factor."""
+
+    def __init__(self, prior: Prior, factor: float) -> None:
+        """Args: prior: to draw from; factor: on every draw."""
+        super().__init__(prior.latent_dim)
+        self.prior, self.factor, self.noise_dim = prior, factor, prior.noise_dim
+
+    def forward(self, noise: Tensor) -> Latents:
+        """Returns the scaled draw."""
+        return self.factor * self.prior(noise)
+
+
+class Mixture(Prior):
+    """A mixture of Gaussians: weights [components], means [components, latent], factors of the covariances [.., latent, latent].
+
+    `ends` [components - 1]: where a standard normal number passes from one component to the next. It is stored beside the weights
+    that it follows from, because not every device knows the inverse normal distribution. `strong` [latent, latent]: a projection
+    onto the directions whose width no temperature changes; 0 where it changes all.
     """
 
     weights: Tensor
@@ -34,8 +86,9 @@ class Mixture(nn.Module):
     strong: Tensor
 
     def __init__(self, latent_dim: int) -> None:
-        """Args: latent_dim: of the latents. All weights are 0 until it is fitted; so are those of unused components after."""
-        super().__init__()
+        """Args: latent_dim: length of a latent. All weights are 0 until it is fitted; so are those of unused components after."""
+        super().__init__(latent_dim)
+        self.noise_dim = latent_dim + 1
         self.register_buffer("weights", torch.zeros(COMPONENTS))
         self.register_buffer("ends", torch.full((COMPONENTS - 1,), torch.inf))
         self.register_buffer("means", torch.zeros(COMPONENTS, latent_dim))
@@ -59,10 +112,7 @@ class Mixture(nn.Module):
         return float(self.weights.sum()) > 0
 
     def forward(self, noise: Tensor) -> Latents:
-        """The latents [batch, latent] that standard normal noise [batch, latent + 1] stands for.
-
-        Its last number chooses the component.
-        """
+        """Chooses the component by the last number of the noise, and moves the others by its mean and factor."""
         chosen = (noise[:, -1:] > self.ends).sum(1)
         with torch.autocast(noise.device.type, enabled=False):  # latents are never rounded to bfloat16
             # By every component, of which one is chosen: a copy of a factor for each image would need far more memory.
@@ -70,7 +120,7 @@ class Mixture(nn.Module):
             return self.means[chosen] + moved.gather(1, chosen[:, None, None].expand(-1, 1, moved.shape[2]))[:, 0]
 
     def tempered(self, temperature: float) -> Self:
-        """A copy whose components are `temperature` times as wide but in strong directions: fewer odd draws, and fewer kinds.
+        """A copy whose components are `temperature` times as wide, but in strong directions: fewer odd draws, and fewer kinds.
 
         Temperatures multiply: what one has narrowed another can widen again.
         """
@@ -78,9 +128,8 @@ class Mixture(nn.Module):
         tempered.factors.copy_(temperature * self.factors + (1 - temperature) * self.strong @ self.factors)
         return tempered
 
-    def sample(self, count: int, generator: Generator) -> Latents:
-        """Draws [count, latent] on the CPU."""
-        return self(torch.randn(count, self.means.shape[1] + 1, generator=generator))
+
+PRIORS: dict[PriorName, type[Prior]] = {"normal": Normal, "uniform": Uniform, "mixture": Mixture}
 
 
 @torch.no_grad()
@@ -95,7 +144,7 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
     """
     x = latents.cpu().double()
     count, dimension = x.shape
-    components = max(1, min(components, count // FEWEST))
+    components = max(1, min(components, count // IMAGES_A_COMPONENT))
     generator = Generator().manual_seed(seed)
     means = x[torch.randperm(count, generator=generator)[:components]].clone()
     # The floor keeps latents that never vary from having no width at all.
@@ -113,7 +162,7 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
         previous = likelihood
         responsibility = (joint - evidence).exp()
         mass = responsibility.sum(0)
-        enough = mass >= min(FEWEST, float(mass.max()))
+        enough = mass >= min(IMAGES_A_COMPONENT, float(mass.max()))
         if not enough.all():  # the images of a component that has too few go to the others
             responsibility = responsibility[:, enough] / responsibility[:, enough].sum(1, keepdim=True).clamp_min(1e-9)
             mass, previous = responsibility.sum(0), -torch.inf

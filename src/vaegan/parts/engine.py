@@ -1,46 +1,17 @@
 """What a recipe may ask of the machinery that runs it. The training package provides it; tests use a plain one."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vaegan.config import Prior
-from vaegan.mixture import Mixture
-from vaegan.networks import Decoder, Encoder
-from vaegan.networks.whitening import Whitening
-from vaegan.objectives.likelihood import Likelihood
 from vaegan.randomness import Draws
 from vaegan.types import Labels
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-class Trained(NamedTuple):
-    """What a recipe leaves behind: averaged networks, and what a model needs to know beside them."""
-
-    decoder: Decoder
-    encoder: Encoder | None
-    whitening: Whitening | None
-    variance: float | None
-    likelihood: Likelihood = "gaussian"
-    prior: Prior = "normal"
-    mixture: Mixture | None = None
-    """The prior, where that is one."""
-
-
-class Deciding(NamedTuple):
-    """How the models of a stage are compared: by a scalar of `validate`, of which less is better."""
-
-    scalar: str
-    fewest: int
-    """Held-out images below which it says more about them than about the model."""
-    since: float = 0.0
-    """Share of the stage's schedules from which models are compared."""
-    error: str | None = None
-    """Scalar that holds the standard error of the first, where chance plays a part."""
 
 
 class Engine(Protocol):
@@ -62,8 +33,8 @@ class Engine(Protocol):
         """The mean of a detached value over all processes."""
         ...
 
-    def everyones(self, rows: Tensor) -> Tensor:
-        """Detached rows, as many in each process, of all processes: in the order of their ranks."""
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """Detached rows of all processes, as many in each, in the order of their ranks."""
         ...
 
     def draws(self, stage: str) -> Draws:
@@ -82,6 +53,16 @@ def unwrapped(network: Network) -> Network:
     """The network itself, without the gradient exchange that `prepare` may have put around it."""
     inner = getattr(network, "module", network)
     return inner if isinstance(inner, nn.Module) else network  # pyright: ignore[reportReturnType]
+
+
+@contextmanager
+def frozen(network: Network) -> Generator[Network]:
+    """Lets gradients pass through the network and none stay in its weights."""
+    network.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        network.requires_grad_(True)
 
 
 def gradient_norm(*networks: nn.Module) -> Tensor:

@@ -1,30 +1,16 @@
-"""What the critic sees of an image: a blur that fades, and random changes that are the same for real and generated.
+"""What the critic sees of an image: random changes that are the same for the real and the generated image of a pair.
 
 Differentiable augmentation: Zhao et al. 2020; applied to a share p of the images as in StyleGAN2-ADA (Karras et al. 2020).
 """
 
-import math
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from vaegan.parts.schedule import Clock
+from vaegan.randomness import Draws
 from vaegan.types import Images
-
-
-def gaussian_blur(images: Images, sigma: float) -> Images:
-    """Separable Gaussian blur of `sigma` [pixels] with repeated borders; the identity below a tenth of a pixel."""
-    if sigma < 0.1:
-        return images
-    radius = math.ceil(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma).square())
-    kernel = kernel / kernel.sum()
-    channels = images.shape[1]
-    padded = F.pad(images, (radius,) * 4, mode="replicate")
-    rows = F.conv2d(padded, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
-    return F.conv2d(rows, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
 
 
 @dataclass(frozen=True)
@@ -109,15 +95,38 @@ def shifted(images: Images, rows: Tensor, columns: Tensor) -> Images:
 
 @dataclass(frozen=True)
 class View:
-    """One step's view of the critic: the same blur and changes for the real and the generated image of a pair."""
+    """What a critic is shown in one step: the same changes for the real and the generated image of a pair."""
 
-    blur: float  # [pixels]
     augmentation: Augmentation | None
     jitter: Tensor | None = None
     """Shifts [2, batch] down and right [pixels]."""
 
     def __call__(self, images: Images) -> Images:
-        """What the critic is shown of `images`."""
-        seen = gaussian_blur(images, self.blur)
-        seen = seen if self.jitter is None else shifted(seen, *self.jitter)
+        """The changed images."""
+        seen = images if self.jitter is None else shifted(images, *self.jitter)
         return seen if self.augmentation is None else self.augmentation.apply(seen)
+
+
+def draw_view(
+    draws: Draws, clock: Clock, images: Images, probability: float, flips: bool, copies: int = 1, jitter: int = 0
+) -> View:
+    """One step's view: random changes keyed by the place in the batch.
+
+    Args:
+        draws: the stage's random streams.
+        clock: when.
+        images: this process's share of the batch.
+        probability: of each kind of change.
+        flips: whether mirrored images are as good as the originals.
+        copies: images that follow each other and share one image's changes.
+        jitter: largest shift, up or down and left or right [pixels]; an eighth of the side at most, as the other changes.
+    """
+    shifts, reach = None, min(jitter, images.shape[-1] // 8)
+    if reach > 0:
+        places = (draws.uniform("jitter", clock.seen, len(images), 2) * (2 * reach + 1)).floor().int() - reach
+        shifts = places.T.repeat_interleave(copies, 1)
+    if probability == 0:
+        return View(None, shifts)
+    generator, count = draws.generator("augmentation", clock.seen), len(images) * draws.world_size
+    changes = Augmentation.draw(count, images.shape[-1], probability, flips, generator)
+    return View(changes.part(slice(draws.rank, None, draws.world_size)).repeated(copies), shifts)

@@ -10,7 +10,9 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.types import Images, PerImage
+from vaegan.parts.engine import Engine
+from vaegan.parts.terms import Targets
+from vaegan.types import Batch, Images, PerImage
 
 OCTAVES = 2
 """The finest ones. The third is where the anchor holds the generator; compared there, too, samples were no nearer."""
@@ -19,6 +21,28 @@ FAINT = 0.01
 to their mean square."""
 MOST = 1_024
 """Images that are compared of what a process has of a batch: pairs grow with their square."""
+
+
+class Details:
+    """Keeps fine details from being the same in all samples."""
+
+    name = "details"
+
+    def __init__(self, weight: float, engine: Engine, rank: int) -> None:
+        """Args: weight: factor of the loss; engine: gathers the details of all processes; rank: of this process."""
+        self._weight, self._engine, self._rank = weight, engine, rank
+
+    def weight(self, progress: float) -> float:
+        """The constant factor of the loss."""
+        return self._weight
+
+    def targets(self, batch: Batch) -> Targets | None:
+        """Nothing is decoded for it."""
+        return None
+
+    def loss(self, samples: Images, decoded: Images, targets: Targets | None, batch: Batch) -> PerImage:
+        """The discrepancy of the samples' details from those of the batch."""
+        return detail_discrepancy(samples, batch.images, self._engine.gather_rows, self._rank)
 
 
 def detail_discrepancy(

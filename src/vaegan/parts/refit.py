@@ -1,0 +1,86 @@
+"""The refitted encoder: it follows the generator, so that real images can be encoded, varied and edited after the GAN stage."""
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from vaegan.networks import Decoder, Encoder
+from vaegan.parts.anchor import Anchor, low_passed
+from vaegan.parts.critics import BETAS
+from vaegan.parts.engine import Engine, frozen, in_blocks
+from vaegan.parts.optimizers import optimizer_of
+from vaegan.parts.player import Player
+from vaegan.parts.schedule import Clock, cosine
+from vaegan.types import Batch, Images, Latents, PerImage, Scalars, joined
+
+RATES = (3e-4, 4e-5)
+"""Learning rates at the start and the end. Larger steps lose the generator: its low-passed error grows by half with 6e-4."""
+CHECKED = 64  # held-out images and samples that a validation gives to the encoder
+
+
+class Refit(nn.Module):
+    """Trains the encoder to invert the generator, once in some steps."""
+
+    def __init__(self, encoder: Encoder, anchor: Anchor, every: int, average_cap: int, engine: Engine) -> None:
+        """Sets up the encoder.
+
+        Args:
+            encoder: a copy of the VAE's.
+            anchor: measures reconstructions.
+            every: steps of the stage for one of the encoder.
+            average_cap: longest half-life of the averaged weights [images].
+            engine: devices and processes.
+        """
+        super().__init__()
+        self.player = Player(
+            deepcopy(encoder).requires_grad_(True).train(),
+            optimizer_of("muon", BETAS),
+            lambda progress: cosine(*RATES, progress),
+            engine,
+            average_cap,
+            every,
+        )
+        self._anchor, self.every = (anchor,), every  # in a tuple: the anchor is a part of the recipe, not of this
+
+    def step(self, batch: Batch, samples: Images, latents: Latents, generator: Decoder, clock: Clock) -> Scalars:
+        """|mu(G(z)) - z|^2 on samples, and half the anchor's distance on half of the batch.
+
+        Args:
+            batch: real images.
+            samples: G(z), detached, one for each real image.
+            latents: the z of the samples.
+            generator: as it is after its step; not changed here.
+            clock: when.
+        """
+        anchor, half = self._anchor[0], batch.first(max(1, len(batch.images) // 2))
+        targets, count = anchor.observe(half), len(samples)
+        posterior = self.player(torch.cat([samples, half.images]), joined(batch.labels, half.labels))
+        means = anchor.whitening(posterior.mean)
+        recovery = (means[:count] - latents).square().mean(1)
+        # The variances stay the VAE's, or `posterior` would say nothing about the GAN's images.
+        log_vars = (posterior.log_var[count:] - targets.log_vars).square().mean(1)
+        with frozen(generator):
+            distance = anchor.distance(generator(means[count:], half.labels), targets)
+        self.player.minimise(recovery.mean() + 0.5 * distance.mean() + 0.1 * log_vars.mean(), clock)
+        return {"recovery": recovery.detach().mean()}
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, samples: Images, latents: Latents, generator: Decoder) -> Scalars:
+        """How well the averaged encoder inverts the averaged generator: R^2 of latents, low-passed error of held-out images."""
+        encoder, whitening = self.player.averaged, self._anchor[0].whitening
+        # Means over thousands of numbers, and no one decides by them: the first images are enough.
+        (images, labels), samples, latents = batch.first(CHECKED), samples[:CHECKED], latents[:CHECKED]
+        recovered, encoded = (
+            whitening(in_blocks(lambda *block: encoder(*block).mean, part, labels)) for part in (samples, images)
+        )
+        reconstructions = in_blocks(generator, encoded, labels)
+        return {
+            "latent_recovery": 1 - (recovered - latents).square().sum() / latents.square().sum(),
+            "heldout_low_pass_error": low_pass_error(reconstructions, images).mean(),
+        }
+
+
+def low_pass_error(generated: Images, images: Images) -> PerImage:
+    """Mean squared error a value after averaging blocks of 4x4 pixels."""
+    return (low_passed(generated) - low_passed(images)).square().flatten(1).mean(1)

@@ -1,0 +1,90 @@
+"""Settings of images and networks: what both look like. Without torch, as all settings."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from vaegan.errors import RequestError
+
+LEAST_SIZE, MOST_SIZE = 16, 256
+"""Sides that images can be trained at [pixels]."""
+Fit = Literal["crop", "pad", "stretch"]
+Channels = Literal["auto", "1", "3"]
+Flip = Literal["auto", "on", "off"]
+Binarize = Literal["none", "dynamic"]
+Weights = Literal["he", "uniform", "normal"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How images are prepared before training. Raises RequestError for a value that cannot be served."""
+
+    size: int = 64
+    """Side of the square that every image becomes [pixels], 16 to 256. 64 trains in minutes on a CPU and still shows a face."""
+    fit: Fit = "crop"
+    """How a rectangle becomes a square: crop its centre, pad it with white, or stretch it. Crop keeps shapes true."""
+    channels: Channels = "auto"
+    """1 (grey) or 3 (colour). auto takes 1 only when every image is grey."""
+    flip: Flip = "auto"
+    """Mirror half of the training images left to right. auto does so except for IDX data: mirrored digits are other signs."""
+    binarize: Binarize = "none"
+    """dynamic draws every grey pixel anew as black or white, with its brightness as the probability: binarised MNIST."""
+
+    def __post_init__(self) -> None:
+        """Refuses impossible values before anything is read."""
+        if not LEAST_SIZE <= self.size <= MOST_SIZE:
+            raise RequestError(f"The size {self.size} is not possible: choose {LEAST_SIZE} to {MOST_SIZE} pixels (--size).")
+        choices = (("fit", self.fit, Fit), ("channels", self.channels, Channels), ("flip", self.flip, Flip))
+        for name, value, allowed in (*choices, ("binarize", self.binarize, Binarize)):
+            if value not in get_args(allowed):
+                known = ", ".join(get_args(allowed))
+                raise RequestError(f"--{name} {value} is not known: choose one of {known}.")
+        if self.binarize == "dynamic" and self.channels == "3":
+            raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape of the networks. Encoder, critic and decoder mirror each other."""
+
+    kind: Literal["plain", "residual", "classic", "mlp"] = "plain"
+    """plain: strided convolutions, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience; classic and
+    mlp: the sources' convolutional and fully connected networks, to compare with."""
+    latent_dim: int = 64
+    """Numbers that describe one image. More keep more detail; `study latent-size` measures what your images need."""
+    width: int = 16
+    """Channels of the finest stage, doubled at every coarser one. Wider is better and slower: 32 from a quarter of an hour on."""
+    width_limit: int = 128
+    """Channels of the coarsest stages, where the doubling ends."""
+    blocks: int = 1
+    """Residual blocks a stage (residual only)."""
+    layers: int = 4
+    """Convolutions of the encoder and of the decoder (classic), or hidden layers of `width` numbers (mlp)."""
+    decoder_width: int = 0
+    """Channels of the decoder's finest stage where they differ from the encoder's (classic only); 0: the same."""
+    norm: Literal["none", "batch"] = "none"
+    """Batch normalisation (classic only), as some sources have it. It allows no handover, no joint model, and one process only."""
+    upsampling: Literal["transposed", "nearest"] = "transposed"
+    """How a classic decoder doubles the side: transposed convolution, or nearest neighbours and a convolution."""
+    activation: Literal["leaky", "relu"] = "leaky"
+    """Activation of encoder and critic (classic and mlp). leaky passes a fifth of what is below 0."""
+    weights: Weights = "he"
+    """Initial weights. he: for networks without normalisation; uniform: torch's own; normal: N(0, 0.02), DCGAN's."""
+    output: Literal["linear", "tanh", "sigmoid", "continuous-bernoulli"] = "linear"
+    """Last operation of the decoder. linear and tanh: for Gaussian and Laplace objectives; sigmoid: for cross-entropy;
+    continuous-bernoulli: for the objective of its name."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
+        limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16, "layers": 8, "decoder_width": 1024}
+        for name, limit in limits.items():
+            value, least = getattr(self, name), 0 if name == "decoder_width" else 1
+            if not least <= value <= limit:
+                raise RequestError(f"--network.{name.replace('_', '-')} is {value}; it must be between {least} and {limit}.")
+        choices: dict[str, tuple[Any, str]] = {"norm": ("none", "classic"), "upsampling": ("transposed", "classic")}
+        choices |= {"decoder_width": (0, "classic"), "blocks": (1, "residual")}
+        choices |= {"activation": ("leaky", "classic and mlp"), "layers": (4, "classic and mlp")}
+        for name, (default, kinds) in choices.items():
+            value = getattr(self, name)
+            if value != default and self.kind not in kinds:
+                option = f"--network.{name.replace('_', '-')}"
+                raise RequestError(f"{option} {value} does not fit --network.kind {self.kind}: it is for {kinds}.")

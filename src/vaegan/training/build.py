@@ -1,0 +1,301 @@
+"""From settings to recipes: builds each stage's networks, players, critics and terms, and at the end its Model."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaegan.config import TrainConfig
+from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
+from vaegan.networks import Critic, Decoder, Encoder, Gaussian
+from vaegan.networks.whitening import Whitening
+from vaegan.parts.anchor import Anchor
+from vaegan.parts.critics import JudgesImages, PixelCritic
+from vaegan.parts.details import Details
+from vaegan.parts.refit import Refit
+from vaegan.parts.terms import Term
+from vaegan.priors import PRIORS, Mixture, Normal, Prior, fit_mixture
+from vaegan.randomness import keyed_seed
+from vaegan.recipes import handover
+from vaegan.recipes.ae import AE
+from vaegan.recipes.classic_gan import ClassicGAN
+from vaegan.recipes.gan import AVERAGE_CAP, GAN
+from vaegan.recipes.joint import Joint
+from vaegan.recipes.recipe import Recipe
+from vaegan.recipes.vae import VAE
+from vaegan.training.checks import check_fits, describe_objective, reason_of_collapse
+from vaegan.training.engine import FabricEngine
+from vaegan.training.handover_facts import handover_facts
+from vaegan.training.health import GAME, GRADIENTS, LOGITS, POSTERIOR, Check, idle_generator, posterior_collapse
+from vaegan.types import Batch, Labels
+
+HELDOUT = 256  # validation images looked at while training
+ENCODED = 10_000  # training images whose posteriors describe the whole set
+CALIBRATED = 512  # training images that say how much images vary in what the anchor compares
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage is built from."""
+
+    config: TrainConfig
+    dataset: ImageDataset
+    engine: FabricEngine
+    previous: Model | None
+    """The model this stage grows out of: the stage before, or `--init`."""
+
+    def heldout(self, count: int = HELDOUT) -> Batch:
+        """Fixed validation images on the device; training images when there are no validation images."""
+        return self._batch(VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN, count)
+
+    def known(self) -> Batch | None:
+        """Fixed training images on the device beside the held-out ones; None when nothing is held out."""
+        return self._batch(TRAIN, HELDOUT) if len(self.dataset.indices(VALIDATION)) else None
+
+    def training(self, count: int) -> Batch:
+        """Fixed training images on the device."""
+        return self._batch(TRAIN, count)
+
+    def training_blocks(self, count: int) -> Iterator[Batch]:
+        """The images of `training` in blocks of 256 on the CPU, for more of them than fit into memory."""
+        chosen = self.dataset.first_by_content(TRAIN, count)
+        return (self._load(chosen[at : at + 256]) for at in range(0, len(chosen), 256))
+
+    def training_labels(self, count: int) -> Labels | None:
+        """The labels of `training_blocks`."""
+        return None if self.codes is None else torch.from_numpy(self.codes[self.dataset.first_by_content(TRAIN, count)])
+
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """The label of every image of the dataset; None unless the networks are told."""
+        return self.dataset.categories(self.config.condition)[1] if self.config.is_conditional else None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What the codes stand for."""
+        return self.dataset.categories(self.config.condition)[2] if self.config.is_conditional else ()
+
+    def posterior(self, model: Model) -> Gaussian:
+        """The posteriors of (at most 10,000) training images, read in blocks."""
+        blocks = [model.posterior(*block) for block in self.training_blocks(ENCODED)]
+        return Gaussian(torch.cat([block.mean for block in blocks]), torch.cat([block.log_var for block in blocks]))
+
+    @property
+    def mixture_seed(self) -> int:
+        """Seed of every mixture of this run."""
+        return keyed_seed(self.config.seed, "mixture")
+
+    def _batch(self, side: int, count: int) -> Batch:
+        return self._load(self.dataset.first_by_content(side, count)).to(self.engine.device)
+
+    def _load(self, chosen: NDArray[np.int64]) -> Batch:
+        return Batch(self.dataset.load(chosen), None if self.codes is None else torch.from_numpy(self.codes[chosen]))
+
+
+def build_ae(inputs: StageInputs, facts: Facts) -> AE:
+    """A plain autoencoder with fresh networks, or on those of an earlier model."""
+    return AE(inputs.config.vae, *_encoder_and_decoder(inputs, facts), inputs.engine)
+
+
+def build_vae(inputs: StageInputs, facts: Facts) -> VAE:
+    """A VAE with fresh networks, or on those of an earlier model."""
+    facts["objective"] = describe_objective(inputs.config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
+    return VAE(inputs.config.vae, *_encoder_and_decoder(inputs, facts), inputs.engine)
+
+
+def build_joint(inputs: StageInputs, facts: Facts) -> Joint:
+    """A joint VAE/GAN with fresh networks, or on those of an earlier model, whose trunk the critic then shares."""
+    config, engine = inputs.config, inputs.engine
+    encoder, decoder = _encoder_and_decoder(inputs, facts)
+    with _seeded(config.seed, "joint"):
+        critic = Critic(*_shape(inputs))
+    if inputs.previous is not None and config.handover.critic == "encoder":
+        handover.grow_critic(encoder, critic)
+    facts["parameters"]["critic"] = _parameters(critic)
+    return Joint(config.joint, encoder, decoder, critic, engine, flips=inputs.dataset.flips, precision=engine.precision)
+
+
+def build_classic_gan(inputs: StageInputs, facts: Facts) -> ClassicGAN:
+    """One of the sources' GANs, from scratch."""
+    generator, critic = _generator_and_critic(inputs, facts)
+    return ClassicGAN(inputs.config.classic, generator, critic, inputs.engine, inputs.known())
+
+
+def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
+    """A GAN grown out of `inputs.previous`, or from scratch without it."""
+    config, engine, vae = inputs.config.gan, inputs.engine, inputs.previous
+    generator, critic = _generator_and_critic(inputs, facts)
+    prior: Prior = PRIORS["normal" if config.prior == "mixture" else config.prior](generator.latent_dim)
+    encoder, whitening, anchor, refit = None, None, None, None
+    if vae is not None:
+        check_fits(vae, inputs.config, inputs.dataset)
+    if vae is not None and not vae.has_encoder:
+        generator = handover.trainable_copy(vae.networks.decoder)
+        generator.learn_under(config.floor)
+    elif vae is not None:
+        posterior, steps = inputs.posterior(vae), inputs.config.handover
+        grown = handover.hand_over(vae, posterior, critic, steps, config, inputs.mixture_seed)
+        generator, encoder, whitening, prior = grown
+        anchor = engine.prepare_frozen(Anchor(encoder, whitening, config.anchor))
+        anchor.calibrate(inputs.training(CALIBRATED))
+        refit = Refit(encoder, anchor, config.refit_every, AVERAGE_CAP, engine) if config.refit_every else None
+        facts["handover"] = handover_facts(vae, grown, inputs.heldout(512))
+    return GAN(
+        config,
+        generator,
+        [build(inputs, critic) for build in CRITICS],
+        prior,
+        engine,
+        terms=[term for build in TERMS if (term := build(inputs, anchor)) is not None],
+        refit=refit,
+        encoder=None if anchor is None else anchor.encoder,
+        whitening=whitening,
+        known=inputs.known(),
+    )
+
+
+def pixel_critic(inputs: StageInputs, network: Critic) -> JudgesImages:
+    """The critic that looks at pixels."""
+    config, engine = inputs.config.gan, inputs.engine
+    return PixelCritic(
+        network,
+        engine,
+        engine.draws("gan"),
+        rates=(config.learning_rate, config.final_learning_rate),
+        penalty=config.penalty,
+        augmentation=config.augmentation,
+        jitter=config.jitter,
+        flips=inputs.dataset.flips,
+        precision=engine.precision,
+    )
+
+
+def details_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
+    """What keeps details from being alike in all samples."""
+    weight = inputs.config.gan.details
+    return Details(weight, inputs.engine, inputs.engine.rank) if weight > 0 else None
+
+
+def anchor_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
+    """What holds reconstructions to real images, in a GAN that grew out of a VAE."""
+    return anchor if inputs.config.gan.anchor > 0 else None
+
+
+CRITICS: tuple[Callable[[StageInputs, Critic], JudgesImages], ...] = (pixel_critic,)
+"""Who judges the GAN's images; each is told the network that may start on the encoder's trunk."""
+
+TERMS: tuple[Callable[[StageInputs, Anchor | None], Term | None], ...] = (details_term, anchor_term)
+"""What else holds the GAN's generator; None where settings or start leave it out."""
+
+BUILDERS: dict[str, Callable[[StageInputs, Facts], Recipe]] = {
+    "ae": build_ae,
+    "vae": build_vae,
+    "gan": build_gan,
+    "joint": build_joint,
+    "classic-gan": build_classic_gan,
+}
+
+
+def build(stage: str, inputs: StageInputs, facts: Facts) -> Recipe:
+    """The recipe of a stage; what is worth recording about its start is noted in `facts`."""
+    recipe = inputs.config.recipe
+    return BUILDERS[recipe if recipe in BUILDERS else stage](inputs, facts)
+
+
+def checks_of(stage: str, inputs: StageInputs) -> tuple[Mapping[str, Check], float]:
+    """The health checks of a stage, and how many times too much a VAE's KL divergence weighs."""
+    config, checks, excess = inputs.config, dict(GRADIENTS), 1.0
+    if stage == "gan":
+        checks |= GAME
+        if config.recipe != "classic-gan" or config.classic.objective != "wasserstein":
+            checks |= LOGITS
+        if inputs.previous is not None:  # a generator from scratch begins with noise: whatever it learns is softer
+            checks["idle generator"] = idle_generator
+    if stage == "vae" and config.vae.reconstruction_weight > 0:
+        reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
+        checks[POSTERIOR] = posterior_collapse(config.network.latent_dim, reason)
+    return checks, excess
+
+
+def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
+    """A Model on the recipe's averaged networks, which it shares."""
+    trained, dataset = recipe.trained(), inputs.dataset
+    prior = trained.prior or Normal(trained.decoder.latent_dim)
+    config = ModelConfig(
+        size=dataset.config.size,
+        channels=dataset.channels,
+        stage=recipe.name,  # pyright: ignore[reportArgumentType]
+        network=inputs.config.network,
+        variance=trained.variance,
+        prior=next(name for name, kind in PRIORS.items() if type(prior) is kind),
+        likelihood=trained.likelihood,
+        floor=trained.decoder.floor,
+        labels=inputs.words,
+        has_encoder=trained.encoder is not None,
+    )
+    with torch.device("meta"):
+        networks = Networks(config)
+    networks.decoder, networks.encoder = trained.decoder, trained.encoder
+    if trained.encoder is not None:
+        networks.whitening = trained.whitening or Whitening(trained.decoder.latent_dim)
+        networks.mixture = prior if isinstance(prior, Mixture) else Mixture(trained.decoder.latent_dim)
+    return Model(config, networks, inputs.engine.device)
+
+
+def drawing_model(recipe: Recipe, inputs: StageInputs) -> Model:
+    """The Model to draw pictures with while training: an autoencoder samples from one Gaussian over held-out encodings."""
+    model = to_model(recipe, inputs)
+    if not model.has_prior:
+        model.networks.mixture = fit_mixture(model.encode(*inputs.heldout()), components=1)
+    return model
+
+
+def _shape(inputs: StageInputs) -> tuple[Any, int, int, int]:
+    dataset = inputs.dataset
+    return inputs.config.network, dataset.config.size, dataset.channels, len(inputs.words)
+
+
+def _encoder_and_decoder(inputs: StageInputs, facts: Facts) -> tuple[Encoder, Decoder]:
+    previous = inputs.previous
+    if previous is None:
+        with _seeded(inputs.config.seed, "vae"):  # the same for AE and VAE, so that they start from the same weights
+            encoder = Encoder(*_shape(inputs))
+            decoder = Decoder(*_shape(inputs))
+    else:
+        check_fits(previous, inputs.config, inputs.dataset)
+        assert previous.networks.encoder is not None
+        encoder = handover.trainable_copy(previous.networks.encoder)
+        decoder = handover.trainable_copy(previous.networks.decoder)
+        if previous.networks.whitening is not None:
+            decoder = handover.unwhiten(decoder, previous.networks.whitening)
+        decoder.learn_under(floor=0)  # a GAN's; a resumed stage, which builds on nothing, would not know of it
+    facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
+    return encoder, decoder
+
+
+def _generator_and_critic(inputs: StageInputs, facts: Facts) -> tuple[Decoder, Critic]:
+    with _seeded(inputs.config.seed, "gan"):
+        critic = Critic(*_shape(inputs))
+        generator = Decoder(*_shape(inputs))
+    facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
+    return generator, critic
+
+
+@contextmanager
+def _seeded(seed: int, stage: str) -> Generator[None]:
+    """Initial weights that depend on the run's seed and the stage's name only."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(keyed_seed(seed, "initial weights", stage))
+        yield
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

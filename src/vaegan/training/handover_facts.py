@@ -1,0 +1,80 @@
+"""What is measured about a handover, apart from the handover itself: at its start, and after the GAN stage."""
+
+from typing import Any
+
+import torch
+
+from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.model import Model
+from vaegan.parts.anchor import low_passed
+from vaegan.parts.engine import in_blocks
+from vaegan.parts.refit import low_pass_error
+from vaegan.recipes.handover import Grown
+from vaegan.types import Batch, Images, Labels
+
+COMPARED = 256  # held-out images whose low-passed error is compared
+FEWEST_RECOGNISED = 20  # [images] among fewer the nearest one is the right one too easily
+
+
+@torch.no_grad()
+def handover_facts(vae: Model, grown: Grown, heldout: Batch) -> dict[str, Any]:
+    """What run.json records about the start of a grown GAN.
+
+    Returns:
+        verified_tensors: tensors that were carried over exactly.
+        generator_equals_decoder: True, or the handover would have raised an error.
+        prior_gap: how much further from real images samples of the prior are than decodings of encoded images: sliced
+            Wasserstein distance at a quarter of the size; near 0 is good.
+        vae_low_pass_error: low-passed error of the VAE's reconstructions, which the GAN's are held against.
+    """
+    (images, labels), whitening = heldout, grown.whitening
+    posterior = vae.posterior(*heldout)
+    noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
+    encoded = whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
+    drawn = grown.prior.sample(len(encoded), torch.Generator().manual_seed(0)).to(encoded)
+    first = heldout.first(COMPARED)
+    return {
+        "verified_tensors": len(grown.generator.state_dict()),
+        "generator_equals_decoder": True,
+        "prior_gap": _distance(grown, drawn, images, labels) - _distance(grown, encoded, images, labels),
+        "vae_low_pass_error": float(low_pass_error(vae.reconstruct(*first), first.images).mean()),
+    }
+
+
+def _distance(grown: Grown, latents: torch.Tensor, images: Images, labels: Labels | None) -> float:
+    decoded = in_blocks(lambda *block: low_passed(grown.generator(*block)), latents, labels)
+    return sliced_wasserstein(decoded, low_passed(images))
+
+
+@torch.no_grad()
+def inverse_facts(model: Model, vae_error: float, heldout: Batch) -> dict[str, Any]:
+    """Whether the encoder still inverts the generator after the GAN stage.
+
+    Args:
+        model: after the GAN stage.
+        vae_error: low-passed error of the VAE's reconstructions of (at most 256 of) the same images.
+        heldout: validation images.
+
+    Returns:
+        latent_recovery: R^2 of mu(G(z)) against z of the prior.
+        low_pass_ratio: low-passed error of reconstructions over the VAE's.
+        own_source_nearest: share of reconstructions whose nearest held-out image, at a quarter of the size, is their source;
+            words instead of fewer than 20 images.
+    """
+    images, labels = heldout
+    latents = model.latents(512, seed=1).to(model.device)
+    of_samples = None if labels is None else labels.repeat(-(-len(latents) // len(labels)))[: len(latents)]
+    recovered = model.encode(model.decode(latents, of_samples), of_samples)
+    reconstructions = model.reconstruct(images, labels)
+    error = low_pass_error(reconstructions[:COMPARED], images[:COMPARED]).mean()
+    small, source = (low_passed(batch).flatten(1) for batch in (reconstructions, images))
+    nearest = torch.cdist(small, source).argmin(1)
+    own = float((nearest == torch.arange(len(source), device=nearest.device)).float().mean())
+    count = len(images)
+    there = "is 1" if count == 1 else f"are {count}"
+    too_few = f"needs {FEWEST_RECOGNISED} held-out images, and there {there}"
+    return {
+        "latent_recovery": float(1 - (recovered - latents).square().sum() / latents.square().sum()),
+        "low_pass_ratio": float(error) / max(vae_error, 1e-12),
+        "own_source_nearest": own if count >= FEWEST_RECOGNISED else too_few,
+    }

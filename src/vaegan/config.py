@@ -143,7 +143,7 @@ class GANConfig:
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it as the VAE's."""
     temperature: float = 0.92
-    """Finisher: the kept model's mixture is narrowed to this. Lower gives fewer odd samples and fewer kinds; 1 changes nothing."""
+    """Finisher: the kept model's mixture is narrowed to this. Lower: fewer odd samples and fewer kinds; 1 changes nothing."""
     equalise: bool = True
     """Finisher: the kept model's fine detail is scaled until its power is that of training images. Plain networks only."""
 

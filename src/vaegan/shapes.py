@@ -62,7 +62,7 @@ class NetworkConfig:
     decoder_width: int = 0
     """Channels of the decoder's finest stage where they differ from the encoder's (classic only); 0: the same."""
     norm: Literal["none", "batch"] = "none"
-    """Batch normalisation (classic only), as some sources have it. It allows no handover, no joint model, and one process only."""
+    """Batch normalisation (classic only), as some sources have it. It allows no handover, no joint model, one process only."""
     upsampling: Literal["transposed", "nearest"] = "transposed"
     """How a classic decoder doubles the side: transposed convolution, or nearest neighbours and a convolution."""
     activation: Literal["leaky", "relu"] = "leaky"

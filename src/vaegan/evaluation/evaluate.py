@@ -30,6 +30,7 @@ from vaegan.metrics.kernel import kernel_distance_with_interval
 from vaegan.metrics.table import FEWEST_SAMPLES, METRICS, MOST_SAMPLES
 from vaegan.model import Model
 from vaegan.training.card import refresh_cards
+from vaegan.training.engine import FabricEngine
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 
@@ -100,7 +101,7 @@ def _measured(
     """Measures and writes; see `evaluate` for the arguments."""
     record = folder.read()
     models = load_stages(folder, record, stage)
-    engine = Engine(device, request.seed)
+    engine = FabricEngine(device, request.seed)
     models = {name: Model(model.config, model.networks, engine.device) for name, model in models.items()}
     told = progress if progress is not None and engine.is_first else lambda what, done, total: None
     first = next(iter(models.values())).config

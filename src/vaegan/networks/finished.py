@@ -1,7 +1,7 @@
 """The last layer of a kept decoder, set once at the end (`parts/equalise.py`): octaves scaled, and a steep floor.
 
-A generator learns under a soft floor, which lets a gradient through. A kept one need not: its floor parts weak details from strong
-ones better.
+A generator learns under a soft floor, which lets a gradient through. A kept one need not: its floor parts weak details from
+strong ones better.
 """
 
 import torch

@@ -107,15 +107,16 @@ class SubPixel(nn.Module):
 
 
 def mean_around(power: Tensor, window: int) -> Tensor:
-    # Neither nothing nor infinite, of which a floor would make no number.
+    """Mean power in a window around each place; neither nothing nor infinite, of which a floor would make no number."""
     return F.avg_pool2d(bordered(power, window), window, stride=1).clamp(1e-15, 1e15)
 
 
 def means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:
-    """Of maps, or of a kernel's inputs: [.., channels, height, width] and [.., 3 channels, height, width]."""
+    """Splits coordinates, or a kernel's inputs: [.., channels, height, width] and [.., 3 channels, height, width]."""
     of_each = coordinates.unflatten(1, (-1, 1 + len(DETAILS)))
     return of_each[:, :, 0], of_each[:, :, 1:].flatten(1, 2)
 
 
 def bordered(maps: Tensor, window: int) -> Tensor:
+    """Maps with repeated borders, for a window without padding."""
     return F.pad(maps, [window // 2] * 4, mode="replicate")

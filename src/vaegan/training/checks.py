@@ -194,5 +194,5 @@ def check_settings(config: TrainConfig, world_size: int) -> None:
         share = 4 * world_size if stage in ("gan", "joint") and world_size > 1 else world_size
         if batch_size % share:
             raise RequestError(
-                f"The batch size {batch_size} of stage {stage} cannot be shared by {world_size} processes; use a multiple of {share}."
+                f"The batch size of {stage}, {batch_size}, cannot be shared by {world_size} processes; use a multiple of {share}."
             )

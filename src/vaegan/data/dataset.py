@@ -63,6 +63,11 @@ class ImageDataset:
         """Positions of a side's images, ascending, int64."""
         return np.flatnonzero(self.sides == side).astype(np.int64)
 
+    def first_by_content(self, side: int, count: int) -> NDArray[np.int64]:
+        """Positions of the first `count` images of a side in the order of their contents: a fair draw from all folders."""
+        indices = self.indices(side)
+        return indices[np.argsort(self.contents[indices], kind="stable")][:count]
+
     def categories(self, name: str | None) -> tuple[str, NDArray[np.int64], tuple[str, ...]]:
         """The label to tell a conditional model: its name, the code of every image, and the words of the codes.
 

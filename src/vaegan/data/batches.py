@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from vaegan.data.building import TRAIN
 from vaegan.data.dataset import ImageDataset
-from vaegan.data.sides import TRAIN
-from vaegan.data.tensors import binarized, random_bits, to_tensor
+from vaegan.data.pixels import binarized, random_bits, to_tensor
 from vaegan.errors import DataError, RequestError
+from vaegan.types import Labelled
 
 _ORDER, _FLIP, _BINARIZE = 1, 2, 3  # streams of random numbers, so that no draw explains another
 
@@ -40,7 +40,7 @@ class TrainingBatches:
             seed: Key of every draw.
             rank: This process, 0 to world_size - 1.
             world_size: Number of processes.
-            codes: The label of every image of the dataset, for `labels_at`.
+            codes: The label of every image of the dataset.
 
         Raises:
             RequestError: `batch_size` cannot be divided among the processes.
@@ -61,31 +61,26 @@ class TrainingBatches:
         self._pixels = np.asarray(dataset.images)  # without the map's subclass, whose indexing is slower
         self._orders: dict[int, NDArray[np.int64]] = {}
 
-    def at(self, images_seen: int) -> Tensor:
+    def at(self, images_seen: int) -> Labelled:
         """This process's share of the batch that starts after `images_seen` images.
 
         Returns:
-            float32 [batch_size / world_size, channel, height, width] in [-1, 1], channels last.
+            Images float32 [batch_size / world_size, channel, height, width] in [-1, 1], channels last, and their label
+            codes, int64; None unless `codes` were given.
         """
         positions = np.arange(images_seen + self.rank, images_seen + self.batch_size, self.world_size, dtype=np.uint64)
-        pixels = np.take(self._pixels, self.indices_at(positions), axis=0)
+        indices = self.indices_at(positions)
+        pixels = np.take(self._pixels, indices, axis=0)
         if self.dataset.flips:
             mirrored = np.flatnonzero(random_bits(positions, self.seed, _FLIP) >> np.uint64(63))
             # Torch mirrors channels-last bytes four times faster than NumPy does.
             pixels[mirrored] = torch.from_numpy(pixels[mirrored]).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()
         if self.dataset.config.binarize == "dynamic":
             pixels = binarized(pixels, random_bits(positions, self.seed, _BINARIZE))
-        return to_tensor(pixels)
-
-    def labels_at(self, images_seen: int) -> Tensor | None:
-        """The label codes of the images of `at`, int64; None unless they were asked for."""
-        if self.codes is None:
-            return None
-        positions = np.arange(images_seen + self.rank, images_seen + self.batch_size, self.world_size, dtype=np.uint64)
-        return torch.from_numpy(self.codes[self.indices_at(positions)])
+        return Labelled(to_tensor(pixels), None if self.codes is None else torch.from_numpy(self.codes[indices]))
 
     def indices_at(self, positions: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Which images stand at these positions of the endless order, int64 as `positions`."""
+        """Which images stand at these positions of the endless order."""
         epochs, places = np.divmod(positions.astype(np.int64), len(self._train))
         chosen = np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs):

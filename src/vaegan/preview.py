@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vaegan.data import TRAIN, ImageDataset, TrainingBatches, to_uint8
-from vaegan.data.sides import SIDE_NAMES
+from vaegan.data import SIDE_NAMES, TRAIN, ImageDataset, TrainingBatches, to_uint8
 from vaegan.pictures import grid
 
 
@@ -23,7 +22,7 @@ def contact_sheet(dataset: ImageDataset, count: int = 64, seed: int = 0) -> Imag
         An image of mode L or RGB, nearly square, white between the tiles; small images are enlarged.
     """
     count = min(count, len(dataset.indices(TRAIN)))
-    pixels = to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0))
+    pixels = to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0).images)
     return grid(pixels)
 
 

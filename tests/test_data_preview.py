@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vaegan.commands.preview import contact_sheet, summary
 from vaegan.data import DataConfig, TrainingBatches, open_dataset, to_uint8
-from vaegan.preview import contact_sheet, summary
 
 
 def test_contact_sheet_shows_the_first_training_images(tmp_path: Path) -> None:

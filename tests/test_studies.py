@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +11,13 @@ import pytest
 import torch
 
 from vaegan import api
+from vaegan.charts import save_bars
 from vaegan.config import GAN_COST, NetworkConfig, TrainConfig
 from vaegan.data import open_dataset
 from vaegan.describe import measure_speed
 from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
 from vaegan.recipes.muon import Muon
-from vaegan.studies.figures import Axis, save_bars, save_lines, save_points
 from vaegan.studies.plan import Asked, make_plan, with_precision
 from vaegan.studies.record import read_measured, read_record
 from vaegan.studies.running import run_study
@@ -415,20 +414,3 @@ def test_labels_are_asked_for_by_name(config: TrainConfig, tmp_path: Path) -> No
     unlabelled = replace(dataset, label_words={}, labels={})
     with pytest.raises(RequestError, match="no classes"):
         Setting(unlabelled, config, tmp_path).labels()
-
-
-def test_figures_are_svg_that_hold_every_name(tmp_path: Path) -> None:
-    curves = {"<a>": [(1.0, 1.0), (10.0, 0.0), (100.0, float("nan")), (1000.0, 3.0)], "b": [(1.0, 2.0)], "empty": []}
-    save_lines(tmp_path / "l.svg", curves, "title", Axis("x", log=True), Axis("y", log=True), spreads={"<a>": [0.5, 0.5]})
-    save_points(tmp_path / "p.svg", {"<a>": [(0.0, 1.0), (2.0, -1.0)]}, "title", Axis("x"), Axis("y"))
-    save_bars(tmp_path / "b.svg", {"<a>": 1.0, "b": float("nan"), "c": 0.0}, "title", "x", {"<a>": 0.2})
-    for name in ("l", "p", "b"):
-        root = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
-        words = [element.text for element in root.iter() if element.text]
-        assert "<a>" in words
-        assert "title" in words
-        assert "nan" not in (tmp_path / f"{name}.svg").read_text()
-    # The curve keeps what can be drawn on two logarithmic axes, (1, 1) and (1000, 3), and rises.
-    line = next(e for e in ElementTree.parse(tmp_path / "l.svg").getroot().iter() if e.get("class") == "l")
-    (_, first), (_, last) = (map(float, point.split(",")) for point in line.get("d", "")[1:].split("L"))
-    assert first > last

@@ -4,16 +4,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from vaegan.charts import Series, line_chart
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError
 from vaegan.glossary import scalar_meaning, scalar_title, setting_words
+from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
-from vaegan.report.charts import Series, line_chart
 from vaegan.report.comparing import Group
 from vaegan.report.gathering import GatheredRun, Score, gather
 from vaegan.report.images import sheet
-from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.numbers import points_of, scalars_of, training_points
 from vaegan.report.page import chapters_in, page
 from vaegan.report.parts import STAGE_TITLES, again, command, gap, picture, section, table

@@ -5,7 +5,7 @@ import hashlib
 from importlib import resources
 from typing import NamedTuple
 
-from vaegan.report.markup import Content, Markup, tag, trusted
+from vaegan.markup import Content, Markup, tag, trusted
 
 
 class Chapter(NamedTuple):

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from shlex import quote
 
+from vaegan.markup import Content, Markup, tag
 from vaegan.report.images import Sheet
-from vaegan.report.markup import Content, Markup, tag
 
 STAGE_TITLES = {"ae": "AE", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from vaegan.errors import RequestError, TrainingError
 from vaegan.files import write_atomically
 from vaegan.glossary import setting_words
+from vaegan.markup import Content, Markup, tag
 from vaegan.report import numbers, sections
 from vaegan.report.gathering import GatheredRun, gather
-from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.page import chapters_in, page
 from vaegan.report.parts import again, command, section, table
 from vaegan.report.pictures_of_run import counts_for

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from vaegan.data import TRAIN
+from vaegan.markup import Content, Markup, tag
 from vaegan.report import pictures_of_run as pictures
 from vaegan.report.gathering import GatheredRun
-from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.parts import STAGE_TITLES, again, command, facts, gap, picture, section
 from vaegan.report.scores import evaluate_command
 

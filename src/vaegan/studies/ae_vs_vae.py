@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
+from vaegan.charts import Axis, save_points
 from vaegan.data import TRAIN, to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.figures import Axis, save_points
 from vaegan.studies.measures import autoencoding, heldout_images, heldout_indices, side_images
 from vaegan.studies.plane import (
     Place,
@@ -104,7 +104,6 @@ def tell(results: Results) -> Story:
             f"{label}: encodings of held-out images",
             Axis("first latent"),
             Axis("second latent"),
-            2.2,
         )
         pictures.append(Picture(name, f"Where the {label} puts held-out images, by class."))
     runs = {label: results.arm_folder(label) for label in results.labels}

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from PIL import Image
 
+from vaegan.charts import save_bars
 from vaegan.config import DataConfig
 from vaegan.data import TRAIN, open_dataset
 from vaegan.errors import RequestError
 from vaegan.pictures import save_animation, save_png
 from vaegan.studies import digits
-from vaegan.studies.figures import save_bars
 from vaegan.studies.points import Modes, Player, objectives_table, ring, square, train_points
 from vaegan.studies.sheets import save_last_samples, side_by_side
 from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, slug

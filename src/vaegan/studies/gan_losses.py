@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vaegan.studies.figures import save_bars
+from vaegan.charts import save_bars
 from vaegan.studies.measures import sampling
 from vaegan.studies.sheets import save_last_samples, save_learning
 from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vaegan.charts import Axis, save_lines
 from vaegan.config import GANConfig
-from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import sampling
 from vaegan.studies.sheets import save_learning
 from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vaegan.studies.figures import Axis, save_lines
+from vaegan.charts import Axis, save_lines
 from vaegan.studies.measures import autoencoding, heldout_images, sampling
 from vaegan.studies.sheets import save_last_samples, save_learning
 from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm

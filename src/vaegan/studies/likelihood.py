@@ -6,12 +6,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from vaegan.charts import Axis, save_lines
 from vaegan.evaluation.inference import log_weights
 from vaegan.metrics.posterior import bits_per_dimension
 from vaegan.model import Model
 from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
-from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
 from vaegan.studies.measures import heldout_images
 from vaegan.studies.sheets import save_learning

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaegan.charts import Axis, save_lines
 from vaegan.config import VAEConfig
 from vaegan.data import TRAIN, TrainingBatches
 from vaegan.files import atomic_path
@@ -16,7 +17,6 @@ from vaegan.objectives.gaussian import effective_beta
 from vaegan.randomness import keyed_seed
 from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
-from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, side_images
 from vaegan.studies.sheets import save_learning, save_reconstructions
 from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.data import VALIDATION
-from vaegan.report.markup import Content, Markup, tag
+from vaegan.markup import Content, Markup, tag
 from vaegan.report.page import Chapter, page
 from vaegan.report.parts import again, command, section, table
 from vaegan.report.run_report import write_page

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from vaegan.charts import save_bars
 from vaegan.config import GAN_COST, GROWN_COST
 from vaegan.data import TRAIN
 from vaegan.metrics.watch import variety
 from vaegan.studies.compression import QUALITIES, jpeg_at, latent_error
-from vaegan.studies.figures import save_bars
 from vaegan.studies.likelihood import bits_of_model, has_bits
 from vaegan.studies.measures import autoencoding, heldout_images, psnr, sampling, side_images
 from vaegan.studies.sheets import save_last_samples, save_learning

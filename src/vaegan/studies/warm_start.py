@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from vaegan.charts import Axis, save_bars, save_lines
 from vaegan.config import GAN_COST, GROWN_COST
-from vaegan.studies.figures import Axis, save_bars, save_lines
 from vaegan.studies.measures import sampling
 from vaegan.studies.sheets import save_last_samples, save_learning
 from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some

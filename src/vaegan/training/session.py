@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from PIL import Image
 
+from vaegan.charts import save_curves
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.glossary import scalar_title
 from vaegan.model import Model
 from vaegan.model_files import CARD_PICTURE, write_model
-from vaegan.pictures import grid, save_animation, save_curves, save_png
+from vaegan.pictures import grid, save_animation, save_png
 from vaegan.recipes.handover import check_inverse
 from vaegan.training.best import Best
 from vaegan.training.card import model_card, read_card

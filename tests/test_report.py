@@ -27,8 +27,8 @@ from vaegan.mixture import fit_mixture
 from vaegan.pictures import GAP, grid, save_png
 from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
-from vaegan.report.images import frame
 from vaegan.report.numbers import points_of, training_points
+from vaegan.report.pictures import frame
 from vaegan.report.scores import number, score_table, value_cell
 
 OPTIONS = [

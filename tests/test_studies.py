@@ -23,13 +23,13 @@ from vaegan.studies.record import read_measured, read_record
 from vaegan.studies.running import run_study
 from vaegan.studies.study import (
     ComputedArm,
-    Look,
     Numbers,
     Picture,
     Results,
     Setting,
     Story,
     Study,
+    Subject,
     TrainedArm,
     Work,
     arm_folder,
@@ -63,7 +63,8 @@ class Stub:
 
     def __init__(self) -> None:
         self.measured: list[tuple[str, int]] = []
-        self.study = Study("stub", "Does it run?", "nobody", self.arms, self.measure, self.tell)
+        columns = {"weights": "|w|", "answer": "answer"}
+        self.study = Study("stub", "Does it run?", "nobody", self.arms, self.measure, self.tell, columns)
 
     def arms(self, setting: Setting) -> list[TrainedArm | ComputedArm]:
         vae = replace(setting.base, recipe="vae")
@@ -81,14 +82,14 @@ class Stub:
         work.tick(0.5)
         return {"answer": 40 + 2 * work.seed, "budget": work.images}
 
-    def measure(self, look: Look) -> Numbers:
-        self.measured.append((look.arm.label, look.seed))
-        return {"weights": float(sum(p.double().abs().sum() for p in look.model.networks.decoder.parameters()))}
+    def measure(self, subject: Subject) -> Numbers:
+        self.measured.append((subject.arm.label, subject.seed))
+        return {"weights": float(sum(p.double().abs().sum() for p in subject.model.networks.decoder.parameters()))}
 
     def tell(self, results: Results) -> Story:
         save_bars(results.folder / "bars.svg", {label: results.mean(label, "weights") for label in results.labels}, "w", "w")
         sentences = some(lambda: f"The <toy> says {results.mean('toy', 'answer'):g}.")
-        return Story(sentences, {"weights": "|w|", "answer": "answer"}, [Picture("bars.svg", "bars")], {"toy": 42})
+        return Story(sentences, [Picture("bars.svg", "bars")], {"toy": 42})
 
 
 def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) -> None:

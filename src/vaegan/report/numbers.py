@@ -7,7 +7,7 @@ from vaegan.charts import Points, Series, bar_chart, line_chart
 from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.report.gathering import GatheredRun, Line
-from vaegan.report.parts import STAGE_TITLES, again, command, gap, section, table
+from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 from vaegan.report.scores import evaluate_command
 
 

@@ -2,18 +2,29 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vaegan.charts import Scale
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import by_reason, is_bound
+from vaegan.metrics.table import METRICS, Metric, by_reason, is_bound
 from vaegan.report.gathering import Evaluation, GatheredRun, Score
-from vaegan.report.metric_words import GOOD, TARGETS, metric_title, metric_words
-from vaegan.report.parts import STAGE_TITLES, again, command, section, table
+from vaegan.report.page import STAGE_TITLES, again, command, section, table
 
 NOT_MEASURED = "not measured"
 STRIP_WIDTH, STRIP_ROW = 150, 12
+
+TARGETS = {"one": 1.0, "half": 0.5}
+"""Where a metric is best that is neither best low nor best high."""
+
+GOOD = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "one": "1 is best",
+    "half": "0.5 is best",
+    "neither": "neither high nor low is better",
+}
 
 
 def scores(run: GatheredRun) -> Markup | None:
@@ -142,6 +153,18 @@ def number(value: float) -> str:
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e9):
         return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def metric_words(name: str) -> Metric | None:
+    """A metric's entry in the table, its title beginning with a capital; None for one of another version."""
+    found = METRICS.get(name)
+    return None if found is None else replace(found, title=found.title[:1].upper() + found.title[1:])
+
+
+def metric_title(name: str) -> str:
+    """What a metric is called; its own name in words when the table does not know it."""
+    found = metric_words(name)
+    return name.replace("_", " ").capitalize() if found is None else found.title
 
 
 def _protocol(evaluation: Evaluation) -> str:

@@ -65,7 +65,7 @@ def contact_sheet(dataset: "ImageDataset", count: int = 64, seed: int = 0) -> "I
     from vaegan.pictures import grid
 
     count = min(count, len(dataset.indices(TRAIN)))
-    return grid(to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0)))
+    return grid(to_uint8(TrainingBatches(dataset, batch_size=count, seed=seed).at(0).images))
 
 
 def summary(dataset: "ImageDataset") -> dict[str, Any]:
@@ -75,7 +75,7 @@ def summary(dataset: "ImageDataset") -> dict[str, Any]:
         "source", "size", "channels", "usable", "sides" {name: count}, "skipped" {reason: count}, "flips", "notes",
         "warnings", and "labels": for a category {word: count}, for a number {"lowest", "mean", "highest"}.
     """
-    from vaegan.data.sides import SIDE_NAMES
+    from vaegan.data import SIDE_NAMES
 
     sides, reasons = Counter(dataset.sides.tolist()), Counter(one.reason.split(":")[0] for one in dataset.skipped)
     return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import SettingsOptions
 from vaegan.commands.stopping import interruptible, stoppable
-from vaegan.config import Budget
+from vaegan.config import SHORT_VAE
 from vaegan.config_files import load_preset
 from vaegan.errors import RequestError
 from vaegan.processes import is_first_process
@@ -138,7 +138,7 @@ def _too_few_words(facts: dict[str, Any]) -> str:
         speed = max(facts[stage].get("measured_speed", 0.0), facts[stage].get("mean_speed", 0.0))
         return images / speed if speed > 0 else math.inf
 
-    needed = seconds("gan", CLEAR) + (seconds("vae", Budget().vae_images) if "vae" in facts else 0.0)
+    needed = seconds("gan", CLEAR) + (seconds("vae", SHORT_VAE) if "vae" in facts else 0.0)
     anew = f", which is about --minutes {math.ceil(needed / 60)} here" if math.isfinite(needed) else ""
     return f"The GAN has seen few images, {facts['gan'].get('images', 0):,}: expect grain. It takes some {CLEAR:,}{anew}."
 

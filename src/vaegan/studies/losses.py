@@ -107,7 +107,7 @@ def watch(work: Work) -> Numbers:
     losses: list[float] = []
     for step in range(STEPS):
         seen = step * BATCH
-        losses.append(float(recipe.step(batches.at(seen).images, Clock(seen, STEPS * BATCH, BATCH))["loss"]))
+        losses.append(float(recipe.step(batches.at(seen), Clock(seen, STEPS * BATCH, BATCH))["loss"]))
         work.tick(step / STEPS)
     fallen = next((step for step, loss in enumerate(losses) if loss < 0.01 * losses[0]), None)
     return {"losses": losses, "fallen_at": fallen}

@@ -308,10 +308,13 @@ class TrainConfig:
         """Names of the stages in order."""
         return STAGES.get(self.recipe, (self.recipe,))
 
+    def group(self, stage: str) -> str:
+        """Name of the settings of a stage; an autoencoder has the VAE's."""
+        return "vae" if stage == "ae" else "classic" if self.recipe == "classic-gan" else stage
+
     def batch_size(self, stage: str) -> int:
-        """Images a step of a stage; an autoencoder's are the VAE's."""
-        groups = {"ae": self.vae, "vae": self.vae, "gan": self.gan, "joint": self.joint}
-        return (self.classic if self.recipe == "classic-gan" else groups[stage]).batch_size
+        """Images a step of a stage."""
+        return getattr(self, self.group(stage)).batch_size
 
 
 def _check_ranges(

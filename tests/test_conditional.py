@@ -124,8 +124,8 @@ def test_an_edit_needs_a_direction_of_the_same_label(run: str, capsys: pytest.Ca
     assert "no direction 'smiling'" in refused(capsys, "edit", run, "few", "--direction", "smiling=1", "--label", second)
     model = load(run)
     for label in (first, second):
-        save_direction("run/vae/model", model.told(label), Direction(label, torch.ones(4)))
-    kept = [set(load_directions("run/vae/model", model.told(label))) for label in (first, second)]
+        save_direction("run/vae/model", model.for_label(label), Direction(label, torch.ones(4)))
+    kept = [set(load_directions("run/vae/model", model.for_label(label))) for label in (first, second)]
     assert kept == [{"smiling", first}, {second}]
     assert load_directions("run/vae/model", model) == {}
 

@@ -159,7 +159,7 @@ def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Grou
     dataset = _images(options, model, console)
     label, _, word = (options.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
-    shown = saved.showing(options.run, dataset, model.told_label)
+    shown = saved.showing(options.run, dataset, model.fixed_label)
     positive, negative = (Group(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
     return positive, negative
 
@@ -184,7 +184,7 @@ def _principal(options: Options, model: "Model", name: str) -> "tuple[list[Direc
     if model.has_encoder:
         console = options.console()
         dataset = _images(options, model, console)
-        used = saved.showing(options.run, dataset, model.told_label)
+        used = saved.showing(options.run, dataset, model.fixed_label)
         latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)
     else:
         latents = model.latents(1024)

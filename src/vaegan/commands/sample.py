@@ -50,8 +50,8 @@ def run(options: Options) -> None:
     from vaegan.training.saved import load
 
     model = load(options.run, options.stage)
-    model = model if options.label is None else model.told(options.label)
-    stage, sampler = model.config.stage, options.sampler or model.usual_sampler
+    model = model if options.label is None else model.for_label(options.label)
+    stage, sampler = model.config.stage, options.sampler or model.default_sampler
     how = {"seed": options.seed, "stage": stage, "sampler": sampler, "temperature": options.temperature}
     notes = {name: str(value) for name, value in how.items()} | {"software": "vaegan"}
     notes |= {} if options.label is None else {"label": options.label}

@@ -181,7 +181,7 @@ class Explorer:
             return
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
-            shown = showing(self.run, dataset, self.model.told_label)
+            shown = showing(self.run, dataset, self.model.fixed_label)
             if len(shown) < FEWEST:
                 raise RequestError(f"A map takes at least {FEWEST} images, and there are only {len(shown)}.")
             encodings = encode_dataset(
@@ -243,7 +243,7 @@ class Explorer:
         labels = [] if self.dataset is None else list(self.dataset.labels)
         words = {} if self.dataset is None else _in_text(self.dataset)
         return {
-            "name": one_line(self.run.resolve().name + (f", {self.model.told_label}" if self.model.told_label else "")),
+            "name": one_line(self.run.resolve().name + (f", {self.model.fixed_label}" if self.model.fixed_label else "")),
             "size": config.size,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,

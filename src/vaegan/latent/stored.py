@@ -57,9 +57,9 @@ def model_fingerprint(model: Model) -> str:
 
 def file_of(folder: str | Path, model: Model) -> Path:
     """Where a model's directions are kept; a conditional model that was told a label has a file for each label."""
-    if model.told_label is None:
+    if model.fixed_label is None:
         return Path(folder) / FILE
-    digest = hashlib.blake2b(model.told_label.encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(model.fixed_label.encode(), digest_size=8).hexdigest()
     return Path(folder) / f"{Path(FILE).stem}-{digest}{Path(FILE).suffix}"
 
 

@@ -173,7 +173,7 @@ def interpolations(run: GatheredRun) -> Markup:
     words = f"{pictures.MORPHS} rows that each lead from one sample of the {STAGE_TITLES[stage]} to another"
     note = "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
     labels = run.models[stage].config.labels
-    model = f"model.told(model.config.labels[row % {len(labels)}])" if labels else "model"
+    model = f"model.for_label(model.config.labels[row % {len(labels)}])" if labels else "model"
     how = again(
         "import vaegan",
         "from vaegan.latent.walks import interpolate",

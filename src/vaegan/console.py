@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -56,7 +56,6 @@ class Console:
         """Args: quiet: for --json, where only JSON may be printed."""
         self._terminal = _Terminal(quiet=quiet or not is_first_process(), highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
-        self._task: TaskID | None = None
         self._doing = ""
         self._last_line = 0.0
 
@@ -131,11 +130,11 @@ class Console:
                 TextColumn("{task.fields[words]}", markup=False),
             )
             self._bar, self._doing = Bar(*columns, console=self._terminal), what
-            self._task = self._bar.add_task(what, total=total, planned="?", words=words)
+            self._bar.add_task(what, total=total, planned="?", words=words)
             self._bar.start()
             _LIVE.append(self)
-        assert self._task is not None
-        self._bar.update(self._task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
         if done == total:
             self.close()
 

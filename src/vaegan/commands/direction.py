@@ -30,8 +30,6 @@ LOW_AREA = 0.7
 class Options(RunOptions):
     """Learn a direction in latent space and keep it with the model: from two folders, from labels, or without labels."""
 
-    run: Annotated[Path, Spelling("RUN", positional=True)]
-    """A run, or a saved model."""
     name: str | None = None
     """What the direction is called, for edit; the label's by default."""
     positive: Annotated[str | None, Spelling("DATA")] = None
@@ -134,7 +132,7 @@ def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direct
             names = f"kept are: {', '.join(known) or 'none'}.{did_you_mean(asked, known)}"
             raise RequestError(f"There is no direction {asked!r} to stay beside of; {names}")
         beside[other] = known[other]
-    console = options.console()
+    console = options.console
     positive, negative = _groups(options, model, console)
     label = None if options.label is None else meant(options.label.partition("=")[0], positive.dataset.labels)
     found = learn_direction(
@@ -182,7 +180,7 @@ def _principal(options: Options, model: "Model", name: str) -> "tuple[list[Direc
     if options.data is not None:
         model.require_encoder("leave --data out: the directions are then found on its own samples")
     if model.has_encoder:
-        console = options.console()
+        console = options.console
         dataset = _images(options, model, console)
         used = saved.showing(options.run, dataset, model.told_label)
         latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)

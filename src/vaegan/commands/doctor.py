@@ -27,7 +27,7 @@ def run(options: Options) -> None:
     if options.json:
         print(json.dumps(facts | {"problems": problems}, indent=2))
     else:
-        console = options.console()
+        console = options.console
         console.table({name.replace("_", " "): value for name, value in facts.items()})
         for sentence in [f"To fix: {problem}" for problem in problems] or ["Everything is in order."]:
             console.say(sentence)
@@ -48,6 +48,8 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     cache = default_cache_dir()
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = {"cache": shutil.disk_usage(place).free / 1e9, "here": shutil.disk_usage(".").free / 1e9}
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    devices += ["Apple GPU"] if torch.backends.mps.is_available() else []
     facts: dict[str, Any] = {
         "vaegan": _version("vaegan"),
         "python": platform.python_version(),
@@ -56,7 +58,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         "lightning_fabric": _version("lightning-fabric"),
         "processor_cores": os.cpu_count(),
         "threads_torch_uses": torch.get_num_threads(),
-        "devices": _devices(),
+        "devices": devices or ["no GPU: the processor is used"],
         "convolution_gflops": {name: round(rate) for name, rate in rates.items()},
         "faster_precision": faster,
         "cache": str(cache),
@@ -73,15 +75,6 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         rate = f"{max(rates.values()):.0f} GFLOP/s"
         problems.append(f"convolutions run at {rate}, slower than a laptop: close other programs, or plan more minutes.")
     return facts, problems
-
-
-def _devices() -> list[str]:
-    import torch
-
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        names.append("Apple GPU")
-    return names or ["no GPU: the processor is used"]
 
 
 def _version(package: str) -> str:

@@ -25,10 +25,11 @@ GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on."""
+    """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on.
 
-    run: Annotated[Path, Spelling("RUN", positional=True)]
-    """The run; evaluation.json and report.html are written into it."""
+    evaluation.json and report.html are written into the run.
+    """
+
     data: Annotated[str | None, Spelling("[DATA]", positional=True)] = None
     """Images to compare with, all of them unseen; the held-out test side of the run's own data by default."""
     stage: Stage | None = None
@@ -55,7 +56,7 @@ def run(options: Options) -> None:
     from vaegan.evaluation import EVALUATION_FILE, evaluate
     from vaegan.report import write_report
 
-    console = options.console()
+    console = options.console
     try:
         facts = evaluate(
             options.run,

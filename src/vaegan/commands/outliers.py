@@ -44,8 +44,8 @@ def run(options: Options) -> None:
     from vaegan.training import saved
 
     options = replace(options, stage=options.stage or saved.stage_with_likelihood(options.run))
-    model, progress = options.encoder(), options.console().preparing
-    dataset = options.dataset(model)
+    model, dataset = options.open()
+    progress = options.console.preparing
     if options.reference is not None:
         ordinary = options.dataset(model, options.reference)
         reference = (ordinary, np.arange(len(ordinary)))

@@ -39,7 +39,7 @@ def run(options: Options) -> None:
     from vaegan.describe import measure_speed
     from vaegan.pictures import save_png
 
-    console = options.console()
+    console = options.console
     dataset = open_dataset(options.source, options.data, progress=console.preparing)
     save_png(contact_sheet(dataset), options.out)
     speed = measure_speed(load_preset("tiny").network, dataset.config.size, dataset.channels)

@@ -26,8 +26,7 @@ def run(options: Options) -> None:
     from vaegan.data import to_uint8
     from vaegan.pictures import save_png, stacked
 
-    model = options.encoder()
-    dataset = options.dataset(model)
+    model, dataset = options.open()
     count = min(len(dataset), options.n)
     originals = dataset.load(range(count))
     back = model.reconstruct(originals).cpu()

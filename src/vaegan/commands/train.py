@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import SettingsOptions
-from vaegan.commands.stopping import interruptible, stoppable
+from vaegan.commands.stopping import stoppable
 from vaegan.config import Budget
 from vaegan.config_files import load_preset
 from vaegan.errors import RequestError
@@ -58,7 +58,7 @@ def run(options: Options) -> None:
     """Trains or goes on with a run."""
     from vaegan import api
 
-    console = options.console()
+    console = options.console
     if options.resume is None and options.source is None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
     if options.resume is None and options.init is None and _has_time_for_more_width(options):
@@ -69,9 +69,8 @@ def run(options: Options) -> None:
         _print_plan(options, console)
         return
     length = {"minutes": options.minutes, "images": options.images}
-    with stoppable() as stop:
-        listening: dict[str, Any] = {"progress": console.progress, "say": console.say, "cancel": stop}
-        listening["preparing"] = interruptible(console.preparing, stop)
+    with stoppable(console.preparing) as (stop, preparing):
+        listening: dict[str, Any] = dict(progress=console.progress, preparing=preparing, say=console.say, cancel=stop)
         if options.resume is not None:
             folder = api.resume(options.resume, options.source, **length, **listening)
         else:

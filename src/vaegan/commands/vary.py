@@ -34,8 +34,7 @@ def run(options: Options) -> None:
     from vaegan.latent.variations import vary_latents
     from vaegan.pictures import grid, save_png
 
-    model = options.encoder()
-    dataset = options.dataset(model, most=MOST_ROWS)
+    model, dataset = options.open(most=MOST_ROWS)
     originals = dataset.load(range(len(dataset)))
     latents = model.encode(originals)
     rows: list[torch.Tensor] = []

@@ -22,7 +22,7 @@ COMMANDS = {
     "interpolate": ("RUN A B", "the way between two images or seeds", "[--out way.gif]"),
     "morph": ("RUN IMAGE..", "an endless loop through several", "[--out morph.gif]"),
     "similar": ("RUN IMAGE", "the most similar images of a folder", "--in DATA"),
-    "direction": ("RUN", 'learn what "smile" is, and keep it', "--name smile --positive DIR --negative DIR"),
+    "direction": ("RUN", 'learn what "smile" is, and save it', "--name smile --positive DIR --negative DIR"),
     "edit": ("RUN IMAGE..", "more or less of what was learned", "--direction smile=1.5"),
     "outliers": ("RUN DATA", "what the model explains worst", ""),
     "duplicates": ("RUN DATA", "images that show the same", ""),

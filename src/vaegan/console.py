@@ -61,7 +61,7 @@ class Console:
 
     @property
     def width(self) -> int:
-        """Of the terminal [characters]."""
+        """Width of the terminal [characters]."""
         return self._terminal.width
 
     def say(self, sentence: str) -> None:

@@ -6,9 +6,10 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
+from vaegan import __version__
 from vaegan.commands.shared import JsonOption
 from vaegan.config_files import load_preset
 
@@ -51,11 +52,11 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     devices += ["Apple GPU"] if torch.backends.mps.is_available() else []
     facts: dict[str, Any] = {
-        "vaegan": _version("vaegan"),
+        "vaegan": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
         "torch": torch.__version__,
-        "lightning_fabric": _version("lightning-fabric"),
+        "lightning_fabric": version("lightning-fabric"),
         "processor_cores": os.cpu_count(),
         "threads_torch_uses": torch.get_num_threads(),
         "devices": devices or ["no GPU: the processor is used"],
@@ -75,10 +76,3 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         rate = f"{max(rates.values()):.0f} GFLOP/s"
         problems.append(f"convolutions run at {rate}, slower than a laptop: close other programs, or plan more minutes.")
     return facts, problems
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

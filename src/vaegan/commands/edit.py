@@ -23,7 +23,7 @@ class Options(ImagesOptions):
     strength: float = 1.0
     """For directions that say none: 1 is the distance between images with and without; negative goes the other way."""
     out: Path = Path("edited.png")
-    """A .png: originals, what the model keeps of them, edited; anything else: a folder with one PNG each."""
+    """A .png: originals, reconstructions, edited; anything else: a folder with one PNG each."""
 
 
 def run(options: Options) -> None:
@@ -41,7 +41,7 @@ def run(options: Options) -> None:
     stage = model.config.stage
     known = load_directions(saved.model_folder(options.run, options.stage), model)
     if not asked:
-        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; kept are: {', '.join(known) or 'none'}.")
+        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; there are: {', '.join(known) or 'none'}.")
     changes = [(_named(name, known, stage), strength) for name, strength in asked]
     steps = [(known[name].vector, strength) for name, strength in changes]
     dataset = options.dataset(model, *options.images)
@@ -83,7 +83,7 @@ def _named(name: str, known: dict[str, Any], stage: str) -> str:
     found = meant(name, known)
     if found is None:
         names = ", ".join(known) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
-        raise RequestError(f"The {stage.upper()} has no direction {name!r}; kept are: {names}.{did_you_mean(name, known)}")
+        raise RequestError(f"The {stage.upper()} has no direction {name!r}; there are: {names}.{did_you_mean(name, known)}")
     return found
 
 

@@ -39,7 +39,7 @@ class Options(RunOptions):
     full: bool = False
     """More samples and more draws, for numbers to publish; takes many times as long."""
     features: Path | None = None
-    """A feature network of your own, .onnx or .pt2, with a .toml beside it; docs/evaluation.md says how to get the usual ones."""
+    """A feature network of your own, .onnx or .pt2, with a .toml beside it; docs/evaluation.md names standard ones."""
     seed: int = 0
     """The same seed gives the same numbers."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -78,7 +78,7 @@ def run(options: Options) -> None:
         print(json.dumps(facts, indent=2))
     else:
         print_evaluation(facts, options.run / EVALUATION_FILE, console)
-        console.say(f"The whole report, to be opened in a browser: {page}")
+        console.say(f"The report, to be opened in a browser: {page}")
 
 
 def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> None:

@@ -29,12 +29,7 @@ WITHOUT_PREFIX = (TrainConfig, DataConfig, DeviceConfig, Budget)
 RUNS = ("run", "runs", "init", "resume")
 """Options that name runs."""
 RENAMED = {"init_stage": "stage"}
-KINDS: dict[Any, tuple[str, str]] = {
-    int: ("INT", "a whole number"),
-    float: ("FLOAT", "a number"),
-    str: ("STR", "a text"),
-    Path: ("PATH", "a path"),
-}
+KINDS = {int: ("INT", "a whole number"), float: ("FLOAT", "a number"), str: ("STR", "a text"), Path: ("PATH", "a path")}
 """What stands for a value in a help text, and what it is called in a sentence."""
 
 

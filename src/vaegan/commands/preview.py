@@ -25,7 +25,7 @@ class Options(JsonOption):
     """See what training will see: a contact sheet after cropping, counts, what is skipped, a time estimate."""
 
     source: Annotated[str, Spelling("DATA", positional=True)]
-    """As for train."""
+    """The images, as for train."""
     out: Path = Path("preview.png")
     """The contact sheet."""
     data: DataConfig = field(default_factory=DataConfig)

@@ -193,14 +193,15 @@ def check_picture(out: Path, *inputs: str | Path | None) -> None:
     check_suffix(out, (".png",), *inputs)
 
 
-def check_picture_or_folder(out: Path, *inputs: str | Path | None) -> None:
-    """Refuses a place for one PNG, or for a folder of them, that cannot be written or already holds files."""
+def check_picture_or_folder(out: Path, *inputs: str | Path | None) -> int:
+    """Refuses a place for one PNG, or for a folder of them, that cannot be written; returns how many images it may hold."""
     if is_picture(out):
         check_picture(out, *inputs)
-        return
+        return MOST_IN_A_GRID
     if out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
         raise RequestError(f"--out {out} is no PNG; give a name that ends in .png, or a folder.")
     check_new_folder(out)
+    return MOST_IN_A_FOLDER
 
 
 def check_number(option: str, number: float, most: float, least: float = 1) -> None:

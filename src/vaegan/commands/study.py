@@ -20,7 +20,7 @@ class Options(SettingsOptions):
     name: Annotated[str | None, Spelling("NAME", positional=True)] = None
     """Which study; --list shows them."""
     source: Annotated[str | None, Spelling("DATA", positional=True)] = None
-    """As for train."""
+    """The images, as for train."""
     list: bool = False
     """Show the studies and stop."""
     minutes: float | None = None

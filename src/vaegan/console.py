@@ -86,10 +86,15 @@ class Console:
             table.add_row(Text(one_line(name)), Text("\n".join(lines), overflow="fold"))
         self.show(table)
 
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Progress of decoding."""
+    def preparing(self, what: str, done: int, total: int | None, words: str = "") -> None:
+        """Progress of anything that takes long."""
         with self._reader_may_leave():
-            self._show(what, done, total, "")
+            if self._terminal.is_terminal:
+                self._live(what, done, total, words)
+            elif done == total or time.monotonic() - self._last_line >= PLAIN_SECONDS:
+                self._last_line = time.monotonic()
+                of = f" of {total:,}" if total else ""
+                self._terminal.print(one_line(f"{what}  {done:,}{of}  {words}".rstrip()), markup=False)
 
     def progress(self, progress: Progress) -> None:
         """Progress of training."""
@@ -100,8 +105,7 @@ class Console:
         if progress.seconds_left is not None:
             minutes, seconds = divmod(round(progress.seconds_left), 60)
             words.insert(0, f"{minutes}:{seconds:02d} left")
-        with self._reader_may_leave():
-            self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *words]))
+        self.preparing(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *words]))
 
     @contextmanager
     def _reader_may_leave(self) -> Generator[None]:
@@ -115,11 +119,8 @@ class Console:
             with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
-    def _show(self, what: str, done: int, total: int | None, words: str) -> None:
+    def _live(self, what: str, done: int, total: int | None, words: str) -> None:
         if self._terminal.quiet:
-            return
-        if not self._terminal.is_terminal:
-            self._plain(what, done, total, words)
             return
         if self._bar is None or what != self._doing:
             self.close()
@@ -137,14 +138,6 @@ class Console:
         self._bar.update(task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
         if done == total:
             self.close()
-
-    def _plain(self, what: str, done: int, total: int | None, words: str) -> None:
-        now = time.monotonic()
-        if done != total and now - self._last_line < PLAIN_SECONDS:
-            return
-        self._last_line = now
-        of = f" of {total:,}" if total else ""
-        self._terminal.print(one_line(f"{what}  {done:,}{of}  {words}".rstrip()), markup=False)
 
     def close(self) -> None:
         """Ends the live line."""

@@ -40,7 +40,7 @@ SCALARS: dict[str, tuple[str, str]] = {
     ),
     "nearness": (
         "Nearness while training",
-        "Distance of samples to training images over that of unseen ones. Far under 1 they are copies.",
+        "Distance of samples to training images over that of unseen ones. Far under 1: copies.",
     ),
     "kernel_distance": (
         "Kernel distance of samples",

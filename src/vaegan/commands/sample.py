@@ -4,14 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaegan.commands.shared import (
-    MOST_IN_A_FOLDER,
-    MOST_IN_A_GRID,
-    ModelOptions,
-    check_picture_or_folder,
-    is_picture,
-    save_images,
-)
+from vaegan.commands.shared import ModelOptions, check_picture_or_folder, save_images
 from vaegan.errors import RequestError
 
 
@@ -41,10 +34,9 @@ class Options(ModelOptions):
 
 def run(options: Options) -> None:
     """Makes images."""
-    limit = MOST_IN_A_GRID if is_picture(options.out) else MOST_IN_A_FOLDER
-    if not 1 <= options.n <= limit:
-        raise RequestError(f"-n {options.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
-    check_picture_or_folder(options.out)
+    most = check_picture_or_folder(options.out)
+    if not 1 <= options.n <= most:
+        raise RequestError(f"-n {options.n} is not possible; give 1 to {most:,} (one PNG), or a folder as --out for more.")
 
     from vaegan.data import to_uint8
     from vaegan.training.saved import load

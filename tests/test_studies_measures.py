@@ -8,9 +8,9 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from vaegan.studies.digits import Classifier, count_modes
+from vaegan.studies.collapse import Classifier, count_modes
 from vaegan.studies.latent_size import recommended
-from vaegan.studies.plane import Place, manifold, neighbour_accuracy, principal_error, unevenness
+from vaegan.studies.measures import Place, manifold, neighbour_accuracy, principal_error, unevenness
 from vaegan.studies.points import Player, PointGAN, objectives_table, ring, square, train_points
 from vaegan.studies.vae_vs_gan import jpeg_at, rounded
 

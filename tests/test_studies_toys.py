@@ -15,8 +15,7 @@ from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Gaussian
 from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
-from vaegan.studies.likelihood import bits_of_model, iwae, measure
-from vaegan.studies.linear_gaussian import LinearGaussian
+from vaegan.studies.likelihood import LinearGaussian, bits_of_model, iwae, measure
 from vaegan.studies.measures import autoencoding
 
 TOY = LinearGaussian.make(values=12, latents=4, deviation=0.4, seed=3)

@@ -8,18 +8,22 @@ import torch
 from vaegan.charts import Axis, save_points
 from vaegan.data import to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.measures import autoencoding, heldout_images, heldout_indices, training_images
-from vaegan.studies.plane import (
+from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm, slug
+from vaegan.studies.measures import (
     Place,
+    autoencoding,
+    heldout_images,
+    heldout_indices,
     manifold,
     nearest_distance,
     nearness_limit,
     neighbour_accuracy,
     principal_error,
+    training_images,
     unevenness,
 )
 from vaegan.studies.sheets import learning, open_pictures
-from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, slug, some
+from vaegan.studies.study import Picture, Results, Story, Study, some
 
 AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
 POINTS, SAMPLES, LINES = 1000, 500, 64

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.charts import Axis, save_lines
+from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
 from vaegan.studies.sheets import learning
-from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, some
+from vaegan.studies.study import Picture, Results, Story, Study, some
 from vaegan.training.journal import read_journal
 
 SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"

@@ -17,33 +17,15 @@ from vaegan.objectives.gaussian import effective_beta
 from vaegan.randomness import keyed_seed
 from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
+from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, training_images
 from vaegan.studies.sheets import last_reconstructions, learning
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    some,
-)
+from vaegan.studies.study import Picture, Results, Story, Study, some
 from vaegan.training.engine import Engine
 from vaegan.types import Images
 
-SUM, MEAN, CROSS, NO_RECONSTRUCTION, NO_KL, CALIBRATED = (
-    "squared error, summed",
-    "squared error, averaged",
-    "cross-entropy",
-    "reconstruction weight 0",
-    "KL weight 0",
-    "calibrated (ours)",
-)
+SUM, MEAN, CROSS = "squared error, summed", "squared error, averaged", "cross-entropy"
+NO_RECONSTRUCTION, NO_KL, CALIBRATED = "reconstruction weight 0", "KL weight 0", "calibrated (ours)"
 STEPS, BATCH = 100, 128  # of the arm that is watched step by step: the source saw its loss vanish after 40
 SOURCE_RATE = 1e-3  # of Adam in the source: how many steps the loss needs to vanish depends on it
 WATCHED = "KL alone, step by step"
@@ -89,15 +71,9 @@ def prepare_few(work: Work) -> Numbers:
 def watch(work: Work) -> Numbers:
     """The loss of the first steps with reconstruction weight 0, in batches of 128 as in the source."""
     config, dataset = work.setting.base, work.setting.dataset
-    settings = VAEConfig(
-        objective="squared-error",
-        reconstruction_weight=0.0,
-        kl_warmup=0.0,
-        batch_size=BATCH,
-        optimizer="adam",
-        learning_rate=SOURCE_RATE,
-        final_learning_rate=SOURCE_RATE,
-    )
+    loss: dict[str, Any] = {"objective": "squared-error", "reconstruction_weight": 0.0, "kl_warmup": 0.0, "batch_size": BATCH}
+    rates: dict[str, Any] = {"optimizer": "adam", "learning_rate": SOURCE_RATE, "final_learning_rate": SOURCE_RATE}
+    settings = VAEConfig(**loss | rates)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(work.seed, "losses"))
         encoder = Encoder(config.network, dataset.config.size, dataset.channels)
@@ -105,10 +81,9 @@ def watch(work: Work) -> Numbers:
     recipe = VAE(settings, encoder, decoder, Engine(config.device, work.seed))
     batches = TrainingBatches(dataset, batch_size=BATCH, seed=work.seed)
     losses: list[float] = []
-    for step in range(STEPS):
-        seen = step * BATCH
+    for seen in range(0, STEPS * BATCH, BATCH):
         losses.append(float(recipe.step(batches.at(seen), Clock(seen, STEPS * BATCH, BATCH))["loss"]))
-        work.tick(step / STEPS)
+        work.tick(seen / (STEPS * BATCH))
     fallen = next((step for step, loss in enumerate(losses) if loss < 0.01 * losses[0]), None)
     return {"losses": losses, "fallen_at": fallen}
 

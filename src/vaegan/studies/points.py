@@ -101,9 +101,8 @@ class PointGAN:
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
         real = self.modes.draw(BATCH, generator)
         fake = self.modes.reach * self.generator(torch.randn(BATCH, LATENTS, generator=generator))
-        loss = self.objective.critic_loss(self.judge(real), self.judge(fake.detach())).mean() + self._penalty(
-            real, fake.detach(), generator
-        )
+        loss = self.objective.critic_loss(self.judge(real), self.judge(fake.detach())).mean()
+        loss = loss + self._penalty(real, fake.detach(), generator)
         self.critic_optimizer.zero_grad()
         loss.backward()
         self.critic_optimizer.step()

@@ -11,24 +11,21 @@ from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
+from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
 from vaegan.studies.page import write_report
-from vaegan.studies.plan import Asked, Plan, check_arms, check_known, check_same, cost, make_plan, with_precision
-from vaegan.studies.record import read_measured, read_record, write_record
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Result,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    arm_folder,
-    tell,
+from vaegan.studies.plan import (
+    Asked,
+    Plan,
+    check_arms,
+    check_same,
+    cost,
+    make_plan,
+    read_measured,
+    read_record,
+    with_precision,
+    write_record,
 )
+from vaegan.studies.study import Result, Results, Story, Study, tell
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
 from vaegan.types import ProgressCallback
@@ -101,8 +98,7 @@ def run_study(
         plan, results = before
         if plan.fingerprint != dataset.fingerprint:
             raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
-    check_arms(arms, plan)
-    check_known(results, arms, plan, path)
+    check_arms(arms, plan, results, path)
     on_progress, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
     return Runner(study, plan, setting, arms, results, on_progress, stop).run()
 

@@ -19,6 +19,12 @@ from vaegan.studies.measures import heldout_images
 from vaegan.studies.sheets import learning
 from vaegan.studies.study import Picture, Results, Story, Study, some
 
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+TRAINED_IMAGES = 16  # held-out images whose p(x) is estimated: 5,000 decoded latents each
+VAE = "the VAE on these images"
+EXACT, DIAGONAL = "exact posterior", "best diagonal posterior"
+WIDE, PRIOR = "posterior, twice too wide", "the prior (plain Monte Carlo)"
+
 
 @dataclass(frozen=True, eq=False)
 class LinearGaussian:
@@ -63,32 +69,18 @@ class LinearGaussian:
         residual = (x[:, None] - z @ self.weight.T) / self.deviation
         return _standard_log_normal(residual) - self.values * math.log(self.deviation) + _standard_log_normal(z) - log_q
 
-    @property
-    def posterior(self) -> "Posterior":
-        """p(z|x) itself."""
-        return Posterior(self._gain(), torch.linalg.cholesky(torch.linalg.inv(self._precision())))
-
-    @property
-    def diagonal_posterior(self) -> "Posterior":
-        """The best q with a diagonal covariance: the right mean, and 1 / (the precision's diagonal) (Bishop 2006, Eq. 10.13)."""
-        return Posterior(self._gain(), torch.diag(self._precision().diagonal().rsqrt()))
-
-    @property
-    def wide_posterior(self) -> "Posterior":
-        """The posterior with all deviations doubled."""
-        return Posterior(self._gain(), 2 * self.posterior.root)
-
-    @property
-    def prior(self) -> "Posterior":
-        """N(0, I), whatever x is."""
+    def proposals(self) -> dict[str, "Posterior"]:
+        """The posterior itself, the best one with a diagonal covariance (Bishop 2006, Eq. 10.13), a wide one, and the prior."""
         identity = torch.eye(self.latents, dtype=torch.float64)
-        return Posterior(torch.zeros(self.latents, self.values, dtype=torch.float64), identity)
-
-    def _precision(self) -> Tensor:
-        return torch.eye(self.latents, dtype=torch.float64) + self.weight.T @ self.weight / self.deviation**2
-
-    def _gain(self) -> Tensor:
-        return torch.linalg.solve(self._precision(), self.weight.T) / self.deviation**2
+        precision = identity + self.weight.T @ self.weight / self.deviation**2
+        gain = torch.linalg.solve(precision, self.weight.T) / self.deviation**2
+        root = torch.linalg.cholesky(torch.linalg.inv(precision))
+        return {
+            EXACT: Posterior(gain, root),
+            DIAGONAL: Posterior(gain, torch.diag(precision.diagonal().rsqrt())),
+            WIDE: Posterior(gain, 2 * root),
+            PRIOR: Posterior(torch.zeros_like(gain), identity),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +92,7 @@ class Posterior:
 
     def elbo(self, model: LinearGaussian, x: Tensor) -> float:
         """Mean of log p(x) - KL(q || p(z|x)) over the rows of x, in closed form [nats]."""
-        exact = model.posterior
+        exact = model.proposals()[EXACT]
         ours, theirs = (MultivariateNormal(x @ q.gain.T, scale_tril=q.root) for q in (self, exact))
         return float((model.log_evidence(x) - kl_divergence(ours, theirs)).mean())
 
@@ -109,22 +101,12 @@ def _standard_log_normal(x: Tensor) -> Tensor:
     return -0.5 * (x.square().sum(-1) + x.shape[-1] * math.log(2 * math.pi))
 
 
-COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 TOY, TOY_IMAGES = LinearGaussian.make(values=20, latents=16, deviation=0.2, seed=0), 200
-TRAINED_IMAGES = 16  # held-out images whose p(x) is estimated: 5,000 decoded latents each
-VAE = "the VAE on these images"
-WIDE, EXACT, DIAGONAL, PRIOR = (
-    "posterior, twice too wide",
-    "exact posterior",
-    "best diagonal posterior",
-    "the prior (plain Monte Carlo)",
-)
 
 
 def arms(setting: Setting) -> Sequence[Arm]:
     """Four ways to draw latents for the toy, and a VAE."""
-    proposals = {EXACT: TOY.posterior, DIAGONAL: TOY.diagonal_posterior, WIDE: TOY.wide_posterior, PRIOR: TOY.prior}
-    toys = [ComputedArm(label, _toy(proposal)) for label, proposal in proposals.items()]
+    toys = [ComputedArm(label, _toy(proposal)) for label, proposal in TOY.proposals().items()]
     return [*toys, TrainedArm(VAE, replace(setting.base, recipe="vae"))]
 
 

@@ -148,7 +148,8 @@ class Runner:
     def _do(self, arm: Arm, seed: int, what: str) -> None:
         """Carries out one arm with one seed, and notes its result."""
         folder = arm_folder(self.folder, arm.label, seed)
-        began, spent = time.perf_counter(), _spent(folder)
+        run, began = RunFolder(folder), time.perf_counter()
+        spent = run.read().spent_seconds if run.record_path.is_file() else 0.0  # by an arm that was stopped
 
         def tick(share: float) -> None:
             total = sum(self._weight(job) for job, _ in self.jobs)
@@ -238,12 +239,6 @@ class Runner:
 
 def _source(data: str | Path) -> str:
     return str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-
-
-def _spent(run: Path) -> float:
-    """Seconds that an interrupted arm has trained already."""
-    folder = RunFolder(run)
-    return folder.read().spent_seconds if folder.record_path.is_file() else 0.0
 
 
 def _seen_before(run: RunFolder, stage: str) -> int:

@@ -19,7 +19,7 @@ from vaegan.errors import InterruptedTraining, ModelError, RequestError, Trainin
 from vaegan.networks import Encoder, Gaussian
 from vaegan.recipes.muon import Muon
 from vaegan.studies.arms import ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
-from vaegan.studies.plan import Asked, make_plan, read_measured, read_record, with_precision
+from vaegan.studies.plan import StudyRequest, make_plan, read_measured, read_record, with_precision
 from vaegan.studies.running import run_study
 from vaegan.studies.study import Picture, Results, Story, Study, some
 from vaegan.training.run import disk_errors
@@ -374,7 +374,7 @@ def test_speed_and_precision_are_measured_where_and_as_the_arms_train(
     config = with_precision(replace(config, device=replace(config.device, precision="auto")))
     assert config.device.precision == "bfloat16"
     stub, setting = Stub(), Setting(open_dataset(DATA, config.data), config, tmp_path)
-    make_plan(stub.study, Asked(DATA, 1.0, None, None), setting, stub.arms(setting))
+    make_plan(stub.study, StudyRequest(DATA, 1.0, None, None), setting, stub.arms(setting))
     assert asked == ["mps", 8, torch.device("mps"), "bfloat16"]
 
 

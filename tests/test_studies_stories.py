@@ -114,8 +114,8 @@ class TestGeneratorLoss:
     @pytest.mark.parametrize(
         ("looks", "other", "recall", "said"),
         [
-            ((500, 501), 450, 0.5, "stands where it stood at the first look"),
-            ((500, 501), 600, 0.5, "stands where it stood at the first look"),
+            ((500, 501), 450, 0.5, "stands where it first stood"),
+            ((500, 501), 600, 0.5, "stands where it first stood"),
             ((500, 501), 450, 0.0, "reaches next to no real image"),
             ((700, 500), 450, 0.5, "Where the gradient is small"),
             ((700, 460), 450, 0.5, "has not helped"),

@@ -146,7 +146,7 @@ def spread_margin(first: Sequence[float], other: Sequence[float]) -> float:
 
 
 def student(freedom: float) -> float:
-    """Student's t at 97.5 %; between the table's whole degrees of freedom straight in their inverse, at most a fifth too high."""
+    """Student's t at 97.5 %, interpolated in the inverse degrees of freedom, at most a fifth too high."""
     if freedom <= 1:
         return _STUDENT[0]
     last = len(_STUDENT)

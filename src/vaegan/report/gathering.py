@@ -18,7 +18,7 @@ from vaegan.training.run import RunFolder, RunRecord, find_run
 from vaegan.types import ProgressCallback
 
 EVALUATION_FORMAT = 1
-MAXIMUM_BYTES = 50_000_000  # of a text file that is read whole
+MAXIMUM_BYTES = 50_000_000  # of a text file that is read at once
 
 Line = dict[str, Any]
 Value = TypeVar("Value")
@@ -29,13 +29,13 @@ class GatheredRun:
     """One run as it lies on disk."""
 
     path: Path
-    """As the user wrote it, for the commands on the page."""
+    """The path as the user wrote it, for the commands on the page."""
     folder: RunFolder
     record: RunRecord
     journals: dict[str, list[Line]]
     """Lines of metrics.jsonl by stage; only stages that have begun."""
     models: dict[str, Model]
-    """By stage; for an unfinished stage the last one saved."""
+    """The models by stage; an unfinished stage has the last one saved."""
     evaluation: "Evaluation | None"
     weights: dict[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of the models by stage."""

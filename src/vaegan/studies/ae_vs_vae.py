@@ -30,7 +30,7 @@ POINTS, SAMPLES, LINES = 1000, 500, 64
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """The same networks with two latents, trained three ways."""
+    """Networks with two latents, trained three ways."""
     setting.labels()
     base = replace(setting.base, network=replace(setting.base.network, latent_dim=2))
     named = ((AE, "ae"), (VAE, "vae"), (GAN, "gan"))

@@ -43,11 +43,7 @@ class Toy:
     """Its part of the budget."""
 
 
-TOYS = {
-    RING: Toy(ring(), 1.0, 0.5),
-    SLOW: Toy(ring(), 0.1, 0.5),
-    "grid": Toy(square(), 1.0, 1.0),
-}
+TOYS = {RING: Toy(ring(), 1.0, 0.5), SLOW: Toy(ring(), 0.1, 0.5), "grid": Toy(square(), 1.0, 1.0)}
 
 
 def arms(setting: Setting) -> Sequence[Arm]:

@@ -28,10 +28,10 @@ PLAIN_RATE = 9e-3
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """The same weights, data and draws; a critic without penalty that is trained first, so that it is sure of itself.
+    """Arms that share weights, data and draws; a critic without penalty is trained first, so that it is sure of itself.
 
-    Twice, because an optimiser that divides by the gradient's size hides that it vanishes: with the settings' own, and with SGD,
-    whose step is the gradient.
+    Each loss comes twice, because an optimiser that divides by the gradient's size hides that it vanishes: with the settings'
+    own optimiser, and with SGD, whose step is the gradient.
     """
     base = replace(setting.base, recipe="gan")
     bare: dict[str, Any] = {"penalty": 0.0, "final_penalty": 0.0, "augmentation": 0.0, "blur": 0.0, "jitter": 0, "details": 0.0}
@@ -131,9 +131,7 @@ def plainly(results: Results) -> str:
         f"{other[1]:.2g} non-saturating, and the distance of samples {saturating[0]:.0f} and {other[0]:.0f}. "
     )
     if max(distances) < 1.01 * min(distances):
-        words += (
-            "Where the gradient vanishes, so does the learning: the saturating generator stands where it stood at the first look."
-        )
+        words += "Where the gradient vanishes, so does the learning: the saturating generator stands where it first stood."
     elif saturating[0] > 1.05 * other[0]:
         words += "Where the gradient is small, so is the learning."
     else:

@@ -130,14 +130,9 @@ def _toy(proposal: Posterior) -> Callable[[Work], Numbers]:
 
 
 def iwae(log_weights: Tensor, count: int) -> Tensor:
-    """IWAE-k of each image, averaged over groups of k draws.
+    """IWAE-k of each image [nats], averaged over groups of k = `count` draws: a lower bound on log p(x), tighter for larger k.
 
-    Args:
-        log_weights: log p(x|z) + log p(z) - log q(z|x) of independent z ~ q, [images, draws] [nats].
-        count: k; draws that fill no whole group are left out.
-
-    Returns:
-        [images] [nats]: a lower bound on log p(x) in expectation, tighter for larger k.
+    The weights are log p(x|z) + log p(z) - log q(z|x) of independent z ~ q, [images, draws]. Draws that fill no group are unused.
     """
     groups = log_weights.shape[1] // count
     grouped = log_weights[:, : groups * count].unflatten(1, (groups, count)).permute(2, 0, 1)

@@ -29,7 +29,7 @@ OPTION_GROUPS = ("data", "device", "network")  # whose settings `vaegan study` t
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyRequest:
     """How much of a study is asked for, and of which images."""
 
     source: str
@@ -48,16 +48,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Plan:
-    """The part of study.json that is settled before anything is trained, and kept when a study goes on."""
+    """The part of study.json that is settled before anything is trained, and stays when a study goes on."""
 
     study: str
     source: str
     fingerprint: str
     seeds: int
     minutes: float | None
-    """As asked for; None when images were."""
+    """The minutes asked for; None when images were."""
     images_asked: int | None
-    """As asked for, over all arms and seeds."""
+    """The images asked for, over all arms and seeds."""
     images: float
     """That an arm of share 1 sees with one seed."""
     config: TrainConfig
@@ -67,7 +67,7 @@ class Plan:
         return self.images * arm.images
 
 
-def make_plan(study: Study, asked: Asked, setting: Setting, arms: Sequence[Arm]) -> Plan:
+def make_plan(study: Study, asked: StudyRequest, setting: Setting, arms: Sequence[Arm]) -> Plan:
     """Turns the budget of the study into images of an arm: the same number for all, so that noise in speed favours nobody."""
     seeds, minutes = asked.seeds or study.seeds, asked.minutes
     if asked.images is not None:
@@ -120,7 +120,7 @@ def check_arms(arms: Sequence[Arm], plan: Plan, results: Sequence[Result], folde
         left.remove((result.label, result.seed))
 
 
-def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, folder: Path) -> None:
+def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfig, folder: Path) -> None:
     """Refuses to go on with a plan when something else is asked for.
 
     Raises:

@@ -14,8 +14,8 @@ from vaegan.files import write_json
 from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
 from vaegan.studies.page import write_report
 from vaegan.studies.plan import (
-    Asked,
     Plan,
+    StudyRequest,
     check_arms,
     check_same,
     cost,
@@ -60,7 +60,7 @@ def run_study(
     """Carries out a study, or what is left of it: the same call on the same folder goes on where it stopped.
 
     Args:
-        study: which.
+        study: one of the catalogue.
         data: images, as for `train`.
         config: settings that all arms share; its recipe is each arm's own affair.
         out: the study's folder.
@@ -78,7 +78,7 @@ def run_study(
     """
     path = Path(out)
     api.check_request(config, minutes, images)
-    asked = Asked(_source(data), minutes, images, seeds)
+    asked = StudyRequest(_source(data), minutes, images, seeds)
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
@@ -112,7 +112,7 @@ class Runner:
     setting: Setting
     arms: Sequence[Arm]
     results: list[Result]
-    """Those there already, and then all."""
+    """At first what is there already."""
     progress: ProgressCallback
     stop: Callable[[], bool]
 

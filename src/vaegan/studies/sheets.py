@@ -18,16 +18,13 @@ SMALLEST_LETTER = 11  # [pixels]
 
 
 def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None, widest: int = WIDEST) -> Image.Image:
-    """Named pictures in rows on white, each with its name above; small ones are doubled, too large ones made smaller.
+    """Named pictures in rows on white, each with its name above; small ones are doubled.
 
-    Args:
-        pictures: name to picture.
-        columns: pictures a row; at most four when None.
-        widest: width of the sheet up to which pictures stay as large as they are [pixels].
+    Four stand in a row when `columns` is None. Large pictures are made smaller until the sheet is `widest` pixels wide.
     """
     columns = min(columns or 4, len(pictures))
-    whole = columns * max(picture.width for picture in pictures.values())
-    scale = 2.0 if whole <= 400 else min(1.0, widest / whole)
+    width = columns * max(picture.width for picture in pictures.values())
+    scale = 2.0 if width <= 400 else min(1.0, widest / width)
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
     shown = {name: picture.convert("RGB") for name, picture in pictures.items()}
     if scale != 1:

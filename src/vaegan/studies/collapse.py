@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Generator, Tensor, nn
 
 from vaegan.config import DataConfig
@@ -16,7 +15,7 @@ from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
 from vaegan.randomness import keyed_seed
 from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, slug
-from vaegan.studies.points import Modes, Player, objectives_table, ring, square, train_points
+from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
 from vaegan.studies.sheets import bars, last_samples, open_pictures
 from vaegan.studies.study import Picture, Results, Story, Study
 from vaegan.types import Images
@@ -48,11 +47,10 @@ TOYS = {RING: Toy(ring(), 1.0, 0.5), SLOW: Toy(ring(), 0.1, 0.5), "grid": Toy(sq
 
 def arms(setting: Setting) -> Sequence[Arm]:
     """Every objective on ring and grid; where the images are grey and have classes, GANs on stacks of three."""
-    players = objectives_table()
     found: list[Arm] = [
-        ComputedArm(f"{toy}: {name}", _points(player, TOYS[toy]), images=TOYS[toy].images)
-        for toy in TOYS
-        for name, player in players.items()
+        ComputedArm(f"{name}: {objective}", _points(rules, toy), images=toy.images)
+        for name, toy in TOYS.items()
+        for objective, rules in objectives_table().items()
     ]
     dataset = setting.dataset
     # Stacks are made of grey images with a few classes.
@@ -71,13 +69,13 @@ def arms(setting: Setting) -> Sequence[Arm]:
     return [*found, ComputedArm(STACK + "real", _stacks), *made]
 
 
-def _points(player: Player, toy: Toy) -> Callable[[Work], Numbers]:
+def _points(rules: Rules, toy: Toy) -> Callable[[Work], Numbers]:
     def compute(work: Work) -> Numbers:
         steps = max(FRAMES, min(MOST_STEPS, work.images // STEP_IMAGES))
         modes = toy.modes
-        moments = train_points(player, modes, steps, work.seed, FRAMES, work.tick, toy.critic_rate)
+        moments = train_points(rules, modes, steps, work.seed, FRAMES, work.tick, toy.critic_rate)
         for frame, moment in enumerate(moments):
-            save_png(Image.fromarray(moment.picture), work.folder / f"{frame:02d}.png")
+            save_png(moment.picture, work.folder / f"{frame:02d}.png")
         found, of, last = [moment.found for moment in moments], len(modes.centres), moments[-1]
         numbers = {"steps": steps, "modes": last.found, "of": of, "good": last.good, "most": max(found), "share": last.found / of}
         return numbers | {"history": found, "slopes": [moment.slope for moment in moments]}

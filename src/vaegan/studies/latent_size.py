@@ -26,11 +26,7 @@ def measure(subject: Subject) -> Numbers:
 
 
 def recommended(bounds: dict[int, float], near: float = NEAR) -> int:
-    """The smallest size whose bound on log p(x) [nats] lacks at most `near` of the gain from the smallest size to the best.
-
-    >>> recommended({2: -100.0, 8: -52.0, 32: -50.0, 128: -51.0})
-    8
-    """
+    """The smallest size whose bound on log p(x) [nats] lacks at most `near` of the gain from the smallest size to the best."""
     smallest, best = bounds[min(bounds)], max(bounds.values())
     return min(size for size, bound in bounds.items() if best - bound <= near * (best - smallest))
 

@@ -190,9 +190,13 @@ def tell(results: Results) -> Story:
         Picture(
             "toy.svg", "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
         ),
-        *some(lambda: _trained_picture(results)),
         *learning(results.folder, results.folders([VAE]), "Samples of the VAE while it learns, always from the same latents."),
     ]
+    if VAE in results.labels:
+        bounds, x, y = _mean_curve(results, VAE), Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]")
+        curve = {"IWAE-k": [(float(k), bounds[k]) for k in COUNTS]}
+        save_lines(results.folder / "trained.svg", curve, "The VAE on held-out images", x, y, marks=True)
+        pictures.insert(1, Picture("trained.svg", "The bound rises with k; the truth is above it."))
     measured = [name for name in ("elbo", "iwae_5000", "bits_per_dim") if VAE in results.labels and results.values(VAE, name)]
     return Story(sentences, pictures, {"truth": truth} | {name: mean(VAE, name) for name in measured})
 
@@ -210,13 +214,6 @@ def _trained(results: Results) -> str:
         + f" most {TRAINED_IMAGES} held-out images). Every value is a lower bound; how far the last one is from the truth "
         "nobody knows here, which is why the toy is beside it."
     )  # fmt: skip
-
-
-def _trained_picture(results: Results) -> Picture:
-    bounds = _mean_curve(results, VAE)
-    save_lines(results.folder / "trained.svg", {"IWAE-k": [(float(k), bounds[k]) for k in COUNTS]}, "The VAE on held-out images",
-               Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]"), marks=True)  # fmt: skip
-    return Picture("trained.svg", "The bound rises with k; the truth is above it.")
 
 
 def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:

@@ -61,7 +61,7 @@ def prepare_few(work: Work) -> Numbers:
     """Puts some training images aside as a data set of their own, as `few.npy`; no held-out image is among them."""
     dataset = work.setting.dataset
     train = dataset.indices(TRAIN)
-    # Those with the largest hashes: where the data name their own test images, arrays with small ones would be test images here.
+    # The largest hashes: where the data name their own test images, arrays with small ones would be test images here.
     chosen = train[dataset.contents[train].argsort(kind="stable")][-FEW_IMAGES:]
     with atomic_path(work.setting.folder / "few.npy") as temporary:
         np.save(temporary, np.asarray(dataset.images[chosen]))
@@ -133,11 +133,8 @@ def tell(results: Results) -> Story:
             f"{max(0.0, mean(MEAN, 'share_of_variance')):.0%} of the images' variance, the sum "
             f"{mean(SUM, 'share_of_variance'):.0%}, the calibrated loss "
             f'{mean(CALIBRATED, "share_of_variance"):.0%}. The source calls the averaged version "in range"; '
-            + (
-                "it is the one that collapses."
-                if MEAN in collapsed
-                else "here it has not collapsed altogether, but that is where it is going."
-            )
+            + ("it is the one that collapses." if MEAN in collapsed else
+               "here it has not collapsed altogether, but that is where it is going.")
         ),
         lambda: _fall(watched["fallen_at"], losses),
         lambda: (
@@ -146,10 +143,7 @@ def tell(results: Results) -> Story:
             f"{mean(NO_KL, 'distance'):.0f} instead of {mean(SUM, 'distance'):.0f} (real images: "
             f"{mean(SUM, 'real_distance'):.0f}): nothing showed the encoder where the prior is."
         ),
-        lambda: (
-            f"Does KL regularise? Held-out error is over training error by {mean(SUM, 'gap'):+.1%} with KL and "
-            f"{mean(NO_KL, 'gap'):+.1%} without. " + _overfits(mean(SUM, "gap"), mean(NO_KL, "gap"))
-        ),
+        lambda: _gap(mean(SUM, "gap"), mean(NO_KL, "gap")),
         lambda: regularises(results),
     )  # fmt: skip
     curve = {"loss / loss at the start": [(step + 1.0, loss / losses[0]) for step, loss in enumerate(losses)]}
@@ -191,10 +185,12 @@ def _fall(fallen: int | None, losses: list[float]) -> str:
     )
 
 
-def _overfits(with_kl: float, without: float) -> str:
+def _gap(with_kl: float, without: float) -> str:
+    verdict = "KL narrows the gap." if with_kl < without else "KL does not narrow the gap."
     if max(with_kl, without) < OVERFITTED:
-        return "After this many images neither overfits, so there is nothing to regularise."
-    return "KL narrows the gap." if with_kl < without else "KL does not narrow the gap."
+        verdict = "After this many images neither overfits, so there is nothing to regularise."
+    words = "Does KL regularise? Held-out error is over training error by"
+    return f"{words} {with_kl:+.1%} with KL and {without:+.1%} without. {verdict}"
 
 
 def regularises(results: Results) -> str:

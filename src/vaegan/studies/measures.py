@@ -73,10 +73,8 @@ def lower_bound(model: Model, images: Images) -> PerImage:
     images = dequantised(images, likelihood, generator)
     mean, log_var = (part.cpu() for part in model.posterior(images))
     latents = mean + torch.exp(log_var / 2) * torch.randn(mean.shape, generator=generator)
-    density = log_density(
-        likelihood, images, model.raw(model.whitened(latents)).cpu(), torch.tensor(model.config.variance or 1.0)
-    )
-    return density - kl_to_standard_normal(mean, log_var).sum(1)
+    decoded, variance = model.raw(model.whitened(latents)).cpu(), torch.tensor(model.config.variance or 1.0)
+    return log_density(likelihood, images, decoded, variance) - kl_to_standard_normal(mean, log_var).sum(1)
 
 
 @torch.no_grad()

@@ -32,18 +32,15 @@ def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None
                  for name, picture in shown.items()}  # fmt: skip
     letter = max(SMALLEST_LETTER, round(columns * max(picture.width for picture in shown.values()) / LETTERS))
     font, strip = ImageFont.load_default(letter), letter + 6
-    names = list(shown)
-    wide = EDGE + max(
-        [*(picture.width for picture in shown.values()), *(math.ceil(font.getlength(name)) + letter for name in names)]
-    )
+    wide = EDGE + max(max(picture.width, math.ceil(font.getlength(name)) + letter) for name, picture in shown.items())
     tall = max(picture.height for picture in shown.values()) + strip + EDGE
-    rows = -(-len(names) // columns)
+    rows = -(-len(shown) // columns)
     sheet = Image.new("RGB", (columns * wide + EDGE, rows * tall + EDGE), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, name in enumerate(names):
+    for index, (name, picture) in enumerate(shown.items()):
         left, top = EDGE + index % columns * wide, EDGE + index // columns * tall
         draw.text((left + 1, top), name, fill="black", font=font)
-        sheet.paste(shown[name], (left, top + strip))
+        sheet.paste(picture, (left, top + strip))
     return sheet
 
 

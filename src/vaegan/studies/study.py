@@ -79,11 +79,7 @@ class Results:
         return list(dict.fromkeys(result.label for result in self.all))
 
     def of(self, label: str) -> list[Result]:
-        """One result a seed that was measured.
-
-        Raises:
-            NoNumbers: if there is none.
-        """
+        """One result a seed that was measured; raises NoNumbers if there is none."""
         found = [result for result in self.all if result.label == label]
         if not found:
             raise NoNumbers(label)

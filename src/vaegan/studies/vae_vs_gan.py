@@ -44,9 +44,8 @@ def measure(subject: Subject) -> Numbers:
     found["variety"] = float(variety(model.sample(len(heldout))) / variety(heldout))
     if model.has_encoder:
         error = latent_error(model, training_images(dataset, 1000), heldout)
-        jpeg, bare, quality = jpeg_at(heldout, error)
         found |= {"psnr": float(peak_signal_to_noise(torch.tensor(error))), "latent_bytes": model.latent_dim}
-        found |= {"jpeg_bytes": jpeg, "jpeg_bare": bare, "quality": quality}
+        found |= dict(zip(("jpeg_bytes", "jpeg_bare", "quality"), jpeg_at(heldout, error), strict=True))
         found["error"] = autoencoding(model, heldout)["error"]
     if has_bits(model):
         found["bits"] = bits_of_model(model, heldout[:16], 500, subject.seed)

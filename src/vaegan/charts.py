@@ -113,34 +113,6 @@ def line_chart(title: str, series: Sequence[Series], x_label: str, note: Content
     )
 
 
-def bar_chart(title: str, values: Sequence[float], x_label: str, y_label: str) -> Markup:
-    """One upright bar a value, for a page."""
-    across, up = _small_scales((0.0, float(len(values)), 0.0, 1.05 * max([*values, 1e-9])))
-    bars = [
-        tag(
-            "rect",
-            tag("title", f"{index + 1}: {value:.3g}"),
-            x=f"{across(index + 0.1):.2f}",
-            y=f"{up(value):.1f}",
-            width=f"{across(0.8) - LEFT:.2f}",
-            height=f"{BOTTOM - up(value):.1f}",
-            class_="bar",
-        )
-        for index, value in enumerate(values)
-        if math.isfinite(value)
-    ]
-    drawing = tag(
-        "svg",
-        tag("g", _axes(across, up, columns=0), class_="axes"),
-        *bars,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_label=f"{title}: {len(values)} bars from {min(values):.3g} to {max(values):.3g} {y_label}.",
-    )
-    words = tag("div", tag("span", f"{x_label}; height: {y_label}", class_="readout"), class_="foot")
-    return tag("figure", tag("figcaption", tag("b", title)), drawing, words, class_="chart bars")
-
-
 def save_curves(path: Path, curves: Mapping[str, Points], title: str, x_label: str) -> None:
     """Writes one small panel a curve, two in a row; points that are not finite are left out."""
     columns, height = 2, HEIGHT + 46
@@ -167,11 +139,12 @@ def save_lines(
     *,
     spreads: Mapping[str, Sequence[float]] | None = None,
     marks: bool = False,
+    joined: bool = True,
 ) -> None:
     """Writes several curves in one panel, with a legend at its right.
 
     Points that are not finite, or not positive on a logarithmic axis, are left out. `spreads` holds half the height of a bar
-    at each point of a curve; with `marks` the points are drawn too.
+    at each point of a curve; with `marks` the points are drawn too, and alone where they are not `joined`.
     """
     shown: dict[str, list[tuple[float, float, float]]] = {}
     for name, points in curves.items():
@@ -182,7 +155,7 @@ def save_lines(
     parts: list[Markup] = []
     for index, points in enumerate(shown.values()):
         colour = COLOURS[index % len(COLOURS)]
-        if len(points) > 1:
+        if joined and len(points) > 1:
             dashes = "6 4" if index >= len(COLOURS) else None
             d = _path(across, up, [(a, b) for a, b, _ in points])
             parts.append(tag("path", d=d, class_="line", stroke=colour, stroke_dasharray=dashes))
@@ -192,18 +165,9 @@ def save_lines(
                 low, high = f"{up(b - spread):.1f}", f"{up(b + spread):.1f}"
                 parts.append(tag("line", x1=place, x2=place, y1=low, y2=high, stroke=colour))
             if marks or len(points) == 1:
-                parts.append(tag("circle", cx=place, cy=f"{up(b):.1f}", r=3, fill=colour))
+                dot = {"r": 3} if joined else {"r": 2.2, "fill_opacity": 0.6}
+                parts.append(tag("circle", cx=place, cy=f"{up(b):.1f}", fill=colour, **dot))
     _save_figure(path, title, (x, y), (across, up), shown, parts)
-
-
-def save_points(path: Path, clouds: Mapping[str, Points], title: str, x: Axis, y: Axis) -> None:
-    """Writes clouds of points, one colour each."""
-    across, up = _figure_scales([point for points in clouds.values() for point in points], x, y, clouds)
-    parts: list[Markup] = []
-    for index, points in enumerate(clouds.values()):
-        dots = [tag("circle", cx=f"{across(a):.1f}", cy=f"{up(b):.1f}", r=2.2) for a, b in points]
-        parts.append(tag("g", dots, fill=COLOURS[index % len(COLOURS)], fill_opacity="0.6"))
-    _save_figure(path, title, (x, y), (across, up), clouds, parts)
 
 
 def save_bars(path: Path, bars: Mapping[str, float], title: str, label: str, spreads: Mapping[str, float] | None = None) -> None:
@@ -307,7 +271,7 @@ def _axes(across: Scale, up: Scale, rows: int = 4, columns: int = 5) -> list[Mar
         at = up(value)
         parts.append(tag("line", x1=across.start, x2=f"{across.end:.1f}", y1=f"{at:.1f}", y2=f"{at:.1f}"))
         parts.append(tag("text", short_number(value), x=across.start - 6, y=f"{at + 3.5:.1f}", text_anchor="end"))
-    for value in across.ticks(columns) if columns else ():
+    for value in across.ticks(columns):
         parts.append(tag("text", short_number(value), x=f"{across(value):.1f}", y=up.start + 16, text_anchor="middle"))
     return parts
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vaegan.studies.arms import Setting, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
 from vaegan.studies.sheets import bars, last_samples, learning
-from vaegan.studies.study import Picture, Results, Setting, Story, Study, TrainedArm
+from vaegan.studies.study import Picture, Results, Story, Study
 
 OURS, BARE = "relativistic", ", bare"
 SHARED_PENALTY = (OURS, "non-saturating", "saturating", "hinge", "least squares")

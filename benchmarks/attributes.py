@@ -27,7 +27,7 @@ from vaegan.latent.classifier import area_under_curve
 from vaegan.latent.directions import find_direction, heldout_area
 from vaegan.latent.groups import encode_images, evenly, groups_of_label
 from vaegan.latent.quality import identity_kept
-from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
+from vaegan.metrics.sliced import laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.training.saved import load, run_images
 
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -105,8 +105,12 @@ def judged(judge: Judge, images: Tensor) -> dict[str, Tensor]:
 
 def realism(images: Tensor, real: Tensor) -> float:
     """SWD x 1000 on Laplacian pyramids, the mean of its three octaves."""
-    pairs = zip(laplacian_pyramid(real), laplacian_pyramid(images), strict=True)
-    return float(np.mean([sliced_distance_of_octave(one, two)[0] for one, two in pairs]))
+    distances: list[float] = []
+    for pair in zip(laplacian_pyramid(real), laplacian_pyramid(images), strict=True):
+        places = [patch_places(len(one), one.shape[-1], given=given) for one, given in zip(pair, (False, True), strict=True)]
+        one, two = (take_patches(*each) for each in zip(pair, places, strict=True))
+        distances.append(sliced_distance(one, places[0].image, two, places[1].image)[0])
+    return float(np.mean(distances))
 
 
 class Measured:

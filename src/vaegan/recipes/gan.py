@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from vaegan.config import GANConfig, OptimizerName, Prior
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST, SampleScore
+from vaegan.metrics.cheap import FEWEST_HELD_OUT as FEWEST
+from vaegan.metrics.cheap import SampleScore
 from vaegan.mixture import Mixture
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.normalisation import running_statistics

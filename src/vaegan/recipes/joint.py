@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vaegan.config import JointConfig
-from vaegan.metrics.cheap import FEWEST, SampleScore
+from vaegan.metrics.cheap import FEWEST_HELD_OUT as FEWEST
+from vaegan.metrics.cheap import SampleScore
 from vaegan.metrics.posterior import active_units
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian, penalties, relativistic

@@ -35,8 +35,7 @@ class Decode:
 def decode(request: Decode) -> None:
     """Decodes latents."""
     from vaegan.data import to_uint8
-    from vaegan.latent.tables import read_latents
-    from vaegan.latent.text import parse_latent
+    from vaegan.latent.tables import parse_latent, read_latents
     from vaegan.pictures import grid, save_png, to_picture
 
     if (request.latents is None) == (request.text is None):

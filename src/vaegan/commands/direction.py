@@ -21,7 +21,7 @@ from vaegan.errors import RequestError, did_you_mean, meant
 
 if TYPE_CHECKING:
     from vaegan.console import Console
-    from vaegan.latent.learning import Group
+    from vaegan.latent.learning import Examples
     from vaegan.latent.stored import Direction as Found
     from vaegan.model import Model
     from vaegan.types import Latents
@@ -156,17 +156,17 @@ def _learn(
     return [found], model.encode(shown).to(torch.float32)
 
 
-def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Group, Group]":
+def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Examples, Examples]":
     import numpy as np
 
     from vaegan.latent.groups import groups_of_label
-    from vaegan.latent.learning import Group
+    from vaegan.latent.learning import Examples
     from vaegan.training import saved
 
     config = images_config(model, request.run, request.fit)
     if request.positive is not None and request.negative is not None:
         folders = [open_given([folder], config, console) for folder in (request.positive, request.negative)]
-        groups = [Group(dataset, np.arange(len(dataset))) for dataset in folders]
+        groups = [Examples(dataset, np.arange(len(dataset))) for dataset in folders]
         return groups[0], groups[1]
     run_images = request.data is None
     dataset = saved.run_images(request.run, console.preparing) if run_images else open_given([str(request.data)], config, console)
@@ -174,7 +174,7 @@ def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Gr
     found = groups_of_label(dataset, label, word or None)
     shown = np.isin(np.arange(len(dataset)), saved.showing(request.run, dataset, model.told_label))
     learned = [indices[shown[indices]] for indices in (found.positive, found.negative)]
-    return Group(dataset, learned[0]), Group(dataset, learned[1])
+    return Examples(dataset, learned[0]), Examples(dataset, learned[1])
 
 
 def _principal(request: Direction, model: "Model", name: str, console: "Console") -> "tuple[list[Found], Latents]":

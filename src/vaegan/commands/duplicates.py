@@ -50,8 +50,8 @@ def duplicates(request: Duplicates) -> None:
     import numpy as np
 
     from vaegan.console import Console
-    from vaegan.latent.duplicates import find_duplicates
     from vaegan.latent.groups import encode_images
+    from vaegan.latent.similar import find_duplicates
     from vaegan.pictures import rows, save_png
 
     model = load_model(request.run, request.stage, request.label)

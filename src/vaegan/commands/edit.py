@@ -104,7 +104,7 @@ def _parse(text: str, strength: float) -> tuple[str, float]:
 
 def _one_picture(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Tensor, float]]", out: Path) -> list[Path]:
     from vaegan.data import to_uint8
-    from vaegan.latent.editing import edit as edited
+    from vaegan.latent.walks import edit as edited
     from vaegan.pictures import save_png, stacked
 
     images = dataset.load(range(len(dataset)))
@@ -115,7 +115,7 @@ def _one_picture(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Ten
 
 def _folder(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Tensor, float]]", out: Path) -> list[Path]:
     from vaegan.data import to_uint8
-    from vaegan.latent.editing import edit as edited
+    from vaegan.latent.walks import edit as edited
     from vaegan.pictures import save_png, to_picture
 
     taken: set[str] = set()

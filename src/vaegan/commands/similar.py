@@ -52,7 +52,7 @@ def similar(request: Similar) -> None:
 
     from vaegan.console import Console
     from vaegan.latent.groups import encode_images
-    from vaegan.latent.nearest import nearest
+    from vaegan.latent.similar import nearest
     from vaegan.pictures import grid, save_png
 
     model = load_model(request.run, request.stage, request.label)

@@ -56,7 +56,7 @@ def vary(request: Vary) -> None:
 
     from vaegan.console import Console
     from vaegan.data import to_uint8
-    from vaegan.latent.variations import vary_latents
+    from vaegan.latent.walks import vary_latents
     from vaegan.pictures import grid, save_png
 
     model = load_model(request.run, request.stage, request.label)

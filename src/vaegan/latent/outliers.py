@@ -15,7 +15,7 @@ from vaegan.objectives.likelihood import log_density
 from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
-FEWEST = 2  # ordinary images that have a spread
+FEWEST_ORDINARY = 2  # images that have a spread
 FLOOR = 1e-9
 """Under every logarithm and quotient."""
 
@@ -89,8 +89,8 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
     Raises:
         RequestError: under 2 ordinary images, which have no spread.
     """
-    if len(ordinary.error) < FEWEST:
-        raise RequestError(f"Ordinary images to compare with: {len(ordinary.error)}; at least {FEWEST} are needed.")
+    if len(ordinary.error) < FEWEST_ORDINARY:
+        raise RequestError(f"Ordinary images to compare with: {len(ordinary.error)}; at least {FEWEST_ORDINARY} are needed.")
     logs = [torch.stack([part.error, part.roughness]).double().clamp_min(FLOOR).log() for part in (ordinary, found)]
     centre = logs[0].mean(1, keepdim=True)
     error, roughness = logs[0] - centre

@@ -10,7 +10,9 @@ from vaegan.metrics.statistics import FEW_SPLITS, Interval, with_interval_by_hal
 class LogisticClassifier:
     """Multinomial logistic regression with a squared penalty, fitted to convergence in float64 on the CPU."""
 
-    def __init__(self, features: Tensor, codes: Tensor, classes: int, penalty: float = 1.0) -> None:
+    def __init__(
+        self, features: Tensor, codes: Tensor, classes: int, penalty: float = 1.0, iterations: int = 60, tolerance: float = 1e-6
+    ) -> None:
         """Fits the weights [dimension, classes] and the bias [classes].
 
         Args:
@@ -18,14 +20,21 @@ class LogisticClassifier:
             codes: class of each, int64 [count].
             classes: number of classes; some may not occur.
             penalty: times half the squared weights (not the bias), against the summed negative log-likelihood. With two classes
-                it is twice that of the usual regression on the difference of their weights.
+                it is twice that of a regression on the difference of their weights.
+            iterations: at most.
+            tolerance: of the largest gradient, at which it ends.
         """
         with torch.inference_mode(False), torch.enable_grad():
             points, codes = features.detach().cpu().double().clone(), codes.cpu().clone()
             weights = torch.zeros(points.shape[1], classes, dtype=torch.float64, requires_grad=True)
             bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
             optimiser = torch.optim.LBFGS(
-                [weights, bias], max_iter=60, history_size=10, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+                [weights, bias],
+                max_iter=iterations,
+                history_size=10,
+                tolerance_grad=tolerance,
+                tolerance_change=1e-3 * tolerance,
+                line_search_fn="strong_wolfe",
             )
 
             def loss() -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import vaegan
 from engines import OneProcess
 from vaegan.config import AEConfig, DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig
-from vaegan.metrics.cheap import FEWEST_HELD_OUT, SampleScore, cheap_score, real_statistics
+from vaegan.metrics.cheap import FEWEST_HELD_OUT, RealStatistics, SampleScore
 from vaegan.recipes.ae import AE
 from vaegan.recipes.engine import Deciding, Trained
 from vaegan.recipes.levers import Levers
@@ -487,7 +487,7 @@ class TestScore:
 
     def test_is_that_of_the_metric_whatever_the_networks_run_in(self) -> None:
         real, samples, score = self.pictures(FEWEST_HELD_OUT, 0), self.pictures(FEWEST_HELD_OUT, 1), SampleScore()
-        wanted = cheap_score(real_statistics(real), samples)
+        wanted = RealStatistics(real).score(samples)
         for low in (False, True, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=low):
                 found = score(real, samples)

@@ -41,7 +41,7 @@ class Factor:
 
     @property
     def targets(self) -> Tensor:
-        """Of training images: the value, or one column a class, [count, columns]."""
+        """What is read of training images: the value, or one column a class, [count, columns]."""
         return self.train_values[:, None] if self.continuous else F.one_hot(self.train, self.classes)
 
 
@@ -59,8 +59,8 @@ def factors_of(train: RealImages, heldout: RealImages) -> list[Factor]:
             if not set(theirs) <= set(words):
                 continue
             unknown = torch.tensor([words.index(word) for word in theirs], dtype=torch.float64)[unknown.long()]
-        whole = bool((known == known.round()).all()) and float(known.min()) >= 0 and known.unique().numel() <= MOST_CLASSES
-        if words is not None or whole:
+        coded = bool((known == known.round()).all()) and float(known.min()) >= 0 and known.unique().numel() <= MOST_CLASSES
+        if words is not None or coded:
             classes = int(max(known.max(), unknown.max())) + 1
             if classes <= MOST_CLASSES:
                 found.append(Factor(name, classes, known.long(), unknown.long(), False, known, unknown))

@@ -45,9 +45,9 @@ class Description:
     """Its input for black."""
     high: float
     """Its input for white."""
-    mean: str = ""
+    mean: tuple[float, ...] = ()
     """Three numbers subtracted after the range (ImageNet's: [0.485, 0.456, 0.406])."""
-    deviation: str = ""
+    deviation: tuple[float, ...] = ()
     """Divided by then (ImageNet's: [0.229, 0.224, 0.225])."""
     batch: int = 32
     """Images at a time; for a network with a fixed batch, that one."""
@@ -67,19 +67,11 @@ class Description:
         if not self.low < self.high:
             raise RequestError(f"low is {self.low:g} and high {self.high:g}; low must be less than high")
         if self.mean or self.deviation:
-            _three_numbers("mean", self.mean)
-            if min(_three_numbers("deviation", self.deviation)) < 1 / MOST_VALUE:
-                raise RequestError(f"deviation is {self.deviation!r}; its numbers must be positive, and not next to 0")
-
-
-def _three_numbers(key: str, text: str) -> list[float]:
-    try:
-        numbers = [float(word) for word in text.split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 or not all(abs(number) <= MOST_VALUE for number in numbers):
-        raise RequestError(f"{key} is {text!r}; it must be three numbers, and mean and deviation are given together")
-    return numbers
+            for key, values in (("mean", self.mean), ("deviation", self.deviation)):
+                if len(values) != 3 or not all(abs(value) <= MOST_VALUE for value in values):
+                    raise RequestError(f"{key} is {values}; it must be three numbers, and mean and deviation are given together")
+            if min(self.deviation) < 1 / MOST_VALUE:
+                raise RequestError(f"deviation is {self.deviation}; its numbers must be positive, and not next to 0")
 
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -162,8 +154,7 @@ def prepared(images: Images, described: Description) -> NDArray[np.float32]:
     resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
     pixels = resized / 255 * (described.high - described.low) + described.low
     if described.mean:
-        mean, deviation = (np.array([float(word) for word in text.split()]) for text in (described.mean, described.deviation))
-        pixels = (pixels - mean) / deviation
+        pixels = (pixels - np.array(described.mean)) / np.array(described.deviation)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
@@ -181,10 +172,8 @@ def _description(path: Path, network: Path) -> Description:
         raise RequestError(
             f"{network} needs {path.name} beside it, with name, size, low and high of its input; docs/evaluation.md shows one."
         ) from error
-    # mean and deviation read naturally as lists.
-    words = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in values.items()}
     try:
-        return from_dictionary(Description, words, str(path))
+        return from_dictionary(Description, values, str(path))
     except RequestError as error:
         message = str(error)
         raise RequestError(message if message.startswith(str(path)) else f"{path}: {message}.") from error

@@ -20,7 +20,16 @@ from vaegan.evaluation.inference import (
 )
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import WITHOUT_LABELS, Condition, RealImages, References, read_cached, write_cached
-from vaegan.evaluation.samples import FEWEST_IMAGES, WITHOUT_TRAIN, Described, Yardstick, compare, describe, log_spectrum
+from vaegan.evaluation.samples import (
+    FEWEST_FOR_COVARIANCES,
+    FEWEST_FOR_MEANS,
+    WITHOUT_TRAIN,
+    Described,
+    Yardstick,
+    compare,
+    describe,
+    log_spectrum,
+)
 from vaegan.evaluation.tally import KEPT, Share, Tally
 from vaegan.evaluation.verdict import copies_images, copying, verdict
 from vaegan.metrics.feature_distances import frechet_interval_by_halves, frechet_with_interval, kernel_distance_with_interval
@@ -193,14 +202,7 @@ class Measurement:
 
 
 def described(real: RealImages, given: bool, options: Options, share: Share) -> Described:
-    """What is recorded of real images, from the cache if every process finds it there.
-
-    Args:
-        real: held-out or training images.
-        given: as for `describe`.
-        options: its seed and network are used.
-        share: of the blocks.
-    """
+    """What is recorded of real images, from the cache if every process finds it there; `given` is that of `describe`."""
     network, tally = options.network, Tally()
     path = real.cache_file(f"described {options.seed} {given} {network and network.identity}")
     known = read_cached(path)
@@ -228,9 +230,9 @@ def _compare_features(name: str, real: Described, given: Described, found: Findi
     """Adds distances in the features of the user's network; only Inception's are called FID and KID."""
     frechet, kernel = ("fid", "kid") if name == INCEPTION else ("feature_frechet_distance", "feature_kernel_distance")
     one, two = real.tally.rows(NETWORK), given.tally.rows(NETWORK)
-    if not found.lacks(kernel, FEWEST_IMAGES["kernel"], real.count):
+    if not found.lacks(kernel, FEWEST_FOR_MEANS, real.count):
         found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name, len(one))
-    if not found.lacks(frechet, FEWEST_IMAGES["frechet"], real.count):
+    if not found.lacks(frechet, FEWEST_FOR_COVARIANCES, real.count):
         value, between = frechet_with_interval(real.tally.moments(NETWORK), given.tally.moments(NETWORK), seed)
         between = between or frechet_interval_by_halves(value, one, two, seed)
         found.add(frechet, value, between, given.count, name, real.count)

@@ -40,7 +40,7 @@ class RealImages:
         return len(self.indices)
 
     def images(self) -> Images:
-        """All of them, float."""
+        """[count, channel, height, width]."""
         return self.dataset.load(self.indices).contiguous()
 
     def first(self, count: int) -> "RealImages":
@@ -48,20 +48,14 @@ class RealImages:
         return RealImages(self.dataset, self.indices[:count], self.side)
 
     def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[int, "RealImages"]]:
-        """Parts that fit into memory, each with the position of its first image.
-
-        Args:
-            share: (r, w) gives every w-th part from the r-th on, for the r-th of w processes.
-        """
+        """Parts that fit into memory, each with the position of its first image; every w-th from the r-th on for (r, w)."""
         for at in range(share[0] * BLOCK, len(self), share[1] * BLOCK):
             yield at, RealImages(self.dataset, self.indices[at : at + BLOCK], self.side)
 
     def features(self, name: str, compute: Callable[[Images], Tensor]) -> Tensor:
-        """[count, dimension], from the cache if there; of so many images as fit into memory.
+        """What `compute` gives of the images [count, dimension], from the cache if there.
 
-        Args:
-            name: says which network with which weights; one name must always mean the same features.
-            compute: from images to features.
+        One name must always mean the same network with the same weights.
         """
         path = self.cache_file(name)
         found = read_cached(path)

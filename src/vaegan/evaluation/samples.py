@@ -23,7 +23,7 @@ from vaegan.metrics.diversity import (
 )
 from vaegan.metrics.feature_distances import frechet_with_interval, kernel_distance_with_interval
 from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
-from vaegan.metrics.neighbours import neighbour_scores
+from vaegan.metrics.neighbours import NEIGHBOUR_SCORES, neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
 from vaegan.metrics.statistics import FEW_SPLITS, Moments, clipped, interval, ratio_with_interval, with_interval_by_halves
@@ -32,19 +32,10 @@ from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
 OCTAVES = ("swd_full", "swd_half", "swd_quarter")
-FEWEST_IMAGES = {
-    "kernel": 10,
-    "patches": 10,
-    "power": 10,
-    "frechet": 200,
-    "neighbours": 100,
-    "classifier": 100,
-    "bins": 200,
-    "pairs": 100,
-}
-"""Held-out images below which these metrics say nothing."""
-KEPT_DETAILS = 128
-"""Images whose finest octave is kept, 100 MB at 256x256, for 8,128 pairs: the likeness of these is known to about 5 %."""
+FEWEST_FOR_MEANS, FEWEST_FOR_PAIRS, FEWEST_FOR_COVARIANCES = 10, 100, 200
+"""Held-out images below which metrics of these kinds say nothing."""
+RECORDED_DETAILS = 128
+"""Images whose finest octave is recorded, 100 MB at 256x256, for 8,128 pairs: the likeness of these is known to about 5 %."""
 WITHOUT_TRAIN = "the training images are not at hand"
 LEAST_FLAT = 0.01
 """Share of a real image's pixels that must be flat on average, for the ratio to mean anything."""
@@ -94,8 +85,8 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
     tally.add("small", first, torch.cat([small, small.square().sum(1, keepdim=True)], 1))
     tally.add("sharpness", first, detail_energy(images))
     tally.add("flatness", first, flat_share(images))
-    if first < KEPT_DETAILS:
-        tally.keep_first("details", first, finest_octave(images[: KEPT_DETAILS - first])[0], KEPT_DETAILS)
+    if first < RECORDED_DETAILS:
+        tally.keep_first("details", first, finest_octave(images[: RECORDED_DETAILS - first])[0], RECORDED_DETAILS)
     for period in (2, 4):
         tally.add(f"texture_{period}", first, texture_power(images, period))
     tally.add("spectrum", first, radial_spectrum(power_spectrum(images)))
@@ -107,18 +98,20 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
         tally.keep(f"{name}-image", here, places.image[here])
 
 
+@dataclass(frozen=True)
 class Yardstick:
     """Held-out real images and what is derived from them once, for all sets of images that are compared with them."""
 
-    def __init__(self, real: Described, train: Described | None, seed: int) -> None:
-        """Takes held-out images, training images if they are at hand, and the seed of everything random."""
-        self.real, self.train, self.seed = real, train, seed
+    real: Described
+    train: Described | None
+    """Training images, if they are at hand."""
+    seed: int
 
     @cached_property
     def standardise(self) -> Standardise:
         """Random features in units of the real deviation."""
-        whole = reduce(Moments.merge, self.real.tally.moments("random"))
-        return Standardise(whole.mean.float(), whole.covariance.diagonal().clamp_min(0).sqrt().float())
+        moments = reduce(Moments.merge, self.real.tally.moments("random"))
+        return Standardise(moments.mean.float(), moments.covariance.diagonal().clamp_min(0).sqrt().float())
 
     @cached_property
     def bins(self) -> Tensor | None:
@@ -145,20 +138,20 @@ def compare(yard: Yardstick, given: Described, found: Findings) -> None:
 def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
     there, seed = yard.real.count, yard.seed
     real, fake = yard.standardise(yard.real.random), yard.standardise(given.random)
-    if not found.lacks("kernel_distance", FEWEST_IMAGES["kernel"], there):
+    if not found.lacks("kernel_distance", FEWEST_FOR_MEANS, there):
         found.add("kernel_distance", *kernel_distance_with_interval(real, fake, seed), len(fake), RANDOM_FEATURES, len(real))
-    if not found.lacks("frechet_distance", FEWEST_IMAGES["frechet"], there):
+    if not found.lacks("frechet_distance", FEWEST_FOR_COVARIANCES, there):
         unit = yard.standardise.deviation.double()
         one, two = ([part.scaled(unit) for part in cloud.tally.moments("random")] for cloud in (yard.real, given))
         found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES, there)
-    if not found.lacks(OCTAVES, FEWEST_IMAGES["patches"], there):
+    if not found.lacks(OCTAVES, FEWEST_FOR_MEANS, there):
         for name in OCTAVES:
             if not yard.real.tally.has_rows(name):
                 found.left_out[name] = "the images are too small for this octave"
                 continue
             patches = [one.tally.rows(rows) for one in (yard.real, given) for rows in (name, f"{name}-image")]
             found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count, None, there)
-    if not found.lacks("two_sample_accuracy", FEWEST_IMAGES["classifier"], min(there, given.count)):
+    if not found.lacks("two_sample_accuracy", FEWEST_FOR_PAIRS, min(there, given.count)):
         equal = min(len(real), len(fake))
         accuracy = two_sample_accuracy(real[:equal], fake[:equal], seed)
         found.add("two_sample_accuracy", *accuracy, equal, RANDOM_FEATURES, equal)
@@ -166,14 +159,14 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
 
 def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
     names = ("sharpness", "flatness", "texture_2", "texture_4")
-    if not found.lacks(names, FEWEST_IMAGES["power"], yard.real.count):
+    if not found.lacks(names, FEWEST_FOR_MEANS, yard.real.count):
         for name in names:
             fake, real = given.tally.sums(name), yard.real.tally.sums(name)
             if name == "flatness" and float(real.mean) < LEAST_FLAT:
                 found.left_out[name] = "the real images have no flat areas"
                 continue
             found.add(name, *ratio_with_interval(fake, real, yard.seed), given.count, None, yard.real.count)
-    if not found.lacks("detail_likeness", FEWEST_IMAGES["power"], min(yard.real.count, given.count)):
+    if not found.lacks("detail_likeness", FEWEST_FOR_MEANS, min(yard.real.count, given.count)):
         _details(yard, given, found)
 
 
@@ -182,7 +175,7 @@ def _details(yard: Yardstick, given: Described, found: Findings) -> None:
     if float(rows[1].square().mean(1).median()) < FAINT**2:  # not the mean: one image with details is like no other
         found.left_out["detail_likeness"] = "the real images have no fine details"
         return
-    fake, real = (F.normalize(kept) @ F.normalize(kept).T for kept in rows)
+    fake, real = (F.normalize(details) @ F.normalize(details).T for details in rows)
 
     def ratio(mine: Tensor, others: Tensor) -> Tensor:
         return _likeness(fake[mine][:, mine]) / _likeness(real[others][:, others])
@@ -199,9 +192,7 @@ def _likeness(cosines: Tensor) -> Tensor:
 def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
     # Equal counts: with many more samples than real images every real one would be covered.
     equal = min(len(yard.real.layout), len(given.layout))
-    if found.lacks(
-        ("precision", "recall", "density", "coverage", "nearest_neighbour_accuracy"), FEWEST_IMAGES["neighbours"], equal
-    ):
+    if found.lacks(NEIGHBOUR_SCORES, FEWEST_FOR_PAIRS, equal):
         return
     real, fake = (one.layout[:equal] for one in (yard.real, given))
     for name, (value, between) in neighbour_scores(real, fake, yard.seed).items():
@@ -213,13 +204,13 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
     there = min(len(real), len(fake))
     if yard.bins is None:
         found.leave_out(("different_bins", "bins_divergence"), WITHOUT_TRAIN)
-    elif not found.lacks(("different_bins", "bins_divergence"), FEWEST_IMAGES["bins"], there):
+    elif not found.lacks(("different_bins", "bins_divergence"), FEWEST_FOR_COVARIANCES, there):
         _bins(real, fake, yard.bins, found, seed)
-    if not found.lacks("variety", FEWEST_IMAGES["power"], there):
+    if not found.lacks("variety", FEWEST_FOR_MEANS, there):
         # The mean squared distance of pairs is twice the summed variance.
         small = given.tally.sums("small"), yard.real.tally.sums("small")
         found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16", yard.real.count)
-    if found.lacks(("duplicates", "support", "effective_rank"), FEWEST_IMAGES["pairs"], there):
+    if found.lacks(("duplicates", "support", "effective_rank"), FEWEST_FOR_PAIRS, there):
         return
     duplicates(real, fake, found)
     # The rank of a covariance rises with the number of images: equal counts on both sides.
@@ -254,7 +245,7 @@ def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
 
 def duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
     """Adds near-duplicates, and how many different images there seem to be, judged by features [count, dimension]."""
-    # Exactly, as the threshold is: by products of matrices equal images are not 0 apart.
+    # Exact distances, as the threshold's are: by products of matrices equal images are not 0 apart.
     apart, distances = (
         torch.cdist(one.double(), one.double(), compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
         for one in (real, fake)

@@ -139,10 +139,7 @@ def _labels_unchanged(groups: list[Examples], encoded: list[Latents], moved: Ten
 def unchanged_share(latents: Latents, codes: Tensor, moved: Latents) -> float:
     """Share of latents whose category, as a linear discriminant sees it, is the same after they are moved.
 
-    Args:
-        latents: [n, latent], to learn the categories from.
-        codes: [n], category of each.
-        moved: pairs of latents before and after, [2, m, latent].
+    Categories are learned from `latents` [n, latent] and their `codes` [n]; `moved` are latents before and after, [2, m, latent].
     """
     _, dense = codes.unique(return_inverse=True)
     weights, biases = discriminant(latents, dense)

@@ -59,7 +59,7 @@ class Explained(NamedTuple):
 def explain(
     model: Model, dataset: ImageDataset, indices: NDArray[np.int64], progress: ProgressCallback | None = None
 ) -> Explained:
-    """How well the model explains images of a data set, in blocks."""
+    """How well the model explains some images of a data set, in blocks."""
     parts: list[Explained] = []
     for start in range(0, len(indices), BLOCK):
         images = dataset.load(indices[start : start + BLOCK])
@@ -83,8 +83,7 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
     landscape is *less* surprising than a face. So the second is how much larger the logarithm of the error is than that of
     ordinary images as rough as this one, by a straight line through theirs.
 
-    Returns:
-        Scores of `found`, and of `ordinary` by the same measure; and for each of `found` the position in `REASONS`.
+    Returns the scores of `found` and those of `ordinary`, and for each of `found` the position in `REASONS`.
 
     Raises:
         RequestError: under 2 ordinary images, which have no spread.

@@ -65,11 +65,7 @@ def find_duplicates(
     The latent distance only proposes: each image's 8 nearest are compared in pixels, so that no threshold on latents is needed.
     Two images belong together when they differ by at most `tolerance`, or when a chain of such pairs joins them.
 
-    Args:
-        latents: of all images of the data set, [n, latent].
-        dataset: the images.
-        tolerance: root mean square difference of pixel values [levels of 255].
-        progress: called as images are compared.
+    `latents` are those of all images; `tolerance` is a root mean square difference of pixel values [levels of 255].
     """
     parents = list(range(len(latents)))
     differences: dict[int, float] = {}

@@ -43,7 +43,7 @@ class LatentTable:
     labels: Mapping[str, NDArray[Any]]
     """What is known of each image, by name: numbers or words [n]."""
     stage: str
-    """Of the model: latents of different stages do not fit together."""
+    """The model's stage: latents of different stages do not fit together."""
 
 
 def write_table(table: LatentTable, path: Path) -> None:
@@ -147,7 +147,7 @@ def _latents_key(path: Path, headers: dict[str, Header], latent_dim: int) -> str
 
 
 def _checked_header(file: Any, size: int, path: Path) -> Header:
-    """What an array claims to be; refused when the file cannot hold it, before memory is taken."""
+    """What an array claims to be; refused before memory is taken when the file cannot hold it."""
     header = read_header(file)
     if header.dtype.hasobject or min(header.shape, default=0) < 0 or header.claimed > min(size, MOST_BYTES):
         raise DataError(f"{path} is damaged, too large, or holds Python objects.")

@@ -13,7 +13,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.types import Images, Latents
 
 Path = Literal["linear", "spherical"]
-"""The shape of a way between two latents."""
+"""Shape of a way between two latents."""
 
 NEARLY_ALONG = 1e-4
 """Angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better."""

@@ -59,8 +59,7 @@ def support_interval(alike: Tensor) -> Interval | None:
     The score interval of a Poisson count. Pairs that share a sample come together, so the count is divided by its index of
     dispersion.
 
-    Args:
-        alike: how many others each sample is nearly identical to, [count].
+    `alike` says how many others each sample is nearly identical to, [count].
     """
     pairs, count = float(alike.sum()) / 2, len(alike)
     if pairs == 0:

@@ -44,9 +44,9 @@ def frechet_interval_by_halves(value: float, real: Tensor, fake: Tensor, seed: i
     """The interval of a distance `value`, for features of so many dimensions that the bootstrap would take too long.
 
     Args:
-        value: of clouds of which these are images, all or as many as were kept; of fewer than all it is wider than it must be.
-        real: features [real, dimension].
-        fake: features [fake, dimension].
+        value: distance of two clouds.
+        real: features [count, dimension] of the one, or of as many of its images as were recorded: fewer make it wider.
+        fake: features of the other.
         seed: of the halves.
     """
 
@@ -74,7 +74,7 @@ def kernel_distance_with_interval(real: Tensor, fake: Tensor, seed: int = 0) -> 
     """The squared maximum mean discrepancy of features [count, dimension] as a U-statistic, and its bootstrap interval.
 
     Gretton et al. 2012, Lemma 6 (unequal counts); with Inception features it is the KID of Binkowski et al. 2018, here over
-    the whole sets instead of averaged over subsets. Unbiased: its mean over equal distributions is 0, and it may be negative.
+    the full sets instead of averaged over subsets. Unbiased: its mean over equal distributions is 0, and it may be negative.
     """
     kernels = polynomial_kernel(real, real), polynomial_kernel(fake, fake), polynomial_kernel(real, fake)
     ones = (torch.ones(1, len(real), dtype=torch.float64), torch.ones(1, len(fake), dtype=torch.float64))

@@ -23,6 +23,9 @@ class Manifold(NamedTuple):
     coverage: Tensor
 
 
+NEIGHBOUR_SCORES = (*Manifold._fields, "nearest_neighbour_accuracy")
+
+
 class Distances(NamedTuple):
     """Distances, float64, between real and generated images; an image's distance to itself is infinite."""
 
@@ -72,14 +75,12 @@ class Distances(NamedTuple):
 def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, Interval]]:
     """Precision, recall, density, coverage and accuracy of features [count, dimension], with their 95 % intervals.
 
-    What neighbours say of one image hangs on the others, so that a bootstrap of images would be too narrow: the intervals are by
-    halves.
+    What neighbours say of one image depends on the others, so that a bootstrap would be too narrow: the intervals are by halves.
     """
-    whole = Distances.of(real, fake)
-    value = whole.means()
-    reach = reach_by_halves(lambda *halves: whole.part(*halves).means(), (len(real), len(fake)), seed)
-    names = (*Manifold._fields, "nearest_neighbour_accuracy")
-    ends = zip(names, value.tolist(), (value - reach).tolist(), (value + reach).tolist(), strict=True)
+    distances = Distances.of(real, fake)
+    value = distances.means()
+    reach = reach_by_halves(lambda *halves: distances.part(*halves).means(), (len(real), len(fake)), seed)
+    ends = zip(NEIGHBOUR_SCORES, value.tolist(), (value - reach).tolist(), (value + reach).tolist(), strict=True)
     return {name: (one, clipped((low, high), torch.inf if name == "density" else 1.0)) for name, one, low, high in ends}
 
 
@@ -112,7 +113,7 @@ def own_source_share(images: Images, sources: Images, block: int = 4) -> float:
 def copying_share(in_train: Nearest, in_heldout: Nearest, train_count: int, heldout_count: int) -> tuple[float, Interval]:
     """P[a sample is nearer to the training set than to as many held-out images]: 0.5 is right, towards 1 it copies.
 
-    The question of Meehan et al. 2020, asked so that both whole sets answer. With N training and M held-out images from one
+    The question of Meehan et al. 2020, with all images of both sets. With N training and M held-out images from one
     distribution a sample's nearest image is held out with probability M / (N + M); the odds found, divided by N / M, are
     those of a comparison between sets of equal size. Comparing with only M training images would see only M of N copies.
 
@@ -132,12 +133,12 @@ def copying_share(in_train: Nearest, in_heldout: Nearest, train_count: int, held
         return of_train / train_count / (of_train / train_count + of_heldout / heldout_count)
 
     # Half a sample on both sides together keeps the odds finite when all fall on one.
-    half, whole = 0.5 / (train_count + heldout_count), train_count + heldout_count
+    half, everything = 0.5 / (train_count + heldout_count), train_count + heldout_count
     known, unknown = float(nearer.sum()), float((1 - nearer).sum())
     value = share(known + half * train_count, unknown + half * heldout_count)
     attracted = _attracted(in_train[1], nearer, train_count), _attracted(in_heldout[1], 1 - nearer, heldout_count)
     spread = sum(float((one - one.mean()).square().sum() / one.mean()) for one in attracted if one.any())
-    low, high = wilson_interval(known / len(nearer), len(nearer) / max(1.0, spread / max(1, whole - 2)))
+    low, high = wilson_interval(known / len(nearer), len(nearer) / max(1.0, spread / max(1, everything - 2)))
     return value, (min(value, share(low, 1 - low)), max(value, share(high, 1 - high)))
 
 

@@ -24,7 +24,7 @@ def peak_signal_to_noise(error: PerImage) -> PerImage:
 
 @torch.no_grad()
 def structural_similarity(first: Images, second: Images) -> PerImage:
-    """SSIM with the usual Gaussian window, 11 pixels wide, deviation 1.5 (Wang et al. 2004, Eq. 13); 1 for equal images.
+    """SSIM with the standard Gaussian window, 11 pixels wide, deviation 1.5 (Wang et al. 2004, Eq. 13); 1 for equal images.
 
     Means, variances and covariance are taken where the window fits into the picture, a channel at a time. Black counts as 0:
     the comparison of brightness is for means that are not negative.

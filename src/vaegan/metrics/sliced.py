@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance between two clouds of images, whole or octave by octave."""
+"""Sliced Wasserstein distance between two clouds of images, of all pixels or octave by octave."""
 
 from typing import NamedTuple
 

@@ -35,7 +35,7 @@ def flat_share(images: Images) -> PerImage:
 
 
 def whole_blocks(images: Images, side: int) -> Images:
-    """Images without the last rows and columns that make no whole block."""
+    """Images without the last rows and columns that do not fill a block."""
     height, width = (length // side * side for length in images.shape[-2:])
     return images[..., :height, :width]
 
@@ -56,7 +56,7 @@ def power_spectrum(images: Images) -> Tensor:
 
 
 def radial_spectrum(power: Tensor) -> Tensor:
-    """Mean power at each whole radius 1 .. side/2 [cycles a picture] of spectra [..., side, side] (Durall et al. 2020, Eq. 3)."""
+    """Mean power of spectra [..., side, side] at each radius 1 .. side/2 [cycles a picture] (Durall et al. 2020, Eq. 3)."""
     side = power.shape[-1]
     frequency = torch.fft.fftfreq(side).abs() * side
     radius = (frequency[:, None].square() + frequency[None].square()).sqrt().round().long().flatten()

@@ -58,7 +58,7 @@ class Grouped:
     """Sums of values over groups of images: their mean and its bootstrap, without the values themselves.
 
     An image's group is its position modulo `GROUPS`, whatever block it came in. A bootstrap replicate redraws groups; with fewer
-    images than groups these are the images, and it is the usual bootstrap.
+    images than groups these are the images, and it is the ordinary bootstrap.
     """
 
     count: Tensor
@@ -73,10 +73,6 @@ class Grouped:
         group = torch.arange(first, first + len(values)) % GROUPS
         empty = torch.zeros(GROUPS, *values.shape[1:], dtype=torch.float64)
         return cls(torch.bincount(group, minlength=GROUPS).double(), empty.index_add_(0, group, values))
-
-    def merge(self, other: Self) -> Self:
-        """The sums of both collections together."""
-        return type(self)(self.count + other.count, self.total + other.total)
 
     @property
     def mean(self) -> Tensor:
@@ -149,7 +145,7 @@ def reach_by_halves(of: Callable[..., Tensor], counts: Sequence[int], seed: int 
 def with_interval_by_halves(
     of: Callable[..., Tensor], counts: Sequence[int], seed: int = 0, splits: Literal[4, 20] = SPLITS, most: float = math.inf
 ) -> tuple[float, Interval]:
-    """The number `of` whole collections, which lies between 0 and `most`, and its interval; see `reach_by_halves`."""
+    """The number `of` the collections, which lies between 0 and `most`, and its interval; see `reach_by_halves`."""
     value, reach = float(of(*map(torch.arange, counts))), float(reach_by_halves(of, counts, seed, splits))
     return value, clipped((value - reach, value + reach), most)
 

@@ -427,18 +427,39 @@ def test_copying_is_left_out_where_too_few_samples_can_be_nearest_to_a_heldout_i
         assert found.numbers["neighbour_distance"].value == pytest.approx(1, rel=1e-5)
 
 
-def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+def row_of(capsys: pytest.CaptureFixture[str], title: str, **stages: dict[str, Any]) -> str:
+    """One row of the printed table, without what a number means."""
     from vaegan.console import Console
 
-    stage = {"support": {"value": 100**2 / 6, "interval": None, "n": 100, "features": None}}
-    floor = {"support": stage["support"] | {"value": 1650.0}}
-    facts = {"stages": {"gan": stage}, "floor": floor, "left_out": {}, "verdict": [], "train_longer": False}
+    facts = {"stages": stages, "floor": {}, "left_out": {}, "verdict": [], "train_longer": False}
     Console().evaluation(
         facts | {"n": 100, "reference": {"count": 100, "side": "test"}, "data": "faces", "seed": 0}, Path("evaluation.json")
     )
-    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("different images"))
-    assert row.split("  ")[1:] != []
-    assert " ".join(row.split()) == "different images more than 1,667 1,650 high"
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(title))
+    return " ".join(row.removeprefix(title).split())
+
+
+def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    bound = {"value": 100**2 / 6, "interval": None, "n": 100}
+    row = row_of(capsys, "different images", vae={"support": bound}, gan={"support": bound | {"value": 1650.0}})
+    assert row == "more than 1,667 1,650 high"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ends", "shown"),
+    [
+        ("support", 1700**2 / 6, None, "more than 482k"),
+        ("support", 481_383.3, [164_000.0, 1_416_000.0], "481k (164k, 1.42M)"),
+        ("coverage", 0.01, [0.0, 0.031], "0.01 (0.00, 0.03)"),
+        ("coverage", 0.5, [0.46, 0.55], "0.50 ±0.05"),
+        ("coverage", float("nan"), [0.0, float("nan")], "not a number"),
+    ],
+)
+def test_a_lopsided_interval_shows_its_ends(
+    capsys: pytest.CaptureFixture[str], name: str, value: float, ends: list[float] | None, shown: str
+) -> None:
+    row = row_of(capsys, METRICS[name].title, gan={name: {"value": value, "interval": ends, "n": 1700}})
+    assert row.startswith(f"{shown} high")
 
 
 def test_images_that_are_all_alike_are_as_near_as_they_are() -> None:
@@ -451,16 +472,6 @@ def test_images_that_are_all_alike_are_as_near_as_they_are() -> None:
         real = torch.randn(kinds, 63, generator=torch.Generator().manual_seed(0)).repeat(100, 1)
         duplicates(real, torch.randn(120, 63, generator=torch.Generator().manual_seed(1)), found := Findings())
         assert found.numbers["duplicates"].value == 0
-
-
-def test_a_lopsided_interval_shows_its_ends() -> None:
-    from vaegan.console import _number  # pyright: ignore[reportPrivateUsage]
-
-    assert _number("support", {"value": 1700**2 / 6, "interval": None, "n": 1700}) == "more than 482k"
-    assert _number("support", {"value": 481_383.3, "interval": [164_000.0, 1_416_000.0], "n": 1700}) == "481k (164k, 1.42M)"
-    assert _number("coverage", {"value": 0.01, "interval": [0.0, 0.031], "n": 400}) == "0.01 (0.00, 0.03)"
-    assert _number("coverage", {"value": 0.5, "interval": [0.46, 0.55], "n": 400}) == "0.50 ±0.05"
-    assert _number("coverage", {"value": float("nan"), "interval": [0.0, float("nan")], "n": 400}) == "not a number"
 
 
 class Tiny:

@@ -16,7 +16,7 @@ from vaegan.evaluation.measure import Options, described
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages
 from vaegan.evaluation.samples import Described, Yardstick, compare, describe, log_spectrum
-from vaegan.evaluation.tally import KEPT, Share, Tally
+from vaegan.evaluation.tally import MOST_RECORDED, Share, Tally
 
 
 def images(count: int, seed: int = 0, side: int = 16) -> Tensor:
@@ -55,12 +55,12 @@ def size(tally: Tally) -> int:
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
     sizes: list[int] = []
-    for count in (KEPT + 2_000, 4 * KEPT):
+    for count in (MOST_RECORDED + 2_000, 4 * MOST_RECORDED):
         source = Endless(count)
         found = described(real_images(source), False, Options(count, False, 0, None), Share())
         assert source.given == count
         assert source.most <= 2 * 512
-        assert len(found.random) == KEPT
+        assert len(found.random) == MOST_RECORDED
         assert found.tally.sums("sharpness").count.sum() == count
         sizes.append(size(found.tally))
         assert described(real_images(source), False, Options(count, False, 0, None), Share()).count == count
@@ -76,7 +76,7 @@ def test_sums_of_any_shards_are_those_of_the_whole() -> None:
         part = Tally()
         part.add("sum", start, features[start:end])
         part.add_moments("moments", start, features[start:end])
-        part.keep_first("rows", start, features[start:end], most=400)
+        part.record_first("rows", start, features[start:end], most=400)
         return part
 
     whole = tally(0, 1_003)

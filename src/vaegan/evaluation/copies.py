@@ -44,7 +44,7 @@ class CopyCheck:
             return
         for space in self.pools:
             distance, place = zip(*self._nearest(space, images), strict=True)
-            tally.keep_first(space, first, torch.stack([column.double() for column in (*distance, *place)], 1), MOST)
+            tally.record_first(space, first, torch.stack([column.double() for column in (*distance, *place)], 1), MOST)
 
     def judge(self, tally: Tally, found: Findings, seed: int) -> dict[str, Any]:
         """Adds the numbers on the images that were described to `found` and names the most suspicious of them."""
@@ -81,7 +81,7 @@ class CopyCheck:
 def _encoded(encoder: Model, pool: RealImages, share: Share) -> Tensor:
     tally = Tally()
     for first, block in pool.blocks(share.blocks):
-        tally.keep_first(ENCODER, first, encoder.encode(block.images()), len(pool))
+        tally.record_first(ENCODER, first, encoder.encode(block.images()), len(pool))
     return share.merged(tally).rows(ENCODER)
 
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import WITHOUT_LABELS, Condition, RealImages, References
 from vaegan.evaluation.samples import Described
-from vaegan.evaluation.tally import KEPT
+from vaegan.evaluation.tally import MOST_RECORDED
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.factors import disentanglement, importance, in_bins, mutual_information_gap, shared_mix_with_interval
 from vaegan.metrics.features import RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
@@ -75,9 +75,9 @@ class KnownFactors:
     """Known factors of training and held-out images, and classifiers that read them from pictures."""
 
     def __init__(self, references: References, count: int) -> None:
-        """Takes at most `count` and at most `KEPT` of both kinds of real images."""
+        """Takes at most `count` and at most `MOST_RECORDED` of both kinds of real images."""
         assert references.train is not None
-        self.train, self.heldout = (part.first(min(count, KEPT)) for part in (references.train, references.heldout))
+        self.train, self.heldout = (part.first(min(count, MOST_RECORDED)) for part in (references.train, references.heldout))
         self.factors = factors_of(self.train, self.heldout)
 
     @cached_property

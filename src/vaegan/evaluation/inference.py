@@ -49,7 +49,7 @@ def describe_inference(tally: Tally, first: int, model: Model, images: Images, l
         mean, log_var = posterior.mean.cpu().double(), posterior.log_var.cpu().double()
         tally.add_moments("mean", first, mean, shards=1)
         tally.add("variance", first, log_var.exp())
-        tally.keep_first("posterior", first, torch.cat([mean, log_var.exp()], 1))
+        tally.record_first("posterior", first, torch.cat([mean, log_var.exp()], 1))
         kl = kl_to_standard_normal(mean, log_var)
         tally.add("kl_per_dimension", first, kl)
         tally.add("kl", first, kl.sum(1))

@@ -30,7 +30,7 @@ from vaegan.evaluation.samples import (
     describe,
     log_spectrum,
 )
-from vaegan.evaluation.tally import KEPT, Share, Tally
+from vaegan.evaluation.tally import MOST_RECORDED, Share, Tally
 from vaegan.evaluation.verdict import copies_images, copying, verdict
 from vaegan.metrics.feature_distances import frechet_interval_by_halves, frechet_with_interval, kernel_distance_with_interval
 from vaegan.metrics.features import RANDOM_FEATURES
@@ -147,7 +147,7 @@ class Measurement:
         return {
             "reference": {"side": heldout.side, "count": len(heldout)},
             "features": RANDOM_FEATURES if network is None else network.description.name,
-            "kept": KEPT,
+            "kept": MOST_RECORDED,
             "stages": numbers,
             "floor": floor.as_json(),
             "left_out": left_out,
@@ -221,7 +221,7 @@ def described(real: RealImages, given: bool, options: Options, share: Share) -> 
 def _describe_features(tally: Tally, first: int, images: Images, network: FeatureNetwork) -> None:
     """Records the features of one block in the user's network."""
     features = network(images)
-    tally.keep_first(NETWORK, first, features)
+    tally.record_first(NETWORK, first, features)
     # Replicates of 2,048 dimensions would take longer than everything else together.
     tally.add_moments(NETWORK, first, features, SHARDS if features.shape[1] <= MOST_RESAMPLED else 1)
 

@@ -39,10 +39,17 @@ class Findings:
     """Images of a kind that were taken at most: -n. So many are few because of it, and not because there are no more."""
 
     def add(
-        self, name: str, value: float, interval: Interval | str | None, n: int, *more: Any, chance: float | None = None
+        self,
+        name: str,
+        value: float,
+        interval: Interval | str | None,
+        n: int,
+        features: str | None = None,
+        against: int | None = None,
+        chance: float | None = None,
     ) -> None:
-        """Adds a `Number`, whose fields these are; `interval` may be the reason why there is none."""
-        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, *more, chance=chance)
+        """Adds a `Number`; `interval` may be the reason why there is none."""
+        self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features, against, chance)
 
     def lacks(self, names: str | tuple[str, ...], needed: int, there: int, what: str = "held-out images") -> bool:
         """Whether there are too few images for these metrics; if so, says so in `left_out`."""

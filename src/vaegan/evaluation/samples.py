@@ -58,12 +58,12 @@ class Described:
 
     @cached_property
     def random(self) -> Tensor:
-        """Random features of at most `KEPT` images."""
+        """Random features of at most `MOST_RECORDED` images."""
         return self.tally.rows("random")
 
     @cached_property
     def layout(self) -> Tensor:
-        """`layout_features` of at most `KEPT` images."""
+        """`layout_features` of at most `MOST_RECORDED` images."""
         return layout_features(self.tally.rows("small"))
 
 
@@ -80,13 +80,13 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
     """
     random, small = random_features(images), small_images(images)
     tally.add_moments("random", first, random)
-    tally.keep_first("random", first, random)
-    tally.keep_first("small", first, small)
+    tally.record_first("random", first, random)
+    tally.record_first("small", first, small)
     tally.add("small", first, torch.cat([small, small.square().sum(1, keepdim=True)], 1))
     tally.add("sharpness", first, detail_energy(images))
     tally.add("flatness", first, flat_share(images))
     if first < RECORDED_DETAILS:
-        tally.keep_first("details", first, finest_octave(images[: RECORDED_DETAILS - first])[0], RECORDED_DETAILS)
+        tally.record_first("details", first, finest_octave(images[: RECORDED_DETAILS - first])[0], RECORDED_DETAILS)
     for period in (2, 4):
         tally.add(f"texture_{period}", first, texture_power(images, period))
     tally.add("spectrum", first, radial_spectrum(power_spectrum(images)))
@@ -94,8 +94,8 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
         places = patch_places(count, octave.shape[-1], seed, given)
         here = torch.nonzero((places.image >= first) & (places.image < first + len(images)))[:, 0]
         mine = Places(places.image[here] - first, places.top[here], places.left[here])
-        tally.keep(name, here, take_patches(octave, mine))
-        tally.keep(f"{name}-image", here, places.image[here])
+        tally.record(name, here, take_patches(octave, mine))
+        tally.record(f"{name}-image", here, places.image[here])
 
 
 @dataclass(frozen=True)

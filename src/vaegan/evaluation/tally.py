@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaegan.metrics.statistics import SHARDS, Grouped, Moments
 
-KEPT = 4_000
+MOST_RECORDED = 4_000
 """Images whose own features are recorded, for metrics of pairs: 16 M distances, 128 MB. They are the first ones: samples are
 independent, and real images are in the order of their content hashes, so that it is a random choice that content decides."""
 
@@ -56,15 +56,15 @@ class Tally:
             {f"moments/{name}/{sums}": torch.stack([getattr(part, sums) for part in parts]) for sums in ("total", "outer")}
         )
 
-    def keep(self, name: str, places: Tensor, rows: Tensor) -> None:
+    def record(self, name: str, places: Tensor, rows: Tensor) -> None:
         """Records rows, each with its place among all."""
         if len(rows):
             self.merge({f"rows/{name}/places": places.clone(), f"rows/{name}/rows": rows.detach().cpu().clone()})
 
-    def keep_first(self, name: str, first: int, rows: Tensor, most: int = KEPT) -> None:
+    def record_first(self, name: str, first: int, rows: Tensor, most: int = MOST_RECORDED) -> None:
         """Records one row an image, of the first `most` of all images."""
         rows = rows[: max(0, most - first)]
-        self.keep(name, torch.arange(first, first + len(rows)), rows)
+        self.record(name, torch.arange(first, first + len(rows)), rows)
 
     def has_rows(self, name: str) -> bool:
         """Whether rows of this name were recorded."""

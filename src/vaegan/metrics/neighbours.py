@@ -3,9 +3,9 @@
 from typing import NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.metrics.features import small_images
 from vaegan.metrics.statistics import Interval, clipped, interval, reach_by_halves, resampling_weights, wilson_interval
 from vaegan.types import Images
 
@@ -101,13 +101,13 @@ def nearest_of_both(queries: Tensor, mirrored: Tensor, pool: Tensor) -> Nearest:
     return torch.minimum(one, two), torch.where(one <= two, first, second)
 
 
-def own_source_share(images: Images, sources: Images, block: int = 4) -> float:
-    """Share of images whose nearest source is their own, by squared error after averaging `block` x `block` pixels.
+def own_source_share(images: Images, sources: Images, shrink: int = 4) -> float:
+    """Share of images whose nearest source is their own, by squared error at a `shrink`-th of the side.
 
     Chance is 1/n: compare only figures of the same n.
     """
-    shrunk, original = (F.avg_pool2d(one.cpu().double(), block).flatten(1) for one in (images, sources))
-    return float((nearest(shrunk, original)[1] == torch.arange(len(images))).double().mean())
+    small, original = (small_images(one.cpu(), one.shape[-1] // shrink).double() for one in (images, sources))
+    return float((nearest(small, original)[1] == torch.arange(len(images))).double().mean())
 
 
 def copying_share(in_train: Nearest, in_heldout: Nearest, train_count: int, heldout_count: int) -> tuple[float, Interval]:

@@ -26,8 +26,7 @@ class Options(ModelOptions):
 def run(options: Options) -> None:
     """Decodes latents."""
     from vaegan.data import to_uint8
-    from vaegan.latent.tables import read_latents
-    from vaegan.latent.text import parse_latent
+    from vaegan.latent.tables import parse_latent, read_latents
 
     if (options.latents is None) == (options.text is None):
         raise RequestError('Give a file of latents, or one latent as text: --text "0.3,-1.2,...".')

@@ -13,7 +13,7 @@ from vaegan.errors import RequestError, did_you_mean, meant
 if TYPE_CHECKING:
     from vaegan.console import Console
     from vaegan.data import ImageDataset
-    from vaegan.latent.learning import Group
+    from vaegan.latent.learning import Examples
     from vaegan.latent.stored import Direction
     from vaegan.model import Model
     from vaegan.types import Latents
@@ -140,23 +140,23 @@ def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direct
     return [found], model.encode(shown).to(torch.float32)
 
 
-def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Group, Group]":
+def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Examples, Examples]":
     import numpy as np
 
     from vaegan.latent.groups import groups_of_label
-    from vaegan.latent.learning import Group
+    from vaegan.latent.learning import Examples
     from vaegan.training import saved
 
     if options.positive is not None and options.negative is not None:
         config = images_config(model, options.run, options.fit)
         folders = [open_given([folder], config, console) for folder in (options.positive, options.negative)]
-        positive, negative = (Group(dataset, np.arange(len(dataset))) for dataset in folders)
+        positive, negative = (Examples(dataset, np.arange(len(dataset))) for dataset in folders)
         return positive, negative
     dataset = _images(options, model, console)
     label, _, word = (options.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
     shown = saved.showing(options.run, dataset, model.fixed_label)
-    positive, negative = (Group(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
+    positive, negative = (Examples(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
     return positive, negative
 
 

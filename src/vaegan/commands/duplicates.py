@@ -26,7 +26,7 @@ def run(options: Options) -> None:
     check_picture(options.out, *options.images)
     check_number("--tolerance", options.tolerance, 255, least=0)
 
-    from vaegan.latent.duplicates import find_duplicates
+    from vaegan.latent.similar import find_duplicates
     from vaegan.pictures import rows, save_png
 
     model, dataset = options.open()

@@ -29,7 +29,7 @@ def run(options: Options) -> None:
 
     import numpy as np
 
-    from vaegan.latent.nearest import nearest
+    from vaegan.latent.similar import nearest
     from vaegan.pictures import grid, save_png
 
     model, asked = options.open(most=MOST_ROWS)

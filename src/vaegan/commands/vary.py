@@ -31,7 +31,7 @@ def run(options: Options) -> None:
     import torch
 
     from vaegan.data import to_uint8
-    from vaegan.latent.variations import vary_latents
+    from vaegan.latent.walks import vary_latents
     from vaegan.pictures import grid, save_png
 
     model, dataset = options.open(most=MOST_ROWS)

@@ -12,10 +12,9 @@ import numpy as np
 
 from vaegan.errors import RequestError
 from vaegan.explorer.state import Explorer, as_base64
-from vaegan.export.bundle import bundled, page
-from vaegan.export.graphs import graphs
-from vaegan.export.onnx_files import check_packages, graph_onnx_bytes
-from vaegan.export.packing import packed
+from vaegan.export.bundle import bundled, packed, page
+from vaegan.export.graphs import Graph, graphs
+from vaegan.export.onnx_files import check_packages, half_onnx_bytes, onnx_bytes
 from vaegan.export.runtime import BINARY, CDN, GLUE, SCRIPT, Runtime, find_runtime, integrity
 from vaegan.files import check_file_place, write_atomically
 from vaegan.model import Model
@@ -132,13 +131,8 @@ def export_html(
 def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> dict[str, Any]:
     described = explorer.describe()
     described |= {"stages": list(models), "tsne": {"state": "missing"}}
-    facts: dict[str, Any] = {
-        "description": described,
-        "encoder": explorer.model.has_encoder,
-        "cdn": None,
-        "images": None,
-        "undo": None,
-    }
+    facts: dict[str, Any] = {"description": described, "encoder": explorer.model.has_encoder}
+    facts |= {"cdn": None, "images": None, "undo": None}
     if not with_images:
         # Names and vectors of saved directions come from images too.
         described["directions"] = [one for one in described["directions"] if one["group"] != "attribute"]
@@ -150,14 +144,14 @@ def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> d
 
 
 def _networks(models: dict[str, Model], half: bool) -> dict[str, bytes]:
-    parts: dict[str, bytes] = {}
+    chosen: dict[str, Graph] = {}
     for index, (stage, model) in enumerate(models.items()):
         for graph in graphs(model):
             if graph.name in ("decoder", "generator"):
-                parts[f"network-{stage}"] = graph_onnx_bytes(graph, half)
+                chosen[f"network-{stage}"] = graph
             elif graph.name == "encoder" and index == 0:
-                parts["encoder"] = graph_onnx_bytes(graph, half)
-    return parts
+                chosen["encoder"] = graph
+    return {name: half_onnx_bytes(graph) if half else onnx_bytes(graph)[0] for name, graph in chosen.items()}
 
 
 def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:

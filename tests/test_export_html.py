@@ -27,8 +27,7 @@ from vaegan.errors import RequestError, VaeganError
 from vaegan.explorer.server import PAGE
 from vaegan.explorer.state import Explorer
 from vaegan.export import runtime
-from vaegan.export.bundle import as_text, bundled, packed
-from vaegan.export.html import export_html
+from vaegan.export.html import as_text, bundled, export_html, packed
 from vaegan.files import write_atomically
 from vaegan.latent.stored import Direction, save_direction
 from vaegan.mixture import fit_mixture

@@ -12,8 +12,8 @@ from vaegan.config import DataConfig
 from vaegan.data.building import TRAIN
 from vaegan.data.dataset import ImageDataset, open_dataset
 from vaegan.data.decoding import Skipped, content_keys, decode, quiet_pillow
-from vaegan.data.image_files import read_bounded
 from vaegan.data.pixels import binarized, to_tensor
+from vaegan.data.source import read_bounded
 from vaegan.errors import DataError, RequestError
 from vaegan.types import ProgressCallback
 

@@ -115,8 +115,8 @@ def test_zip_and_tars_hold_what_the_folder_holds(tmp_path: Path, open_here: Call
     for place in sources:
         dataset = open_here(place)
         order = np.argsort(dataset.names)
-        assert np.array_equal(dataset.images[order], PIXELS), source
-        assert dataset.fingerprint == expected.fingerprint, source
+        assert np.array_equal(dataset.images[order], PIXELS), place
+        assert dataset.fingerprint == expected.fingerprint, place
         assert len(dataset.labels) == 0
     assert {one.name for one in open_here(sources[0]).skipped} == {"readme.txt", "inner.zip"}
 

@@ -598,9 +598,9 @@ class TestEncoding:
     ) -> None:
         clock = [0.0]
 
-        def timed(model: Model, images: torch.Tensor) -> Any:
+        def timed(model: Model, *inputs: torch.Tensor | None) -> Any:
             clock[0] += 1 if torch.is_autocast_enabled("cpu") == low else 2
-            return posterior(model, images)
+            return posterior(model, *inputs)
 
         posterior = Model.posterior
         monkeypatch.setattr(Model, "posterior", timed)

@@ -16,11 +16,11 @@ Labels = Tensor
 
 
 class Labelled(NamedTuple):
-    """Images and what the networks are told about them."""
+    """Images and their labels."""
 
     images: Images
     labels: Labels | None = None
-    """None unless the networks are told."""
+    """None unless the networks are conditional."""
 
 
 PerImage = Tensor

@@ -60,10 +60,9 @@ class ImageDataset(CachedImages):
         return indices[np.argsort(self.contents[indices], kind="stable")][:count]
 
     def categories(self, name: str | None) -> tuple[str, NDArray[np.int64], tuple[str, ...]]:
-        """The label to tell a conditional model: its name, the code of every image, and the words of the codes.
+        """The label that conditions a model: its name, the code of every image, and the words of the codes.
 
-        Args:
-            name: which label; None takes the only one that has categories.
+        None as `name` takes the only label that has categories.
 
         Raises:
             RequestError: if there is none, there are several, or the one named has no categories.
@@ -140,7 +139,7 @@ def open_dataset(
     directory = (cache_dir or default_cache_dir()) / "images" / key
     cached = open_cached(directory)
     if cached is None:
-        build(found, config, directory, progress, for_training=for_training)
+        build(found, config, directory, progress, for_training)
         cached = open_cached(directory)
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
@@ -217,10 +216,7 @@ class FacesSource(Source):
 
 
 def find_source(source: str | Path) -> Source:
-    """Finds out what kind of source a path or a word names.
-
-    Args:
-        source: "faces", "faces:500" (the first 500), or a path: a folder, a zip or tar of images, IDX, .npy or .npz.
+    """Finds out what kind of source a path or a word names, as in `open_dataset`.
 
     Raises:
         DataError: the path does not exist, cannot be read, or holds nothing that can be used.

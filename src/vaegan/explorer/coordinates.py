@@ -55,10 +55,8 @@ def as_base64(values: NDArray[np.float32]) -> str:
 def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Slider]:
     """Directions without labels, strongest first; one unit is one standard deviation of the latents.
 
-    Args:
-        latents: [images, latent], encoded images, or draws of the prior where there is no encoder.
-        gram: the decoder's mean J'J; its eigenvectors are taken where the latents' own covariance says nothing, because the
-            handover has made it the identity. None takes the principal components of the latents.
+    They are the principal components of the latents [images, latent], or the eigenvectors of `gram`, the decoder's mean J'J,
+    where the latents' own covariance says nothing, because the handover has made it the identity.
     """
     points = latents.astype(np.float64)
     mean, covariance = points.mean(0), np.cov(points.T).reshape(latents.shape[1], latents.shape[1])

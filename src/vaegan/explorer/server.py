@@ -52,7 +52,6 @@ class LocalOnly:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Args: app: what is guarded."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +83,6 @@ class Handlers:
     """What is done with each request. Whatever touches the model happens on one thread, one after the other."""
 
     def __init__(self, explorer: Explorer) -> None:
-        """Args: explorer: what is being explored."""
         self.explorer = explorer
         # More threads than one only get in each other's way on images this small: 7 ms became 150 beside another busy program.
         self._uploads = asyncio.Semaphore(UPLOADS)

@@ -96,7 +96,7 @@ def export_html(
         run: a run or a saved model.
         path: ends in .html.
         stage: only this one; by default all stages that share the latents, or with `cdn` the last one alone.
-        label: what a conditional model is told; it becomes part of the page's title.
+        label: the condition of a conditional model; it becomes part of the page's title.
         half: weights as float16; what they change must stay 60 dB under the pictures.
         cdn: leave the runtime out; the page fetches it by exact version and compares checksums.
         runtime: folder or tarball of the npm package onnxruntime-web.
@@ -167,7 +167,7 @@ def _networks(models: dict[str, Model], half: bool) -> dict[str, bytes]:
 
 
 def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
-    """What is told about the images, one picture with all of them, and how many they are."""
+    """Facts about the images, one picture with all of them, and how many they are."""
     assert explorer.dataset is not None
     assert explorer.encodings is not None
     count, config = len(explorer.order), explorer.model.config
@@ -182,8 +182,8 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     content = io.BytesIO()
     to_picture(sheet).save(content, "JPEG", quality=SHEET_QUALITY, subsampling=0)
     labels = {name: as_base64(values[explorer.order[chosen]]) for name, values in explorer.dataset.labels.items()}
-    told = {"latents": as_base64(explorer.encodings.latents[chosen]), "labels": labels, "columns": columns, "type": "image/jpeg"}
-    return told, content.getvalue(), len(chosen)
+    facts = {"latents": as_base64(explorer.encodings.latents[chosen]), "labels": labels, "columns": columns, "type": "image/jpeg"}
+    return facts, content.getvalue(), len(chosen)
 
 
 def _needed_at_once(facts: dict[str, Any], files: Runtime | None, network: str) -> str:
@@ -231,15 +231,7 @@ def _add(name: str, folder: Path, done: dict[str, str]) -> None:
 
 
 def _page(script: str, first: str, rest: str, policy: str, title: str) -> str:
-    """The page as one HTML text.
-
-    Args:
-        script: from `bundled`.
-        first: HTML of the data and of the runtime that it needs at once.
-        rest: HTML of what it needs only later: it runs as soon as the browser has read so far.
-        policy: the page's content security policy.
-        title: shown until the page has started.
-    """
+    """The page as one HTML text: the script runs as soon as the browser has read `first`, and needs `rest` only later."""
     icon = f"data:image/svg+xml;base64,{base64.b64encode((PAGE / 'icon.svg').read_bytes()).decode()}"
     style = (PAGE / "style.css").read_text("utf-8").replace('url("icon.svg")', f'url("{icon}")')
     text = (PAGE / "index.html").read_text("utf-8")

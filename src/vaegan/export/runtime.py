@@ -45,10 +45,7 @@ def integrity(name: str) -> str:
 
 
 def find_runtime(place: Path | None) -> Runtime:
-    """The runtime from a folder or tarball of the npm package, from the cache, or from npm.
-
-    Args:
-        place: the package's folder, its dist folder, or the tarball that `npm pack` makes; None: the cache, else npm.
+    """The runtime from a place: the npm package's folder, its dist folder, or its tarball; else from the cache or npm.
 
     Raises:
         RequestError: if the files are missing or are not the ones known here.

@@ -11,37 +11,29 @@ from vaegan.errors import RequestError, VaeganError
 from vaegan.extras import need
 from vaegan.model_files import CARD_PICTURE, ModelConfig
 
-MAXIMUM_BYTES = 50_000_000
+_MOST_EVALUATION_BYTES = 50_000_000
 
 
 def copying_warning(model_folder: Path | None, stage: str) -> str | None:
     """A sentence for whoever is about to share a model whose samples are near copies of its training images.
 
-    Args:
-        model_folder: of the model, inside its run; None for a model that was never on disk.
-        stage: of the model.
-
-    Returns:
-        None if `vaegan evaluate` found no copying, or was never asked.
+    None if `vaegan evaluate` found no copying or did not run, or if the model has no folder or its evaluation cannot be read.
     """
-    found = None if model_folder is None else _copying(model_folder.resolve().parent.parent / "evaluation.json", stage)
-    if found is None:
+    if model_folder is None:
         return None
-    return (
-        f"Of this model's samples: {found} Sharing it may share training images; look at the report's nearest neighbours first."
-    )
-
-
-def _copying(path: Path, stage: str) -> str | None:
-    """What the evaluation says of a stage that copies; one that cannot be read warns of nothing."""
+    path = model_folder.resolve().parent.parent / "evaluation.json"
     try:
-        if path.stat().st_size > MAXIMUM_BYTES:
+        if path.stat().st_size > _MOST_EVALUATION_BYTES:
             return None
         values: Any = json.loads(path.read_text("utf-8"))
         found = values["copies"][stage]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return found if isinstance(found, str) else None
+    if not isinstance(found, str):
+        return None
+    return (
+        f"Of this model's samples: {found} Sharing it may share training images; look at the report's nearest neighbours first."
+    )
 
 
 class Saved(Protocol):

@@ -36,7 +36,6 @@ class DecoderGraph(nn.Module):
     """Latents to images, as `Model.decode` gives them."""
 
     def __init__(self, decoder: nn.Module) -> None:
-        """Args: decoder: on the CPU."""
         super().__init__()
         self.decoder = decoder
 
@@ -55,7 +54,6 @@ class EncoderGraph(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, whitening: Whitening) -> None:
-        """Args: encoder, whitening: on the CPU."""
         super().__init__()
         self.encoder, self.whitening = encoder, whitening
 
@@ -70,7 +68,6 @@ class CodeGraph(nn.Module):
     """Images to their latents, for a plain autoencoder, which has no posterior."""
 
     def __init__(self, encoder: nn.Module) -> None:
-        """Args: encoder: on the CPU."""
         super().__init__()
         self.encoder = encoder
 
@@ -101,10 +98,7 @@ class Graph:
         return [part.numpy() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
     def difference(self, computed: Callable[[list[NDArray[np.float32]]], list[Arrays]]) -> float:
-        """The largest difference of another implementation from torch, over all batch sizes.
-
-        Args:
-            computed: the outputs for each of several inputs.
+        """The largest difference from torch, over all batch sizes, of what another implementation computes for several inputs.
 
         Raises:
             ModelError: if it exceeds the tolerance, or is not a number.

@@ -21,7 +21,6 @@ import torch
 from runs import left_to_train, scored
 
 from vaegan.model import Model
-from vaegan.networks.subpixel import SubPixel
 
 SHOWN = ("swd", "fd", "peaks", "sharpness", "coverage", "recall", "copying")
 
@@ -75,10 +74,11 @@ def measure(run: Path, score: str) -> dict[str, Any]:
     averaged = Model.from_pretrained(run / "gan" / "model")
     raw = Model.from_pretrained(run / "gan" / "model")
     checkpoint = torch.load(run / "gan" / "checkpoint.pt", weights_only=True)
-    raw.networks.decoder.load_state_dict(checkpoint["networks"]["generator"])
-    equalised, trained = averaged.networks.decoder.stages[-1], raw.networks.decoder.stages[-1]
-    if isinstance(equalised, SubPixel) and isinstance(trained, SubPixel):
-        trained.load_state_dict(equalised.state_dict())  # its fixed kernel, with what equalising did to it
+    prefix, last = "generator.network.", averaged.networks.decoder.last_layer
+    weights = {name.removeprefix(prefix): part for name, part in checkpoint["recipe"].items() if name.startswith(prefix)}
+    raw.networks.decoder.load_state_dict(weights, strict=False)
+    if last is not None:
+        raw.networks.decoder.stages[-1].load_state_dict(last.state_dict())  # its kernel as the finisher scaled it
     facts = json.loads((run / "run.json").read_text())["facts"]["gan"]
     return {
         "images": facts["images"],

@@ -13,7 +13,7 @@ from typing import Any
 
 from main_job import measure, train
 
-from vaegan.studies.figures import Axis, save_lines
+from vaegan.charts import Axis, save_lines
 
 WIDEST_LAYER = 8  # of the preset tiny, in widths
 

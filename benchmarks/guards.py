@@ -1,7 +1,7 @@
-"""Twenty bad configurations with guards off and on: how many end usable.
+"""Twenty bad configurations with guards that warn and guards that act: how many end usable.
 
     python benchmarks/guards.py --mnist FOLDER --score "python score.py {real} {fake} --size {size}" --out FOLDER
-        [--guards off act] [--only NAME ...] [--vae-images 24000] [--gan-images 10000]
+        [--guards warn act] [--only NAME ...] [--vae-images 24000] [--gan-images 10000]
 
 The yardstick is any command that prints one JSON line with fd, recall and sharpness for two .npy files. Results are appended to
 OUT/results.jsonl; what is there already is not run again, so that a stopped benchmark goes on. Ends with the table for README.md.
@@ -13,7 +13,7 @@ import shlex
 import time
 import tomllib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ from runs import left_to_train, printed
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, NetworkConfig, TrainConfig
 from vaegan.data import TEST, VALIDATION, open_dataset, to_uint8
+from vaegan.parts.schedule import Clock
+from vaegan.recipes import gan
 from vaegan.recipes.gan import GAN
-from vaegan.recipes.schedule import Clock
 from vaegan.settings import from_dictionary, to_dictionary
-from vaegan.types import Images, Labels, Scalars
+from vaegan.types import Batch, Scalars
 
 COUNT = 800  # images judged
 SIZES = {"faces": 32, "mnist": 28}
-COMMON = TrainConfig(network=NetworkConfig(latent_dim=32, width=16, width_limit=128), device=DeviceConfig(precision="float32"))
+COMMON = TrainConfig(network=NetworkConfig(latent_dim=32, width=16), device=DeviceConfig(precision="float32"))
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--mnist", required=True)
     parser.add_argument("--score", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--guards", nargs="+", default=["off", "act"])
+    parser.add_argument("--guards", nargs="+", default=["warn", "act"])
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--vae-images", type=int, default=24_000)
     parser.add_argument("--gan-images", type=int, default=10_000)
@@ -82,9 +83,7 @@ class Bench:
     def config(self, data: str, guards: str, settings: dict[str, Any], recipe: str) -> TrainConfig:
         """The common settings, and over them what is bad."""
         base = replace(COMMON, data=DataConfig(size=SIZES[family(data)]), guards=guards, recipe=recipe)
-        base = replace(
-            base, budget=Budget(vae_share_of_images=self.vae_images / (self.vae_images + self.gan_images), vae_images=0)
-        )
+        base = replace(base, budget=Budget(vae_share=self.vae_images / (self.vae_images + self.gan_images)))
         values = to_dictionary(base)
         for part, changes in settings.items():
             values[part] |= changes
@@ -93,11 +92,18 @@ class Bench:
     def healthy(self, kind: str, guards: str) -> None:
         """The defaults, which every bad run is compared with; their VAE is every bad GAN's start."""
         name = f"healthy-{kind}"
-        self.once(name, guards, lambda: self.train(name, kind, guards, {}, "vae-gan", None, None), kind)
+        self.once(name, guards, lambda: self.train(name, kind, guards, {}, "vae-gan", None, nothing()), kind)
 
     def run(self, entry: dict[str, Any], guards: str) -> None:
         """One bad configuration."""
-        data, settings, fault = entry["data"], entry.get("settings", {}), entry.get("fault")
+        data, settings = entry["data"], entry.get("settings", {})
+        fault = (
+            nan_gradient()
+            if "fault" in entry
+            else generator_rate(entry["generator_rate"])
+            if "generator_rate" in entry
+            else nothing()
+        )
         recipe, start = "vae-gan", None
         if family(data) == data and "vae" not in settings:
             # Only the GAN is bad: it grows out of the healthy run's VAE, which is what its own would be.
@@ -128,7 +134,14 @@ class Bench:
         print(json.dumps(result), flush=True)
 
     def train(
-        self, name: str, data: str, guards: str, settings: dict[str, Any], recipe: str, start: Path | None, fault: str | None
+        self,
+        name: str,
+        data: str,
+        guards: str,
+        settings: dict[str, Any],
+        recipe: str,
+        start: Path | None,
+        fault: AbstractContextManager[None],
     ) -> None:
         """Trains into OUT/NAME-GUARDS; `start` is the run whose VAE a GAN grows out of."""
         source = self.mnist if data == "mnist" else data
@@ -139,7 +152,7 @@ class Bench:
         def say(text: str) -> None:
             print("  ", text, flush=True)
 
-        with nan_gradient() if fault == "nan-gradient" else nothing():
+        with fault:
             if not (out / "run.json").is_file():
                 vaegan.train(source, config, images=images, out=out, init=start, say=say)
             elif left_to_train(out):
@@ -169,7 +182,7 @@ class Bench:
 
     def table(self) -> None:
         """Markdown."""
-        modes = [mode for mode in ("off", "act") if any(guards == mode for _, guards in self.results)]
+        modes = [mode for mode in ("warn", "act") if any(guards == mode for _, guards in self.results)]
         print("| | " + " | ".join(f"{mode}: fd | recall | sharpness | usable" for mode in modes) + " |")
         print("|---" * (1 + 4 * len(modes)) + "|")
         for name in dict.fromkeys(name for name, _ in self.results):
@@ -197,18 +210,28 @@ def nothing() -> Generator[None]:
 
 
 @contextmanager
+def generator_rate(factor: float) -> Generator[None]:
+    """The generator's learning rate over the critic's, which is no setting."""
+    usual, gan.GENERATOR_RATE = gan.GENERATOR_RATE, factor
+    try:
+        yield
+    finally:
+        gan.GENERATOR_RATE = usual
+
+
+@contextmanager
 def nan_gradient() -> Generator[None]:
     """One gradient of the generator is not a number, once, after two fifths of the stage."""
     step, left = GAN.step, [1]
 
-    def broken(recipe: GAN, images: Images, clock: Clock, labels: Labels | None = None) -> Scalars:
+    def broken(recipe: GAN, batch: Batch, clock: Clock) -> Scalars:
         if clock.progress < 0.4 or not left:
-            return step(recipe, images, clock, labels)
+            return step(recipe, batch, clock)
         left.clear()
-        parameter = next(recipe.generator.parameters())
+        parameter = next(recipe.generator.network.parameters())
         handle = parameter.register_hook(lambda gradient: gradient * float("nan"))
         try:
-            return step(recipe, images, clock, labels)
+            return step(recipe, batch, clock)
         finally:
             handle.remove()
 

@@ -3,8 +3,8 @@
     python benchmarks/same_numbers.py record FOLDER      before the change
     python benchmarks/same_numbers.py compare FOLDER     after it: names every run whose numbers differ
 
-A run's numbers are the weights in its checkpoints and models, by content and not by name, and the lines of its journals. One thread,
-float32, drawn faces: two minutes. Only runs of one machine and one torch can be compared, so this is no test.
+A run's numbers are the weights in its checkpoints and models, by content and not by name, and the lines of its journals. One
+thread, float32, drawn faces: two minutes. Only runs of one machine and one torch can be compared: this is no test.
 """
 
 import hashlib

@@ -66,21 +66,14 @@ def draw(random: np.random.Generator, grown: bool, minutes: int) -> Settings:
     drawn = {
         "gan.learning-rate": rate,
         "gan.final-learning-rate": float(f"{rate * between(0.003, 0.1):.2g}"),
-        "gan.generator-rate": between(0.6, 1.6),
         "gan.penalty": penalty,
-        "gan.final-penalty": float(f"{penalty * between(0.05, 1):.2g}"),
         "gan.batch-size": int(random.choice([16, 32])),
-        "gan.average-cap": int(between(100, 2000)),
         "gan.augmentation": float(random.choice([0.0, 0.15, 0.3])),
-        "gan.blur": float(random.choice([0.0, 1.0])),
         "gan.anchor": anchor,
-        "gan.final-anchor": float(f"{anchor * between(0.25, 1):.2g}"),
     }
-    if minutes == 60:  # larger batches and longer averages are what longer training is given, lest it turns around its goal
+    if minutes == 60:  # larger batches are what longer training is given, lest it turns around its goal
         drawn["gan.batch-size"] = int(random.choice(list(BATCHES)))
-        drawn["gan.average-cap"] = int(between(300, 10_000))
         drawn["gan.anchor"] = between(1, 12)
-        drawn["gan.final-anchor"] = float(f"{drawn['gan.anchor'] * between(0.25, 1):.2g}")
         drawn["gan.floor"] = between(0.03, 0.1)
         drawn["gan.jitter"] = int(random.choice([0, 2, 4]))
     of_the_handover = ("anchor", "floor")

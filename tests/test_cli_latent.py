@@ -1,6 +1,5 @@
 """The latent commands as a person types them: what they print, leave behind and refuse."""
 
-import io
 import json
 import os
 import subprocess
@@ -556,11 +555,10 @@ def test_processes_that_save_directions_wait_for_each_other(run: str) -> None:
     assert len(load_directions("run/vae/model", load(run))) == 16
 
 
-def test_an_interrupted_command_gives_the_cursor_back(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.console import Console as Terminal
-
-    shown = io.StringIO()
-    monkeypatch.setattr("vaegan.console._Terminal", lambda **options: Terminal(file=shown, force_terminal=True))
+def test_an_interrupted_command_gives_the_cursor_back(
+    run: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes anything for a terminal
 
     def interrupted(model: object, dataset: object, indices: object, progress: Callable[[str, int, int], None]) -> None:
         progress("encoding images", 1, 12)
@@ -570,5 +568,6 @@ def test_an_interrupted_command_gives_the_cursor_back(run: str, monkeypatch: pyt
     with pytest.raises(SystemExit) as exit:
         main(["encode", run, "light"])
     assert exit.value.code == 130
-    assert "encoding images" in shown.getvalue()
-    assert shown.getvalue().count("\x1b[?25l") == shown.getvalue().count("\x1b[?25h") > 0
+    shown = capsys.readouterr().out
+    assert "encoding images" in shown
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") > 0

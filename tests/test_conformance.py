@@ -25,8 +25,7 @@ from vaegan.config import (
     VAEConfig,
 )
 from vaegan.config_files import SOURCES, load_preset
-from vaegan.data import ImageDataset
-from vaegan.data.sides import TRAIN, VALIDATION
+from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.errors import RequestError
 from vaegan.model import Model
 from vaegan.recipes.schedule import Clock

@@ -23,9 +23,9 @@ from vaegan.data import (
     to_tensor,
     to_uint8,
 )
+from vaegan.data.building import set_duplicates_aside, side_of
 from vaegan.data.decoding import content_hash
-from vaegan.data.sides import set_duplicates_aside, side_of
-from vaegan.data.tensors import binarized
+from vaegan.data.pixels import binarized
 from vaegan.errors import DataError, RequestError
 
 COUNT = 100
@@ -141,10 +141,10 @@ def test_every_epoch_shows_every_training_image_once_in_another_order(dataset: I
 
 @given(seen=st.integers(0, 10**12), batch=st.sampled_from([4, 12, 300]), world=st.sampled_from([2, 4]))
 def test_processes_together_equal_one(dataset: ImageDataset, seen: int, batch: int, world: int) -> None:
-    whole = TrainingBatches(dataset, batch_size=batch, seed=1).at(seen)
+    whole = TrainingBatches(dataset, batch_size=batch, seed=1).at(seen).images
     together = torch.empty_like(whole)
     for rank in range(world):
-        together[rank::world] = TrainingBatches(dataset, batch_size=batch, seed=1, rank=rank, world_size=world).at(seen)
+        together[rank::world] = TrainingBatches(dataset, batch_size=batch, seed=1, rank=rank, world_size=world).at(seen).images
     assert torch.equal(whole, together)
     assert whole.is_contiguous(memory_format=torch.channels_last)
 
@@ -152,33 +152,44 @@ def test_processes_together_equal_one(dataset: ImageDataset, seen: int, batch: i
 def test_resuming_anywhere_gives_the_same_batches(dataset: ImageDataset, grey: ImageDataset) -> None:
     for data in (dataset, grey):
         through = TrainingBatches(data, batch_size=32, seed=7)
-        run = [through.at(step * 32) for step in range(12)]
+        run = [through.at(step * 32).images for step in range(12)]
         for step in (11, 3, 7):
-            assert torch.equal(TrainingBatches(data, batch_size=32, seed=7).at(step * 32), run[step])
-            assert torch.equal(through.at(step * 32), run[step])
+            assert torch.equal(TrainingBatches(data, batch_size=32, seed=7).at(step * 32).images, run[step])
+            assert torch.equal(through.at(step * 32).images, run[step])
 
 
 def test_batch_size_only_cuts_the_same_stream(dataset: ImageDataset) -> None:
     small = TrainingBatches(dataset, batch_size=8, seed=7)
     large = TrainingBatches(dataset, batch_size=24, seed=7)
-    assert torch.equal(torch.cat([small.at(24), small.at(32), small.at(40)]), large.at(24))
+    assert torch.equal(torch.cat([small.at(seen).images for seen in (24, 32, 40)]), large.at(24).images)
+
+
+def test_labels_come_with_the_images(dataset: ImageDataset) -> None:
+    codes = np.arange(COUNT) * 3
+    batches = TrainingBatches(dataset, batch_size=300, seed=2, rank=1, world_size=2, codes=codes)
+    labels = batches.at(640).labels
+    assert labels is not None
+    assert labels.dtype == torch.int64
+    positions = np.arange(641, 940, 2, dtype=np.uint64)
+    assert np.array_equal(labels.numpy(), codes[batches.indices_at(positions)])
+    assert TrainingBatches(dataset, batch_size=300, seed=2).at(640).labels is None
 
 
 def test_half_of_the_images_are_mirrored(dataset: ImageDataset) -> None:
     batches = TrainingBatches(dataset, batch_size=2000, seed=0)
-    shown = to_uint8(batches.at(0))
+    shown = to_uint8(batches.at(0).images)
     originals = np.asarray(dataset.images)[batches.indices_at(np.arange(2000, dtype=np.uint64))]
     same = (shown == originals).all(axis=(1, 2, 3))
     mirrored = (shown == originals[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same ^ mirrored).all()
     assert mirrored.mean() == pytest.approx(0.5, abs=0.05)
-    still = TrainingBatches(replace(dataset, flips=False), batch_size=2000, seed=0).at(0)
+    still = TrainingBatches(replace(dataset, flips=False), batch_size=2000, seed=0).at(0).images
     assert np.array_equal(to_uint8(still), originals)
 
 
 def test_dynamic_binarisation_draws_anew_with_the_right_probability(grey: ImageDataset) -> None:
     batches = TrainingBatches(grey, batch_size=5000, seed=0)
-    shown = to_uint8(batches.at(0))
+    shown = to_uint8(batches.at(0).images)
     originals = np.asarray(grey.images)[batches.indices_at(np.arange(5000, dtype=np.uint64))]
     assert set(np.unique(shown)) == {0, 255}
     assert (shown[originals == 0] == 0).all()
@@ -186,7 +197,7 @@ def test_dynamic_binarisation_draws_anew_with_the_right_probability(grey: ImageD
     for low in range(0, 256, 32):
         some = (originals >= low) & (originals < low + 32)
         assert shown[some].mean() == pytest.approx(originals[some].mean(), abs=1.5)
-    assert not torch.equal(batches.at(0), batches.at(5000))
+    assert not torch.equal(batches.at(0).images, batches.at(5000).images)
 
 
 def test_black_and_white_are_never_drawn_otherwise() -> None:
@@ -217,7 +228,15 @@ def test_order_comes_from_content_and_not_from_names(tmp_path: Path) -> None:
         TrainingBatches(open_dataset(tmp_path / name, DataConfig(size=16), cache_dir=tmp_path), batch_size=32, seed=0)
         for name in ("a", "b")
     )
-    assert torch.equal(first.at(640), second.at(640))
+    assert torch.equal(first.at(640).images, second.at(640).images)
+
+
+def test_first_by_content_is_the_start_of_one_order(dataset: ImageDataset) -> None:
+    every = dataset.first_by_content(TRAIN, COUNT)
+    assert np.array_equal(np.sort(every), dataset.indices(TRAIN))
+    assert (np.diff(dataset.contents[every].astype(object)) > 0).all()
+    assert np.array_equal(dataset.first_by_content(TRAIN, 7), every[:7])
+    assert len(dataset.first_by_content(SET_ASIDE, 7)) == 0
 
 
 def test_first_by_content_is_the_start_of_one_order(dataset: ImageDataset) -> None:

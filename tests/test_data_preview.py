@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vaegan.commands.preview import contact_sheet, summary
 from vaegan.data import DataConfig, TrainingBatches, open_dataset, to_uint8
-from vaegan.preview import contact_sheet, summary
 
 
 def test_contact_sheet_shows_the_first_training_images(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_contact_sheet_shows_the_first_training_images(tmp_path: Path) -> None:
     sheet = np.asarray(contact_sheet(dataset, count=6, seed=5))
     assert sheet.shape == (2 * 66 + 2, 3 * 66 + 2, 3)
     fifth = sheet[68:132:2, 68:132:2]
-    assert np.array_equal(fifth, to_uint8(TrainingBatches(dataset, batch_size=6, seed=5).at(0))[4])
+    assert np.array_equal(fifth, to_uint8(TrainingBatches(dataset, batch_size=6, seed=5).at(0).images)[4])
     assert contact_sheet(dataset, count=999).size[0] > 500
 
 

@@ -429,14 +429,14 @@ def test_copying_is_left_out_where_too_few_samples_can_be_nearest_to_a_heldout_i
 
 
 def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    from vaegan.commands.evaluate import print_evaluation
     from vaegan.console import Console
 
     stage = {"support": {"value": 100**2 / 6, "interval": None, "n": 100, "features": None}}
     floor = {"support": stage["support"] | {"value": 1650.0}}
     facts = {"stages": {"gan": stage}, "floor": floor, "left_out": {}, "verdict": [], "train_longer": False}
-    Console().evaluation(
-        facts | {"n": 100, "reference": {"count": 100, "side": "test"}, "data": "faces", "seed": 0}, Path("evaluation.json")
-    )
+    facts |= {"n": 100, "reference": {"count": 100, "side": "test"}, "data": "faces", "seed": 0}
+    print_evaluation(facts, Path("evaluation.json"), Console())
     (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("different images"))
     assert row.split("  ")[1:] != []
     assert " ".join(row.split()) == "different images more than 1,667 1,650 high"
@@ -455,13 +455,13 @@ def test_images_that_are_all_alike_are_as_near_as_they_are() -> None:
 
 
 def test_a_lopsided_interval_shows_its_ends() -> None:
-    from vaegan.console import _number  # pyright: ignore[reportPrivateUsage]
+    from vaegan.commands.evaluate import number_words
 
-    assert _number("support", {"value": 1700**2 / 6, "interval": None, "n": 1700}) == "more than 482k"
-    assert _number("support", {"value": 481_383.3, "interval": [164_000.0, 1_416_000.0], "n": 1700}) == "481k (164k, 1.42M)"
-    assert _number("coverage", {"value": 0.01, "interval": [0.0, 0.031], "n": 400}) == "0.01 (0.00, 0.03)"
-    assert _number("coverage", {"value": 0.5, "interval": [0.46, 0.55], "n": 400}) == "0.50 ±0.05"
-    assert _number("coverage", {"value": float("nan"), "interval": [0.0, float("nan")], "n": 400}) == "not a number"
+    assert number_words("support", {"value": 1700**2 / 6, "interval": None, "n": 1700}) == "more than 482k"
+    assert number_words("support", {"value": 481_383.3, "interval": [164_000.0, 1_416_000.0], "n": 1700}) == "481k (164k, 1.42M)"
+    assert number_words("coverage", {"value": 0.01, "interval": [0.0, 0.031], "n": 400}) == "0.01 (0.00, 0.03)"
+    assert number_words("coverage", {"value": 0.5, "interval": [0.46, 0.55], "n": 400}) == "0.50 ±0.05"
+    assert number_words("coverage", {"value": float("nan"), "interval": [0.0, float("nan")], "n": 400}) == "not a number"
 
 
 class Tiny:

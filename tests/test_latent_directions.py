@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vaegan.config import NetworkConfig
 from vaegan.data import ImageDataset, open_images
-from vaegan.data.collection import DataConfig
+from vaegan.config import DataConfig
 from vaegan.errors import RequestError
 from vaegan.latent.classifier import area_under_curve, discriminant, logistic_regression, shrunk_covariance
 from vaegan.latent.directions import find_direction, heldout_area

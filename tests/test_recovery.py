@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 import vaegan
-from vaegan import api, commands
+from vaegan import api
 from vaegan.cli import main
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.files import TEMPORARY, atomic_folder, atomic_path
@@ -311,10 +311,10 @@ def test_a_closed_window_saves_and_stops() -> None:
 
 
 def test_an_early_interruption_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def torch_is_being_imported(rest: list[str]) -> None:
+    def torch_is_being_imported(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(commands.LOADERS, "train", torch_is_being_imported)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr("vaegan.commands.options.parse", torch_is_being_imported)
     with pytest.raises(SystemExit, match="130"):
         main(["train", "faces"])
     assert capsys.readouterr().err == "vaegan: Stopped.\n"

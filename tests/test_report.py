@@ -22,14 +22,13 @@ from vaegan.config import DataConfig
 from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
+from vaegan.markup import escaped, tag
 from vaegan.mixture import fit_mixture
 from vaegan.pictures import GAP, grid, save_png
 from vaegan.report import write_report
-from vaegan.report.charts import Series, bar_chart, line_chart
 from vaegan.report.gathering import Score, gather
-from vaegan.report.images import frame
-from vaegan.report.markup import escaped, tag
 from vaegan.report.numbers import points_of, training_points
+from vaegan.report.pictures import frame
 from vaegan.report.scores import number, score_table, value_cell
 
 OPTIONS = [
@@ -308,26 +307,6 @@ def test_a_last_mean_over_few_images_is_no_jump() -> None:
     assert [seen for seen, _ in training_points(lines, "loss")] == [800, 1600, 2400]
     assert len(training_points(lines[:-1], "loss")) == 3
     assert len(points_of(lines, "heldout_loss")) == 4
-
-
-@pytest.mark.parametrize(
-    "points",
-    [
-        [(0.0, 5e-324), (1.0, 0.0)],
-        [(0.0, -5e-324), (1.0, 5e-324)],
-        [(0.0, 5e-324), (1.0, 5e-324)],
-        [(9e18, 1.0), (9e18, 2.0)],
-        [(0.0, 1e308), (1.0, -1e308), (2.0, 1.0), (3.0, 2.0)],
-    ],
-)
-def test_curves_of_any_range_are_drawn(points: list[tuple[float, float]]) -> None:
-    drawn = str(line_chart("Loss", [Series("training", "trained", points)], "images seen"))
-    assert "<path" in drawn
-    assert not re.search(r"\b(nan|inf|Infinity)\b", drawn)
-
-
-def test_bars_without_end_are_drawn() -> None:
-    assert "<rect" in bar_chart("KL", [1.79e308, 1.0], None, "latent numbers", "nats")
 
 
 def test_large_numbers_have_no_exponent() -> None:

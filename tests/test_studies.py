@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,25 +11,25 @@ import pytest
 import torch
 
 from vaegan import api
+from vaegan.charts import save_bars
 from vaegan.config import GAN_COST, NetworkConfig, TrainConfig
 from vaegan.data import open_dataset
 from vaegan.describe import measure_speed
 from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
 from vaegan.recipes.muon import Muon
-from vaegan.studies.figures import Axis, save_bars, save_lines, save_points
 from vaegan.studies.plan import Asked, make_plan, with_precision
 from vaegan.studies.record import read_measured, read_record
 from vaegan.studies.running import run_study
 from vaegan.studies.study import (
     ComputedArm,
-    Look,
     Numbers,
     Picture,
     Results,
     Setting,
     Story,
     Study,
+    Subject,
     TrainedArm,
     Work,
     arm_folder,
@@ -64,7 +63,8 @@ class Stub:
 
     def __init__(self) -> None:
         self.measured: list[tuple[str, int]] = []
-        self.study = Study("stub", "Does it run?", "nobody", self.arms, self.measure, self.tell)
+        columns = {"weights": "|w|", "answer": "answer"}
+        self.study = Study("stub", "Does it run?", "nobody", self.arms, self.measure, self.tell, columns)
 
     def arms(self, setting: Setting) -> list[TrainedArm | ComputedArm]:
         vae = replace(setting.base, recipe="vae")
@@ -82,14 +82,14 @@ class Stub:
         work.tick(0.5)
         return {"answer": 40 + 2 * work.seed, "budget": work.images}
 
-    def measure(self, look: Look) -> Numbers:
-        self.measured.append((look.arm.label, look.seed))
-        return {"weights": float(sum(p.double().abs().sum() for p in look.model.networks.decoder.parameters()))}
+    def measure(self, subject: Subject) -> Numbers:
+        self.measured.append((subject.arm.label, subject.seed))
+        return {"weights": float(sum(p.double().abs().sum() for p in subject.model.networks.decoder.parameters()))}
 
     def tell(self, results: Results) -> Story:
         save_bars(results.folder / "bars.svg", {label: results.mean(label, "weights") for label in results.labels}, "w", "w")
         sentences = some(lambda: f"The <toy> says {results.mean('toy', 'answer'):g}.")
-        return Story(sentences, {"weights": "|w|", "answer": "answer"}, [Picture("bars.svg", "bars")], {"toy": 42})
+        return Story(sentences, [Picture("bars.svg", "bars")], {"toy": 42})
 
 
 def test_a_study_trains_measures_and_tells(config: TrainConfig, tmp_path: Path) -> None:
@@ -415,20 +415,3 @@ def test_labels_are_asked_for_by_name(config: TrainConfig, tmp_path: Path) -> No
     unlabelled = replace(dataset, label_words={}, labels={})
     with pytest.raises(RequestError, match="no classes"):
         Setting(unlabelled, config, tmp_path).labels()
-
-
-def test_figures_are_svg_that_hold_every_name(tmp_path: Path) -> None:
-    curves = {"<a>": [(1.0, 1.0), (10.0, 0.0), (100.0, float("nan")), (1000.0, 3.0)], "b": [(1.0, 2.0)], "empty": []}
-    save_lines(tmp_path / "l.svg", curves, "title", Axis("x", log=True), Axis("y", log=True), spreads={"<a>": [0.5, 0.5]})
-    save_points(tmp_path / "p.svg", {"<a>": [(0.0, 1.0), (2.0, -1.0)]}, "title", Axis("x"), Axis("y"))
-    save_bars(tmp_path / "b.svg", {"<a>": 1.0, "b": float("nan"), "c": 0.0}, "title", "x", {"<a>": 0.2})
-    for name in ("l", "p", "b"):
-        root = ElementTree.parse(tmp_path / f"{name}.svg").getroot()
-        words = [element.text for element in root.iter() if element.text]
-        assert "<a>" in words
-        assert "title" in words
-        assert "nan" not in (tmp_path / f"{name}.svg").read_text()
-    # The curve keeps what can be drawn on two logarithmic axes, (1, 1) and (1000, 3), and rises.
-    line = next(e for e in ElementTree.parse(tmp_path / "l.svg").getroot().iter() if e.get("class") == "l")
-    (_, first), (_, last) = (map(float, point.split(",")) for point in line.get("d", "")[1:].split("L"))
-    assert first > last

@@ -73,7 +73,7 @@ def test_a_study_tells_its_story(name: str, data: Path, config: TrainConfig, tmp
                 assert min(opened.size) > 16
     facts = json.loads((tmp_path / "s/study.json").read_text())
     assert facts["status"] == "finished"
-    assert any(set(folder.story.columns) & set(result["measurements"][-1]) for result in facts["results"])
+    assert any(set(find_study(name).columns) & set(result["measurements"][-1]) for result in facts["results"])
     assert folder.story.answer == json.loads(json.dumps(folder.story.answer))
 
 

@@ -1,6 +1,5 @@
 """What single studies set and say, where a wrong word or setting would not be seen in numbers."""
 
-import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 from PIL import Image, ImageOps
 
 from vaegan.config import TrainConfig
+from vaegan.config_files import load_preset
 from vaegan.data import open_dataset
 from vaegan.networks import Gaussian
 from vaegan.studies import ae_vs_vae, collapse, gan_losses, generator_loss, latent_size, losses, page, vae_vs_gan, warm_start
-from vaegan.studies.figures import BOTTOM, HEIGHT, TOP, Axis, save_bars, save_lines
 from vaegan.studies.losses import LOSSES
+from vaegan.studies.plan import Plan, make_again
 from vaegan.studies.sheets import SMALLEST_LETTER, WIDEST, side_by_side
 from vaegan.studies.study import Result, Results, Setting, Story
 
@@ -140,7 +140,7 @@ class TestGeneratorLoss:
         [("muon", (9, 9), "divides by the gradient"), ("sgd", (9, 9), "not cost"), ("muon", (20, 9), "costs quality")],
     )
     def test_the_words_know_the_optimiser(self, optimizer: str, distances: tuple[int, int], said: str) -> None:
-        words = generator_loss.learning(*distances, optimizer)
+        words = generator_loss.learning_words(*distances, optimizer)
         assert optimizer in words
         assert said in words
 
@@ -164,10 +164,10 @@ def test_an_autoencoder_has_no_divergence(setting: Setting, monkeypatch: pytest.
 
     monkeypatch.setattr(Setting, "labels", lambda self: next(iter(self.dataset.label_words)))
     for label, expected in ((ae_vs_vae.AE, False), (ae_vs_vae.VAE, True)):
-        look = SimpleNamespace(
+        subject = SimpleNamespace(
             setting=setting, dataset=setting.dataset, model=Model(), arm=SimpleNamespace(label=label), folder=setting.folder
         )
-        found = ae_vs_vae.measure(look)  # pyright: ignore[reportArgumentType]
+        found = ae_vs_vae.measure(subject)  # pyright: ignore[reportArgumentType]
         assert ("kl" in found) == expected
         assert 0.3 < found["commonest"] <= 1
 
@@ -203,10 +203,22 @@ class TestSheets:
 
 def test_a_table_leaves_out_arms_that_have_none_of_its_numbers(setting: Setting) -> None:
     numbers = {"measured": {"error": 0.5}, "only a curve": {"losses": 1.0}}
-    page.write_report(LOSSES, results_of(setting, numbers), Story(columns={"error": "error"}), {"seeds": 1, "seconds": 1.0})
+    plan = Plan("losses", "my faces", "", 1, None, 500, 64.0, replace(setting.base, guards="off"))
+    page.write_report(LOSSES, results_of(setting, numbers), Story(), plan, 1.0)
     text = (setting.folder / "report.html").read_text("utf-8")
     assert ">measured<" in text
     assert "only a curve" not in text
+
+
+def test_the_whole_command_that_makes_a_study_again_is_said(setting: Setting) -> None:
+    tiny = load_preset("tiny")
+    config = replace(tiny, guards="off", patience=0.0, network=replace(tiny.network, latent_dim=7))
+    plan = Plan("losses", "my faces", "", 3, 2.5, None, 64.0, config)
+    assert make_again(plan) == ["vaegan study losses 'my faces' --minutes 2.5 --seeds 3 --network.latent-dim 7"]
+    plan = replace(plan, minutes=None, images_asked=500, config=replace(config, vae=replace(config.vae, batch_size=8)))
+    command, *comment = make_again(plan)
+    assert command.endswith("--images 500 --seeds 3 --network.latent-dim 7 --config settings.toml")
+    assert comment[-1] == "# vae.batch_size = 8"
 
 
 @pytest.mark.parametrize(
@@ -267,25 +279,11 @@ def test_a_gan_that_grew_is_not_narrowed_where_it_stands_beside_one_from_scratch
         assert {arm.config.gan.temperature for arm in study.arms(setting)} == {1.0}
 
 
-def test_spreads_stay_inside_the_figure(tmp_path: Path) -> None:
-    save_bars(tmp_path / "bars.svg", {"a": 1.0, "b": 100.0}, "title", "label", {"a": 0.1, "b": 30.0})
-    bars = (tmp_path / "bars.svg").read_text()
-    line = float(re.findall(r'x2="([0-9.]+)" y1', bars)[-1])
-    assert float(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+">100', bars)[0]) > line
-    save_lines(tmp_path / "lines.svg", {"a": [(0, 1.0), (1, 9.0)]}, "title", Axis("x"), Axis("y"), spreads={"a": [0.0, 4.0]})
-    top, bottom = re.findall(r'y1="([0-9.]+)" y2="([0-9.]+)" stroke', (tmp_path / "lines.svg").read_text())[-1]
-    assert float(top) - float(bottom) == pytest.approx(8 / 13.2 * (HEIGHT - BOTTOM - TOP), rel=0.01)
-
-
 @pytest.mark.parametrize(
     ("study", "labels"),
     [(gan_losses, ("relativistic", "least squares")), (vae_vs_gan, ("VAE", vae_vs_gan.GROWN))],
 )
-def test_scattered_samples_are_not_praised_for_their_recall(
-    study: ModuleType, labels: tuple[str, str], setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for draw in ("save_last_samples", "save_learning"):
-        monkeypatch.setattr(study, draw, lambda *_, **__: None)
+def test_scattered_samples_are_not_praised_for_their_recall(study: ModuleType, labels: tuple[str, str], setting: Setting) -> None:
     shared = {"distance": 9.0, "real_distance": 5.0, "sharpness": 1.0, "seen": 8}
     good, scattered = shared | {"recall": 0.1, "coverage": 0.6}, shared | {"recall": 0.9, "coverage": 0.0}
     story = study.tell(results_of(setting, dict(zip(labels, (good, scattered), strict=True))))

@@ -129,14 +129,14 @@ def test_a_black_image_costs_what_the_continuous_bernoulli_says(logit: float, mo
 
 
 def test_binary_likelihoods_have_no_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    look = SimpleNamespace(seed=0, setting=SimpleNamespace(dataset=None), tick=lambda share: None)
+    subject = SimpleNamespace(seed=0, setting=SimpleNamespace(dataset=None), tick=lambda share: None)
     monkeypatch.setattr("vaegan.studies.likelihood.heldout_images", lambda dataset, count: torch.ones(1, 1, 16, 16))
     for likelihood, has in (("bernoulli", False), ("continuous-bernoulli", True)):
-        look.model = constant_model(likelihood, 3.0, monkeypatch)
-        assert ("bits_per_dim" in measure(look)) == has
+        subject.model = constant_model(likelihood, 3.0, monkeypatch)
+        assert ("bits_per_dim" in measure(subject)) == has
     # A white image is white with probability s(3) a value: no noise was added to it.
-    look.model = constant_model("bernoulli", 3.0, monkeypatch)
-    assert measure(look)["elbo"] == pytest.approx(-256 * math.log1p(math.exp(-3)), rel=1e-4)
+    subject.model = constant_model("bernoulli", 3.0, monkeypatch)
+    assert measure(subject)["elbo"] == pytest.approx(-256 * math.log1p(math.exp(-3)), rel=1e-4)
 
 
 def test_the_bound_of_a_study_is_around_the_raw_output(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,67 +1,48 @@
-"""The command line: one thin function per command. Torch and even the option parser are imported only when needed."""
+"""The command line: the table of commands, and exit codes. Only what a command needs is imported, and only when it is called."""
 
 import errno
 import io
 import os
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 from vaegan.errors import RequestError, VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size, --vae.samples, --gan.batch-size or --joint.batch-size."
 
-COMMANDS = (
-    "preview",
-    "train",
-    "sample",
-    "reconstruct",
-    "vary",
-    "interpolate",
-    "morph",
-    "similar",
-    "direction",
-    "edit",
-    "outliers",
-    "duplicates",
-    "encode",
-    "decode",
-    "evaluate",
-    "explore",
-    "export",
-    "report",
-    "compare",
-    "info",
-    "study",
-    "doctor",
-)
+COMMANDS = {
+    "preview": ("DATA", "see what training will see; nothing is trained", ""),
+    "train": ("DATA", "train a VAE and let it grow into a GAN", "[--minutes 4]"),
+    "train --resume": ("RUN", "go on with a run, or train it longer", "[--minutes 10]"),
+    "sample": ("RUN", "new images", "[-n 64 --out samples.png]"),
+    "reconstruct": ("RUN IMAGE..", "what the model keeps of your images", "[--out reconstructions.png]"),
+    "vary": ("RUN IMAGE..", "images that resemble yours", "[-n 9 --strength 0.5]"),
+    "interpolate": ("RUN A B", "the way between two images or seeds", "[--out way.gif]"),
+    "morph": ("RUN IMAGE..", "an endless loop through several", "[--out morph.gif]"),
+    "similar": ("RUN IMAGE", "the most similar images of a folder", "--in DATA"),
+    "direction": ("RUN", 'learn what "smile" is, and keep it', "--name smile --positive DIR --negative DIR"),
+    "edit": ("RUN IMAGE..", "more or less of what was learned", "--direction smile=1.5"),
+    "outliers": ("RUN DATA", "what the model explains worst", ""),
+    "duplicates": ("RUN DATA", "images that show the same", ""),
+    "encode": ("RUN DATA", "latents for other tools", "[--out latents.npz]"),
+    "decode": ("RUN LATENTS", "and back", '[--text "0.3,-1.2,..."]'),
+    "evaluate": ("RUN [DATA]", "how good it is, against images nobody trained on", ""),
+    "explore": ("RUN", "its latent space in your browser", "[--data DATA --port 8484]"),
+    "export": ("RUN", "networks that run without this package", "[--to onnx|html|export]"),
+    "report": ("RUN", "one page about a run, for any browser", "[--out report.html]"),
+    "compare": ("RUN RUN..", "several runs on one page, and which differences exceed the noise", ""),
+    "info": ("RUN", "what a run is and how it went", ""),
+    "study": ("NAME DATA", "an experiment of the sources, side by side and in words", "[--list]"),
+    "doctor": ("", "is this machine ready, and how fast is it", ""),
+}
+"""What every command is given, what it does, and an option or two. It is a module of vaegan.commands of the name's first word."""
 
-USAGE = """\
+HELP = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
 
-  preview DATA            see what training will see; nothing is trained
-  train DATA              train a VAE and let it grow into a GAN   [--minutes 4]
-  train --resume RUN      go on with a run, or train it longer     [--minutes 10]
-  sample RUN              new images                               [-n 64 --out samples.png]
-  reconstruct RUN IMAGE.. what the model keeps of your images      [--out reconstructions.png]
-  vary RUN IMAGE..        images that resemble yours               [-n 9 --strength 0.5]
-  interpolate RUN A B     the way between two images or seeds      [--out way.gif]
-  morph RUN IMAGE..       an endless loop through several          [--out morph.gif]
-  similar RUN IMAGE       the most similar images of a folder      --in DATA
-  direction RUN           learn what "smile" is, and keep it       --name smile --positive DIR --negative DIR
-  edit RUN IMAGE..        more or less of what was learned         --direction smile=1.5
-  outliers RUN DATA       what the model explains worst
-  duplicates RUN DATA     images that show the same
-  encode RUN DATA         latents for other tools                  [--out latents.npz]
-  decode RUN LATENTS      and back                                 [--text "0.3,-1.2,..."]
-  evaluate RUN [DATA]     how good it is, against images nobody trained on
-  explore RUN             its latent space in your browser        [--data DATA --port 8484]
-  export RUN              networks that run without this package   [--to onnx|html|export]
-  report RUN              one page about a run, for any browser    [--out report.html]
-  compare RUN RUN..       several runs on one page, and which differences exceed the noise
-  info RUN                what a run is and how it went
-  study NAME DATA         an experiment of the sources, side by side and in words   [--list]
-  doctor                  is this machine ready, and how fast is it
+{commands}
 
 DATA is a folder, a zip or tar, MNIST's IDX files, an .npy/.npz, or the word faces (8,300 drawn ones, nothing needed).
 RUN is a folder made by train; runs/last is the newest.
@@ -102,20 +83,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(name: str, rest: list[str]) -> None:
     if name in ("-h", "--help", "help"):
-        print(USAGE, end="", flush=True)
+        rows = (f"{f'{called} {given}':23} {does:40} {options}".rstrip() for called, (given, does, options) in COMMANDS.items())
+        print(HELP.format(commands="\n".join(f"  {row}" for row in rows)), end="", flush=True)
         return
     if name in ("-V", "--version"):
         import vaegan
 
         print(f"vaegan {vaegan.__version__}", flush=True)
         return
-    if name not in COMMANDS:
-        meant = did_you_mean(name, COMMANDS) or f" The commands: {', '.join(COMMANDS)}."
+    names = [called for called in COMMANDS if " " not in called]
+    if name not in names:
+        meant = did_you_mean(name, names) or f" The commands: {', '.join(names)}."
         raise RequestError(f"There is no command {name!r}.{meant} See vaegan --help.")
-    from vaegan import commands
+    from vaegan.commands.options import parse
 
+    command = import_module(f"vaegan.commands.{name}")
     try:
-        commands.run(name, rest)
+        command.run(parse(command.Options, f"vaegan {name}", rest))
     finally:
         _end_live_line()
 

@@ -1,6 +1,5 @@
-"""Grids, strips, animations and curves: arrays to files that a person looks at."""
+"""Grids, rows and animations: arrays to files that a person looks at."""
 
-import html
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -128,58 +127,3 @@ def save_video(frames: Sequence[Image.Image], path: Path, milliseconds: int, hol
             shown = av.VideoFrame.from_image(frame.convert("RGB").resize((width, height)))
             container.mux(stream.encode(shown))
         container.mux(stream.encode())
-
-
-def save_curves(path: Path, curves: dict[str, list[tuple[float, float]]], title: str, x_label: str) -> None:
-    """Writes one small panel a curve as SVG, which any browser opens.
-
-    Args:
-        path: ends in .svg.
-        curves: name to (x, y) points; points that are not finite are left out.
-        title: above the panels.
-        x_label: below each panel.
-    """
-    width, height, columns = 340, 200, 2
-    panels: list[str] = []
-    for index, (name, points) in enumerate(curves.items()):
-        left, top = index % columns * width, 30 + index // columns * height
-        panels.append(f'<g transform="translate({left},{top})">{_panel(name, points, width, height, x_label)}</g>')
-    total = 30 + math.ceil(len(curves) / columns) * height
-    style = "text{font:11px sans-serif;fill:#333}.t{font-size:13px}path{fill:none;stroke:#2266aa;stroke-width:1.5}"
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {columns * width} {total}" width="{columns * width}">'
-        f'<style>{style}</style><rect width="100%" height="100%" fill="#fff"/>'
-        f'<text class="t" x="12" y="20">{html.escape(title)}</text>{"".join(panels)}</svg>\n'
-    )
-    write_atomically(path, lambda file: file.write(svg.encode()))
-
-
-def _panel(name: str, points: list[tuple[float, float]], width: int, height: int, x_label: str) -> str:
-    points = [point for point in points if math.isfinite(point[0]) and math.isfinite(point[1])]
-    label = f'<text class="t" x="12" y="16">{html.escape(name)}</text>'
-    if len(points) < 2:
-        return label
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    # The first steps of a loss are far off; a robust range keeps the rest readable.
-    ordered = sorted(ys)
-    low, high = ordered[len(ys) // 50], ordered[-1 - len(ys) // 50]
-    spread = max((high - low) or abs(high) or 1.0, 1e-300)  # shares of less would be nothing
-    low, high = low - 0.05 * spread, high + 0.05 * spread
-    left, right, top, bottom = 62, width - 14, 26, height - 34
-
-    def place(x: float, y: float) -> str:
-        across = left + (x - xs[0]) / ((xs[-1] - xs[0]) or 1) * (right - left)
-        down = bottom - (min(max(y, low), high) - low) / (high - low) * (bottom - top)
-        return f"{across:.1f},{down:.1f}"
-
-    line = "M" + "L".join(place(x, y) for x, y in points)
-    ticks = "".join(
-        f'<line x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}" stroke="#ddd"/>'
-        f'<text x="{left - 5}" y="{at + 4:.1f}" text-anchor="end">{value:.4g}</text>'
-        for value, at in ((low + k / 3 * (high - low), bottom - k / 3 * (bottom - top)) for k in range(4))
-    )
-    feet = (
-        f'<text x="{left}" y="{bottom + 16}">{xs[0]:,.0f}</text>'
-        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">{xs[-1]:,.0f} {html.escape(x_label)}</text>'
-    )
-    return f'{label}{ticks}<path d="{line}"/>{feet}'

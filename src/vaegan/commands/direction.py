@@ -5,45 +5,38 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
-
-from vaegan.commands.shared import (
-    FitOption,
-    StageOption,
-    check_count,
-    check_picture,
-    images_config,
-    load_model,
-    open_given,
-    report,
-)
+from vaegan.commands.options import Spelling
+from vaegan.commands.shared import RunOptions, check_number, check_picture, images_config, open_given
+from vaegan.config import Fit, Stage
 from vaegan.errors import RequestError, did_you_mean, meant
 
 if TYPE_CHECKING:
     from vaegan.console import Console
+    from vaegan.data import ImageDataset
     from vaegan.latent.learning import Group
-    from vaegan.latent.stored import Direction as Found
+    from vaegan.latent.stored import Direction
     from vaegan.model import Model
     from vaegan.types import Latents
 
 STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
 PRINCIPAL_STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SHOWN = 8
+MOST_PRINCIPAL = 100
 LOW_AREA = 0.7
 """Under this AUC a person is told that the direction was hardly found."""
 
 
-@dataclass(frozen=True)
-class Direction:
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
     """Learn a direction in latent space and keep it with the model: from two folders, from labels, or without labels."""
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    run: Annotated[Path, Spelling("RUN", positional=True)]
     """A run, or a saved model."""
     name: str | None = None
     """What the direction is called, for edit; the label's by default."""
-    positive: Annotated[str | None, arg(metavar="DATA")] = None
+    positive: Annotated[str | None, Spelling("DATA")] = None
     """A folder of images that have it."""
-    negative: Annotated[str | None, arg(metavar="DATA")] = None
+    negative: Annotated[str | None, Spelling("DATA")] = None
     """A folder of images that do not."""
     label: str | None = None
     """Instead of folders: a label of the images, as smiling, or hair_colour=blond; of a number, the top and bottom third."""
@@ -60,40 +53,37 @@ class Direction:
     """Only list the directions kept with the model."""
     out: Path | None = None
     """A picture: a row an image, along the direction; direction-NAME.png by default."""
-    stage: StageOption = None
-    fit: FitOption = None
+    stage: Stage | None = None
+    """ae, vae, gan or joint; the last one trained by default."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
     told: str | None = None
-    """For a model trained with --conditional: the label that it is told; only images that show it are used of the run's own."""
-    json: bool = False
-    """Print JSON instead of words."""
+    """For a model trained with --conditional: its own label; only images that show it are used of the run's own."""
 
 
-def direction(request: Direction) -> None:
+def run(options: Options) -> None:
     """Learns or lists directions."""
-    from vaegan.console import Console
     from vaegan.latent.stored import check_name, load_directions, model_fingerprint, save_direction
     from vaegan.training import saved
 
-    _check_sources(request)
-    name = check_name(request.name or (request.label or "principal").replace("=", " "))
-    console = Console(quiet=request.json)
-    folder = saved.model_folder(request.run, request.stage)
-    model = load_model(request.run, request.stage, request.told, "--told")
-    if request.list:
-        _list(load_directions(folder, model), request.json)
+    _check_sources(options)
+    name = check_name(options.name or (options.label or "principal").replace("=", " "))
+    folder = saved.model_folder(options.run, options.stage)
+    model = saved.load(options.run, options.stage).unconditional(options.told, "--told")
+    if options.list:
+        _list(options, load_directions(folder, model))
         return
-    if request.principal is not None:
-        check_name(f"{name}-{request.principal}")
-    kept = load_directions(folder, model, others="drop")
-    if request.name is None:
-        name = meant(name, kept) or name  # the same label, spelt another way, is the same direction
-    out = request.out or Path(f"direction-{name.replace(' ', '-')}.png")
-    check_picture(out, request.positive, request.negative, request.data)
-    if request.principal is not None:
-        found, latents, strengths = *_principal(request, model, name, console), PRINCIPAL_STRENGTHS
+    if options.principal is not None:
+        check_name(f"{name}-{options.principal}")
+    known = load_directions(folder, model, others="drop")
+    if options.name is None:
+        name = meant(name, known) or name  # the same label, spelt another way, is the same direction
+    out = options.out or Path(f"direction-{name.replace(' ', '-')}.png")
+    check_picture(out, options.positive, options.negative, options.data)
+    if options.principal is not None:
+        (found, latents), strengths = _principal(options, model, name), PRINCIPAL_STRENGTHS
     else:
-        found, latents = _learn(request, model, name, kept, console)
-        strengths = STRENGTHS
+        (found, latents), strengths = _learn(options, model, name, known), STRENGTHS
     aside = save_direction(folder, model, *found)
     _draw(model, found, latents, strengths, out)
     facts = {
@@ -106,111 +96,115 @@ def direction(request: Direction) -> None:
     old = "" if aside is None else f" Directions made before the model was trained further were put aside: {aside}."
     said = [_words(found, model.config.stage, out) + old]
     if model.has_encoder:  # else there is nothing to edit
-        said.append(f"Try it: {_edit_command(request, found[0].name)}")
-    report(facts, said, request.json)
+        said.append(f"Try it: {_edit_command(options, found[0].name)}")
+    options.answer(facts, said)
 
 
-def _check_sources(request: Direction) -> None:
-    folders = request.positive is not None or request.negative is not None
-    given = [folders, request.label is not None, request.principal is not None, request.list]
+def _check_sources(options: Options) -> None:
+    folders = options.positive is not None or options.negative is not None
+    given = [folders, options.label is not None, options.principal is not None, options.list]
     if sum(given) != 1:
         raise RequestError("From what? Give --positive DIR --negative DIR, or --label NAME, or --principal N; or --list.")
-    if folders and (request.positive is None or request.negative is None):
+    if folders and (options.positive is None or options.negative is None):
         raise RequestError("A direction leads from one group to another: give both --positive DIR and --negative DIR.")
-    if folders and request.name is None:
+    if folders and options.name is None:
         raise RequestError("What is it called? Add --name, as in --name smile.")
-    if request.principal is not None:
-        check_count("--principal", request.principal, 100)
-        if request.beside or request.method != "whitened":
-            option = "--beside" if request.beside else "--method"
+    if options.principal is not None:
+        check_number("--principal", options.principal, MOST_PRINCIPAL)
+        if options.beside or options.method != "whitened":
+            option = "--beside" if options.beside else "--method"
             raise RequestError(f"{option} goes with --positive and --negative or --label, not with --principal.")
-    if folders and request.data is not None:
+    if folders and options.data is not None:
         raise RequestError("--data goes with --label or --principal: with --positive and --negative these are the images.")
-    if request.fit is not None and not folders and request.data is None:
+    if options.fit is not None and not folders and options.data is None:
         raise RequestError("--fit goes with images that are given: the run's own are prepared as they were for training.")
 
 
-def _learn(
-    request: Direction, model: "Model", name: str, kept: "dict[str, Found]", console: "Console"
-) -> "tuple[list[Found], Latents]":
+def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direction]") -> "tuple[list[Direction], Latents]":
     import torch
 
     from vaegan.latent.groups import evenly
     from vaegan.latent.learning import learn_direction
 
-    without = "find directions without labels: --principal 10"
-    model.require_encoder(without)
-    beside: dict[str, Found] = {}
-    for asked in request.beside:
-        other = meant(asked, kept)
+    model.require_encoder("find directions without labels: --principal 10")
+    beside: dict[str, Direction] = {}
+    for asked in options.beside:
+        other = meant(asked, known)
         if other is None:
-            known = f"kept are: {', '.join(kept) or 'none'}.{did_you_mean(asked, kept)}"
-            raise RequestError(f"There is no direction {asked!r} to stay beside of; {known}")
-        beside[other] = kept[other]
-    positive, negative = _groups(request, model, console)
-    label = None if request.label is None else meant(request.label.partition("=")[0], positive.dataset.labels)
+            names = f"kept are: {', '.join(known) or 'none'}.{did_you_mean(asked, known)}"
+            raise RequestError(f"There is no direction {asked!r} to stay beside of; {names}")
+        beside[other] = known[other]
+    console = options.console()
+    positive, negative = _groups(options, model, console)
+    label = None if options.label is None else meant(options.label.partition("=")[0], positive.dataset.labels)
     found = learn_direction(
-        model, name, positive, negative, request.method, beside, kept, console.preparing, label=label, say=console.say
+        model, name, positive, negative, options.method, beside, known, console.preparing, label=label, say=console.say
     )
     shown = negative.dataset.load(evenly(negative.indices, SHOWN))
     return [found], model.encode(shown).to(torch.float32)
 
 
-def _groups(request: Direction, model: "Model", console: "Console") -> "tuple[Group, Group]":
+def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Group, Group]":
     import numpy as np
 
     from vaegan.latent.groups import groups_of_label
     from vaegan.latent.learning import Group
     from vaegan.training import saved
 
-    config = images_config(model, request.run, request.fit)
-    if request.positive is not None and request.negative is not None:
-        folders = [open_given([folder], config, console) for folder in (request.positive, request.negative)]
-        groups = [Group(dataset, np.arange(len(dataset))) for dataset in folders]
-        return groups[0], groups[1]
-    run_images = request.data is None
-    dataset = saved.run_images(request.run, console.preparing) if run_images else open_given([str(request.data)], config, console)
-    label, _, word = (request.label or "").partition("=")
+    if options.positive is not None and options.negative is not None:
+        config = images_config(model, options.run, options.fit)
+        folders = [open_given([folder], config, console) for folder in (options.positive, options.negative)]
+        positive, negative = (Group(dataset, np.arange(len(dataset))) for dataset in folders)
+        return positive, negative
+    dataset = _images(options, model, console)
+    label, _, word = (options.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
-    shown = np.isin(np.arange(len(dataset)), saved.showing(request.run, dataset, model.told_label))
-    learned = [indices[shown[indices]] for indices in (found.positive, found.negative)]
-    return Group(dataset, learned[0]), Group(dataset, learned[1])
+    shown = saved.showing(options.run, dataset, model.told_label)
+    positive, negative = (Group(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
+    return positive, negative
 
 
-def _principal(request: Direction, model: "Model", name: str, console: "Console") -> "tuple[list[Found], Latents]":
+def _images(options: Options, model: "Model", console: "Console") -> "ImageDataset":
+    """The images of --data, or the run's own."""
+    from vaegan.training import saved
+
+    if options.data is None:
+        return saved.run_images(options.run, console.preparing)
+    return open_given([options.data], images_config(model, options.run, options.fit), console)
+
+
+def _principal(options: Options, model: "Model", name: str) -> "tuple[list[Direction], Latents]":
     from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
     from vaegan.latent.learning import learn_principal
     from vaegan.training import saved
 
-    assert request.principal is not None
-    if model.has_encoder:
-        config = images_config(model, request.run, request.fit)
-        own = request.data is None
-        dataset = saved.run_images(request.run, console.preparing) if own else open_given([str(request.data)], config, console)
-        used = saved.showing(request.run, dataset, model.told_label)
-        latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)
-    elif request.data is not None:
+    assert options.principal is not None
+    if options.data is not None:
         model.require_encoder("leave --data out: the directions are then found on its own samples")
-        raise AssertionError
+    if model.has_encoder:
+        console = options.console()
+        dataset = _images(options, model, console)
+        used = saved.showing(options.run, dataset, model.told_label)
+        latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)
     else:
         latents = model.latents(1024)
-    found = learn_principal(model, latents, request.principal, name)
+    found = learn_principal(model, latents, options.principal, name)
     return found, latents[:1].repeat(len(found), 1)
 
 
-def _draw(model: "Model", found: "list[Found]", latents: "Latents", strengths: tuple[float, ...], out: Path) -> None:
+def _draw(model: "Model", found: "list[Direction]", latents: "Latents", strengths: tuple[float, ...], out: Path) -> None:
     import torch
 
     from vaegan.data import to_uint8
     from vaegan.pictures import grid, save_png
 
-    vectors = torch.stack([one.vector for one in found]) if len(found) > 1 else found[0].vector[None]
+    vectors = torch.stack([one.vector for one in found])
     rows = torch.stack([latents.cpu() + strength * vectors for strength in strengths], 1)
     notes = {"strengths": " ".join(f"{strength:g}" for strength in strengths), "software": "vaegan"}
     save_png(grid(to_uint8(model.decode(rows.flatten(0, 1))), columns=len(strengths)), out, notes)
 
 
-def _words(found: "list[Found]", stage: str, out: Path) -> str:
+def _words(found: "list[Direction]", stage: str, out: Path) -> str:
     if len(found) > 1 or found[0].facts["method"] == "principal":
         effects = ", ".join(f"{one.name} {one.facts['pixel_change']:.3f}" for one in found[:5])
         return f"{len(found)} directions without labels, by how much strength 1 changes a pixel on [-1, 1]: {effects}; {out}"
@@ -231,26 +225,25 @@ def _words(found: "list[Found]", stage: str, out: Path) -> str:
     )
 
 
-def _edit_command(request: Direction, name: str) -> str:
+def _edit_command(options: Options, name: str) -> str:
     """What to type to use the direction, on images of one's own."""
-    options = (("--stage", request.stage), ("--label", request.told), ("--direction", f"{name}=1.5"))
-    words = [f"{option} {quote(value)}" for option, value in options if value is not None]
-    return " ".join(["vaegan edit", quote(str(request.run)), "IMAGES", *words])
+    given = (("--stage", options.stage), ("--label", options.told), ("--direction", f"{name}=1.5"))
+    words = [f"{option} {quote(value)}" for option, value in given if value is not None]
+    return " ".join(["vaegan edit", quote(str(options.run)), "IMAGES", *words])
 
 
-def _list(kept: "dict[str, Found]", as_json: bool) -> None:
-    facts: dict[str, Any] = {name: one.facts for name, one in kept.items()}
-    lines = [f"{name}: {_line(one.facts)}" for name, one in kept.items()]
-    report({"directions": facts}, lines or "No directions are kept with this model.", as_json)
+def _list(options: Options, known: "dict[str, Direction]") -> None:
+    facts: dict[str, Any] = {name: one.facts for name, one in known.items()}
+    lines = [f"{name}: {_line(one.facts)}" for name, one in known.items()]
+    options.answer({"directions": facts}, lines or "No directions are kept with this model.")
 
 
 def _line(facts: dict[str, Any]) -> str:
-    shown = [
-        f"{key.replace('_', ' ')} {facts[key]:.3g}" for key in ("auc", "identity_kept", "pixel_change") if _number(facts.get(key))
-    ]
-    found = not _number(facts.get("auc")) or facts["auc"] >= LOW_AREA
-    return ", ".join([str(facts.get("method", "")), *shown, *([] if found else ["hardly found"])])
+    numbers = {key: facts[key] for key in ("auc", "identity_kept", "pixel_change") if _is_number(facts.get(key))}
+    shown = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers.items()]
+    weak = ["hardly found"] if numbers.get("auc", 1.0) < LOW_AREA else []
+    return ", ".join([str(facts.get("method", "")), *shown, *weak])
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e9)

@@ -2,79 +2,55 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from tyro.conf import Positional, arg
-
-from vaegan.commands.shared import (
-    FitOption,
-    LabelOption,
-    StageOption,
-    check_picture,
-    images_config,
-    load_model,
-    open_given,
-    report,
-)
-from vaegan.errors import RequestError, first_of
+from vaegan.commands.shared import ImagesOptions, check_number, check_picture
+from vaegan.errors import first_of
 
 MOST_ROWS, COLUMNS = 100, 8
 MOST_NAMED = 10  # groups whose names are printed
 
 
-@dataclass(frozen=True)
-class Duplicates:
+@dataclass(frozen=True, kw_only=True)
+class Options(ImagesOptions):
     """Find images that are nearly the same: neighbours in latent space, confirmed in pixels. A row a group."""
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run, or a saved model."""
-    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
-    """One folder, archive, array file, or the word faces; or image files."""
     tolerance: float = 15.0
     """How much two images may differ: root mean square over their pixels, in levels of 255."""
     out: Path = Path("duplicates.png")
     """The picture, made only if there are any."""
-    stage: StageOption = None
-    fit: FitOption = None
-    label: LabelOption = None
-    json: bool = False
-    """Print JSON instead of words."""
 
 
-def duplicates(request: Duplicates) -> None:
+def run(options: Options) -> None:
     """Finds duplicates."""
-    check_picture(request.out, *request.images)
-    if not 0 <= request.tolerance <= 255:
-        raise RequestError(f"--tolerance {request.tolerance:g} is not possible; give 0 to 255.")
+    check_picture(options.out, *options.images)
+    check_number("--tolerance", options.tolerance, 255, least=0)
 
     import numpy as np
 
-    from vaegan.console import Console
     from vaegan.latent.duplicates import find_duplicates
     from vaegan.latent.groups import encode_images
     from vaegan.pictures import rows, save_png
 
-    model = load_model(request.run, request.stage, request.label)
-    model.require_encoder()
-    console = Console(quiet=request.json)
-    dataset = open_given(request.images, images_config(model, request.run, request.fit), console)
+    model, console = options.encoder(), options.console()
+    dataset = options.dataset(model)
     latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
-    groups = find_duplicates(latents, dataset, request.tolerance, console.preparing)
+    groups = find_duplicates(latents, dataset, options.tolerance, console.preparing)
     if groups:
         shown = [dataset.images[list(group.members[:COLUMNS])] for group in groups[:MOST_ROWS]]
-        save_png(rows(shown), request.out, {"software": "vaegan"})
+        save_png(rows(shown), options.out, {"software": "vaegan"})
     facts = {
-        "out": str(request.out) if groups else None,
+        "out": str(options.out) if groups else None,
         "stage": model.config.stage,
         "images": len(dataset),
         "skipped": len(dataset.skipped),
-        "tolerance": request.tolerance,
+        "tolerance": options.tolerance,
         "groups": [
             {"names": [dataset.names[index] for index in group.members], "difference": round(group.difference, 3)}
             for group in groups
         ],
     }
-    report(facts, _words(facts), request.json)
+    options.answer(facts, _words(facts))
 
 
 def _words(facts: dict[str, Any]) -> list[str]:

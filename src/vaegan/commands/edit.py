@@ -1,22 +1,12 @@
 """vaegan edit: more or less of what named directions stand for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, UseAppendAction, arg
-
-from vaegan.commands.shared import (
-    FitOption,
-    LabelOption,
-    StageOption,
-    check_folder,
-    check_picture,
-    images_config,
-    load_model,
-    open_given,
-    report,
-)
+from vaegan.commands.options import Spelling
+from vaegan.commands.shared import ImagesOptions, check_picture_or_folder, is_picture
 from vaegan.errors import RequestError, did_you_mean, meant
 from vaegan.files import atomic_folder
 
@@ -24,71 +14,60 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vaegan.data import ImageDataset
-    from vaegan.model import Model
 
 MOST_IN_A_PICTURE = 200
 MOST_STRENGTH = 100.0
 BLOCK = 256
 
 
-@dataclass(frozen=True)
-class Edit:
+@dataclass(frozen=True, kw_only=True)
+class Options(ImagesOptions):
     """Change images along named directions: add a smile, take the glasses off."""
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run, or a saved model."""
-    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
-    """Image files, or one folder."""
-    direction: UseAppendAction[tuple[str, ...]] = ()
+    direction: Annotated[tuple[str, ...], Spelling(repeated=True)] = ()
     """What to change and how much, as smile=1.5; may be repeated. A name alone has --strength."""
     strength: float = 1.0
     """For directions that say none: 1 is the distance between images with and without; negative goes the other way."""
     out: Path = Path("edited.png")
     """A .png: originals, what the model keeps of them, edited; anything else: a folder with one PNG each."""
-    stage: StageOption = None
-    fit: FitOption = None
-    label: LabelOption = None
-    json: bool = False
-    """Print JSON instead of words."""
 
 
-def edit(request: Edit) -> None:
+def run(options: Options) -> None:
     """Edits images."""
-    from vaegan.console import Console
+    from vaegan.data import to_uint8
+    from vaegan.latent.editing import edit
     from vaegan.latent.stored import load_directions
+    from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
-    one_picture = request.out.suffix.lower() == ".png"
-    (check_picture(request.out, *request.images) if one_picture else check_folder(request.out))
-    asked = [_parse(text, request.strength) for text in request.direction]
-    model = load_model(request.run, request.stage, request.label)
-    model.require_encoder()
-    kept = load_directions(saved.model_folder(request.run, request.stage), model)
+    check_picture_or_folder(options.out, *options.images)
+    asked = [_parse(text, options.strength) for text in options.direction]
+    model = options.encoder()
+    stage = model.config.stage
+    known = load_directions(saved.model_folder(options.run, options.stage), model)
     if not asked:
-        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; kept are: {', '.join(kept) or 'none'}.")
-    found: list[tuple[str, float]] = []
-    for name, strength in asked:
-        one = meant(name, kept)
-        if one is None:
-            known = ", ".join(kept) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
-            raise RequestError(
-                f"The {model.config.stage.upper()} has no direction {name!r}; kept are: {known}.{did_you_mean(name, kept)}"
-            )
-        found.append((one, strength))
-    steps = [(kept[name].vector, strength) for name, strength in found]
-    dataset = open_given(request.images, images_config(model, request.run, request.fit), Console(quiet=request.json))
-    if one_picture and len(dataset) > MOST_IN_A_PICTURE:
+        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; kept are: {', '.join(known) or 'none'}.")
+    changes = [(_named(name, known, stage), strength) for name, strength in asked]
+    steps = [(known[name].vector, strength) for name, strength in changes]
+    dataset = options.dataset(model)
+    if not is_picture(options.out):
+        written = _save_folder(dataset, lambda images: edit(model, images, steps), options.out)
+    elif len(dataset) <= MOST_IN_A_PICTURE:
+        images = dataset.load(range(len(dataset)))
+        layers = [to_uint8(layer) for layer in (images, model.reconstruct(images), edit(model, images, steps))]
+        save_png(stacked(layers, columns=20), options.out, {"software": "vaegan"})
+        written = [options.out] * len(dataset)
+    else:
         raise RequestError(f"{len(dataset):,} images are too many for one picture; give a folder as --out.")
-    written = _one_picture(model, dataset, steps, request.out) if one_picture else _folder(model, dataset, steps, request.out)
-    words = " ".join(f"{strength:+g} {name}" for name, strength in found)
     facts = {
-        "out": str(request.out),
-        "stage": model.config.stage,
-        "directions": {name: sum(strength for other, strength in found if other == name) for name, _ in found},
+        "out": str(options.out),
+        "stage": stage,
+        "directions": {name: sum(strength for other, strength in changes if other == name) for name, _ in changes},
         "images": {name: str(path) for name, path in zip(dataset.names, written, strict=True)},
     }
-    images = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"
-    report(facts, f"{images} with {words}, by the {model.config.stage.upper()}: {request.out}", request.json)
+    count = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"
+    words = " ".join(f"{strength:+g} {name}" for name, strength in changes)
+    options.answer(facts, f"{count} with {words}, by the {stage.upper()}: {options.out}")
 
 
 def _parse(text: str, strength: float) -> tuple[str, float]:
@@ -102,20 +81,17 @@ def _parse(text: str, strength: float) -> tuple[str, float]:
     return name, value
 
 
-def _one_picture(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Tensor, float]]", out: Path) -> list[Path]:
+def _named(name: str, known: dict[str, Any], stage: str) -> str:
+    found = meant(name, known)
+    if found is None:
+        names = ", ".join(known) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
+        raise RequestError(f"The {stage.upper()} has no direction {name!r}; kept are: {names}.{did_you_mean(name, known)}")
+    return found
+
+
+def _save_folder(dataset: "ImageDataset", edited: "Callable[[Tensor], Tensor]", out: Path) -> list[Path]:
+    """Writes a PNG for every image, called like it."""
     from vaegan.data import to_uint8
-    from vaegan.latent.editing import edit as edited
-    from vaegan.pictures import save_png, stacked
-
-    images = dataset.load(range(len(dataset)))
-    layers = [images, model.reconstruct(images), edited(model, images, steps)]
-    save_png(stacked([to_uint8(layer) for layer in layers], columns=20), out, {"software": "vaegan"})
-    return [out] * len(dataset)
-
-
-def _folder(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Tensor, float]]", out: Path) -> list[Path]:
-    from vaegan.data import to_uint8
-    from vaegan.latent.editing import edit as edited
     from vaegan.pictures import save_png, to_picture
 
     taken: set[str] = set()
@@ -123,7 +99,7 @@ def _folder(model: "Model", dataset: "ImageDataset", steps: "list[tuple[Tensor, 
     with atomic_folder(out) as folder:
         for start in range(0, len(dataset), BLOCK):
             indices = range(start, min(start + BLOCK, len(dataset)))
-            for index, image in zip(indices, to_uint8(edited(model, dataset.load(indices), steps)), strict=True):
+            for index, image in zip(indices, to_uint8(edited(dataset.load(indices))), strict=True):
                 name = Path(dataset.names[index]).stem
                 while name.casefold() in taken:  # not every file system tells A from a
                     name = f"{name}-{index:05d}"

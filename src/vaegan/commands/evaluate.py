@@ -1,29 +1,39 @@
 """vaegan evaluate: how good a run is."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
-
-from vaegan.commands.shared import check_count
+from vaegan.commands.options import Spelling
+from vaegan.commands.shared import RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
-from vaegan.metrics.table import FEWEST_SAMPLES, MOST_SAMPLES
+from vaegan.metrics.table import FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
 from vaegan.processes import is_first_process
 
+if TYPE_CHECKING:
+    from rich.table import Table
 
-@dataclass(frozen=True)
-class Evaluate:
+    from vaegan.console import Console
+
+WIDE = 100  # [characters] below it a table has no room for explanations
+LOPSIDED = 1.8  # times as far from a value is one end of its interval as the other, from where on both are shown
+GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": "-"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
     """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on."""
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
+    run: Annotated[Path, Spelling("RUN", positional=True)]
     """The run; evaluation.json and report.html are written into it."""
-    data: Annotated[Positional[str | None], arg(metavar="[DATA]")] = None
+    data: Annotated[str | None, Spelling("[DATA]", positional=True)] = None
     """Images to compare with, all of them unseen; the held-out test side of the run's own data by default."""
     stage: Stage | None = None
     """vae or gan alone; all finished ones by default."""
-    n: Annotated[int | None, arg(aliases=["-n"])] = None
+    n: int | None = None
     """Samples of each stage, up to 1,000,000; 1,700 by default, 10,000 with --full."""
     full: bool = False
     """More samples and more draws, for numbers to publish; takes many times as long."""
@@ -35,40 +45,104 @@ class Evaluate:
     """Where the models run; auto takes a GPU when there is one. Numbers differ by less than their intervals."""
     devices: int = 1
     """Processes that share the images; on GPUs one a card."""
-    json: bool = False
-    """Print evaluation.json instead of a table."""
 
 
-def evaluate(request: Evaluate) -> None:
+def run(options: Options) -> None:
     """Measures a run."""
-    if request.n is not None:
-        check_count("-n", request.n, MOST_SAMPLES, FEWEST_SAMPLES)
+    if options.n is not None:
+        check_number("-n", options.n, MOST_SAMPLES, FEWEST_SAMPLES)
 
-    from vaegan.console import Console
-    from vaegan.evaluation import EVALUATION_FILE
-    from vaegan.evaluation import evaluate as measure
+    from vaegan.evaluation import EVALUATION_FILE, evaluate
     from vaegan.report import write_report
 
-    console = Console(quiet=request.json)
+    console = options.console()
     try:
-        facts = measure(
-            request.run,
-            request.data,
-            stage=request.stage,
-            n=request.n,
-            full=request.full,
-            features=request.features,
-            seed=request.seed,
-            device=DeviceConfig(request.accelerator, request.devices),
+        facts = evaluate(
+            options.run,
+            options.data,
+            stage=options.stage,
+            n=options.n,
+            full=options.full,
+            features=options.features,
+            seed=options.seed,
+            device=DeviceConfig(options.accelerator, options.devices),
             progress=console.preparing,
         )
         if not is_first_process():
             return
-        page = write_report(request.run, progress=console.preparing)
+        page = write_report(options.run, progress=console.preparing)
     finally:
         console.close()
-    if request.json:
+    if options.json:
         print(json.dumps(facts, indent=2))
     else:
-        console.evaluation(facts, request.run / EVALUATION_FILE)
+        print_evaluation(facts, options.run / EVALUATION_FILE, console)
         console.say(f"The whole report, to be opened in a browser: {page}")
+
+
+def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> None:
+    """Prints every number beside its floor, what it means, and the verdict."""
+    stages, floor, reference = facts["stages"], facts["floor"], facts["reference"]
+    columns = {name.upper(): numbers for name, numbers in stages.items()} | ({"real": floor} if floor else {})
+    best = "; real: as many training images, the best that can be had" if floor else ""
+    console.say(
+        f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "
+        f"seed {facts['seed']}{best}."
+    )
+    headline = [name for name, metric in METRICS.items() if metric.headline]
+    console.show(_table("to look at first", columns, headline, console.width >= WIDE))
+    console.show(_table("everything else", columns, [name for name in METRICS if name not in headline], False))
+    for reason, names in by_reason(facts["left_out"]).items():
+        console.say(f"Left out ({reason}): {'; '.join(METRICS[name].title if name in METRICS else name for name in names)}.")
+    for sentence in facts["verdict"]:
+        console.say(sentence)
+    if facts["train_longer"]:
+        console.say(f"To make it better, first train it longer: vaegan train --resume {quote(str(path.parent))} --minutes 10")
+    console.say(f"All numbers with their intervals: {path}")
+
+
+def _table(title: str, columns: dict[str, dict[str, Any]], names: list[str], explained: bool) -> "Table":
+    """Metrics in rows, stages in columns; at the end of a row, if asked for, what it says."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(title, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("good")
+    if explained:
+        table.add_column("what it says", style="dim", ratio=1)
+    for name in names:
+        found = [numbers[name] for numbers in columns.values() if name in numbers]
+        if found:
+            metric = METRICS[name]
+            chance = next((f"chance {number['chance']:.2f}" for number in found if "chance" in number), "-")
+            cells = [
+                number_words(name, numbers[name]) if name in numbers else chance if column == "real" else "-"
+                for column, numbers in columns.items()
+            ]
+            table.add_row(metric.title, *cells, GOOD[metric.good], *([metric.explanation] if explained else []))
+    return table
+
+
+def number_words(name: str, number: dict[str, Any]) -> str:
+    """A value to the digits that its interval leaves, and half the interval's width; the ends of one that is lopsided."""
+    value = number["value"]
+    low, high = number["interval"] or (value, value)
+    if not all(map(math.isfinite, (value, low, high))):
+        return "not a number"
+    half = (high - low) / 2
+    if half <= 1e-4 * abs(value):
+        more = "more than " if is_bound(name, value, number["n"]) else ""
+        return more + (_rounded(value, 0) if abs(value) >= 100 else f"{value:.3g}")
+    digits = min(6, max(0, -math.floor(math.log10(half))))
+    if max(high - value, value - low) > LOPSIDED * min(high - value, value - low):
+        return f"{_rounded(value, digits)} ({_rounded(low, digits)}, {_rounded(high, digits)})"
+    return f"{_rounded(value, digits)} ±{_rounded(half, digits)}"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """A value with so many digits after the point, a large one in thousands or millions: a cell has 18 letters at most."""
+    if abs(value) >= 1e5:
+        return f"{value / 1e6:.3g}M" if abs(value) >= 1e6 else f"{value / 1e3:.0f}k"
+    return f"{round(value, digits) or 0.0:,.{digits}f}"  # no "-0.00"

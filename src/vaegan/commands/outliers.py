@@ -1,40 +1,25 @@
 """vaegan outliers: the images of a folder that the model explains worst."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
-
-from vaegan.commands.shared import (
-    FitOption,
-    LabelOption,
-    check_count,
-    check_picture,
-    images_config,
-    load_model,
-    open_given,
-    report,
-)
+from vaegan.commands.options import Spelling
+from vaegan.commands.shared import ImagesOptions, check_number, check_picture
 from vaegan.config import Stage
 from vaegan.errors import RequestError
 
-MOST_NAMED = 10
-"""Of the worst are printed by name."""
+MOST_DRAWN, MOST_NAMED = 1_000, 10
 
 
-@dataclass(frozen=True)
-class Outliers:
+@dataclass(frozen=True, kw_only=True)
+class Options(ImagesOptions):
     """Rank the images of a folder by how badly the model explains them: finds what is no face among faces."""
 
-    run: Annotated[Positional[Path], arg(metavar="RUN")]
-    """A run, or a saved model."""
-    images: Annotated[Positional[tuple[str, ...]], arg(metavar="IMAGES")]
-    """One folder, archive, array file, or the word faces; or image files."""
-    n: Annotated[int, arg(aliases=["-n"])] = 40
+    n: int = 40
     """How many of the worst are drawn."""
-    reference: Annotated[str | None, arg(metavar="DATA")] = None
+    reference: Annotated[str | None, Spelling("DATA")] = None
     """Ordinary images to compare with; the run's own held-out images by default."""
     level: float = 0.01
     """An image is called an outlier if at most this share of ordinary images is explained as badly."""
@@ -42,44 +27,38 @@ class Outliers:
     """The picture: the worst first, and below each what the model makes of it."""
     stage: Stage | None = None
     """ae, vae or gan; vae by default where the run has one, because a GAN has no likelihood."""
-    fit: FitOption = None
-    label: LabelOption = None
-    json: bool = False
-    """Print JSON instead of words."""
 
 
-def outliers(request: Outliers) -> None:
+def run(options: Options) -> None:
     """Ranks images."""
-    check_picture(request.out, *request.images, request.reference)
-    check_count("-n", request.n, 1000)
-    if not 0 < request.level < 1:
-        raise RequestError(f"--level {request.level:g} is no share; give a number between 0 and 1.")
+    check_picture(options.out, *options.images, options.reference)
+    check_number("-n", options.n, MOST_DRAWN)
+    if not 0 < options.level < 1:
+        raise RequestError(f"--level {options.level:g} is no share; give a number between 0 and 1.")
 
     import numpy as np
 
-    from vaegan.console import Console
     from vaegan.data import to_uint8
     from vaegan.latent.outliers import REASONS, explain, measure_of, share_above, strangeness
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
-    model = load_model(request.run, request.stage or saved.stage_with_likelihood(request.run), request.label)
-    model.require_encoder()
-    console, config = Console(quiet=request.json), images_config(model, request.run, request.fit)
-    dataset = open_given(request.images, config, console)
-    if request.reference is not None:
-        ordinary = open_given([request.reference], config, console)
+    options = replace(options, stage=options.stage or saved.stage_with_likelihood(options.run))
+    model, progress = options.encoder(), options.console().preparing
+    dataset = options.dataset(model)
+    if options.reference is not None:
+        ordinary = options.dataset(model, options.reference)
         reference = (ordinary, np.arange(len(ordinary)))
     else:
-        reference = saved.heldout_images(request.run, console.preparing, request.label)
-    found = explain(model, dataset, np.arange(len(dataset)), console.preparing)
-    scores, usual, reasons = strangeness(found, explain(model, *reference, console.preparing))
-    shares = share_above(scores, usual)
+        reference = saved.heldout_images(options.run, progress, options.label)
+    found = explain(model, dataset, np.arange(len(dataset)), progress)
+    scores, ordinary_scores, reasons = strangeness(found, explain(model, *reference, progress))
+    shares = share_above(scores, ordinary_scores)
     order = scores.argsort(descending=True, stable=True)
-    flagged = int((shares <= request.level).sum())
-    worst = order[: request.n].numpy()
+    flagged = int((shares <= options.level).sum())
+    worst = order[: options.n].numpy()
     shown = dataset.load(worst)
-    save_png(stacked([to_uint8(shown), to_uint8(model.reconstruct(shown))], columns=20), request.out, {"software": "vaegan"})
+    save_png(stacked([to_uint8(shown), to_uint8(model.reconstruct(shown))], columns=20), options.out, {"software": "vaegan"})
     ranked = [
         {
             "name": dataset.names[index],
@@ -92,17 +71,17 @@ def outliers(request: Outliers) -> None:
         for index in order.tolist()
     ]
     facts = {
-        "out": str(request.out),
+        "out": str(options.out),
         "stage": model.config.stage,
         "surprise": measure_of(model),
         "images": len(dataset),
         "skipped": len(dataset.skipped),
-        "reference": len(usual),
-        "level": request.level,
+        "reference": len(ordinary_scores),
+        "level": options.level,
         "outliers": flagged,
         "ranking": ranked,
     }
-    report(facts, _words(facts, len(worst)), request.json)
+    options.answer(facts, _words(facts, len(worst)))
 
 
 def _words(facts: dict[str, Any], drawn: int) -> list[str]:

@@ -1,66 +1,125 @@
-"""What several commands share."""
+"""What several commands share: options, checks of places and numbers, models and images as a person names them."""
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import arg
-
+from vaegan.commands.options import Spelling
 from vaegan.config import DataConfig, Fit, Stage, TrainConfig
 from vaegan.config_files import load_config_file, load_preset
 from vaegan.errors import RequestError, one_line
-from vaegan.files import check_file_place, check_new_folder
+from vaegan.files import atomic_folder, check_file_place, check_new_folder
 
 if TYPE_CHECKING:
     from vaegan.console import Console
     from vaegan.data import ImageDataset
     from vaegan.model import Model
+    from vaegan.pictures import Pixels
 
+MOST_IN_A_GRID, MOST_IN_A_FOLDER = 10_000, 1_000_000
 IMAGES = (".png", ".gif", ".webp")
-StageOption = Annotated[Stage | None, arg(help="ae, vae, gan or joint; the last one trained by default.")]
-FitOption = Annotated[Fit | None, arg(help="How a rectangle becomes a square; as the run's training images by default.")]
-LabelOption = Annotated[str | None, arg(help="What the images show, for a model trained with --conditional: one of its labels.")]
 
 
-def report(facts: dict[str, Any], words: str | list[str], as_json: bool) -> None:
-    """Says what a command did: to a person, in one line or several, or to a program."""
-    lines = [words] if isinstance(words, str) else words
-    print(json.dumps(facts) if as_json else "\n".join(map(one_line, lines)))
+@dataclass(frozen=True, kw_only=True)
+class JsonOption:
+    """How a command answers."""
+
+    json: bool = False
+    """Print JSON instead of words."""
+
+    def console(self) -> "Console":
+        """Where a person sees how far the command is; silent where JSON is asked for."""
+        from vaegan.console import Console
+
+        return Console(quiet=self.json)
+
+    def answer(self, facts: dict[str, Any], words: str | list[str]) -> None:
+        """Says what the command did: to a person, in one line or several, or to a program."""
+        lines = [words] if isinstance(words, str) else words
+        print(json.dumps(facts) if self.json else "\n".join(map(one_line, lines)))
 
 
-def preset_settings(rest: list[str]) -> tuple[str, Path | None, TrainConfig]:
-    """The preset and the file of settings that a command line names, and the settings that they make."""
-    preset, file = _value_of("--preset", rest) or "tiny", _value_of("--config", rest)
-    config, path = load_preset(preset), Path(file) if file else None
-    return preset, path, config if path is None else load_config_file(path, config)
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(JsonOption):
+    """Options of a command that reads a run."""
+
+    run: Annotated[Path, Spelling("RUN", positional=True)]
+    """A run."""
 
 
-def _value_of(option: str, rest: list[str]) -> str | None:
-    """The value that the option parser will give an option: the last one; None where it has to say that there is none."""
-    found = None
-    for index, word in enumerate(rest):
-        if word == option and index + 1 < len(rest) and not rest[index + 1].startswith("--"):
-            found = rest[index + 1]
-        elif word.startswith(option + "="):
-            found = word.partition("=")[2]
-    if found == "":
-        raise RequestError(f"{option} is empty; give a name, or leave it out.")
-    return found
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(RunOptions):
+    """Options of a command that uses a model."""
+
+    run: Annotated[Path, Spelling("RUN", positional=True)]
+    """A run, or a saved model."""
+    stage: Stage | None = None
+    """ae, vae, gan or joint; the last one trained by default."""
+    label: str | None = None
+    """What the images show, for a model trained with --conditional: one of its labels."""
+
+    def model(self) -> "Model":
+        """The model; a conditional one is given the label, and from there on it is like any other."""
+        from vaegan.training.saved import load
+
+        return load(self.run, self.stage).unconditional(self.label)
 
 
-def load_model(run: Path, stage: str | None, label: str | None, option: str = "--label") -> "Model":
-    """The model of a run; a conditional one is told the label, and from there on it is like any other."""
-    from vaegan.training.saved import load
+@dataclass(frozen=True, kw_only=True)
+class ImagesOptions(ModelOptions):
+    """Options of a command that encodes images."""
 
-    return load(run, stage).unconditional(label, option)
+    images: Annotated[tuple[str, ...], Spelling("IMAGES", positional=True)] = ()
+    """Image files; or one folder, archive, array file, or the word faces."""
+    fit: Fit | None = None
+    """How a rectangle becomes a square; as the run's training images by default."""
+
+    def encoder(self, instead: str | None = None) -> "Model":
+        """The model, which must have an encoder; `instead` says what can be done without one."""
+        model = self.model()
+        model.require_encoder(instead)
+        return model
+
+    def dataset(self, model: "Model", *places: str, most: int | None = None) -> "ImageDataset":
+        """The images at places that a person names, at `images` by default.
+
+        Raises:
+            RequestError: if they cannot be used, or are more than `most` for one picture.
+        """
+        dataset = open_given(places or self.images, images_config(model, self.run, self.fit), self.console())
+        if most is not None and len(dataset) > most:
+            raise RequestError(f"{len(dataset):,} images are too many for one picture; give at most {most}.")
+        return dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsOptions(JsonOption):
+    """Options of a command that trains. The settings are those of the preset and the file, where the command line has none."""
+
+    preset: str = "tiny"
+    """Sizes and rates of the networks: tiny (minutes on a CPU), small (twice as wide, for a quarter of an hour and more), base,
+    large (GPUs). The sources' own configurations, to compare with: comic-face-vae, comic-face-gan, mnist-vae, mnist-vae-mlp,
+    celeba-vae-transposed, celeba-vae-nearest, dcgan."""
+    config: Path | None = None
+    """TOML file with settings, laid over the preset; options on the command line win."""
+    settings: TrainConfig = field(default_factory=TrainConfig)
+
+    @staticmethod
+    def defaults(written: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings before those of the command line, whose options are `written`."""
+        preset = load_preset(written.get("--preset", "tiny"))
+        file = written.get("--config")
+        return {"settings": preset if file is None else load_config_file(file, preset)}
 
 
 def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
     """How images that a person names are prepared for a model: as the run's held-out images were.
 
-    Of a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
+    For a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
     """
     from vaegan.training.run import RunFolder
     from vaegan.training.saved import fit_of
@@ -72,18 +131,32 @@ def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
 
 
 def open_given(places: Sequence[str], config: DataConfig, console: "Console") -> "ImageDataset":
-    """The images that a person names; what of them could not be used is said.
-
-    Raises:
-        DataError: as `open_images`.
-        RequestError: as `open_images`.
-    """
+    """The images that a person names; what of them could not be used is said."""
     from vaegan.data import open_images, skipped_in_words
 
     dataset = open_images(places, config, console.preparing)
     if dataset.skipped:
         console.say(f"Of {places[0]} {skipped_in_words(dataset.skipped)}.")
     return dataset
+
+
+def save_images(blocks: Iterable["Pixels"], out: Path, notes: dict[str, str]) -> None:
+    """Writes images as one picture where `out` ends in .png, as a folder with one PNG each elsewhere."""
+    import numpy as np
+
+    from vaegan.pictures import grid, save_png, to_picture
+
+    if is_picture(out):
+        save_png(grid(np.concatenate(list(blocks))), out, notes)
+        return
+    with atomic_folder(out) as folder:
+        for index, image in enumerate(chain.from_iterable(blocks)):
+            save_png(to_picture(image), folder / f"{index:05d}.png", notes | {"index": str(index)})
+
+
+def is_picture(out: Path) -> bool:
+    """Whether a place is that of one picture, and not of a folder."""
+    return out.suffix.lower() == ".png"
 
 
 def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | None) -> None:
@@ -114,26 +187,23 @@ def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | Non
 
 
 def check_picture(out: Path, *inputs: str | Path | None) -> None:
-    """Refuses a place for one PNG that is none, or is one of the files that are read; arguments and errors of `check_suffix`."""
+    """Refuses a place for one PNG that is none, or is one of the files that are read."""
     check_suffix(out, (".png",), *inputs)
 
 
-def check_folder(out: Path) -> None:
-    """Refuses a folder that already holds files, or a name that looks like a picture's.
-
-    Raises:
-        RequestError: naming what is wrong.
-    """
+def check_picture_or_folder(out: Path, *inputs: str | Path | None) -> None:
+    """Refuses a place for one PNG, or for a folder of them, that cannot be written or already holds files."""
+    if is_picture(out):
+        check_picture(out, *inputs)
+        return
     if out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
         raise RequestError(f"--out {out} is no PNG; give a name that ends in .png, or a folder.")
     check_new_folder(out)
 
 
-def check_count(option: str, count: int, most: int, least: int = 1) -> None:
-    """Refuses numbers that nothing can be made from.
-
-    Raises:
-        RequestError: naming the option and its limits.
-    """
-    if not least <= count <= most:
-        raise RequestError(f"{option} {count} is not possible; give {least} to {most:,}.")
+def check_number(option: str, number: float, most: float, least: float = 1) -> None:
+    """Refuses a number that nothing can be made from, naming the option and its limits."""
+    if not least <= number <= most:
+        raise RequestError(
+            f"{option} {number:{'d' if isinstance(number, int) else 'g'}} is not possible; give {least} to {most:,}."
+        )

@@ -1,38 +1,35 @@
-"""vaegan train: the options of a run, and carrying it out or going on with it."""
+"""vaegan train: the options of a run, carrying it out or going on with it, and what is said about it."""
 
-from dataclasses import dataclass, field, fields
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
-
-from vaegan.commands.shared import preset_settings
+from vaegan.commands.options import Spelling
+from vaegan.commands.shared import SettingsOptions
 from vaegan.commands.stopping import interruptible, stoppable
-from vaegan.config import (
-    AEConfig,
-    Budget,
-    DataConfig,
-    DeviceConfig,
-    GANConfig,
-    GuardMode,
-    HandoverConfig,
-    JointConfig,
-    NetworkConfig,
-    RecipeName,
-    Stage,
-    TrainConfig,
-    VAEConfig,
-)
+from vaegan.config import SHORT_VAE
+from vaegan.config_files import load_preset
 from vaegan.errors import RequestError
+from vaegan.processes import is_first_process
+
+if TYPE_CHECKING:
+    from vaegan.console import Console
+    from vaegan.training.run import RunFolder
 
 WIDE_MINUTES = 15.0  # with so many, twice the width makes better images on two cores (docs/handover.md, "How long and how wide")
+GRAINY, CLEAR = 10_000, 20_000  # [images] of a GAN: below the first there is grain around contours, from the second on none
+WITH_RESUME = ("--resume", "--minutes", "--images", "--json", "--no-json")
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Options(SettingsOptions):
     """Train on a collection of images: a VAE first, which then grows into a GAN."""
 
-    source: Annotated[Positional[str | None], arg(metavar="DATA")] = None
+    source: Annotated[str | None, Spelling("DATA", positional=True)] = None
     """Folder, zip or tar of images, MNIST's IDX files, .npy or .npz, or faces (drawn by the package)."""
     minutes: float | None = None
     """Training time over all stages; 4 unless --images is given."""
@@ -40,111 +37,115 @@ class Train:
     """Images seen over all stages, instead of --minutes."""
     out: Path | None = None
     """Folder of the run; the next one under runs/ by default."""
-    preset: str = "tiny"
-    """Sizes and rates of the networks: tiny (minutes on a CPU), small (twice as wide, for a quarter of an hour and more), base,
-    large (GPUs). The sources' own configurations, to compare with: comic-face-vae, comic-face-gan, mnist-vae, mnist-vae-mlp,
-    celeba-vae-transposed, celeba-vae-nearest, dcgan."""
-    config: Path | None = None
-    """TOML file with settings, laid over the preset; options on the command line win."""
     init: Path | None = None
     """Start from the weights of an earlier run, of other images too."""
-    init_stage: Annotated[Stage, arg(name="stage")] = "vae"
-    """Which model of the --init run is the start."""
     resume: Path | None = None
     """Go on with this run; with --minutes or --images train it longer. DATA says where its images are now, if they were moved."""
     dry_run: bool = False
     """Show what would be trained, and stop."""
-    json: bool = False
-    """Print one JSON object at the end instead of words."""
-    recipe: RecipeName = "vae-gan"
-    """vae-gan: a VAE that grows into a GAN; vae or gan: only that; ae: a plain autoencoder, to compare with;
-    joint: VAE and GAN at once (Larsen et al. 2016)."""
-    seed: int = 0
-    """Of every random stream."""
-    guards: GuardMode = "act"
-    """When training goes wrong: act mends it and says so, warn only says so, off looks away."""
-    patience: float = 0.0
-    """End a stage when so many passes over the training images brought no better model; 0: train as long as asked for."""
-    conditional: bool = False
-    """Tell the networks each image's label (sub-folder, IDX or .npz label), so that `sample --label` can ask for one."""
-    condition: str | None = None
-    """Which label, where the images have several (faces: hat, glasses, ...); implies --conditional."""
-    data: Annotated[DataConfig, arg(name="")] = field(default_factory=DataConfig)
-    device: Annotated[DeviceConfig, arg(name="")] = field(default_factory=DeviceConfig)
-    budget: Annotated[Budget, arg(name="")] = field(default_factory=Budget)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    ae: AEConfig = field(default_factory=AEConfig)
-    vae: VAEConfig = field(default_factory=VAEConfig)
-    handover: HandoverConfig = field(default_factory=HandoverConfig)
-    gan: GANConfig = field(default_factory=GANConfig)
-    joint: JointConfig = field(default_factory=JointConfig)
 
     @staticmethod
-    def defaults(config: TrainConfig, preset: str, file: Path | None) -> "Train":
-        """Defaults that a preset and a file leave behind."""
-        return Train(preset=preset, config=file, **{entry.name: getattr(config, entry.name) for entry in fields(TrainConfig)})
-
-    def settings(self) -> TrainConfig:
-        """The settings of the run."""
-        return TrainConfig(**{entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)})
-
-
-def defaults(rest: list[str]) -> Train:
-    """A first look at the options: the preset and the file decide the defaults that --help shows."""
-    preset, file, config = preset_settings(rest)
-    return Train.defaults(config, preset, file)
+    def defaults(written: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings before those of the command line; a resumed run has its own, in its run.json."""
+        if "--resume" not in written:
+            return SettingsOptions.defaults(written)
+        if others := [option for option in written if option not in WITH_RESUME]:
+            raise RequestError(f"A resumed run keeps its settings; leave out {', '.join(others)}, or start a new run.")
+        return {}
 
 
-def train(request: Train, words: list[str]) -> None:
-    """Trains or goes on with a run; `words` are those of the command line that the request was read from."""
+def run(options: Options) -> None:
+    """Trains or goes on with a run."""
     from vaegan import api
-    from vaegan.config_files import load_preset
-    from vaegan.console import Console
 
-    console = Console(quiet=request.json)
-    if request.resume is not None:
-        _check_resume(words)
-        with stoppable() as stop:
-            folder = api.resume(
-                request.resume,
-                request.source,
-                minutes=request.minutes,
-                images=request.images,
-                progress=console.progress,
-                preparing=interruptible(console.preparing, stop),
-                say=console.say,
-                cancel=stop,
-            )
-        console.finished(folder, request.json)
-        return
-    if request.source is None:
+    console = options.console()
+    if options.resume is None and options.source is None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
-    api.check_request(request.settings(), request.minutes, request.images)
-    narrow = request.preset == "tiny" and request.network.width == load_preset("tiny").network.width
-    if narrow and request.init is None and (request.minutes or 0) >= WIDE_MINUTES:
-        console.say(f"With {request.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
-    if request.dry_run:
-        api.check_new(request.source, request.settings(), request.out, request.init)
-        console.plan(request.source, request.settings(), request.minutes, request.images, request.json)
+    if options.resume is None and options.init is None and _has_time_for_more_width(options):
+        console.say(f"With {options.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
+    if options.dry_run:
+        api.check_request(options.settings, options.minutes, options.images)
+        api.check_new(str(options.source), options.settings, options.out, options.init)
+        _print_plan(options, console)
         return
+    length = {"minutes": options.minutes, "images": options.images}
     with stoppable() as stop:
-        folder = api.train(
-            request.source,
-            request.settings(),
-            minutes=request.minutes,
-            images=request.images,
-            out=request.out,
-            init=request.init,
-            progress=console.progress,
-            preparing=interruptible(console.preparing, stop),
-            say=console.say,
-            cancel=stop,
-        )
-    console.finished(folder, request.json)
+        listening: dict[str, Any] = {"progress": console.progress, "say": console.say, "cancel": stop}
+        listening["preparing"] = interruptible(console.preparing, stop)
+        if options.resume is not None:
+            folder = api.resume(options.resume, options.source, **length, **listening)
+        else:
+            start = {"out": options.out, "init": options.init}
+            folder = api.train(str(options.source), options.settings, **start, **length, **listening)
+    print_finished(folder, console, options.json)
 
 
-def _check_resume(words: list[str]) -> None:
-    """Refuses what a resumed run would not heed: it goes on with the settings of its run.json."""
-    given = dict.fromkeys(word.split("=")[0] for word in words if word.startswith("--"))
-    if settings := [option for option in given if option not in ("--resume", "--minutes", "--images", "--json")]:
-        raise RequestError(f"A resumed run keeps its settings; leave out {', '.join(settings)}, or start a new run.")
+def _has_time_for_more_width(options: Options) -> bool:
+    narrow = options.preset == "tiny" and options.settings.network.width == load_preset("tiny").network.width
+    return narrow and (options.minutes or 0) >= WIDE_MINUTES
+
+
+def _print_plan(options: Options, console: "Console") -> None:
+    """What --dry-run shows."""
+    from vaegan.describe import network_costs
+
+    config, minutes, images = options.settings, options.minutes, options.images
+    if options.json:
+        facts = {"data": options.source, "minutes": minutes, "images": images, "settings": asdict(config)}
+        print(json.dumps(facts, indent=2))
+        return
+    budget = f"{images:,} images" if images is not None else f"{4 if minutes is None else minutes:g} minutes"
+    stages = " then ".join(stage.upper() for stage in config.stages)
+    console.say(f"Would train {stages} on {options.source} for {budget}.")
+    for name, cost in network_costs(config.network, config.data.size, 3).items():
+        sizes = f"{cost['parameters'] / 1e6:.2f} M parameters, {cost['multiply_adds'] / 1e6:.0f} M multiply-adds an image"
+        console.say(f"  {name:8} {sizes}")
+    console.say("Nothing was trained. All settings: add --json.")
+
+
+def print_finished(folder: "RunFolder", console: "Console", as_json: bool) -> None:
+    """Says what was made and what can be done with it."""
+    from vaegan.model_files import read_config
+
+    console.close()
+    record = folder.read()
+    stages = [plan.name for plan in record.plan]
+    if as_json:
+        if is_first_process():
+            print(json.dumps({"run": str(folder.path), "stages": stages, "facts": record.facts}, indent=2))
+        return
+    seen = ", ".join(f"{name.upper()} {record.facts[name].get('images', 0):,} images" for name in stages)
+    console.say(f"Done in {record.spent_seconds / 60:.1f} minutes ({seen}): {folder.path}")
+    gan = record.facts.get("gan", {})
+    if gan.get("inverse"):
+        console.say(_recognition_words(gan["inverse"]))
+    if "gan" in stages and gan.get("images", 0) < GRAINY:
+        console.say(_too_few_words(record.facts))
+    run = quote(str(folder.path))
+    model = read_config(folder.model(stages[-1]))
+    wished, needed = ("   [--label NAME]", " --label NAME") if model.labels else ("", "")
+    console.say(f"  watch it learn      {folder.path / 'progress.webp'}")
+    console.say(f"  new images          vaegan sample {run} -n 64 --out samples.png{wished}")
+    if model.has_encoder:
+        console.say(f"  your own image      vaegan reconstruct {run} IMAGE{needed}")
+    console.say(f"  train it longer     vaegan train --resume {run} --minutes 10")
+
+
+def _too_few_words(facts: dict[str, Any]) -> str:
+    """Whoever sees noise after a short run should know why, and how long a run would have to be."""
+
+    def seconds(stage: str, images: int) -> float:
+        speed = max(facts[stage].get("measured_speed", 0.0), facts[stage].get("mean_speed", 0.0))
+        return images / speed if speed > 0 else math.inf
+
+    needed = seconds("gan", CLEAR) + (seconds("vae", SHORT_VAE) if "vae" in facts else 0.0)
+    anew = f", which is about --minutes {math.ceil(needed / 60)} here" if math.isfinite(needed) else ""
+    return f"The GAN has seen few images, {facts['gan'].get('images', 0):,}: expect grain. It takes some {CLEAR:,}{anew}."
+
+
+def _recognition_words(inverse: dict[str, Any]) -> str:
+    """What the GAN's encoder makes of real images, in a sentence."""
+    recognised, latent = inverse["own_source_nearest"], f"{max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
+    if isinstance(recognised, str):
+        return f"Encoding: whether held-out images are recognised in what the GAN gives back of them {recognised}; {latent}"
+    return f"Encoding: {recognised:.0%} of held-out images are recognised in what the GAN gives back of them, {latent}"

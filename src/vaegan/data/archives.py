@@ -7,24 +7,24 @@ import lzma
 import tarfile
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
 from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, Prepared, Skipped, skip_reason
-from vaegan.data.image_files import FILES_AT_A_TIME, Item, decode_items, is_hidden, labels_from_folders, read_bounded
-from vaegan.data.source import Labels, Task, file_stamp
+from vaegan.data.image_files import FILES_AT_A_TIME, Item, decode_items, is_hidden, read_bounded
+from vaegan.data.source import Source, Task, file_stamp
 from vaegan.errors import DataError
 
 # A tar of images never packs this well; more is a bomb that would keep the machine unpacking for hours.
 _MAX_EXPANSION = 100
-_ALWAYS_ALLOWED = 2**30
+ALWAYS_ALLOWED = 2**30
 # Long names and attributes take kilobytes.
-_MOST_HEADER_BYTES = 2**16
+MOST_TAR_HEADER_BYTES = 2**16
 _HOLES = "stored with holes: pack it again without --sparse"
 
 _XZ = b"\xfd7zXZ"
@@ -51,32 +51,39 @@ def archive(path: Path) -> "ZipSource | TarSource | None":
     return TarSource(path)
 
 
-@dataclass(frozen=True)
-class ZipSource:
-    """A zip of image files."""
+class _Archive(Source):
+    """One file that image files are packed in."""
 
-    path: Path
-    mirrored: bool = True
-
-    @property
-    def place(self) -> str:
-        """The archive's path."""
-        return str(self.path)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
 
     def identity(self) -> bytes:
-        """Where the archive is, its size and when it was written."""
         return file_stamp(self.path)
 
     def count(self) -> int:
-        """Files in the archive [images at most]."""
+        if not self._total:
+            raise DataError(f"{self.path} holds no files: give an archive with images in it.")
+        return self._total
+
+    @cached_property
+    def _total(self) -> int:
+        return self._count_members()
+
+    @abstractmethod
+    def _count_members(self) -> int: ...
+
+
+class ZipSource(_Archive):
+    """A zip of image files."""
+
+    def _count_members(self) -> int:
         return len(self._members)
 
     @cached_property
     def _members(self) -> list[zipfile.ZipInfo]:
         with self._open() as file:
             members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
-        if not members:
-            raise DataError(f"{self.path} holds no files: give an archive with images in it.")
         return sorted(members, key=lambda info: info.filename)
 
     @contextmanager
@@ -96,10 +103,6 @@ class ZipSource:
             starts = range(0, len(members), FILES_AT_A_TIME)
             yield (partial(_decode_members, file, members[start : start + FILES_AT_A_TIME], config) for start in starts)
 
-    def labels(self, names: list[str]) -> Labels:
-        """The sub-folders' names, where there are several."""
-        return labels_from_folders(names)
-
 
 def _decode_members(file: zipfile.ZipFile, members: list[zipfile.ZipInfo], config: DataConfig) -> list[Prepared | Skipped]:
     def read(info: zipfile.ZipInfo) -> bytes:
@@ -114,43 +117,22 @@ def _decode_members(file: zipfile.ZipFile, members: list[zipfile.ZipInfo], confi
     return decode_items(items, config)
 
 
-@dataclass(frozen=True)
-class TarSource:
+class TarSource(_Archive):
     """A tar of image files, packed by gzip, bzip2 or xz or not: read from front to back."""
 
-    path: Path
-    mirrored: bool = True
-
-    @property
-    def place(self) -> str:
-        """The archive's path."""
-        return str(self.path)
-
-    def identity(self) -> bytes:
-        """Where the archive is, its size and when it was written."""
-        return file_stamp(self.path)
-
-    def count(self) -> int:
-        """Files in the archive [images at most]."""
-        return self._count
-
-    @cached_property
-    def _count(self) -> int:
+    def _count_members(self) -> int:
         # A first pass over the headers: it costs one unpacking, and tells the work and the disk space ahead.
         with _open_tar(self.path) as tar:
-            count = sum(1 for _ in self._members(tar))
-        if not count:
-            raise DataError(f"{self.path} holds no files: give an archive with images in it.")
-        return count
+            return sum(1 for _ in self._members(tar))
 
     def _members(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        limit, before = self.path.stat().st_size * _MAX_EXPANSION + _ALWAYS_ALLOWED, -1
+        limit, before = self.path.stat().st_size * _MAX_EXPANSION + ALWAYS_ALLOWED, -1
         try:
             while (member := tar.next()) is not None:
                 if member.size < 0 or member.offset_data <= before:
                     raise tarfile.ReadError("a header points backwards")
                 before = member.offset_data
-                # Of a member with holes the size says nothing of where the next header is.
+                # The size of a member with holes says nothing of where the next header is.
                 if max(member.offset_data + member.size, tar.offset) > limit:
                     raise DataError(
                         f"{self.path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
@@ -158,9 +140,9 @@ class TarSource:
                     )
                 if member.isreg() and not is_hidden(member.name):
                     yield member
-                # Otherwise the module would remember every member of a long archive, and what is said of all of them.
+                # Otherwise the module would remember every member of a long archive, and its global attributes.
                 tar.members, tar.pax_headers = [], {}  # pyright: ignore[reportAttributeAccessIssue]
-                _allow(tar, _MOST_HEADER_BYTES)
+                _allow(tar, MOST_TAR_HEADER_BYTES)
         except (tarfile.TarError, *_UNPACKING_ERRORS) as error:
             raise DataError(f"{self.path} is damaged ({error}): download or pack it again.") from None
 
@@ -182,10 +164,6 @@ class TarSource:
                 waiting = []
         if waiting:
             yield _decode_read(waiting, config)
-
-    def labels(self, names: list[str]) -> Labels:
-        """The sub-folders' names, where there are several."""
-        return labels_from_folders(names)
 
 
 def _decode_read(waiting: list[tuple[Item, bytes]], config: DataConfig) -> Task:
@@ -226,12 +204,8 @@ class _XzFile(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self._file = path.open("rb")
-        self._restart()
-
-    def _restart(self) -> None:
-        self._file.seek(0)
-        self._decoder, self._position = lzma.LZMADecompressor(memlimit=self._MOST_BYTES), 0
+        self._file, self._position = path.open("rb"), 0
+        self._decoder = lzma.LZMADecompressor(memlimit=self._MOST_BYTES)
 
     def readable(self) -> bool:
         return True
@@ -261,12 +235,9 @@ class _XzFile(io.RawIOBase):
                 return data
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        if whence == 2:
-            raise io.UnsupportedOperation("the end is not known")
-        target = offset if whence == 0 else self._position + offset
-        if target < self._position:
-            self._restart()
-        while self._position < target and (data := self._some(min(2**20, target - self._position))):
+        if whence or offset < self._position:
+            raise io.UnsupportedOperation("it is only read forwards")
+        while self._position < offset and (data := self._some(min(2**20, offset - self._position))):
             self._position += len(data)
         return self._position
 
@@ -289,7 +260,7 @@ class _BoundedReads(io.RawIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._file = file
-        self.allowed = _MOST_HEADER_BYTES
+        self.allowed = MOST_TAR_HEADER_BYTES
 
     def read(self, size: int = -1, /) -> bytes:
         if not 0 <= size <= self.allowed:

@@ -1,13 +1,15 @@
-"""Arrays of images in files, streamed in blocks, so that memory never depends on what a header claims."""
+"""Arrays of images in files: NumPy's .npy and .npz, and MNIST's IDX. Headers are checked before memory is taken."""
 
 import lzma
 import math
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -16,16 +18,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vaegan.config import DataConfig
+from vaegan.data.archives import open_unpacked
 from vaegan.data.building import check_most_images
 from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
-from vaegan.data.pixels import own_side, prepare
-from vaegan.data.source import Labels, Task, digest, file_stamp
+from vaegan.data.pixels import prepare, square_edge
+from vaegan.data.source import LabelTable, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
 
+MOST_HEADER_BYTES = 2**16
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_IMAGES = 512
-READING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, ValueError)
-"""What reading a damaged file raises, packed or not."""
+_DEFLATE_MOST = 1032  # nothing unpacks to more than this many times its size (bzip2 and xz are not used for IDX)
+_IDX_IMAGES = re.compile(r"images?[-.]idx[34][-.]ubyte(\.gz)?$")
+# What reading a damaged file raises, packed or not.
+_READING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class ArrayPart:
     name: str
     path: Path
     open: Callable[[], IO[bytes]]
-    """Opens the file at the first pixel."""
+    header_bytes: int
+    """Bytes that `open` leaves before the first pixel."""
     shape: tuple[int, ...]
     """[count, height, width] or [count, height, width, channels]."""
     classes: NDArray[np.int64] | None = None
@@ -43,14 +50,13 @@ class ArrayPart:
     """Whether the data set itself says that this is its test side; None where it does not say."""
 
 
-@dataclass(frozen=True)
-class ArraySource:
+class ArraySource(Source):
     """Arrays of images, one after the other."""
 
-    place: str
-    files: tuple[Path, ...]
-    parts: tuple[ArrayPart, ...]
-    mirrored: bool
+    def __init__(self, place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> None:
+        """Stores the arrays, and the files that they and their labels lie in."""
+        super().__init__(place, mirrored=mirrored)
+        self.files, self.parts = files, parts
 
     def identity(self) -> bytes:
         """Where the files are, their sizes and when they were written."""
@@ -62,17 +68,17 @@ class ArraySource:
 
     @contextmanager
     def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Streams blocks in order; memory never depends on what a header claims."""
+        """Streams blocks in order, so that memory never depends on what a header claims."""
         yield (partial(_prepare_block, part, start, block, config) for part in self.parts for start, block in _blocks(part))
 
-    def labels(self, names: list[str]) -> Labels:
+    def labels(self, names: Sequence[str]) -> LabelTable:
         """The numbers that came with the images, as the category `class`."""
         known = [part.classes for part in self.parts if part.classes is not None]
         if len(known) < len(self.parts):
-            return Labels()
+            return LabelTable()
         found, codes = np.unique(np.concatenate(known), return_inverse=True)
         words = tuple(str(number) for number in found)
-        return Labels({"class": codes.astype(np.float32)}, {"class": words})
+        return LabelTable({"class": codes.astype(np.float32)}, {"class": words})
 
 
 def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -80,13 +86,14 @@ def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     at_a_time = max(1, min(_BLOCK_IMAGES, _BLOCK_BYTES // image_bytes))
     try:
         with part.open() as stream:
+            stream.read(part.header_bytes)
             for start in range(0, part.shape[0], at_a_time):
                 count = min(at_a_time, part.shape[0] - start)
                 data = stream.read(count * image_bytes)
                 if len(data) < count * image_bytes:
                     raise EOFError("it ends before the last image")
                 yield start, np.frombuffer(data, np.uint8).reshape(count, *part.shape[1:])
-    except READING_ERRORS as error:
+    except _READING_ERRORS as error:
         raise DataError(f"{part.path} is damaged ({error}): download or save it again.") from None
 
 
@@ -94,22 +101,18 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
     prepared: list[Prepared | Skipped] = []
-    side = own_side(part.shape[2], part.shape[1], config)
+    edge = square_edge(part.shape[2], part.shape[1], config)
     for index, image in enumerate(block, start):
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
         ready = image.shape == (config.size, config.size)
         pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
         hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, side, traits, part.test))
+        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, edge, traits, part.test))
     return prepared
 
 
-def check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuses array shapes that are not images, before anything of that size is read.
-
-    Raises:
-        DataError: the shape is empty, has too many images, channels or pixels, or has its channels first.
-    """
+def _check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuses array shapes that are not images, before anything of that size is read."""
     shown = " x ".join(map(str, shape))
     if len(shape) not in (3, 4) or min(shape) < 1:
         raise DataError(
@@ -124,3 +127,196 @@ def check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
         raise DataError(
             f"{path} holds images of {shape[1]} x {shape[2]} pixels, over {MAX_PIXELS // 10**6} million: shrink them."
         )
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands before the numbers of a .npy."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype[np.generic]
+    length: int
+    """Bytes before the first number."""
+
+    @property
+    def claimed(self) -> int:
+        """What the file must hold [bytes]."""
+        return self.length + math.prod(self.shape) * self.dtype.itemsize
+
+
+def read_header(packed: IO[bytes]) -> Header:
+    """Reads the header of a .npy, but at most `MOST_HEADER_BYTES`: its own length may claim gigabytes."""
+    file = BytesIO(packed.read(MOST_HEADER_BYTES))
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"its format version {version} is not known")
+    return Header(shape, fortran_order, dtype, file.tell())
+
+
+def numpy_file(path: Path) -> ArraySource | None:
+    """The images of a .npy or .npz file; None when the name ends in neither.
+
+    A .npz holds them under "images" or as its only uint8 array of 3 or 4 axes; "labels", one whole number an image,
+    become the label `class`.
+
+    Raises:
+        DataError: the file is damaged, or holds no uint8 images.
+    """
+    if path.suffix.lower() not in (".npy", ".npz"):
+        return None
+    try:
+        part = _npy_part(path) if path.suffix.lower() == ".npy" else _npz_part(path)
+    except DataError:
+        raise
+    except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
+        raise DataError(f"{path} is damaged ({error}): save it again with numpy.save or numpy.savez.") from None
+    return ArraySource(path, (path,), (part,), mirrored=True)
+
+
+def _npy_part(path: Path) -> ArrayPart:
+    with path.open("rb") as file:
+        header = read_header(file)
+    _check_header(path, header, path.stat().st_size)
+    return ArrayPart(path.name, path, lambda: path.open("rb"), header.length, header.shape)
+
+
+def _npz_part(path: Path) -> ArrayPart:
+    with zipfile.ZipFile(path) as file:
+        headers: dict[str, Header] = {}
+        for info in file.infolist():
+            if info.filename.endswith(".npy"):
+                with file.open(info) as member:
+                    headers[info.filename.removesuffix(".npy")] = read_header(member)
+        name = _images_key(path, headers)
+        header = headers[name]
+        _check_header(path, header, file.getinfo(f"{name}.npy").file_size)
+        classes = _npz_labels(path, file, headers.get("labels"), header.shape[0])
+
+    def open_member() -> IO[bytes]:
+        with zipfile.ZipFile(path) as file:
+            # The member keeps the archive's file open until it is closed itself.
+            return file.open(f"{name}.npy")
+
+    return ArrayPart(f"{path.name}:{name}", path, open_member, header.length, header.shape, classes)
+
+
+def _images_key(path: Path, headers: dict[str, Header]) -> str:
+    if "images" in headers:
+        return "images"
+    fitting = [name for name, header in headers.items() if header.dtype == np.uint8 and len(header.shape) in (3, 4)]
+    if len(fitting) != 1:
+        held = ", ".join(headers) or "nothing"
+        raise DataError(f'{path} holds no array named "images" and not exactly one of uint8 with 3 or 4 axes, but {held}.')
+    return fitting[0]
+
+
+def _npz_labels(path: Path, file: zipfile.ZipFile, header: Header | None, count: int) -> NDArray[np.int64] | None:
+    if header is None:
+        return None
+    if header.shape != (count,) or header.dtype.kind not in "iu":
+        raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {header.dtype} {header.shape}.')
+    with file.open("labels.npy") as member:
+        data = member.read(header.claimed)
+    return np.frombuffer(data, header.dtype, offset=header.length).astype(np.int64)
+
+
+def _check_header(path: Path, header: Header, size: int) -> None:
+    if header.dtype != np.uint8:
+        raise DataError(f"{path} holds {header.dtype}, not uint8: scale the images to 0..255 and save them as uint8.")
+    if header.claimed > size:
+        raise DataError(f"{path} is damaged (its header claims more than the file holds): save it again.")
+    _check_image_shape(path, header.shape)
+    if header.fortran_order:
+        raise DataError(f"{path} is stored column by column: save numpy.ascontiguousarray(images) instead.")
+
+
+def idx_folder(root: Path, paths: Sequence[Path]) -> ArraySource | None:
+    """The IDX data among a folder's files; None when there are none.
+
+    A pair train and t10k (or test) keeps its own division: t10k is exactly the test side.
+
+    Raises:
+        DataError: several data sets lie side by side, or a file is damaged.
+    """
+    stems = {str(path).removesuffix(".gz"): path for path in sorted(paths, reverse=True) if _IDX_IMAGES.search(path.name)}
+    if not stems:
+        return None
+    found = sorted(stems.values())
+    tests = [path for path in found if "t10k" in path.name or "test" in path.name]
+    rest = [path for path in found if path not in tests]
+    if len(tests) > 1 or len(rest) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{root} holds several IDX data sets ({names}): give the file of one of them.")
+    divided = bool(tests and rest)
+    return _idx_source(root, [(path, path in tests if divided else None) for path in (*rest, *tests)])
+
+
+def idx_file(path: Path) -> ArraySource | None:
+    """The images of one IDX file, packed by gzip or not; None when it is another kind of file."""
+    try:
+        with open_unpacked(path) as file:
+            start = file.read(4)
+    except _READING_ERRORS:
+        return None
+    if len(start) < 4 or start[:3] != b"\0\0\x08" or start[3] not in (3, 4):
+        return None
+    return _idx_source(path, [(path, None)])
+
+
+def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> ArraySource:
+    """The IDX files of images, each with whether it is the test side, and the labels beside them."""
+    files: list[Path] = []
+    parts: list[ArrayPart] = []
+    for path, test in images:
+        shape = _idx_shape(path)
+        if len(shape) not in (3, 4):
+            raise DataError(f"{path} does not hold images: its IDX header says {len(shape)} dimensions, not 3 or 4.")
+        _check_image_shape(path, shape)
+        labels = _labels_beside(path)
+        classes = None if labels is None else _idx_labels(labels, shape[0])
+        name = path.name.removesuffix(".gz")
+        parts.append(ArrayPart(name, path, partial(open_unpacked, path), 4 + 4 * len(shape), shape, classes, test))
+        files += [path] if labels is None else [path, labels]
+    return ArraySource(place, files, parts, mirrored=False)
+
+
+def _labels_beside(path: Path) -> Path | None:
+    name = re.sub(r"images?([-.])idx[34]", r"labels\1idx1", path.name).removesuffix(".gz")
+    candidates = (path.with_name(name), path.with_name(name + ".gz"))
+    return next((file for file in candidates if name != path.name.removesuffix(".gz") and file.is_file()), None)
+
+
+def _idx_labels(path: Path, count: int) -> NDArray[np.int64]:
+    shape = _idx_shape(path)
+    if shape != (count,):
+        raise DataError(f"{path} holds {shape[0]} labels, but there are {count} images: remove or replace it.")
+    with open_unpacked(path) as file:
+        data = file.read(8 + count)
+    if len(data) < 8 + count:
+        raise DataError(f"{path} is damaged (it ends before the last label): download it again.")
+    return np.frombuffer(data, np.uint8, offset=8).astype(np.int64)
+
+
+def _idx_shape(path: Path) -> tuple[int, ...]:
+    """Reads an IDX header of unsigned bytes and checks it against the file's size."""
+    try:
+        with open_unpacked(path) as file:
+            start = file.read(4)
+            if len(start) < 4 or start[:3] != b"\0\0\x08" or not 0 < start[3] < 5:
+                raise DataError(f"{path} is not an IDX file of unsigned bytes: download it again.")
+            shape = tuple(int(length) for length in np.frombuffer(file.read(4 * start[3]), ">u4"))
+        with path.open("rb") as file:
+            packed = file.read(2) != b"\0\0"
+    except _READING_ERRORS as error:
+        raise DataError(f"{path} is damaged ({error}): download it again.") from None
+    claimed = 4 + 4 * start[3] + math.prod(shape)
+    size = path.stat().st_size
+    if claimed > (size * _DEFLATE_MOST if packed else size):
+        shown = " x ".join(map(str, shape))
+        raise DataError(f"{path} is damaged (its header claims {shown}, more than the file holds): download it again.")
+    return shape

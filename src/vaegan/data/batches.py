@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaegan.data.building import TRAIN
 from vaegan.data.dataset import ImageDataset
-from vaegan.data.sides import TRAIN
-from vaegan.data.tensors import binarized, random_bits, to_tensor
+from vaegan.data.pixels import binarized, random_bits, to_tensor
 from vaegan.errors import DataError, RequestError
 from vaegan.types import Batch
 
@@ -40,7 +40,7 @@ class TrainingBatches:
             seed: Key of every draw.
             rank: This process, 0 to world_size - 1.
             world_size: Number of processes.
-            codes: The label of every image of the dataset, which come with the images.
+            codes: The label of every image of the dataset.
 
         Raises:
             RequestError: `batch_size` cannot be divided among the processes.
@@ -62,24 +62,25 @@ class TrainingBatches:
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     def at(self, images_seen: int) -> Batch:
-        """This process's share of the batch that starts after `images_seen` images, on the CPU.
+        """This process's share of the batch that starts after `images_seen` images.
 
         Returns:
-            float32 images [batch_size / world_size, channel, height, width] in [-1, 1], channels last, and their labels.
+            Images float32 [batch_size / world_size, channel, height, width] in [-1, 1], channels last, and their label
+            codes, int64; None unless `codes` were given.
         """
         positions = np.arange(images_seen + self.rank, images_seen + self.batch_size, self.world_size, dtype=np.uint64)
-        chosen = self.indices_at(positions)
-        pixels = np.take(self._pixels, chosen, axis=0)
+        indices = self.indices_at(positions)
+        pixels = np.take(self._pixels, indices, axis=0)
         if self.dataset.flips:
             mirrored = np.flatnonzero(random_bits(positions, self.seed, _FLIP) >> np.uint64(63))
             # Torch mirrors channels-last bytes four times faster than NumPy does.
             pixels[mirrored] = torch.from_numpy(pixels[mirrored]).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()
         if self.dataset.config.binarize == "dynamic":
             pixels = binarized(pixels, random_bits(positions, self.seed, _BINARIZE))
-        return Batch(to_tensor(pixels), None if self.codes is None else torch.from_numpy(self.codes[chosen]))
+        return Batch(to_tensor(pixels), None if self.codes is None else torch.from_numpy(self.codes[indices]))
 
     def indices_at(self, positions: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Which images stand at these positions of the endless order, int64 as `positions`."""
+        """Which images stand at these positions of the endless order."""
         epochs, places = np.divmod(positions.astype(np.int64), len(self._train))
         chosen = np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs):

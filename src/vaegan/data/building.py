@@ -4,7 +4,7 @@ import csv
 import io
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import blake2b
@@ -17,20 +17,23 @@ from vaegan.config import LEAST_SIZE, DataConfig
 from vaegan.data.cache import CacheWriter, building
 from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
 from vaegan.data.pixels import TRAITS
-from vaegan.data.sides import SET_ASIDE, TEST, TRAIN, set_duplicates_aside, side_of
 from vaegan.data.source import Source, Task
 from vaegan.errors import DataError
 from vaegan.files import write_atomically
+from vaegan.types import ProgressCallback
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+TRAIN, VALIDATION, TEST, SET_ASIDE = 0, 1, 2, 3
+"""The sides: every image stands on one, decided by its own content, so that a growing folder moves nobody."""
+SIDE_NAMES = ("train", "validation", "test", "set aside")
+_VALIDATION_SHARE = _TEST_SHARE = 0.05
+# When equal pixels stand on several sides the most protected side keeps them: test, then validation, then train.
+_PROTECTION = np.array([0, 1, 2, -1], dtype=np.int8)
 
 _FINGERPRINT_VERSION = 1  # raised when the same images are to count as others
-SHOWN_KINDS = 3
-"""Reasons for skipping that a refusal says, each with its first file."""
+_SHOWN_KINDS = 3  # reasons for skipping that a refusal says, each with its first file
 MOST_IMAGES = 5_000_000
 """More are refused: each takes half a kilobyte beside its pixels, and a file of some hundred bytes can claim millions."""
-FEWEST_IMAGES = 64
+FEWEST_TO_TRAIN = 64
 """Fewer usable images are refused: a batch could not be filled without repeating."""
 
 # More threads than this gain nothing, because Python's own work between decodes runs on one core.
@@ -38,7 +41,7 @@ _MOST_WORKERS = 8
 
 
 def build(
-    source: Source, config: DataConfig, directory: Path, progress: Progress | None = None, *, for_training: bool = True
+    source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None = None, *, for_training: bool = True
 ) -> None:
     """Prepares every image of a source into the cache `directory`.
 
@@ -54,7 +57,7 @@ def build(
         writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
         try:
             collected = _Collected(source.mirrored)
-            with source.tasks(config) as tasks, closing(run_in_order(tasks)) as done:
+            with source.tasks(config) as tasks, closing(_run_in_order(tasks)) as done:
                 for results in done:
                     for result in results:
                         collected.add(result, writer)
@@ -65,7 +68,7 @@ def build(
             writer.close()
 
 
-def run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
+def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
     """Runs tasks on threads and yields their results in the tasks' order; only a few wait at any time."""
     workers = min(_MOST_WORKERS, os.cpu_count() or 1)
     pending: deque[Future[list[Prepared | Skipped]]] = deque()
@@ -93,7 +96,7 @@ class _Collected:
         self.sides: list[int] = []
         self.skipped: list[Skipped] = []
         self.traits: Counter[str] = Counter()
-        self.own_sides: set[int] = set()
+        self.edges: set[int] = set()
 
     @property
     def seen(self) -> int:
@@ -107,9 +110,9 @@ class _Collected:
         self.names.append(result.name)
         self.contents.append(result.content)
         self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
-        self.sides.append(_own_side(result))
+        self.sides.append(_side(result))
         self.traits.update(result.traits)
-        self.own_sides.add(result.side)
+        self.edges.add(result.edge)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
         """Checks that the images suffice, and writes all that belongs to them; a long list of what was skipped to `listed`."""
@@ -142,8 +145,8 @@ class _Collected:
 
     def _better_size(self) -> str:
         """The size that leaves enlarged images as they are, where all have the same and it can be trained."""
-        side = next(iter(self.own_sides))
-        return f"; --size {side} trains them as they are" if len(self.own_sides) == 1 and side >= LEAST_SIZE else ""
+        edge = next(iter(self.edges))
+        return f"; --size {edge} trains them as they are" if len(self.edges) == 1 and edge >= LEAST_SIZE else ""
 
     def _fingerprint(self, channels: int, config: DataConfig) -> str:
         preparation = f"{_FINGERPRINT_VERSION} {config.size} {config.fit} {channels} "
@@ -159,10 +162,47 @@ def _pixel_hash(pixels: NDArray[np.uint8], mirrored: bool) -> bytes:
     return min(blake2b(np.ascontiguousarray(way).data, digest_size=16).digest() for way in ways)
 
 
-def _own_side(image: Prepared) -> int:
+def _side(image: Prepared) -> int:
     if image.test is None:
         return side_of(image.content)
     return TEST if image.test else side_of(image.content, test_share=0.0)
+
+
+def side_of(content: bytes, *, test_share: float = _TEST_SHARE) -> int:
+    """The side of an image with this content hash; depends on nothing else.
+
+    Args:
+        content: A hash of the image's own bytes, at least 8 bytes long, uniformly distributed.
+        test_share: Share of the test side; 0 where the data come with a test side of their own.
+    """
+    place = int.from_bytes(content[:8], "big") / 2**64
+    if place < _VALIDATION_SHARE:
+        return VALIDATION
+    if place < _VALIDATION_SHARE + test_share:
+        return TEST
+    return TRAIN
+
+
+def set_duplicates_aside(sides: NDArray[np.uint8], pixel_hashes: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Marks SET_ASIDE every image whose prepared pixels equal those of an image on a more protected side.
+
+    Two files may hold the same picture in different bytes, as a PNG and a BMP do; their content hashes differ, so they
+    may land on different sides, and the model would be judged on what it was taught.
+
+    Args:
+        sides: uint8 [count], by content.
+        pixel_hashes: uint64 [count], hashes of the prepared pixels.
+
+    Returns:
+        uint8 [count]: a copy with the duplicates marked. Duplicates within one side stay.
+    """
+    _, group = np.unique(pixel_hashes, return_inverse=True)
+    strongest = np.full(int(group.max(initial=-1)) + 1, -1, dtype=np.int8)
+    protection = _PROTECTION[sides]
+    np.maximum.at(strongest, group, protection)
+    kept = sides.copy()
+    kept[protection < strongest[group]] = SET_ASIDE
+    return kept
 
 
 def check_most_images(place: str, count: int) -> None:
@@ -192,7 +232,7 @@ def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skip
     Raises:
         DataError: under 64 images, or none on the training side.
     """
-    if len(sides) < FEWEST_IMAGES:
+    if len(sides) < FEWEST_TO_TRAIN:
         raise DataError(_too_few(place, len(sides), skipped, listed))
     if not (sides == TRAIN).any():
         raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image; add different ones.")
@@ -203,11 +243,11 @@ def _too_few(place: str, usable: int, skipped: Sequence[Skipped], listed: Path) 
         message = f"{place} holds no usable image."
     else:
         images = "image" if usable == 1 else "images"
-        message = f"{place} holds only {usable} usable {images}, and at least {FEWEST_IMAGES} are needed: add more."
+        message = f"{place} holds only {usable} usable {images}, and at least {FEWEST_TO_TRAIN} are needed: add more."
     if not skipped:
         return message
     said = skipped_in_words(skipped)
-    if len(skipped) > min(SHOWN_KINDS, len(set(map(_kind, skipped)))):
+    if len(skipped) > min(_SHOWN_KINDS, len(set(map(_kind, skipped)))):
         write_skipped(listed, skipped)
         said += f"; all of them with their reasons: {listed}"
     return f"{message} {said}."
@@ -218,7 +258,7 @@ def skipped_in_words(skipped: Sequence[Skipped]) -> str:
     kinds = Counter(_kind(one) for one in skipped)
     examples = {_kind(one): one for one in reversed(skipped)}  # the first of each kind
     said: list[str] = []
-    for kind, count in kinds.most_common(SHOWN_KINDS):
+    for kind, count in kinds.most_common(_SHOWN_KINDS):
         many = f"{count:,} like " if count > 1 else ""
         said.append(f"{many}{examples[kind].name}: {examples[kind].reason}")
     files = "1 file was" if len(skipped) == 1 else f"{len(skipped):,} files were"

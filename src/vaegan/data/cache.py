@@ -7,9 +7,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -30,19 +30,28 @@ _IMAGES, _TABLE, _RECORD = "images.bin", "table.npz", "record.json"
 _HOW_TO_MOVE = "free some, or set VAEGAN_CACHE to a folder on another disk"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CachedImages:
-    """What a finished cache holds; `dataset.ImageDataset` is built from it."""
+    """What a finished cache holds."""
 
     images: NDArray[np.uint8]
+    """uint8 memory map [count, size, size, channels]."""
     sides: NDArray[np.uint8]
+    """uint8 [count]: TRAIN 0, VALIDATION 1, TEST 2, SET_ASIDE 3."""
     contents: NDArray[np.uint64]
-    labels: dict[str, NDArray[np.float32]]
-    label_words: dict[str, tuple[str, ...]]
-    names: list[str]
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...]
-    fingerprint: str
+    """uint64 [count]: a hash of each image's own bytes; equal for exact duplicates."""
+    labels: dict[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
+    """{name: float32 [count]}; categories as codes."""
+    label_words: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The words that a category's codes stand for."""
+    names: Sequence[str]
+    """Each image's path inside the source, or its file and position."""
+    skipped: tuple[Skipped, ...] = ()
+    """Every file left out, with the reason."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was done to the images."""
+    fingerprint: str = ""
+    """Changes with the images' content, their sides and the preparation; not with names, places or order."""
 
 
 def default_cache_dir() -> Path:
@@ -99,15 +108,17 @@ class CacheWriter:
         """Starts an empty file for images of `size` pixels a side with 1 channel, or with 3 from the beginning."""
         self.directory = directory
         self.count = 0
+        self.channels = channels
+        """1 while every image so far was grey, else 3."""
         self._size = size
-        self._channels = channels
         self._file: IO[bytes] = (directory / _IMAGES).open("wb")
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
         """Appends one image, [size, size] or [size, size, 3]."""
-        if pixels.ndim == 3 and self._channels == 1:
+        if pixels.ndim == 3 and self.channels == 1:
             self._widen()
-        self._file.write(_in_channels(pixels, self._channels).tobytes())
+        grey = pixels.ndim == 2 and self.channels == 3
+        self._file.write((np.repeat(pixels[..., None], 3, axis=2) if grey else pixels).tobytes())
         self.count += 1
 
     def _widen(self) -> None:
@@ -115,34 +126,25 @@ class CacheWriter:
         grey = self.directory / "grey.bin"
         os.replace(self.directory / _IMAGES, grey)
         self._file = (self.directory / _IMAGES).open("wb")
-        self._channels = 3
+        self.channels = 3
         with grey.open("rb") as file:
             while block := file.read(self._size**2 * 256):
                 self._file.write(np.repeat(np.frombuffer(block, np.uint8), 3).tobytes())
         grey.unlink()
 
-    def finish(self, cached: dict[str, Any], record: dict[str, Any]) -> None:
+    def finish(self, arrays: dict[str, Any], record: dict[str, Any]) -> None:
         """Writes what belongs to the images, arrays by name and a record; afterwards the folder is complete."""
         self.close()
         with (self.directory / _IMAGES).open("rb+") as file:
             os.fsync(file.fileno())
-        write_atomically(self.directory / _TABLE, lambda file: np.savez(file, **cached))
-        shape = (self.count, self._size, self._size, self._channels)
+        write_atomically(self.directory / _TABLE, lambda file: np.savez(file, **arrays))
+        shape = (self.count, self._size, self._size, self.channels)
         skipped = [asdict(one) for one in record["skipped"]]
         write_json(self.directory / _RECORD, {**record, "skipped": skipped, "shape": shape})
-
-    @property
-    def channels(self) -> int:
-        """1 while every image so far was grey, else 3."""
-        return self._channels
 
     def close(self) -> None:
         """Closes the file, complete or not."""
         self._file.close()
-
-
-def _in_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 and channels == 3 else pixels
 
 
 @contextmanager
@@ -159,20 +161,19 @@ def building(directory: Path, needed: int) -> Generator[Path]:
         VaeganError: the disk is full or the place cannot be written.
     """
     parent = directory.parent
-    temporary: Path | None = None
+    temporary = _temporary_name(parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
-        _check_free_disk(parent, needed)
-        temporary = _temporary_name(parent)
+        if shutil.disk_usage(parent).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         temporary.mkdir()
         yield temporary
         _publish(temporary, directory)
     except OSError as error:
         raise _disk_error(error, parent, needed) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _temporary_name(parent: Path) -> Path:
@@ -201,11 +202,6 @@ def _remove_abandoned(parent: Path) -> None:
             continue
         if time.time() - newest > _ABANDONED_AFTER:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _check_free_disk(parent: Path, needed: int) -> None:
-    if shutil.disk_usage(parent).free < needed:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _disk_error(error: OSError, parent: Path, needed: int) -> VaeganError:

@@ -9,45 +9,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.config import MOST_CLASSES, DataConfig
-from vaegan.data.building import Progress, build, check_trainable, skipped_list, write_skipped
+from vaegan.data.building import TEST, VALIDATION, build, check_trainable, skipped_list, write_skipped
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
-from vaegan.data.decoding import Skipped
-from vaegan.data.sides import TEST, VALIDATION
-from vaegan.data.source import Source, digest
+from vaegan.data.pixels import binarized, to_tensor
+from vaegan.data.source import digest
 from vaegan.data.sources import find_source
-from vaegan.data.tensors import binarized, to_tensor
 from vaegan.errors import RequestError, VaeganError
+from vaegan.types import ProgressCallback
 
-_FEW_IMAGES = 200
+_ENOUGH_TO_JUDGE = 200
 
 
-@dataclass(frozen=True, eq=False)
-class ImageDataset:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageDataset(CachedImages):
     """Prepared images and what is known about them; the pixels stay on disk until they are asked for."""
 
-    images: NDArray[np.uint8]
-    """uint8 memory map [count, size, size, channels]."""
-    sides: NDArray[np.uint8]
-    """uint8 [count]: TRAIN 0, VALIDATION 1, TEST 2, SET_ASIDE 3."""
-    contents: NDArray[np.uint64]
-    """uint64 [count]: a hash of each image's own bytes; equal for exact duplicates."""
-    labels: dict[str, NDArray[np.float32]]
-    """{name: float32 [count]}; categories as codes."""
-    label_words: dict[str, tuple[str, ...]]
-    """The words that a category's codes stand for."""
-    names: Sequence[str]
-    """Each image's path inside the source, or its file and position."""
-    skipped: tuple[Skipped, ...]
-    """Every file left out, with the reason."""
-    notes: tuple[str, ...]
-    """Sentences on what was done to the images."""
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     """Sentences on what cannot be expected of these data."""
-    fingerprint: str
-    """Changes with the images' content, their sides and the preparation; not with names, places or order."""
     source: str
     config: DataConfig
-    flips: bool
+    flips: bool = False
     """Whether training mirrors half of the images."""
 
     @property
@@ -125,7 +106,7 @@ def open_dataset(
     config: DataConfig,
     *,
     cache_dir: Path | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     for_training: bool = True,
 ) -> ImageDataset:
     """Opens images from anywhere; the first time they are decoded into the cache, later only mapped.
@@ -157,22 +138,10 @@ def open_dataset(
         check_trainable(found.place, cached.sides, cached.skipped, skipped_list(directory))
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
-    return _as_dataset(cached, found, str(source), config)
-
-
-def _as_dataset(cached: CachedImages, found: Source, source: str, config: DataConfig) -> ImageDataset:
     return ImageDataset(
-        images=cached.images,
-        sides=cached.sides,
-        contents=cached.contents,
-        labels=cached.labels,
-        label_words=cached.label_words,
-        names=cached.names,
-        skipped=cached.skipped,
-        notes=cached.notes,
+        **vars(cached),
         warnings=_warnings(cached.sides, cached.contents),
-        fingerprint=cached.fingerprint,
-        source=source,
+        source=str(source),
         config=config,
         flips=found.mirrored if config.flip == "auto" else config.flip == "on",
     )
@@ -182,12 +151,12 @@ def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[s
     count, distinct = len(sides), len(np.unique(contents))
     validation, test = int((sides == VALIDATION).sum()), int((sides == TEST).sum())
     found: list[str] = []
-    if count < _FEW_IMAGES:
+    if count < _ENOUGH_TO_JUDGE:
         found.append(
             f"Only {count} images: training works, but whether it overfits, and how good or varied the samples are, "
-            f"cannot be judged from {validation} validation and {test} test images; {_FEW_IMAGES} or more are advised."
+            f"cannot be judged from {validation} validation and {test} test images; {_ENOUGH_TO_JUDGE} or more are advised."
         )
-    if distinct < count and distinct < max(_FEW_IMAGES, count / 2):
+    if distinct < count and distinct < max(_ENOUGH_TO_JUDGE, count / 2):
         found.append(
             f"Only {distinct:,} of {count:,} images {'is' if distinct == 1 else 'are'} distinct, the others are exact copies: a "
             "model can only repeat what it is shown, so remove the copies and add other images."

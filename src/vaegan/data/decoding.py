@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
-from vaegan.data.pixels import own_side, prepare
+from vaegan.data.pixels import prepare, square_edge
 
 MAX_PIXELS = 100_000_000
 """Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
@@ -32,21 +32,7 @@ _DECODED_BYTES = 512 * 2**20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 _FORMAT_LIST = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or AVIF"
-_SIGNATURES = (
-    b"\xff\xd8",
-    b"\x89PNG",
-    b"RIFF",
-    b"BM",
-    b"GIF8",
-    b"II*\0",
-    b"MM\0*",
-    b"P1",
-    b"P2",
-    b"P3",
-    b"P4",
-    b"P5",
-    b"P6",
-)
+_SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", *(b"P%d" % kind for kind in range(1, 7)))
 _NOT_IMAGES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".db", ".ini", ".log", ".py")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
@@ -68,8 +54,8 @@ class Prepared:
     """Hash of the image's own bytes: decides its side and its place in the training order."""
     pixels: NDArray[np.uint8]
     """[size, size] when grey, else [size, size, 3]."""
-    side: int
-    """Of the square before it was scaled [pixels]."""
+    edge: int
+    """Edge of the square before it was scaled [pixels]."""
     traits: tuple[str, ...] = ()
     """What was done to it: keys of `pixels.TRAITS`."""
     test: bool | None = None
@@ -144,7 +130,7 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 pixels, traits = prepare(image, config)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, own_side(width, height, config), traits)
+    return Prepared(name, content_hash(data), pixels, square_edge(width, height, config), traits)
 
 
 @contextmanager

@@ -1,10 +1,9 @@
-"""Image files in a folder: listed, read within bounds, decoded a few at a time; names of sub-folders as labels."""
+"""Image files in a folder: listed, read within bounds, decoded a few at a time."""
 
 import errno
 import os
 import stat
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -12,11 +11,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import numpy as np
-
 from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, decode, skip_reason
-from vaegan.data.source import Labels, Task
+from vaegan.data.source import Source, Task
 from vaegan.errors import DataError
 
 FILES_AT_A_TIME = 16
@@ -38,19 +35,22 @@ class Item:
     """Why it cannot be read, where the listing already shows it."""
 
 
-@dataclass(frozen=True)
-class FolderSource:
+class FolderSource(Source):
     """A folder of image files, searched recursively."""
 
-    root: Path
-    items: tuple[Item, ...]
-    """Sorted by name."""
-    mirrored: bool = True
+    def __init__(self, root: Path) -> None:
+        """Lists the folder without opening a file.
 
-    @property
-    def place(self) -> str:
-        """The folder's path."""
-        return str(self.root)
+        Hidden files and folders are left out; links are followed, but never in circles.
+
+        Raises:
+            DataError: the folder cannot be read or holds no file.
+        """
+        super().__init__(root)
+        self.root = root
+        self.items = sorted(_list_folder(root), key=lambda item: item.name)
+        if not self.items:
+            raise DataError(f"{root} holds no files: give a folder with images in it.")
 
     def identity(self) -> bytes:
         """Where the folder is, and every file's name, size, time of writing and permissions."""
@@ -73,19 +73,8 @@ class FolderSource:
         blocks = (self.items[start : start + FILES_AT_A_TIME] for start in starts)
         yield (partial(decode_items, [(item, partial(read, item)) for item in block], config) for block in blocks)
 
-    def labels(self, names: list[str]) -> Labels:
-        """The sub-folders' names, where there are several."""
-        return labels_from_folders(names)
 
-
-def list_folder(root: Path) -> FolderSource:
-    """Lists a folder recursively without opening a file.
-
-    Hidden files and folders are left out; links are followed, but never in circles.
-
-    Raises:
-        DataError: the folder cannot be read or holds no file.
-    """
+def _list_folder(root: Path) -> list[Item]:
     items: list[Item] = []
     seen: set[tuple[int, int]] = set()
     waiting = [""]
@@ -103,9 +92,7 @@ def list_folder(root: Path) -> FolderSource:
             if not inside:
                 raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
             items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
-    if not items:
-        raise DataError(f"{root} holds no files: give a folder with images in it.")
-    return FolderSource(root, tuple(sorted(items, key=lambda item: item.name)))
+    return items
 
 
 def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting: list[str]) -> None:
@@ -153,24 +140,3 @@ def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> P
         except Exception as error:  # an archive's member can be damaged in as many ways as there are compressions
             return Skipped(item.name, f"cannot be unpacked: {' '.join(str(error).split()) or 'damaged'}")
         return decode(item.name, data, config)
-
-
-def labels_from_folders(names: Sequence[str]) -> Labels:
-    """Takes the folder that holds an image as its class, where at least two folders hold images.
-
-    What all folders' paths have in common is left out of the words; images beside the sub-folders get the word ".".
-    """
-    parents = [PurePosixPath(name).parent.parts for name in names]
-    found = Counter(parents)
-    if len(found) < 2:
-        return Labels()
-    common = 0
-    while len({parent[: common + 1] for parent in found}) == 1:
-        common += 1
-    words = {parent: "/".join(parent[common:]) or "." for parent in sorted(found)}
-    codes = {parent: code for code, parent in enumerate(words)}
-    values = np.array([codes[parent] for parent in parents], dtype=np.float32)
-    shown = [f"{word} ({found[parent]:,})" for parent, word in words.items()]
-    listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
-    note = f"The sub-folders were taken as the label 'class': {listed}."
-    return Labels({"class": values}, {"class": tuple(words.values())}, note)

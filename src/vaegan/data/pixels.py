@@ -1,12 +1,19 @@
-"""An opened image -> square uint8 pixels, grey or RGB: 8 bits, white behind transparency, upright, fitted."""
-
-from collections.abc import Callable
+"""Pixels: an opened image made a square of uint8, its tensor in [-1, 1] and back, and random numbers keyed by image."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from vaegan.config import DataConfig
+from vaegan.errors import RequestError
+
+# splitmix64 (Steele, Lea, Flood 2014): written out here, so that no release of a library changes a resumed run.
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+# noise < value / 255 * 2^16 in whole numbers: never white at 0, always white at 255
+_THRESHOLDS = -(-np.arange(256, dtype=np.int64) * 65536 // 255).astype(np.int32)
 
 # What was done to an image, completing "<n> of <total> images had ...".
 TRAITS: dict[str, str] = {
@@ -66,8 +73,8 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     return pixels, tuple(traits)
 
 
-def own_side(width: int, height: int, config: DataConfig) -> int:
-    """Side of the square that an image becomes without being scaled [pixels]; under `config.size` it is enlarged."""
+def square_edge(width: int, height: int, config: DataConfig) -> int:
+    """Edge of the square that an image becomes without being scaled [pixels]; under `config.size` it is enlarged."""
     return max(width, height) if config.fit == "pad" else min(width, height)
 
 
@@ -152,35 +159,74 @@ def _flat(image: Image.Image, traits: list[str]) -> Image.Image:
 
 def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Image:
     width, height = image.size
-    size = config.size
     if width != height:
         traits.append(_FIT_TRAITS[config.fit])
-    if own_side(width, height, config) < size:
+    if square_edge(width, height, config) < config.size:
         traits.append("enlarged")
-    fits: dict[str, Callable[[Image.Image, int], Image.Image]] = {"crop": _crop, "pad": _pad, "stretch": _stretch}
-    return fits[config.fit](image, size)
-
-
-def _crop(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    return _resize(image, (size, size), (left, top, left + side, top + side))
+    if config.fit == "pad":
+        return _pad(image, config.size)
+    box = (0, 0, width, height)
+    if config.fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    return _resize(image, (config.size, config.size), box)
 
 
 def _pad(image: Image.Image, size: int) -> Image.Image:
     # White as behind transparency: one background for the whole data set is one thing less to learn.
     width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
-    small = _resize(image, (width, height), (0, 0, *image.size))
     square = Image.new(image.mode, (size, size), "white")
-    square.paste(small, ((size - width) // 2, (size - height) // 2))
+    square.paste(_resize(image, (width, height), (0, 0, *image.size)), ((size - width) // 2, (size - height) // 2))
     return square
-
-
-def _stretch(image: Image.Image, size: int) -> Image.Image:
-    return _resize(image, (size, size), (0, 0, *image.size))
 
 
 def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     # The gap lets large images be averaged down cheaply first; at 3 it cannot be told from Lanczos alone.
     return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, h, w, c] -> float32 [n, c, h, w] in [-1, 1], in channels-last memory."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """Float [n, c, h, w] in [-1, 1] -> uint8 [n, h, w, c], rounded and clamped; undoes `to_tensor` exactly.
+
+    Raises:
+        RequestError: if there is a not-a-number among them, which no pixel can show.
+    """
+    if images.isnan().any():
+        raise RequestError("These images are not numbers (NaN): the latents are too large, or the model is damaged; use others.")
+    levels = images.detach().to("cpu", torch.float32).add(1).mul_(127.5).round_().clamp_(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def random_bits(counters: NDArray[np.uint64], *key: int) -> NDArray[np.uint64]:
+    """64 random bits for every counter, the same for the same key on every machine and version."""
+    start = 0
+    for part in key:
+        start = int(_mix(np.array([(start ^ part) & _MASK], dtype=np.uint64))[0])
+    return _mix(counters ^ np.uint64(start))
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    mixed = values + np.uint64(_GOLDEN)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def binarized(pixels: NDArray[np.uint8], keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Draws every grey value as 0 or 255, white with probability value / 255 (Salakhutdinov & Murray 2008).
+
+    Args:
+        pixels: uint8 [n, h, w, c].
+        keys: uint64 [n], one for each image: the same key draws the same image.
+    """
+    each = pixels[0].size
+    places = np.arange(-(-each // 4), dtype=np.uint64)  # 64 bits serve four pixels
+    bits = _mix(_mix(keys)[:, None] ^ places[None])
+    noise = bits.view(np.uint16)[:, :each].reshape(pixels.shape)
+    return np.where(noise < _THRESHOLDS[pixels], np.uint8(255), np.uint8(0))

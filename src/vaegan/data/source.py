@@ -1,11 +1,12 @@
 """What every source of images offers: the contract between finding images and preparing them."""
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
-from typing import Protocol
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ Task = Callable[[], list[Prepared | Skipped]]
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelTable:
     """What is known of every usable image."""
 
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
@@ -29,34 +30,49 @@ class Labels:
     """A sentence on where the labels come from."""
 
 
-class Source(Protocol):
+class Source(ABC):
     """One place that images come from."""
 
-    @property
-    def place(self) -> str:
-        """The place as a person would write it, for messages."""
-        ...
+    def __init__(self, place: str | Path, *, mirrored: bool = True) -> None:
+        """Stores what messages call the place, and whether a mirrored image is as good as the image itself."""
+        self.place, self.mirrored = str(place), mirrored
 
-    @property
-    def mirrored(self) -> bool:
-        """Whether a mirrored image is as good as the image itself."""
-        ...
-
+    @abstractmethod
     def identity(self) -> bytes:
         """Bytes that change when the images may have changed; found without opening them."""
-        ...
 
+    @abstractmethod
     def count(self) -> int:
         """How many images there are at most [images]."""
-        ...
 
+    @abstractmethod
     def tasks(self, config: DataConfig) -> AbstractContextManager[Iterator[Task]]:
         """The work of preparing every image, always in the same order; to be finished before the context is left."""
-        ...
 
-    def labels(self, names: list[str]) -> Labels:
-        """Labels of the usable images, by their names in order."""
-        ...
+    def labels(self, names: Sequence[str]) -> LabelTable:
+        """Labels of the usable images, by their names in order: the sub-folders' names, where there are several."""
+        return labels_from_folders(names)
+
+
+def labels_from_folders(names: Sequence[str]) -> LabelTable:
+    """Takes the folder that holds an image as its class, where at least two folders hold images.
+
+    What all folders' paths have in common is left out of the words; images beside the sub-folders get the word ".".
+    """
+    parents = [PurePosixPath(name).parent.parts for name in names]
+    found = Counter(parents)
+    if len(found) < 2:
+        return LabelTable()
+    common = 0
+    while len({parent[: common + 1] for parent in found}) == 1:
+        common += 1
+    words = {parent: "/".join(parent[common:]) or "." for parent in sorted(found)}
+    codes = {parent: code for code, parent in enumerate(words)}
+    values = np.array([codes[parent] for parent in parents], dtype=np.float32)
+    shown = [f"{word} ({found[parent]:,})" for parent, word in words.items()]
+    listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
+    note = f"The sub-folders were taken as the label 'class': {listed}."
+    return LabelTable({"class": values}, {"class": tuple(words.values())}, note)
 
 
 def file_stamp(path: Path) -> bytes:

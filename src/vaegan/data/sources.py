@@ -1,9 +1,8 @@
 """How a path or a word becomes a source of images; the drawn faces as one of them."""
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from PIL import Image
 from vaegan.config import DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
-from vaegan.data.building import FEWEST_IMAGES
+from vaegan.data.arrays import idx_file, idx_folder, numpy_file
+from vaegan.data.building import FEWEST_TO_TRAIN
 from vaegan.data.decoding import Prepared, Skipped, content_hash
-from vaegan.data.idx import idx_file, idx_folder
-from vaegan.data.image_files import list_folder
-from vaegan.data.numpy_files import numpy_file
+from vaegan.data.image_files import FolderSource
 from vaegan.data.pixels import prepare
-from vaegan.data.source import Labels, Source, Task, digest
+from vaegan.data.source import LabelTable, Source, Task, digest
 from vaegan.errors import DataError
 
 DRAWN_FACES = 8300
@@ -26,17 +24,13 @@ _FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
 _PIXELS_AT_A_TIME = 2**22  # enough faces that the threads which draw them are worth starting, and 12 MB of them
 
 
-@dataclass(frozen=True)
-class FacesSource:
+class FacesSource(Source):
     """The comic faces that the package draws itself."""
 
-    total: int = DRAWN_FACES
-    mirrored: bool = True
-
-    @property
-    def place(self) -> str:
-        """The word that asks for them."""
-        return "faces" if self.total == DRAWN_FACES else f"faces:{self.total}"
+    def __init__(self, total: int = DRAWN_FACES) -> None:
+        """Stores how many are drawn [images]."""
+        super().__init__("faces" if total == DRAWN_FACES else f"faces:{total}")
+        self.total = total
 
     def identity(self) -> bytes:
         """The number of faces and the code that draws them."""
@@ -62,10 +56,10 @@ class FacesSource:
             prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, config.size, traits))
         return prepared
 
-    def labels(self, names: list[str]) -> Labels:
+    def labels(self, names: Sequence[str]) -> LabelTable:
         """The factors each face was drawn from."""
         words = {name: known for name, known in faces.FACTORS.items() if known is not None}
-        return Labels(dict(faces.face_factors(len(names), seed=0)), words)
+        return LabelTable(dict(faces.face_factors(len(names), seed=0)), words)
 
 
 def find_source(source: str | Path) -> Source:
@@ -86,11 +80,14 @@ def find_source(source: str | Path) -> Source:
         raise DataError(f"{source} does not exist: there is no such user.") from None
     try:
         if path.is_dir():
-            return _in_folder(path)
-        if path.is_file():
-            return _in_file(path)
+            folder = FolderSource(path)
+            return idx_folder(path, [path / item.name for item in folder.items]) or folder
+        if path.is_file() and (found := numpy_file(path) or idx_file(path) or archive(path)):
+            return found
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or path}: change its permissions or choose another.") from None
+    if path.is_file():
+        raise DataError(f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images.")
     if path.exists():
         raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
     raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")
@@ -104,17 +101,5 @@ def check_source(source: str | Path) -> None:
     """
     found = find_source(source)
     count = found.count()
-    if count < FEWEST_IMAGES:
-        raise DataError(f"{found.place} holds only {count} images or files, and at least {FEWEST_IMAGES} are needed: add more.")
-
-
-def _in_folder(path: Path) -> Source:
-    folder = list_folder(path)
-    return idx_folder(path, [path / item.name for item in folder.items]) or folder
-
-
-def _in_file(path: Path) -> Source:
-    source = numpy_file(path) or idx_file(path) or archive(path)
-    if source is None:
-        raise DataError(f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images.")
-    return source
+    if count < FEWEST_TO_TRAIN:
+        raise DataError(f"{found.place} holds only {count} images or files, and at least {FEWEST_TO_TRAIN} are needed: add more.")

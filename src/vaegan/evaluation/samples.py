@@ -28,7 +28,7 @@ from vaegan.metrics.neighbours import neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
 from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, ratio_with_interval, reach_by_halves
-from vaegan.objectives.details import FAINT, finest_octave
+from vaegan.parts.details import FAINT, finest_octave
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.data.numpy_files import Header, read_header
+from vaegan.data.arrays import Header, read_header
 from vaegan.errors import DataError, RequestError
 from vaegan.extras import need
 from vaegan.files import atomic_path, write_atomically

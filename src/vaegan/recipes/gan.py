@@ -17,7 +17,7 @@ from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.penalties import logit_drift
 from vaegan.objectives.relativistic import pair_accuracy
-from vaegan.parts.critics import BETAS, JudgesImages
+from vaegan.parts.critics import BETAS, CriticPlayer
 from vaegan.parts.engine import Engine, frozen, gradient_norm, in_blocks
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
@@ -45,7 +45,7 @@ class GAN(Recipe):
         self,
         config: GANConfig,
         generator: Decoder,
-        critics: Sequence[JudgesImages],
+        critics: Sequence[CriticPlayer],
         prior: Prior,
         engine: Engine,
         *,

@@ -4,22 +4,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from vaegan.data import to_uint8
+from vaegan.charts import Series, line_chart
 from vaegan.errors import RequestError
 from vaegan.glossary import scalar_meaning, scalar_title, setting_words
+from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
-from vaegan.report.charts import Series, line_chart
-from vaegan.report.comparing import Group
+from vaegan.report.comparing import SeedGroup
 from vaegan.report.gathering import GatheredRun, Score, gather
-from vaegan.report.images import sheet
-from vaegan.report.markup import Content, Markup, tag
 from vaegan.report.numbers import points_of, scalars_of, training_points
-from vaegan.report.page import chapters_in, page
-from vaegan.report.parts import STAGE_TITLES, again, command, gap, picture, section, table
-from vaegan.report.pictures_of_run import counts_for
-from vaegan.report.run_report import check_out, write_page
+from vaegan.report.page import STAGE_TITLES, again, check_out, command, gap, page, section, table, write_page
 from vaegan.report.scores import interval_words, metric_cell, number
+from vaegan.report.sections import samples_of
 
 MOST_RUNS = 12
 SEED = 0
@@ -55,36 +51,24 @@ def write_comparison(runs: list[str | Path], out: str | Path = "compare.html") -
     return {"out": str(out), "findings": findings(groups)} | comparing.as_facts(groups, stages_of(groups))
 
 
-def compare_page(groups: list[Group]) -> str:
+def compare_page(groups: list[SeedGroup]) -> str:
     """HTML of a comparison."""
     runs = [run for group in groups for run in group.runs]
-    parts = [
-        summary(groups),
-        who(groups),
-        samples(groups),
-        *score_sections(groups),
-        settings(groups),
-        curves(groups),
-        about(runs),
-    ]
-    there = [part for part in parts if part is not None]
-    names = ", ".join(run.name for run in runs)
-    head = tag(
-        "header",
-        tag("p", "vaegan compare", class_="eyebrow"),
-        tag("h1", f"{len(runs)} runs side by side"),
-        tag("p", names, class_="lead"),
-    )
-    return page(f"{len(runs)} runs - vaegan compare", chapters_in(there), head, *there)
+    scores = score_sections(groups)
+    parts = [summary(groups), who(groups), samples(groups), *scores, settings(groups), curves(groups), about(runs)]
+    title = f"{len(runs)} runs side by side"
+    names = tag("p", ", ".join(run.name for run in runs), class_="lead")
+    header = tag("header", tag("p", "vaegan compare", class_="eyebrow"), tag("h1", title), names)
+    return page(f"{len(runs)} runs - vaegan compare", header, parts)
 
 
-def summary(groups: list[Group]) -> Markup:
+def summary(groups: list[SeedGroup]) -> Markup:
     """What can be said in short, and what a reader must know before believing it."""
     warned = [gap(sentence) for sentence in comparing.warnings(groups)]
     return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in findings(groups))), *warned)
 
 
-def findings(groups: list[Group]) -> list[str]:
+def findings(groups: list[SeedGroup]) -> list[str]:
     """What can be said about each group against the first, in words."""
     if len(groups) > 1:
         return [sentence for group in groups[1:] for sentence in _sentences(groups[0], group, stages_of(groups))]
@@ -94,7 +78,7 @@ def findings(groups: list[Group]) -> list[str]:
     return ["All runs have the same settings and hold the same models: one run, given several times."]
 
 
-def _sentences(first: Group, other: Group, stages: list[str]) -> list[str]:
+def _sentences(first: SeedGroup, other: SeedGroup, stages: list[str]) -> list[str]:
     found: list[str] = []
     for stage in stages:
         names: dict[str, list[str]] = {}
@@ -118,13 +102,13 @@ def _sentences(first: Group, other: Group, stages: list[str]) -> list[str]:
     return found
 
 
-def who(groups: list[Group]) -> Markup:
+def who(groups: list[SeedGroup]) -> Markup:
     """Which letter is which run."""
     rows: list[list[Content]] = []
     for index, group in enumerate(groups):
         for run in group.runs:
             label = tag("span", tag("i", class_=f"key c{index % 6}"), tag("b", group.label))
-            seen = ", ".join(f"{STAGE_TITLES.get(stage, stage)} {_seen(run, stage):,}" for stage in run.stages)
+            seen = ", ".join(f"{STAGE_TITLES.get(stage, stage)} {run.seen(stage):,}" for stage in run.stages)
             minutes = f"{run.record.spent_seconds / 60:.1f} min"
             rows.append([label, run.name, str(run.record.config.seed), seen, minutes, run.record.status])
     heads = ["Group", "Run", "Seed", "Images seen", "Time", "Status"]
@@ -132,38 +116,23 @@ def who(groups: list[Group]) -> Markup:
     return section("runs", "Who is who", tag("p", note), table(heads, rows))
 
 
-def _seen(run: GatheredRun, stage: str) -> int:
-    lines = run.journals.get(stage)
-    return int(run.facts(stage).get("images") or (lines[-1]["seen"] if lines else 0))
-
-
-def samples(groups: list[Group]) -> Markup:
+def samples(groups: list[SeedGroup]) -> Markup:
     """The last stage of each group's first run, from the same seed."""
     parts: list[Content] = []
     for index, group in enumerate(groups):
         run = group.runs[0]
-        stage = next((stage for stage in reversed(run.stages) if stage in run.models), None)
+        stage = run.last_stage
         if stage is None:
             parts.append(gap(f"{group.label} has no model yet."))
             continue
-        model = run.models[stage]
-        counts = counts_for(model.config.size)
-        drawn = sheet(to_uint8(model.sample(counts.samples, seed=SEED)), counts.across)
-        caption = tag(
-            "span", tag("i", class_=f"key c{index % 6}"), tag("b", f"{group.label}, {STAGE_TITLES[stage]}"), f" {run.name}"
-        )
-        line = command(
-            "sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(SEED), "--out", "samples.png"
-        )
-        parts.append(picture(drawn, f"{counts.samples} samples of {run.name}", caption, "tiles", again(line)))
-    note = tag(
-        "p",
-        f"The first of seed {SEED}; nobody picked them. Models trained apart give the same latent other meanings.",
-    )
-    return section("samples", "What they make", note, tag("div", *parts, class_="side-by-side"))
+        name = tag("b", f"{group.label}, {STAGE_TITLES[stage]}")
+        caption = tag("span", tag("i", class_=f"key c{index % 6}"), name, f" {run.name}")
+        parts.append(samples_of(run, stage, SEED, f"Samples of {run.name}", caption, "samples.png"))
+    note = f"The first of seed {SEED}; nobody picked them. Models trained apart give the same latent other meanings."
+    return section("samples", "What they make", tag("p", note), tag("div", *parts, class_="side-by-side"))
 
 
-def score_sections(groups: list[Group]) -> list[Markup | None]:
+def score_sections(groups: list[SeedGroup]) -> list[Markup | None]:
     """One table a stage."""
     missing = [run for group in groups for run in group.runs if run.evaluation is None]
     lines = tuple(command("evaluate", str(run.path)) for run in missing)
@@ -179,7 +148,7 @@ def score_sections(groups: list[Group]) -> list[Markup | None]:
     return parts
 
 
-def _noise(groups: list[Group]) -> str:
+def _noise(groups: list[SeedGroup]) -> str:
     if len(groups) == 1:
         return "The mean of all that were evaluated, and below it the lowest and the highest; of a single one its 95% interval."
     several = any(len(group.runs) - len(comparing.copies(group.runs)) > 1 for group in groups)
@@ -192,7 +161,7 @@ def _noise(groups: list[Group]) -> str:
     return f"{basis} One in twenty counts by chance."
 
 
-def _score_table(groups: list[Group], stage: str, metrics: list[str]) -> Markup:
+def _score_table(groups: list[SeedGroup], stage: str, metrics: list[str]) -> Markup:
     rows: list[list[Content]] = []
     for metric in metrics:
         known: list[Score | None] = [score for group in groups for score in group.scores(stage, metric)]
@@ -200,7 +169,7 @@ def _score_table(groups: list[Group], stage: str, metrics: list[str]) -> Markup:
     return table(["Metric", *(group.label for group in groups)], rows, "scores")
 
 
-def _score_cell(first: Group, group: Group, stage: str, metric: str) -> Content:
+def _score_cell(first: SeedGroup, group: SeedGroup, stage: str, metric: str) -> Content:
     found = group.scores(stage, metric)
     if not found:
         return tag("span", "not measured", class_="absent")
@@ -221,7 +190,7 @@ def _score_cell(first: Group, group: Group, stage: str, metric: str) -> Content:
     return tag("span", more + number(fmean(values)), tag("small", spread) if spread else None, said, class_="value")
 
 
-def settings(groups: list[Group]) -> Markup | None:
+def settings(groups: list[SeedGroup]) -> Markup | None:
     """The settings in which the groups differ."""
     differing = comparing.settings_that_differ(groups)
     if not differing:
@@ -233,7 +202,7 @@ def settings(groups: list[Group]) -> Markup | None:
     return section("settings", "Settings that differ", table(["Setting", *(group.label for group in groups)], rows))
 
 
-def curves(groups: list[Group]) -> Markup:
+def curves(groups: list[SeedGroup]) -> Markup:
     """Every scalar with one line a run."""
     parts: list[Content] = []
     for stage in stages_of(groups):
@@ -249,10 +218,8 @@ def curves(groups: list[Group]) -> Markup:
         charts = [chart for chart in charts if chart]
         if charts:
             parts += [tag("h3", STAGE_TITLES.get(stage, stage)), tag("div", *charts, class_="charts")]
-    note = tag(
-        "p", "Held-out numbers where there are some, else those of training. Drag to look closer, double-click to go back."
-    )
-    return section("curves", "How training went", note, *(parts or [gap("No run has begun.")]))
+    note = "Held-out numbers where there are some, else those of training. Drag to look closer, double-click to go back."
+    return section("curves", "How training went", tag("p", note), *(parts or [gap("No run has begun.")]))
 
 
 def about(runs: list[GatheredRun]) -> Markup:
@@ -262,6 +229,6 @@ def about(runs: list[GatheredRun]) -> Markup:
     return section("about", "About this page", holds, again(line), again(f"{line} --json", words="The numbers for a program"))
 
 
-def stages_of(groups: list[Group]) -> list[str]:
+def stages_of(groups: list[SeedGroup]) -> list[str]:
     """Stages that any run has, in order."""
     return [stage for stage in STAGE_TITLES if any(stage in run.stages for group in groups for run in group.runs)]

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 from typing import Any, Literal
 
 from vaegan.report.gathering import GatheredRun, Score
-from vaegan.report.metric_words import TARGETS, metric_words
-from vaegan.report.parts import STAGE_TITLES
+from vaegan.report.page import STAGE_TITLES
+from vaegan.report.scores import TARGETS, metric_words
 
 # Student's t at 97.5 % for 1 to 30 degrees of freedom; without end it is the normal distribution's.
 _STUDENT = (
@@ -30,7 +30,7 @@ Verdict = Literal["better", "worse", "different", "within the noise", "not compa
 
 
 @dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """Runs that differ by nothing but their seed."""
 
     label: str
@@ -39,7 +39,7 @@ class Group:
 
     @property
     def seeds(self) -> list[int]:
-        """Of its runs."""
+        """The seeds of its runs."""
         return [run.record.config.seed for run in self.runs]
 
     def scores(self, stage: str, metric: str) -> list[Score]:
@@ -64,12 +64,12 @@ class Difference:
     """Where the margin comes from."""
 
 
-def grouped(runs: Sequence[GatheredRun]) -> list[Group]:
+def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
     """Puts together the runs that have the same settings, images and length, in the order in which they were given."""
     groups: dict[str, list[GatheredRun]] = {}
     for run in runs:
         groups.setdefault(json.dumps(_identity(run), sort_keys=True), []).append(run)
-    return [Group(chr(ord("A") + index), members) for index, members in enumerate(groups.values())]
+    return [SeedGroup(chr(ord("A") + index), members) for index, members in enumerate(groups.values())]
 
 
 def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]:
@@ -82,7 +82,7 @@ def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]
     return found
 
 
-def warnings(groups: Sequence[Group]) -> list[str]:
+def warnings(groups: Sequence[SeedGroup]) -> list[str]:
     """What a reader must know before believing the comparison: copies, runs without scores, scores of several versions."""
     runs = [run for group in groups for run in group.runs]
     found = [
@@ -100,7 +100,7 @@ def warnings(groups: Sequence[Group]) -> list[str]:
     return found
 
 
-def settings_that_differ(groups: Sequence[Group]) -> dict[str, list[Any]]:
+def settings_that_differ(groups: Sequence[SeedGroup]) -> dict[str, list[Any]]:
     """Settings that are not the same in all groups: a name to one value a group."""
     flat = [_flat(_identity(group.runs[0])) for group in groups]
     names = list(dict.fromkeys(name for one in flat for name in one))
@@ -108,20 +108,18 @@ def settings_that_differ(groups: Sequence[Group]) -> dict[str, list[Any]]:
     return {name: ones for name, ones in values.items() if any(one != ones[0] for one in ones)}
 
 
-def difference(first: Group, other: Group, stage: str, metric: str) -> Difference | None:
-    """Compares two groups in one number.
+def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> Difference | None:
+    """Compares two groups in one number; None when one of them does not have it.
 
-    With several seeds on both sides Welch's test (1947); with several on one side their spread stands for both; with one seed
-    each the evaluation's intervals, which know nothing of how much another seed would have changed.
-
-    Returns:
-        None when one of them does not have the number.
+    Several seeds on both sides are compared by Welch's test (1947); several on one side lend their spread to the other. With one
+    seed each the evaluation's intervals decide, which know nothing of how much another seed would have changed.
     """
     mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
     if not mine or not theirs:
         return None
     means = fmean(score.value for score in mine), fmean(score.value for score in theirs)
-    value, good = means[1] - means[0], "" if (words := metric_words(metric)) is None else words.good
+    value, words = means[1] - means[0], metric_words(metric)
+    good = "" if words is None else words.good
     if not comparable(first, other) or _protocols(mine) != _protocols(theirs):
         return Difference(value, None, "not compared", "none")
     if max(len(mine), len(theirs)) > 1:
@@ -160,18 +158,18 @@ def student(freedom: float) -> float:
     return low + (high - low) * (1 / below - 1 / freedom) / width
 
 
-def comparable(first: Group, other: Group) -> bool:
+def comparable(first: SeedGroup, other: SeedGroup) -> bool:
     """Whether the groups were judged against the same real images."""
     return len({_reference(run) for group in (first, other) for run in group.runs if run.evaluation is not None}) == 1
 
 
-def metrics_of(groups: Sequence[Group], stage: str) -> list[str]:
+def metrics_of(groups: Sequence[SeedGroup], stage: str) -> list[str]:
     """Every metric that some run has for a stage."""
     evaluations = [run.evaluation for group in groups for run in group.runs if run.evaluation is not None]
     return list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.stages.get(stage, {})))
 
 
-def as_facts(groups: Sequence[Group], stages: Sequence[str]) -> dict[str, Any]:
+def as_facts(groups: Sequence[SeedGroup], stages: Sequence[str]) -> dict[str, Any]:
     """The comparison for a program."""
     return {
         "warnings": warnings(groups),

@@ -2,10 +2,11 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from vaegan.config import Stage
 from vaegan.data import ImageDataset, open_dataset
@@ -20,6 +21,7 @@ EVALUATION_FORMAT = 1
 MAXIMUM_BYTES = 50_000_000  # of a text file that is read whole
 
 Line = dict[str, Any]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class GatheredRun:
     journals: dict[str, list[Line]]
     """Lines of metrics.jsonl by stage; only stages that have begun."""
     models: dict[str, Model]
-    """By stage; of an unfinished stage the last one saved."""
+    """By stage; for an unfinished stage the last one saved."""
     evaluation: "Evaluation | None"
     weights: dict[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of the models by stage."""
@@ -51,9 +53,24 @@ class GatheredRun:
         """Planned stages in order."""
         return tuple(plan.name for plan in self.record.plan)
 
+    @property
+    def last_stage(self) -> str | None:
+        """The last stage that has a model."""
+        return next((stage for stage in reversed(self.stages) if stage in self.models), None)
+
+    @property
+    def no_images(self) -> str:
+        """Why no images of the data can be shown."""
+        return self.gaps.get("images", "Left out as asked: this page holds no image of the data.")
+
     def facts(self, stage: str) -> dict[str, Any]:
         """What was measured about a stage."""
         return self.record.facts.get(stage, {})
+
+    def seen(self, stage: str) -> int:
+        """How many images a stage has been shown."""
+        lines = self.journals.get(stage)
+        return int(self.facts(stage).get("images") or (lines[-1]["seen"] if lines else 0))
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ class Score:
 
     value: float
     interval: tuple[float, float] | None
-    """Of 95 %."""
+    """The 95 % interval."""
     n: int | None
     features: str | None
     """The network whose features it was measured in."""
@@ -82,7 +99,7 @@ class Evaluation:
     """The content of evaluation.json."""
 
     version: str
-    """Of the vaegan that made it; empty where it does not say."""
+    """Version of vaegan that made it; empty where it does not say."""
     data: str
     """Where the images lay that it compares with."""
     n: int
@@ -105,12 +122,7 @@ class Evaluation:
 
 
 def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None = None) -> GatheredRun:
-    """Reads a run; what cannot be read becomes a gap with its reason, except the run itself.
-
-    Args:
-        path: of the run.
-        with_data: whether its images are opened too.
-        progress: told while images are prepared, if they have to be.
+    """Reads a run, with its images if `with_data`; what cannot be read becomes a gap with its reason.
 
     Raises:
         ModelError: if there is no run, or its record is damaged.
@@ -184,13 +196,13 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
         full=bool(values.get("full")),
         seed=int(values["seed"]),
         fingerprint=str(values["fingerprint"]),
-        models={str(stage): str(digits) for stage, digits in (values.get("models") or {}).items()},
+        models=_texts(values.get("models")),
         reference_side=str(reference["side"]),
         reference_count=int(reference["count"]),
-        features=None if values.get("features") is None else str(values["features"]),
+        features=_optional(str, values.get("features")),
         stages={str(stage): _scores(scores) for stage, scores in values["stages"].items()},
         floor=_scores(values.get("floor") or {}),
-        left_out={str(name): str(why) for name, why in (values.get("left_out") or {}).items()},
+        left_out=_texts(values.get("left_out")),
         spectra={str(name): _numbers(line) for name, line in (values.get("spectra") or {}).items()},
         per_dimension_kl=_numbers(values.get("per_dimension_kl") or []),
         neighbours={str(name): _numbers(line) for name, line in (values.get("neighbours") or {}).items()},
@@ -208,12 +220,20 @@ def _score(one: dict[str, Any]) -> Score:
     return Score(
         value=_number(one["value"]),
         interval=None if interval is None else (_number(interval[0]), _number(interval[1])),
-        n=None if one.get("n") is None else int(one["n"]),
-        features=None if one.get("features") is None else str(one["features"]),
-        against=None if one.get("against") is None else int(one["against"]),
-        no_interval=None if one.get("no_interval") is None else str(one["no_interval"]),
-        no_floor=None if one.get("no_floor") is None else str(one["no_floor"]),
+        n=_optional(int, one.get("n")),
+        features=_optional(str, one.get("features")),
+        against=_optional(int, one.get("against")),
+        no_interval=_optional(str, one.get("no_interval")),
+        no_floor=_optional(str, one.get("no_floor")),
     )
+
+
+def _optional(kind: Callable[[Any], Value], value: Any) -> Value | None:
+    return None if value is None else kind(value)
+
+
+def _texts(values: dict[str, Any] | None) -> dict[str, str]:
+    return {str(name): str(text) for name, text in (values or {}).items()}
 
 
 def _numbers(values: list[Any]) -> list[float]:

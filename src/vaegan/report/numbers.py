@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from vaegan.charts import Points, Series, bar_chart, line_chart
 from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
-from vaegan.report.charts import Points, Series, bar_chart, line_chart
+from vaegan.markup import Content, Markup, tag
 from vaegan.report.gathering import GatheredRun, Line
-from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.parts import STAGE_TITLES, again, command, gap, section, table
+from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 from vaegan.report.scores import evaluate_command
 
 
@@ -93,7 +93,7 @@ def latent_use(run: GatheredRun) -> Markup | None:
     if run.evaluation.per_dimension_kl:
         ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
         title = "KL divergence of each latent number"
-        charts.append(bar_chart(title, ordered, None, f"the {len(ordered)} latent numbers, most used first", "nats"))
+        charts.append(bar_chart(title, ordered, f"the {len(ordered)} latent numbers, most used first", "nats"))
     kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
     series = [
         Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])

@@ -1,22 +1,71 @@
-"""A whole page: head, sections, style and script in one file that asks the network for nothing."""
+"""A whole page in one file that asks the network for nothing, and the pieces that its sections are made of."""
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
-from typing import NamedTuple
+from pathlib import Path
+from shlex import quote
 
-from vaegan.report.markup import Content, Markup, tag, trusted
+from vaegan.errors import RequestError, TrainingError
+from vaegan.files import write_atomically
+from vaegan.markup import Content, Markup, tag, trusted
+from vaegan.report.pictures import Sheet
+
+STAGE_TITLES = {"ae": "AE", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 
 
-class Chapter(NamedTuple):
-    """An entry of the table of contents."""
-
-    identity: str
-    title: str
+def section(identity: str, title: str, *content: Content) -> Markup:
+    """A part of the page with a heading that the table of contents leads to."""
+    return tag("section", tag("h2", title, id=f"{identity}-title"), *content, id=identity, aria_labelledby=f"{identity}-title")
 
 
-def page(title: str, chapters: list[Chapter], *content: Content) -> str:
-    """HTML of a self-contained page.
+def gap(sentence: str, command: str | None = None) -> Markup:
+    """Says that something is not there, why, and how to get it."""
+    return tag("p", sentence, " ", tag("code", command) if command else None, class_="gap")
+
+
+def facts(pairs: Sequence[tuple[str, Content]]) -> Markup:
+    """A list of short facts."""
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs if value), class_="facts")
+
+
+def picture(sheet: Sheet, words: str, caption: Content = None, kind: str | None = None, again: Markup | None = None) -> Markup:
+    """A picture with its caption above and how to make it `again` below; `words` are for those who do not see it."""
+    drawn = tag("img", src=sheet.data, alt=words, width=sheet.width, height=sheet.height, decoding="async")
+    tiles = {"data_columns": sheet.columns, "data_rows": sheet.rows} if sheet.columns > 1 else {}
+    return tag(
+        "figure",
+        tag("figcaption", caption) if caption else None,
+        tag("div", drawn, class_="sheet", **tiles),
+        again,
+        class_=" ".join(filter(None, ("picture", kind))),
+    )
+
+
+def again(*lines: str, words: str = "Make it again") -> Markup:
+    """The commands, or lines of Python, that make a figure again."""
+    return tag("details", tag("summary", words), tag("pre", tag("code", "\n".join(lines)), tabindex="0"), class_="again")
+
+
+def table(heads: Sequence[Content], rows: Sequence[Sequence[Content]], kind: str = "", caption: Content = None) -> Markup:
+    """A table whose first column names the row; on a narrow screen each row becomes a card. `kind` is a class of page.css."""
+    top = tag("thead", tag("tr", *(tag("th", head, scope="col") for head in heads)))
+    lines: list[Markup] = []
+    for first, *rest in rows:
+        names = ("" if isinstance(head, Markup) or not isinstance(head, str) else head for head in heads[1:])
+        cells = [tag("td", cell, data_head=name) for name, cell in zip(names, rest, strict=True)]
+        lines.append(tag("tr", tag("th", first, scope="row"), *cells))
+    return tag("table", tag("caption", caption) if caption else None, top, tag("tbody", *lines), class_=kind or None)
+
+
+def command(*words: str) -> str:
+    """A command that can be pasted."""
+    return " ".join(["vaegan", *(quote(word) for word in words)])
+
+
+def page(title: str, header: Markup, sections: Sequence[Markup | None]) -> str:
+    """HTML of a self-contained page, with a table of contents of its sections.
 
     A content security policy allows pictures inside the page and the page's own style and script, by their hashes, and nothing
     else: should a hostile name ever get past the escaping, no browser would run it, and no address outside can be asked.
@@ -34,44 +83,50 @@ def page(title: str, chapters: list[Chapter], *content: Content) -> str:
         tag("title", title),
         tag("style", trusted(style)),
     )
-    contents = tag("ul", *(tag("li", tag("a", chapter.title, href=f"#{chapter.identity}")) for chapter in chapters))
+    names = [one.partition(' id="')[2].partition('"')[0] for one in sections if one]
+    entries = [tag("li", tag("a", SHORT_TITLES.get(name, name.capitalize()), href=f"#{name}")) for name in names]
     theme = tag("button", "Theme", type="button", id="theme", aria_label="Light or dark")
-    bar = tag("nav", contents, theme, aria_label="Contents")
+    bar = tag("nav", tag("ul", *entries), theme, aria_label="Contents")
     skip = tag("a", "Skip to the content", href="#content", class_="skip")
-    body = tag("body", skip, bar, tag("main", *content, id="content"), tag("script", trusted(script)))
+    body = tag("body", skip, bar, tag("main", header, *sections, id="content"), tag("script", trusted(script)))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def chapters_in(sections: list[Markup]) -> list[Chapter]:
-    """The chapters of sections made by `parts.section`."""
-    found: list[Chapter] = []
-    for one in sections:
-        identity = one.partition(' id="')[2].partition('"')[0]
-        found.append(Chapter(identity, SHORT_TITLES.get(identity, identity)))
-    return found
+def check_out(target: Path) -> None:
+    """Refuses a page that could not be written, before any work.
+
+    Raises:
+        RequestError: saying why.
+    """
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise RequestError(f"--out {target} must be a name that ends in .html.")
+    if target.is_dir():
+        raise RequestError(f"--out {target} is a folder; give the name of a file in it.")
+
+
+def write_page(target: Path, text: str) -> None:
+    """Writes a page atomically.
+
+    Raises:
+        TrainingError: if the disk does not take it.
+    """
+    try:
+        write_atomically(target, lambda file: file.write(text.encode()))
+    except OSError as error:
+        raise TrainingError(f"Cannot write {target}: {error.strerror or error}. Give another --out.") from error
 
 
 SHORT_TITLES = {
     "verdict": "In short",
-    "runs": "Runs",
     "scores-ae": "AE scores",
     "scores-vae": "VAE scores",
     "scores-gan": "GAN scores",
-    "missing": "Missing",
-    "progress": "Progress",
-    "samples": "Samples",
+    "scores-joint": "VAE/GAN scores",
     "real": "Data",
-    "reconstructions": "Reconstructions",
-    "interpolations": "Interpolations",
-    "scores": "Scores",
-    "copies": "Copies",
     "spectra": "Texture",
-    "curves": "Curves",
-    "guards": "Guards",
-    "checks": "Checks",
-    "settings": "Settings",
     "about": "This page",
 }
+"""Entries of the table of contents that are not their section's name."""
 
 
 def _own(name: str) -> str:

@@ -3,15 +3,12 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from vaegan.errors import RequestError, TrainingError
-from vaegan.files import write_atomically
 from vaegan.glossary import setting_words
+from vaegan.markup import Markup, tag
 from vaegan.report import numbers, sections
 from vaegan.report.gathering import GatheredRun, gather
-from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.page import chapters_in, page
-from vaegan.report.parts import again, command, section, table
-from vaegan.report.pictures_of_run import counts_for
+from vaegan.report.page import again, check_out, command, page, section, table, write_page
+from vaegan.report.pictures import counts_for
 from vaegan.report.scores import scores
 from vaegan.types import ProgressCallback
 
@@ -25,7 +22,7 @@ def write_report(
         run: the run's folder; it need not be finished or evaluated.
         out: the page; report.html in the run's folder when None.
         with_images: whether the page may hold images of the data and their place on the disk.
-        progress: told what is being done.
+        progress: called with what is being done.
 
     Returns:
         Where the page lies.
@@ -38,9 +35,7 @@ def write_report(
     path = Path(run)
     target = Path(out) if out is not None else path / "report.html"
     check_out(target)
-    gathered = gather(path, with_data=with_images, progress=progress)
-    text = report_page(gathered, with_images)
-    write_page(target, text)
+    write_page(target, report_page(gather(path, with_data=with_images, progress=progress), with_images))
     return target
 
 
@@ -63,25 +58,24 @@ def report_page(run: GatheredRun, with_images: bool) -> str:
         settings(run, with_images),
         about(run, with_images),
     ]
-    there = [part for part in parts if part is not None]
-    return page(f"{run.name} - vaegan report", chapters_in(there), sections.headline(run, with_images), *there)
+    return page(f"{run.name} - vaegan report", sections.headline(run, with_images), parts)
 
 
 def settings(run: GatheredRun, with_images: bool) -> Markup:
     """Every setting, and the command that trains the same again."""
-    record = run.record
-    groups: list[Content] = []
-    flat = {name: value for name, value in asdict(record.config).items() if not isinstance(value, dict)}
-    nested = {name: value for name, value in asdict(record.config).items() if isinstance(value, dict)}
-    for name, values in {"run": flat, **nested}.items():
-        rows = [[tag("code", key), setting_words(value)] for key, value in values.items()]
-        groups.append(table(["Setting", "Value"], rows, "settings", caption=name))
+    record, values = run.record, asdict(run.record.config)
+    flat = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    parts = {"run": flat, **{name: value for name, value in values.items() if isinstance(value, dict)}}
+    tables = [
+        table(["Setting", "Value"], [[tag("code", key), setting_words(value)] for key, value in part.items()], "settings", name)
+        for name, part in parts.items()
+    ]
     images = sum(plan.images or 0 for plan in record.plan)
     source = record.source if with_images else "DATA"
     start = [] if record.init is None else ["--init", record.init if with_images else "RUN"]
     lines = command("train", source, "--config", "settings.toml", "--images", str(images), *start)
     words = "# the settings lie in run.json under config; those that differ from the preset go into settings.toml"
-    details = tag("details", tag("summary", "All settings"), tag("div", *groups, class_="settings"), class_="more")
+    details = tag("details", tag("summary", "All settings"), tag("div", *tables, class_="settings"), class_="more")
     return section("settings", "Settings", details, again(words, lines, words="Train the same again"))
 
 
@@ -100,27 +94,3 @@ def about(run: GatheredRun, with_images: bool) -> Markup:
     return section(
         "about", "About this page", note, missing, tag("p", stored, class_="note"), again(command("report", str(run.path)))
     )
-
-
-def check_out(target: Path) -> None:
-    """Refuses a page that could not be written, before any work.
-
-    Raises:
-        RequestError: saying why.
-    """
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise RequestError(f"--out {target} must be a name that ends in .html.")
-    if target.is_dir():
-        raise RequestError(f"--out {target} is a folder; give the name of a file in it.")
-
-
-def write_page(target: Path, text: str) -> None:
-    """Writes a page atomically.
-
-    Raises:
-        TrainingError: if the disk does not take it.
-    """
-    try:
-        write_atomically(target, lambda file: file.write(text.encode()))
-    except OSError as error:
-        raise TrainingError(f"Cannot write {target}: {error.strerror or error}. Give another --out.") from error

@@ -1,17 +1,30 @@
 """The table of scores: each metric in words, with intervals, the floor of real against real, and n."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
+from vaegan.charts import Scale
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
+from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import by_reason, is_bound
-from vaegan.report.charts import strip
+from vaegan.metrics.table import METRICS, Metric, by_reason, is_bound
 from vaegan.report.gathering import Evaluation, GatheredRun, Score
-from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.metric_words import GOOD, TARGETS, metric_title, metric_words
-from vaegan.report.parts import STAGE_TITLES, again, command, section, table
+from vaegan.report.page import STAGE_TITLES, again, command, section, table
 
 NOT_MEASURED = "not measured"
+STRIP_WIDTH, STRIP_ROW = 150, 12
+
+TARGETS = {"one": 1.0, "half": 0.5}
+"""Where a metric is best that is neither best low nor best high."""
+
+GOOD = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "one": "1 is best",
+    "half": "0.5 is best",
+    "neither": "neither high nor low is better",
+}
 
 
 def scores(run: GatheredRun) -> Markup | None:
@@ -74,6 +87,36 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     return table(heads, rows, "scores")
 
 
+def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]], target: float | None = None) -> Markup:
+    """Where the values of one metric lie beside each other: a dot each, with its interval as a line.
+
+    Args:
+        entries: (a class of page.css, value, interval).
+        target: the best value, where that is neither the lowest nor the highest.
+    """
+    ends = [end for _, value, interval in entries for end in (value, *(interval or ())) if math.isfinite(end)]
+    ends += [target] if target is not None and ends else []
+    if len(entries) < 2 or not ends:
+        return Markup()
+    low, high = min(ends), max(ends)
+    across = Scale(low, high if high > low else low + (abs(low) or 1.0), 6, STRIP_WIDTH - 6)
+    drawn: list[Markup] = []
+    if target is not None:
+        place = f"{across(target):.1f}"
+        drawn.append(tag("line", x1=place, x2=place, y1=0, y2=STRIP_ROW * len(entries), class_="target"))
+    for row, (kind, value, interval) in enumerate(entries):
+        if not math.isfinite(value):
+            continue
+        height = STRIP_ROW * (row + 0.5)
+        drawn.append(tag("line", x1=6, x2=STRIP_WIDTH - 6, y1=height, y2=height, class_="track"))
+        if interval is not None:
+            left, right = (f"{across(end):.1f}" for end in interval)
+            drawn.append(tag("line", x1=left, x2=right, y1=height, y2=height, class_=f"whisker {kind}"))
+        drawn.append(tag("circle", cx=f"{across(value):.1f}", cy=height, r="3.5", class_=f"dot {kind}"))
+    # The numbers stand beside it in the table, so that nobody has to read them from the drawing.
+    return tag("svg", *drawn, viewBox=f"0 0 {STRIP_WIDTH} {STRIP_ROW * len(entries)}", class_="strip", aria_hidden="true")
+
+
 def metric_cell(name: str, found: list[Score | None]) -> Markup:
     """A metric's title, its good direction, and what it is on demand."""
     words = metric_words(name)
@@ -110,6 +153,18 @@ def number(value: float) -> str:
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e9):
         return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def metric_words(name: str) -> Metric | None:
+    """A metric's entry in the table, its title beginning with a capital; None for one of another version."""
+    found = METRICS.get(name)
+    return None if found is None else replace(found, title=found.title[:1].upper() + found.title[1:])
+
+
+def metric_title(name: str) -> str:
+    """What a metric is called; its own name in words when the table does not know it."""
+    found = metric_words(name)
+    return name.replace("_", " ").capitalize() if found is None else found.title
 
 
 def _protocol(evaluation: Evaluation) -> str:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from vaegan.data import TRAIN
-from vaegan.report import pictures_of_run as pictures
+from vaegan.markup import Content, Markup, tag
+from vaegan.report import pictures
 from vaegan.report.gathering import GatheredRun
-from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.parts import STAGE_TITLES, again, command, facts, gap, picture, section
+from vaegan.report.page import STAGE_TITLES, again, command, facts, gap, picture, section
 from vaegan.report.scores import evaluate_command
 
 KINDS = {
@@ -30,15 +30,12 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
     )
-    seen = [
-        (f"{STAGE_TITLES[plan.name]} has seen", _seen(run, plan.name, plan.images))
-        for plan in record.plan
-        if plan.name in STAGE_TITLES
-    ]
+    seen = [(f"{STAGE_TITLES[plan.name]} has seen", _seen(run, plan.name, plan.images)) for plan in record.plan]
+    facts_of = {stage: run.facts(stage) for stage in run.stages}
     ended = [
-        (f"{STAGE_TITLES[stage]} ended", f"{of_stage['ended']}; kept {of_stage['kept']}")
-        for stage, of_stage in ((plan.name, run.facts(plan.name)) for plan in record.plan if plan.name in STAGE_TITLES)
-        if isinstance(of_stage.get("ended"), str) and isinstance(of_stage.get("kept"), str)
+        (f"{STAGE_TITLES[stage]} ended", f"{found['ended']}; kept {found['kept']}")
+        for stage, found in facts_of.items()
+        if isinstance(found.get("ended"), str) and isinstance(found.get("kept"), str)
     ]
     skipped = int(data.get("skipped", 0))
     return tag(
@@ -83,35 +80,24 @@ def progress(run: GatheredRun) -> Markup:
     frames = pictures.frames(run)
     if not frames:
         return section("progress", "While it learned", gap("No samples were drawn while this run trained."))
+    said = [f"{STAGE_TITLES[one.stage]} after {one.seen:,} images" for one in frames]
+    last = len(frames) - 1
     images = [
         tag(
             "img",
             src=one.picture.data,
-            alt=f"Samples of the {STAGE_TITLES[one.stage]} after {one.seen:,} images",
-            data_caption=f"{STAGE_TITLES[one.stage]} after {one.seen:,} images",
+            alt=f"Samples of the {words}",
+            data_caption=words,
             width=one.picture.width,
             height=one.picture.height,
-            hidden=index < len(frames) - 1,
+            hidden=index < last,
             decoding="async",
         )
-        for index, one in enumerate(frames)
+        for index, (one, words) in enumerate(zip(frames, said, strict=True))
     ]
-    last = f"{STAGE_TITLES[frames[-1].stage]} after {frames[-1].seen:,} images"
-    controls = tag(
-        "div",
-        tag("button", "Play", type="button", class_="play"),
-        tag(
-            "input",
-            type="range",
-            min="0",
-            max=len(frames) - 1,
-            value=len(frames) - 1,
-            step="1",
-            aria_label="Moment of the training",
-        ),
-        tag("output", last),
-        class_="controls",
-    )
+    slider = tag("input", type="range", min="0", max=last, value=last, step="1", aria_label="Moment of the training")
+    play = tag("button", "Play", type="button", class_="play")
+    controls = tag("div", play, slider, tag("output", said[last]), class_="controls")
     where = "progress.webp" if (run.folder.path / "progress.webp").is_file() else "samples/"
     note = tag("p", "The same latents, drawn over and over. All moments lie in the run's folder: ", tag("code", where), ".")
     figure = tag("figure", tag("div", *images, class_="frames"), controls, class_="picture player")
@@ -124,14 +110,11 @@ def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
     seed = run.record.config.seed
     for stage in run.stages:
         title = STAGE_TITLES[stage]
-        if stage not in run.models:
+        if stage in run.models:
+            caption, words = tag("b", title, class_=f"stage {stage}"), f"{counts.samples} images made by the {title}"
+            parts.append(samples_of(run, stage, seed, words, caption, f"{stage}.png"))
+        else:
             parts.append(gap(f"{title}: {run.gaps.get(stage, 'no model.')}"))
-            continue
-        drawn = pictures.samples(run.models[stage], seed, counts)
-        line = command("sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(seed))
-        caption = tag("b", title, class_=f"stage {stage}")
-        words = f"{counts.samples} images made by the {title}"
-        parts.append(picture(drawn, words, caption, "tiles", again(f"{line} --out {stage}.png")))
     priors = [model.config.prior for model in run.models.values() if model.has_prior]
     twins = len(priors) > 1 and len(set(priors)) == 1
     same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if twins else ""
@@ -139,54 +122,56 @@ def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
     return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side twins" if twins else "side-by-side"))
 
 
+def samples_of(run: GatheredRun, stage: str, seed: int, words: str, caption: Markup, file: str) -> Markup:
+    """A sheet of new images of one stage, and the command that makes them again."""
+    model = run.models[stage]
+    counts = pictures.counts_for(model.config.size)
+    line = command("sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(seed), "--out", file)
+    return picture(pictures.samples(model, seed, counts), words, caption, "tiles", again(line))
+
+
 def real(run: GatheredRun, counts: pictures.Counts) -> Markup:
     """What the run learned from."""
     title = "What it learned from"
     if run.dataset is None:
-        return section("real", title, gap(run.gaps.get("images", "Left out as asked: this page holds no image of the data.")))
+        return section("real", title, gap(run.no_images))
     drawn = pictures.real_images(run.dataset, counts)
     notes = [tag("li", sentence) for sentence in (*run.dataset.notes, *run.dataset.warnings)]
     words = f"{min(counts.real, len(run.dataset.indices(TRAIN))):,} of the training images"
     line = command("preview", run.record.source, "--size", str(run.record.config.data.size))
-    note = tag(
-        "p", "These are images of the data, cropped as the networks see them. Before you pass this page on, see its last section."
-    )
-    return section("real", title, note, picture(drawn, words, None, None, again(line)), tag("ul", *notes) if notes else None)
+    note = "These are images of the data, cropped as the networks see them. Before you pass this page on, see its last section."
+    shown = picture(drawn, words, again=again(line))
+    return section("real", title, tag("p", note), shown, tag("ul", *notes) if notes else None)
 
 
 def reconstructions(run: GatheredRun, counts: pictures.Counts) -> Markup:
-    """Held-out images and what comes back of them."""
+    """Held-out images and their reconstructions."""
     title = "What it keeps of an image"
     able = [stage for stage in run.stages if stage in run.models and run.models[stage].has_encoder]
     if not able:
         return section("reconstructions", title, gap("No model of this run has an encoder, so nothing can be given back."))
     if run.dataset is None:
-        return section(
-            "reconstructions", title, gap(run.gaps.get("images", "Left out as asked: it would show images of the data."))
-        )
+        return section("reconstructions", title, gap(run.no_images))
     models = [run.models[stage] for stage in able]
     drawn = pictures.reconstructions(models, run.dataset, run.record.config.condition, counts)
-    names = [STAGE_TITLES[stage] for stage in able]
-    side = (
-        "never trained on (validation)" if pictures.heldout_side(run.dataset) != 0 else "of the training set: none were held out"
-    )
-    rows = f"Above: images {side}. Below: what comes back of them through the {', then the '.join(names)}."
+    side = "of the training set: none were held out"
+    if pictures.heldout_side(run.dataset) != TRAIN:
+        side = "never trained on (validation)"
+    names = ", then the ".join(STAGE_TITLES[stage] for stage in able)
+    rows = f"Above: images {side}. Below: what comes back of them through the {names}."
     line = command("reconstruct", str(run.path), "IMAGE...", "--stage", able[-1]).replace("'IMAGE...'", "IMAGE...")
     return section("reconstructions", title, tag("p", rows), picture(drawn, rows, again=again(line)))
 
 
 def interpolations(run: GatheredRun) -> Markup:
-    """Ways through the latent space."""
-    title = "Between two images"
-    stage = next((stage for stage in reversed(run.stages) if stage in run.models), None)
+    """Rows that lead through the latent space."""
+    title, stage = "Between two images", run.last_stage
     if stage is None:
         return section("interpolations", title, gap("There is no model yet."))
     seed = run.record.config.seed
     drawn = pictures.interpolations(run.models[stage], seed)
     words = f"{pictures.MORPHS} rows that each lead from one sample of the {STAGE_TITLES[stage]} to another"
-    note = tag(
-        "p", "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
-    )
+    note = "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
     labels = run.models[stage].config.labels
     model = f"model.told(model.config.labels[row % {len(labels)}])" if labels else "model"
     how = again(
@@ -198,7 +183,7 @@ def interpolations(run: GatheredRun) -> Markup:
         f"rows = [interpolate({model}, latents[2 * row], latents[2 * row + 1], {pictures.STEPS}) "
         f"for row in range({pictures.MORPHS})]",
     )
-    return section("interpolations", title, note, picture(drawn, words, again=how))
+    return section("interpolations", title, tag("p", note), picture(drawn, words, again=how))
 
 
 def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
@@ -207,7 +192,7 @@ def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
         return None
     title = "Is it copying?"
     if run.dataset is None:
-        return section("copies", title, gap(run.gaps.get("images", "Left out as asked: it would show images of the data.")))
+        return section("copies", title, gap(run.no_images))
     drawn = pictures.neighbours(run, run.dataset, counts.pairs)
     if drawn is None:
         return section("copies", title, gap("The neighbours in evaluation.json do not fit this run's images."))
@@ -218,8 +203,7 @@ def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
 
 
 def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:
-    lines = run.journals.get(stage)
-    seen = int(run.facts(stage).get("images") or (lines[-1]["seen"] if lines else 0))
+    seen = run.seen(stage)
     words = f"{seen:,} images"
     count = int(run.record.facts.get("data", {}).get("images", 0))
     passes = f" ({seen / count:.2g} passes)" if count and seen else ""

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import torch
 
-from vaegan.data import TRAIN, to_uint8
+from vaegan.charts import Axis, save_points
+from vaegan.data import to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.figures import Axis, save_points
-from vaegan.studies.measures import autoencoding, heldout_images, heldout_indices, side_images
+from vaegan.studies.measures import autoencoding, heldout_images, heldout_indices, training_images
 from vaegan.studies.plane import (
     Place,
     manifold,
@@ -18,8 +18,8 @@ from vaegan.studies.plane import (
     principal_error,
     unevenness,
 )
-from vaegan.studies.sheets import open_pictures, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, slug, some
+from vaegan.studies.sheets import learning, open_pictures
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, slug, some
 
 AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
 POINTS, SAMPLES, LINES = 1000, 500, 64
@@ -33,23 +33,23 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     return [TrainedArm(label, replace(base, recipe=recipe)) for label, recipe in named]
 
 
-def measure(look: Look) -> Numbers:
+def measure(subject: Subject) -> Numbers:
     """Holes, even steps, and for the two with an encoder the error and the classes."""
-    dataset, model = look.setting.dataset, look.model
-    heldout, train = heldout_images(dataset, POINTS), side_images(dataset, TRAIN, 5000)
+    dataset, model = subject.setting.dataset, subject.model
+    heldout, train = heldout_images(dataset, POINTS), training_images(dataset, 5000)
     prior = Place.prior(2)
     found: Numbers = {"limit": nearness_limit(train, heldout), "pca_error": principal_error(train, heldout, 2)}
     place, ends = prior, prior.draw(2 * LINES, 3)
     if model.has_encoder:
         encoded = model.encode(heldout).cpu()
         place, ends = Place.of(encoded), encoded[: 2 * LINES]
-        classes = torch.from_numpy(dataset.labels[look.setting.labels()][heldout_indices(dataset, POINTS)]).long()
+        classes = torch.from_numpy(dataset.labels[subject.setting.labels()][heldout_indices(dataset, POINTS)]).long()
         found |= autoencoding(model, heldout) | {
             "accuracy": neighbour_accuracy(encoded, classes),
             "commonest": float(classes.bincount().max()) / len(classes),
             "spread": float(encoded.std(0).mean()),
         }
-        if look.arm.label == AE:
+        if subject.arm.label == AE:
             del found["kl"]  # of the decoder's noise-free latents to N(0, I): nothing that was trained or means anything
         found["points"] = torch.cat([encoded, classes[:, None]], 1)[:600].tolist()
     half = len(ends) // 2
@@ -57,7 +57,7 @@ def measure(look: Look) -> Numbers:
     for name, where in (("near_prior", prior), ("near_fitted", place)):
         distances = nearest_distance(model.decode(where.draw(SAMPLES, 5)).cpu(), train)
         found[name] = float((distances <= found["limit"]).float().mean())
-    save_png(grid(to_uint8(manifold(model, place))), look.folder / "manifold.png")
+    save_png(grid(to_uint8(manifold(model, place))), subject.folder / "manifold.png")
     return found
 
 
@@ -86,53 +86,34 @@ def tell(results: Results) -> Story:
         ),
         lambda: (
             f"Classes: the five nearest encodings name the class of {mean(AE, 'accuracy'):.0%} (autoencoder) and "
-            f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, though nobody told either of the {len(words)} classes. "
+            f"{mean(VAE, 'accuracy'):.0%} (VAE) of held-out images, though neither was given the {len(words)} classes. "
             f"(Always naming the commonest is right for {mean(AE, 'commonest'):.0%}"
             + (": the plane shows nothing of these classes.)" if unseen(results) else ".)")
         ),
     )
-    pictures: list[Picture] = []
-    for label in (AE, VAE):
-        if label not in results.labels:
-            continue
-        name = f"plane-{slug(label)}.svg"
-        points = results.of(label)[0].last["points"]
-        clouds = {words[code]: [(x, y) for x, y, c in points if int(c) == code] for code in range(min(10, len(words)))}
-        save_points(
-            results.folder / name,
-            clouds,
-            f"{label}: encodings of held-out images",
-            Axis("first latent"),
-            Axis("second latent"),
-            2.2,
-        )
-        pictures.append(Picture(name, f"Where the {label} puts held-out images, by class."))
-    runs = {label: results.arm_folder(label) for label in results.labels}
-    save_png(
-        open_pictures({label: run / "manifold.png" for label, run in runs.items()}, columns=2), results.folder / "manifolds.png"
-    )
-    save_learning(runs, results.folder / "learning.gif", columns=3)
-    pictures += [
+    runs = results.folders(results.labels)
+    sheet = open_pictures({label: run / "manifold.png" for label, run in runs.items()}, columns=2)
+    save_png(sheet, results.folder / "manifolds.png")
+    pictures = [
+        *(_plane(results, label, words) for label in (AE, VAE) if label in results.labels),
         Picture(
             "manifolds.png",
             "What lies on the plane: 20 x 20 images, at equal steps of probability of a Gaussian fitted to the encodings.",
         ),
-        Picture("learning.gif", "Samples of each while it learns, always from the same noise."),
+        *learning(results.folder, runs, "Samples of each while it learns, always from the same noise.", columns=3),
     ]
-    columns = {
-        "error": "held-out error a value",
-        "pca_error": "two principal components",
-        "kl": "KL [nats]",
-        "spread": "deviation of latents",
-        "near_prior": "near the data, N(0, I)",
-        "near_fitted": "near the data, fitted",
-        "unevenness": "largest / mean step",
-        "accuracy": "classes by neighbours",
-        "commonest": "commonest class",
-    }
-    answer = {name: {label: mean(label, name) for label in results.labels} for name in ("near_prior", "unevenness")}
     below = some(lambda: {"autoencoder_below_pca": 1 - mean(AE, "error") / pca})
-    return Story(sentences, columns, pictures, answer | dict(*below))
+    answer = {name: results.means(name) for name in ("near_prior", "unevenness")}
+    return Story(sentences, pictures, answer | dict(*below))
+
+
+def _plane(results: Results, label: str, words: Sequence[str]) -> Picture:
+    """The encodings of held-out images as a cloud of points a class."""
+    name, points = f"plane-{slug(label)}.svg", results.of(label)[0].last["points"]
+    clouds = {words[code]: [(x, y) for x, y, c in points if int(c) == code] for code in range(min(10, len(words)))}
+    title = f"{label}: encodings of held-out images"
+    save_points(results.folder / name, clouds, title, Axis("first latent"), Axis("second latent"))
+    return Picture(name, f"Where the {label} puts held-out images, by class.")
 
 
 def unseen(results: Results) -> bool:
@@ -147,6 +128,18 @@ def _holes(results: Results) -> str:
     return "The KL has not bought a better place to draw from here; blurred images are near many, which this measure cannot see."
 
 
+COLUMNS = {
+    "error": "held-out error a value",
+    "pca_error": "two principal components",
+    "kl": "KL [nats]",
+    "spread": "deviation of latents",
+    "near_prior": "near the data, N(0, I)",
+    "near_fitted": "near the data, fitted",
+    "unevenness": "largest / mean step",
+    "accuracy": "classes by neighbours",
+    "commonest": "commonest class",
+}
+
 AE_VS_VAE = Study(
     name="ae-vs-vae",
     question="What does the KL buy? Two latents of an autoencoder, a VAE and a GAN: classes, holes, even steps. Needs labels.",
@@ -154,4 +147,5 @@ AE_VS_VAE = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns=COLUMNS,
 )

@@ -12,10 +12,22 @@ from vaegan.data import TRAIN, open_dataset
 from vaegan.errors import RequestError
 from vaegan.pictures import save_animation, save_png
 from vaegan.studies import digits
-from vaegan.studies.figures import save_bars
 from vaegan.studies.points import Modes, Player, objectives_table, ring, square, train_points
-from vaegan.studies.sheets import save_last_samples, side_by_side
-from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, slug
+from vaegan.studies.sheets import bars, last_samples, open_pictures
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    slug,
+)
 
 STEP_IMAGES = 4  # a step on points takes about the time of four small images in a VAE
 MOST_STEPS, FRAMES = 6000, 10
@@ -32,7 +44,7 @@ class Toy:
 
     modes: Modes
     critic_rate: float
-    """Of the generator's learning rate. A tenth is what Metz et al. (2017) showed mode collapse with."""
+    """The critic's learning rate over the generator's. Metz et al. (2017) showed mode collapse with a tenth."""
     images: float
     """Its part of the budget."""
 
@@ -79,12 +91,12 @@ def _points(player: Player, toy: Toy) -> Callable[[Work], Numbers]:
     def compute(work: Work) -> Numbers:
         steps = max(FRAMES, min(MOST_STEPS, work.images // STEP_IMAGES))
         modes = toy.modes
-        history = train_points(player, modes, steps, work.seed, FRAMES, work.tick, toy.critic_rate)
-        for frame, drawn in enumerate(history.pictures):
-            save_png(Image.fromarray(drawn), work.folder / f"{frame:02d}.png")
-        return {"steps": steps, "modes": history.found[-1], "of": len(modes.centres), "good": history.good[-1],
-                "most": max(history.found), "share": history.found[-1] / len(modes.centres), "history": history.found,
-                "slopes": history.slopes}  # fmt: skip
+        moments = train_points(player, modes, steps, work.seed, FRAMES, work.tick, toy.critic_rate)
+        for frame, moment in enumerate(moments):
+            save_png(Image.fromarray(moment.picture), work.folder / f"{frame:02d}.png")
+        found, of, last = [moment.found for moment in moments], len(modes.centres), moments[-1]
+        numbers = {"steps": steps, "modes": last.found, "of": of, "good": last.good, "most": max(found), "share": last.found / of}
+        return numbers | {"history": found, "slopes": [moment.slope for moment in moments]}
 
     return compute
 
@@ -110,54 +122,55 @@ def _counted(codes: torch.Tensor, classifier: digits.Classifier) -> Numbers:
     return {"modes": modes, "of": of, "share": modes / of, "divergence": divergence, "classifier": classifier.accuracy}
 
 
-def measure(look: Look) -> Numbers:
+def measure(subject: Subject) -> Numbers:
     """Modes of stacked images that a model's samples show."""
-    classifier = digits.train_classifier(look.setting.dataset, look.setting.labels(), 0, look.tick)
+    classifier = digits.train_classifier(subject.setting.dataset, subject.setting.labels(), 0, subject.tick)
     blocks: list[torch.Tensor] = []
-    for images in look.model.sample_blocks(JUDGED, seed=look.seed):
+    for images in subject.model.sample_blocks(JUDGED, seed=subject.seed):
         blocks.append(classifier.codes(images))
-        look.tick(1.0)
+        subject.tick(1.0)
     return _counted(torch.cat(blocks), classifier)
 
 
 def tell(results: Results) -> Story:
     """Who finds how many."""
-    mean, story = results.mean, Story(columns=COLUMNS)
+    story = Story()
     for name in TOYS:
-        labels = [label for label in results.labels if label.startswith(name + ": ")]
-        of, short = round(mean(labels[0], "of")), {label: label.removeprefix(name + ": ") for label in labels}
-        found, spreads = ({short[label]: of_label(label, "modes") for label in labels} for of_label in (mean, results.spread))
-        best = max(labels, key=lambda label: mean(label, "good"))
-        order = sorted(found.items(), key=lambda item: -item[1])
-        story.sentences.append(
-            f"{name.capitalize()}, {of} modes, {mean(labels[0], 'steps'):,.0f} steps of the critic. Modes at the end: "
-            + ", ".join(f"{one} {count:.0f}" for one, count in order)
-            + f". Most samples within three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99%)."
-        )
-        story.sentences.append(_held_back(results, name, short))
-        file = slug(name)
-        save_bars(results.folder / f"{file}.svg", found, f"Modes found of {of}: {name}", "modes", spreads)
-        _animate(results, {short[label]: label for label in labels}, file)
-        story.pictures += [
-            Picture(
-                f"{file}.svg", f"{name.capitalize()}: modes that hold at least a fifth of their fair share of 2,500 samples."
-            ),
-            Picture(f"{file}.gif", f"{name.capitalize()}: samples (blue) over the modes (orange) while each objective learns."),
-        ]
-        story.answer[name] = {short[label]: mean(label, "modes") for label in labels}
-    ends = ([mean(label, "modes") for label in results.labels if label.startswith(f"{name}: ")] for name in (RING, SLOW))
-    story.sentences.insert(0, pace(*ends))
+        _tell_toy(results, name, story)
+    modes = ([results.mean(label, "modes") for label in results.labels if label.startswith(f"{name}: ")] for name in (RING, SLOW))
+    story.sentences.insert(0, pace(*modes))
     _tell_stacks(results, story)
     return story
 
 
-def pace(equal: Sequence[float], slow: Sequence[float]) -> str:
-    """Whether the critic's pace decides more than the objective does.
+def _tell_toy(results: Results, name: str, story: Story) -> None:
+    """Sentences and pictures of one mixture in the plane."""
+    mean, folder, file = results.mean, results.folder, slug(name)
+    short = {label: label.removeprefix(name + ": ") for label in results.labels if label.startswith(name + ": ")}
+    labels = list(short)
+    of, found = round(mean(labels[0], "of")), {short[label]: mean(label, "modes") for label in labels}
+    best = max(labels, key=lambda label: mean(label, "good"))
+    story.sentences += [
+        f"{name.capitalize()}, {of} modes, {mean(labels[0], 'steps'):,.0f} steps of the critic. Modes at the end: "
+        + ", ".join(f"{one} {count:.0f}" for one, count in sorted(found.items(), key=lambda item: -item[1]))
+        + f". Most samples within three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99%).",
+        _held_back(results, name, short),
+    ]
+    runs = results.folders(labels)
+    frames = [
+        open_pictures({short[label]: run / f"{frame:02d}.png" for label, run in runs.items()}, columns=4)
+        for frame in range(FRAMES)
+    ]
+    save_animation(frames, folder / f"{file}.gif", 400)
+    caption = f"{name.capitalize()}: modes that hold at least a fifth of their fair share of 2,500 samples."
+    moving = f"{name.capitalize()}: samples (blue) over the modes (orange) while each objective learns."
+    chart = bars(results, f"{file}.svg", "modes", labels, f"Modes found of {of}: {name}", "modes", caption, short)
+    story.pictures += [chart, Picture(f"{file}.gif", moving)]
+    story.answer[name] = found
 
-    Args:
-        equal: modes that each objective found where both players learn at the same rate.
-        slow: the same with a slow critic.
-    """
+
+def pace(equal: Sequence[float], slow: Sequence[float]) -> str:
+    """What the critic's pace does, from the modes that each objective found with equal rates and with a slow critic."""
     at_equal, at_slow = statistics.fmean(equal), statistics.fmean(slow)
     words = (
         "The same ring, the same objectives, and a critic at a tenth of the generator's learning rate: "
@@ -194,37 +207,22 @@ def _tell_stacks(results: Results, story: Story) -> None:
         story.sentences.append("Stacked images were left out: they need grey images with at most 12 classes.")
         return
     mean, real = results.mean, STACK + "real"
-    found = "; ".join(f"{label.removeprefix(STACK)} {mean(label, 'modes'):.0f}" for label in labels if label != real)
+    modes = {label.removeprefix(STACK): mean(label, "modes") for label in labels if label != real}
+    found = "; ".join(f"{name} {count:.0f}" for name, count in modes.items())
     story.sentences.append(
-        f"Stacked images: three random images as the colours of one make {mean(real, 'of'):,.0f} modes, told by a classifier "
+        f"Stacked images: three random images as the colours of one make {mean(real, 'of'):,.0f} modes, named by a classifier "
         f"that is right on {mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found or 'nobody'}; in as "
         f"many real ones {mean(real, 'modes'):.0f}. A classifier names noise too, so a bad model can score high: look at the "
         "samples, and at the divergence from equal shares."
     )
-    trained = {label.removeprefix(STACK): results.arm_folder(label) for label in labels if label != real}
-    story.answer["stacked"] = {label.removeprefix(STACK): mean(label, "modes") for label in labels}
-    if not trained:
-        return
-    save_last_samples(trained, results.folder / "stacked.png", columns=2)
-    story.pictures.append(Picture("stacked.png", "Samples of stacked images."))
-
-
-def _animate(results: Results, named: dict[str, str], name: str) -> None:
-    frames = [
-        side_by_side({short: _drawn(results, label, frame) for short, label in named.items()}, columns=4)
-        for frame in range(FRAMES)
-    ]
-    save_animation(frames, results.folder / f"{name}.gif", 400)
-
-
-def _drawn(results: Results, label: str, frame: int) -> Image.Image:
-    with Image.open(results.arm_folder(label) / f"{frame:02d}.png") as picture:
-        return picture.convert("RGB")
+    story.answer["stacked"] = modes
+    trained = {name: results.arm_folder(STACK + name) for name in modes}
+    story.pictures += last_samples(results.folder, trained, "Samples of stacked images.", 2, "stacked.png")
 
 
 COLUMNS = {
     "modes": "modes found",
-    "most": "most at ten looks",
+    "most": "most at ten moments",
     "of": "of",
     "good": "samples near a mode",
     "divergence": "KL from equal shares [nats]",
@@ -237,5 +235,6 @@ COLLAPSE = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns=COLUMNS,
     minutes=20.0,
 )

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vaegan.studies.figures import save_bars
-from vaegan.studies.measures import sampling
-from vaegan.studies.sheets import save_last_samples, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+from vaegan.studies.measures import SCORES, sample_scores
+from vaegan.studies.sheets import bars, last_samples, learning
+from vaegan.studies.study import Picture, Results, Setting, Story, Study, TrainedArm
 
 OURS, BARE = "relativistic", ", bare"
+SHARED_PENALTY = (OURS, "non-saturating", "saturating", "hinge", "least squares")
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
@@ -37,50 +37,33 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     ]
 
 
-def measure(look: Look) -> Numbers:
-    """The score of samples."""
-    return sampling(look.model, look.dataset, seed=look.seed)
-
-
 def tell(results: Results) -> Story:
     """The order, and what the penalty does to it."""
-    mean, labels = results.mean, results.labels
-    order = sorted(labels, key=lambda label: mean(label, "distance"))
+    mean, labels, distances = results.mean, results.labels, results.means("distance")
+    order = sorted(labels, key=lambda label: distances[label])
     # Not the recall: that is high for samples scattered far and wide, too.
     widest = max(labels, key=lambda label: mean(label, "coverage"))
-    bare = [label for label in labels if label.endswith(BARE) and label.removesuffix(BARE) in labels]
-    penalty = {label.removesuffix(BARE): mean(label, "distance") - mean(label.removesuffix(BARE), "distance") for label in bare}
-    held = [label for label in ("relativistic", "non-saturating", "saturating", "hinge", "least squares") if label in labels]
-    distances = [mean(label, "distance") for label in held]
-    between = max(distances) - min(distances) if len(held) > 1 else None
-    seeds = len(results.of(labels[0]))
+    bare = {label.removesuffix(BARE): distance for label, distance in distances.items() if label.endswith(BARE)}
+    penalty = {label: distance - distances[label] for label, distance in bare.items() if label in labels}
+    held = [distances[label] for label in SHARED_PENALTY if label in labels]
     sentences = [
         f"Nearest to held-out images after {mean(labels[0], 'seen'):,.0f} images: "
-        + ", ".join(f"{label} {mean(label, 'distance'):.0f}" for label in order)
+        + ", ".join(f"{label} {distances[label]:.0f}" for label in order)
         + f" (real images {mean(labels[0], 'real_distance'):.0f}). Highest coverage: {widest} ({mean(widest, 'coverage'):.2f}).",
-        _penalty(penalty, between),
+        _penalty(penalty, max(held) - min(held) if len(held) > 1 else None),
         "The Wasserstein objectives take five steps of the critic for one of the generator, so at equal images theirs has "
         "taken a fifth of the steps: equal images is not equal steps, and it is the comparison that a user's clock makes.",
     ]
-    if seeds == 1:
+    if len(results.of(labels[0])) == 1:
         sentences.append("One seed: neighbours in this order may change places.")
-    bars, spreads = ({label: of(label, "distance") for label in order} for of in (mean, results.spread))
-    save_bars(results.folder / "distance.svg", bars, "Distance of samples, lower is better", "sliced Wasserstein x1000", spreads)
-    runs = {label: results.arm_folder(label) for label in labels}
-    save_last_samples(runs, results.folder / "samples.png", columns=3)
-    save_learning(runs, results.folder / "learning.gif", columns=3, frames=10)
-    pictures = [
-        Picture("distance.svg", "Every objective after the same images."),
-        Picture("samples.png", "Samples from the same latents."),
-        Picture("learning.gif", "The same latents while each learns."),
+    runs, axis = results.folders(labels), "sliced Wasserstein x1000"
+    title, caption = "Distance of samples, lower is better", "Every objective after the same images."
+    pictures: list[Picture] = [
+        bars(results, "distance.svg", "distance", order, title, axis, caption),
+        *last_samples(results.folder, runs, "Samples from the same latents.", columns=3),
+        *learning(results.folder, runs, "The same latents while each learns.", columns=3, frames=10),
     ]
-    columns = {
-        "distance": "distance of samples x1000",
-        "recall": "recall",
-        "coverage": "coverage",
-        "sharpness": "sharpness, real = 1",
-    }
-    return Story(sentences, columns, pictures, {"order": order, "highest_coverage": widest, "distance_without_penalty": penalty})
+    return Story(sentences, pictures, {"order": order, "highest_coverage": widest, "distance_without_penalty": penalty})
 
 
 def _penalty(penalty: dict[str, float], between: float | None) -> str:
@@ -88,13 +71,13 @@ def _penalty(penalty: dict[str, float], between: float | None) -> str:
     if not penalty or between is None:
         return "Too few arms have numbers to compare what the penalty does with what the objective does."
     changes = ", ".join(f"{value:+.0f} ({label})" for label, value in penalty.items())
-    matters = max(map(abs, penalty.values())) > between
+    verdict = "At this budget the loss matters more than the penalty, against Lucic et al. (2018), who trained to the end."
+    if max(map(abs, penalty.values())) > between:
+        verdict = "The penalty matters more than the loss (Lucic et al. 2018)."
     return (
         f"Without the penalty the distance changes by {changes}; between the objectives that share the penalty it differs by "
-        f"{between:.0f}. "
-        + ("The penalty matters more than the loss (Lucic et al. 2018)." if matters else
-           "At this budget the loss matters more than the penalty, against Lucic et al. (2018), who trained to the end.")
-    )  # fmt: skip
+        f"{between:.0f}. {verdict}"
+    )
 
 
 GAN_LOSSES = Study(
@@ -102,7 +85,8 @@ GAN_LOSSES = Study(
     question="Which GAN objective? Every row of the table at equal images, two of them without the penalty.",
     source="the papers behind the table; the source tried minimax, its non-saturating form, and Wasserstein with clipping",
     arms=arms,
-    measure=measure,
+    measure=sample_scores,
     tell=tell,
+    columns=SCORES,
     minutes=20.0,
 )

@@ -6,17 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.config import GANConfig
-from vaegan.studies.figures import Axis, save_lines
-from vaegan.studies.measures import sampling
-from vaegan.studies.sheets import save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some
+from vaegan.charts import Axis, save_lines
+from vaegan.studies.measures import SCORES, sample_scores
+from vaegan.studies.sheets import learning
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, some
 from vaegan.training.journal import read_journal
 
 SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"
 HELD, PLAIN = " + R1 + R2", ", SGD"
 SATURATING_HELD, SATURATING_PLAIN, NON_SATURATING_PLAIN = SATURATING + HELD, SATURATING + PLAIN, NON_SATURATING + PLAIN
-GRADIENT = "generator_gradient"
 POINTS = 4
 # The generator's SGD: with ten times this rate the first steps of the non-saturating loss end in numbers that are none.
 PLAIN_RATE = 9e-3
@@ -29,39 +27,30 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     whose step is the gradient.
     """
     base = replace(setting.base, recipe="gan")
-    bare = replace(
-        base.gan,
-        penalty=0.0,
-        final_penalty=0.0,
-        augmentation=0.0,
-        blur=0.0,
-        jitter=0,
-        details=0.0,
-        critic_warmup=100,
-        critic_warmup_accuracy=1.0,
-    )
-    saturating, other = replace(bare, objective="saturating"), replace(bare, objective="non-saturating")
+    bare: dict[str, Any] = {"penalty": 0.0, "final_penalty": 0.0, "augmentation": 0.0, "blur": 0.0, "jitter": 0, "details": 0.0}
+    bare |= {"critic_warmup": 100, "critic_warmup_accuracy": 1.0}
     held = {"penalty": base.gan.penalty, "final_penalty": base.gan.final_penalty}
     plain = {"generator_optimizer": "sgd", "generator_rate": PLAIN_RATE / base.gan.learning_rate}
 
-    def arm(label: str, gan: GANConfig, **changes: object) -> TrainedArm:
-        return TrainedArm(label, replace(base, gan=replace(gan, **changes)), points=POINTS)
+    def arm(label: str, **changes: object) -> TrainedArm:
+        objective = "saturating" if label.startswith(SATURATING) else "non-saturating"
+        return TrainedArm(label, replace(base, gan=replace(base.gan, objective=objective, **bare | changes)), points=POINTS)
 
     return [
-        arm(SATURATING, saturating),
-        arm(NON_SATURATING, other),
-        arm(SATURATING_PLAIN, saturating, **plain),
-        arm(NON_SATURATING_PLAIN, other, **plain),
-        arm(SATURATING_HELD, saturating, **held),
+        arm(SATURATING),
+        arm(NON_SATURATING),
+        arm(SATURATING_PLAIN, **plain),
+        arm(NON_SATURATING_PLAIN, **plain),
+        arm(SATURATING_HELD, **held),
     ]
 
 
-def measure(look: Look) -> Numbers:
-    """The score, and what the journal says of the generator's gradient since it was let go."""
-    found = sampling(look.model, look.dataset, seed=look.seed)
-    if look.is_last:
-        found["gradients"] = _journal(look.run.path, GRADIENT)
-        found["accuracies"] = _journal(look.run.path, "pair_accuracy")
+def measure(subject: Subject) -> Numbers:
+    """The score, and what the journal says of the generator's gradient since it began to learn."""
+    found = sample_scores(subject)
+    if subject.is_last:
+        found["gradients"] = _journal(subject.run.path, "generator_gradient")
+        found["accuracies"] = _journal(subject.run.path, "pair_accuracy")
         values = [value for _, value in found["gradients"]]
         found["gradient"] = sorted(values)[len(values) // 2] if values else None
     return found
@@ -73,45 +62,56 @@ def _journal(run: Path, name: str) -> list[tuple[int, float]]:
 
 
 def tell(results: Results) -> Story:
-    """How little the generator was told."""
+    """How little the generator had to learn from."""
     if any(not result.last["gradients"] for result in results.all):
-        held = "The budget was spent before the critic's first 100 steps were over, so no generator has taken a step: give more."
-        return Story([held], COLUMNS)
+        return Story(
+            ["The budget was spent before the critic's first 100 steps were over, so no generator has taken a step: give more."]
+        )
     mean, short = results.mean, {label: _short(label) for label in results.labels}
-    ratios = some(lambda: mean(NON_SATURATING, "gradient") / max(mean(SATURATING, "gradient"), 1e-30))
-    right = {label: [value for _, value in results.of(label)[0].last["accuracies"]][-1] for label in results.labels}
-    distances = ", ".join(f"{short[label]} {mean(label, 'distance'):.0f}" for label in results.labels)
+    distances = {short[label]: distance for label, distance in results.means("distance").items()}
     optimizer = results.setting.base.gan.generator_optimizer
     sentences = [
-        *(f"The critic is trained first and never held back; at the end it orders {right[SATURATING]:.0%} of pairs rightly "
-        f"against the saturating generator and {right[NON_SATURATING]:.0%} against the other. The median gradient of the "
-        f"generator is {mean(SATURATING, 'gradient'):.2g} saturating and {mean(NON_SATURATING, 'gradient'):.2g} "
-        f"non-saturating: {_times(ratio)} as much. In closed form the slope in the critic's logit is sigmoid(D(G)), "
-        "nothing where the critic is sure of a fake, against sigmoid(-D(G)), which is full just there. (One sentence of the "
-        "source has it the wrong way round.)" for ratio in ratios),
-        *some(lambda: plainly(results)),
-        *some(lambda: learning(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"), optimizer)),
-        f"Distance of samples at the end: {distances}; real images {mean(results.labels[0], 'real_distance'):.0f}.",
-    ]  # fmt: skip
-    x = Axis("images seen")
-    gradients = {short[label]: results.of(label)[0].last["gradients"] for label in results.labels}
-    save_lines(
-        results.folder / "gradient.svg", gradients, "What the generator is told", x, Axis("norm of its gradient", log=True)
-    )
-    curves = {short[label]: results.curve(label, "distance") for label in results.labels}
-    spreads = {short[label]: results.spreads(label, "distance") for label in results.labels}
-    save_lines(results.folder / "distance.svg", curves, "Distance of samples over time", x, Axis("sliced Wasserstein x1000"),
-               spreads=spreads, marks=True)  # fmt: skip
-    save_learning(
-        {short[label]: results.arm_folder(label) for label in results.labels}, results.folder / "learning.gif", columns=3
-    )
+        *some(
+            lambda: _gradients(results),
+            lambda: plainly(results),
+            lambda: learning_words(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"), optimizer),
+        ),
+        "Distance of samples at the end: "
+        + ", ".join(f"{name} {distance:.0f}" for name, distance in distances.items())
+        + f"; real images {mean(results.labels[0], 'real_distance'):.0f}.",
+    ]
+    folder, x = results.folder, Axis("images seen")
+    gradients = {name: results.of(label)[0].last["gradients"] for label, name in short.items()}
+    save_lines(folder / "gradient.svg", gradients, "What the generator learns from", x, Axis("norm of its gradient", log=True))
+    curves = {name: results.curve(label, "distance") for label, name in short.items()}
+    spreads = {name: results.spreads(label, "distance") for label, name in short.items()}
+    title, y = "Distance of samples over time", Axis("sliced Wasserstein x1000")
+    save_lines(folder / "distance.svg", curves, title, x, y, spreads=spreads, marks=True)
+    runs = {name: results.arm_folder(label) for label, name in short.items()}
     pictures = [
         Picture("gradient.svg", "The norm of the generator's gradient, seed 0."),
         Picture("distance.svg", "How far samples are from held-out images."),
-        Picture("learning.gif", "The same latents while each generator learns."),
+        *learning(folder, runs, "The same latents while each generator learns.", columns=3),
     ]
-    answer: dict[str, Any] = {"distance": {short[label]: mean(label, "distance") for label in results.labels}}
-    return Story(sentences, COLUMNS, pictures, answer | dict(zip(["gradient_ratio"], ratios, strict=False)))
+    ratio = dict(*some(lambda: {"gradient_ratio": _ratio(results)}))
+    return Story(sentences, pictures, {"distance": distances} | ratio)
+
+
+def _ratio(results: Results) -> float:
+    return results.mean(NON_SATURATING, "gradient") / max(results.mean(SATURATING, "gradient"), 1e-30)
+
+
+def _gradients(results: Results) -> str:
+    mean = results.mean
+    first, second = (results.of(label)[0].last["accuracies"][-1][1] for label in (SATURATING, NON_SATURATING))
+    return (
+        f"The critic is trained first and never held back; at the end it orders {first:.0%} of pairs rightly "
+        f"against the saturating generator and {second:.0%} against the other. The median gradient of the "
+        f"generator is {mean(SATURATING, 'gradient'):.2g} saturating and {mean(NON_SATURATING, 'gradient'):.2g} "
+        f"non-saturating: {_times(_ratio(results))} as much. In closed form the slope in the critic's logit is sigmoid(D(G)), "
+        "nothing where the critic is sure of a fake, against sigmoid(-D(G)), which is full just there. (One sentence of the "
+        "source has it the wrong way round.)"
+    )
 
 
 def _times(ratio: float) -> str:
@@ -133,12 +133,12 @@ def plainly(results: Results) -> str:
     """What vanishing means where the step is the gradient."""
     mean = results.mean
     saturating, other = ((mean(label, "distance"), mean(label, "gradient")) for label in (SATURATING_PLAIN, NON_SATURATING_PLAIN))
-    looks = [value for _, value in results.curve(SATURATING_PLAIN, "distance")]
+    distances = [value for _, value in results.curve(SATURATING_PLAIN, "distance")]
     words = (
         f"Where the generator's step is its gradient (SGD), the median gradient is {saturating[1]:.2g} saturating and "
         f"{other[1]:.2g} non-saturating, and the distance of samples {saturating[0]:.0f} and {other[0]:.0f}. "
     )
-    if max(looks) < 1.01 * min(looks):
+    if max(distances) < 1.01 * min(distances):
         words += (
             "Where the gradient vanishes, so does the learning: the saturating generator stands where it stood at the first look."
         )
@@ -150,7 +150,7 @@ def plainly(results: Results) -> str:
     return words + (" The other one moves, but what it makes reaches next to no real image." if dropped else "")
 
 
-def learning(saturating: float, other: float, optimizer: str) -> str:
+def learning_words(saturating: float, other: float, optimizer: str) -> str:
     """Whether the distances of samples show that the gradient vanishes where `optimizer` takes the generator's steps."""
     words = f"With {optimizer} for the generator the distances are {saturating:.0f} and {other:.0f}: "
     if saturating > 1.05 * other:
@@ -160,13 +160,6 @@ def learning(saturating: float, other: float, optimizer: str) -> str:
     return f"{words}the smaller gradient has not cost quality."
 
 
-COLUMNS = {
-    "gradient": "median gradient of the generator",
-    "distance": "distance of samples x1000",
-    "recall": "recall",
-    "sharpness": "sharpness, real = 1",
-}
-
 GENERATOR_LOSS = Study(
     name="generator-loss",
     question="Does the gradient vanish? Saturating against non-saturating generator loss from the same start.",
@@ -174,4 +167,5 @@ GENERATOR_LOSS = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns={"gradient": "median gradient of the generator", **SCORES},
 )

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vaegan.studies.figures import Axis, save_lines
+from vaegan.charts import Axis, save_lines
 from vaegan.studies.measures import autoencoding, heldout_images, sampling
-from vaegan.studies.sheets import save_last_samples, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm
+from vaegan.studies.sheets import last_samples, learning
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 NEAR = 0.05  # of the gain from the smallest size to the best that a recommended size may lack
@@ -18,10 +18,10 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     return [TrainedArm(f"z = {size}", replace(base, network=replace(base.network, latent_dim=size))) for size in SIZES]
 
 
-def measure(look: Look) -> Numbers:
+def measure(subject: Subject) -> Numbers:
     """Rate, distortion, active units, and the distance of samples."""
-    found = autoencoding(look.model, heldout_images(look.setting.dataset, 1000)) | sampling(look.model, look.dataset)
-    return found | {"latent_dim": look.model.latent_dim}
+    found = autoencoding(subject.model, heldout_images(subject.setting.dataset, 1000)) | sampling(subject.model, subject.dataset)
+    return found | {"latent_dim": subject.model.latent_dim}
 
 
 def recommended(bounds: dict[int, float], near: float = NEAR) -> int:
@@ -52,13 +52,10 @@ def tell(results: Results) -> Story:
         + f" Error there: {results.mean(largest, 'error'):.4f}.",
         f"Samples come nearest to held-out images at {nearest} latents (sliced Wasserstein {curve['distance'][nearest]:.1f}, "
         f"real images {results.mean(label, 'real_distance'):.1f})"
-        + (
-            ": more latents reconstruct better and sample no better, because the prior has to fill them all."
-            if nearest < chosen
-            else "."
-        ),
+        + (": more latents reconstruct better and sample no better, because the prior has to fill them all." if nearest < chosen
+           else "."),
         "The answer holds for this number of images, this network and these data; more training makes more units pay.",
-    ]
+    ]  # fmt: skip
     points = {name: [(float(size), value) for size, value in values.items()] for name, values in curve.items()}
     x = Axis("latents", log=True)
     pictures: list[Picture] = []
@@ -67,25 +64,15 @@ def tell(results: Results) -> Story:
         spreads = {legend: [results.spread(sizes[size], name) for size in sizes] for name, legend in names.items()}
         save_lines(results.folder / file, shown, title, x, y, spreads=spreads, marks=True)
         pictures.append(Picture(file, title))
-    runs = {one: results.arm_folder(one) for one in results.labels}
-    save_last_samples(runs, results.folder / "samples.png", columns=3)
-    save_learning(runs, results.folder / "learning.gif", columns=3, frames=10)
-    pictures += [
-        Picture("samples.png", "Samples of every size."),
-        Picture("learning.gif", "The same latents of each size while it learns."),
-    ]
+    runs = results.folders(results.labels)
+    pictures += last_samples(results.folder, runs, "Samples of every size.", columns=3)
+    pictures += learning(results.folder, runs, "The same latents of each size while it learns.", columns=3, frames=10)
     answer = {"recommended_latent_dim": chosen, "nearest_samples_at": nearest, "active_units_of_largest": used}
-    return Story(sentences, COLUMNS, pictures, answer)
+    return Story(sentences, pictures, answer)
 
 
 def too_many(lacking: float, used: float, offered: int) -> str:
-    """What the largest size costs.
-
-    Args:
-        lacking: bound of the best size less that of the largest [nats].
-        used: active units of the largest.
-        offered: latents of the largest.
-    """
+    """What the largest size costs: its bound lacks so many nats, and it used so many of the latents offered."""
     if used > 0.9 * offered:
         off = "The KL term has switched next to none of them off"
     else:
@@ -120,5 +107,6 @@ LATENT_SIZE = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns=COLUMNS,
     minutes=20.0,
 )

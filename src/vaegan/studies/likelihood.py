@@ -6,16 +6,29 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from vaegan.charts import Axis, save_lines
 from vaegan.evaluation.inference import log_weights
 from vaegan.metrics.posterior import bits_per_dimension
 from vaegan.model import Model
 from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
-from vaegan.studies.figures import Axis, save_lines
 from vaegan.studies.linear_gaussian import LinearGaussian, Posterior
 from vaegan.studies.measures import heldout_images
-from vaegan.studies.sheets import save_learning
-from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some
+from vaegan.studies.sheets import learning
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    some,
+)
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 TOY, TOY_IMAGES = LinearGaussian.make(values=20, latents=16, deviation=0.2, seed=0), 200
@@ -70,17 +83,17 @@ def iwae(log_weights: Tensor, count: int) -> Tensor:
     return importance_weighted_bound(grouped).mean(1)
 
 
-def measure(look: Look) -> Numbers:
+def measure(subject: Subject) -> Numbers:
     """IWAE-k of held-out images, dequantised uniformly, and where that is a code length its bits."""
     # A density of 256 grey levels can be made as large as one likes; noise of one level's width forbids that.
-    images = heldout_images(look.setting.dataset, TRAINED_IMAGES)
-    weights = log_weights(look.model, images, max(COUNTS), look.seed, lambda what, done, total: look.tick(done / total))
+    images = heldout_images(subject.setting.dataset, TRAINED_IMAGES)
+    weights = log_weights(subject.model, images, max(COUNTS), subject.seed, lambda what, done, total: subject.tick(done / total))
     means = [float(iwae(weights.double().T, count).mean()) for count in COUNTS]
     curve = {str(count): value for count, value in zip(COUNTS, means, strict=True)}
     found: Numbers = {"iwae": curve, "elbo": curve["1"], "iwae_5000": curve["5000"], "values": images[0].numel()}
-    if has_bits(look.model):
+    if has_bits(subject.model):
         bound = torch.tensor(curve["5000"])
-        found["bits_per_dim"] = float(bits_per_dimension(bound, images[0].numel(), look.model.config.likelihood))
+        found["bits_per_dim"] = float(bits_per_dimension(bound, images[0].numel(), subject.model.config.likelihood))
     return found
 
 
@@ -121,16 +134,11 @@ def tell(results: Results) -> Story:
         Picture(
             "toy.svg", "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
         ),
-        *some(lambda: _trained_picture(results), lambda: _learning(results)),
+        *some(lambda: _trained_picture(results)),
+        *learning(results.folder, results.folders([VAE]), "Samples of the VAE while it learns, always from the same latents."),
     ]
-    columns = {"elbo": "ELBO [nats]", "iwae_5000": "IWAE-5000 [nats]", "truth": "log p(x) [nats]", "gap_1": "ELBO lacks",
-               "gap_5000": "IWAE-5000 lacks", "bits_per_dim": "bits a value"}  # fmt: skip
-    answer = {
-        name: mean(VAE, name)
-        for name in ("elbo", "iwae_5000", "bits_per_dim")
-        if VAE in results.labels and results.values(VAE, name)
-    }
-    return Story(sentences, columns, pictures, {"truth": truth} | answer)
+    measured = [name for name in ("elbo", "iwae_5000", "bits_per_dim") if VAE in results.labels and results.values(VAE, name)]
+    return Story(sentences, pictures, {"truth": truth} | {name: mean(VAE, name) for name in measured})
 
 
 def _trained(results: Results) -> str:
@@ -155,11 +163,6 @@ def _trained_picture(results: Results) -> Picture:
     return Picture("trained.svg", "The bound rises with k; the truth is above it.")
 
 
-def _learning(results: Results) -> Picture:
-    save_learning({VAE: results.arm_folder(VAE)}, results.folder / "learning.gif")
-    return Picture("learning.gif", "Samples of the VAE while it learns, always from the same latents.")
-
-
 def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:
     words = f"A posterior twice too wide is {lacks:.1f} nats short with one draw and {lacks_last:.2f} with 5,000"
     if lacks_last < diagonal_last:
@@ -172,6 +175,15 @@ def _mean_curve(results: Results, label: str) -> dict[int, float]:
     return {k: sum(curve[str(k)] for curve in curves) / len(curves) for k in COUNTS}
 
 
+COLUMNS = {
+    "elbo": "ELBO [nats]",
+    "iwae_5000": "IWAE-5000 [nats]",
+    "truth": "log p(x) [nats]",
+    "gap_1": "ELBO lacks",
+    "gap_5000": "IWAE-5000 lacks",
+    "bits_per_dim": "bits a value",
+}
+
 LIKELIHOOD = Study(
     name="likelihood",
     question="What is p(x)? ELBO and IWAE-k for k = 1 to 5000 against a known truth, and on a VAE trained on these images.",
@@ -179,5 +191,6 @@ LIKELIHOOD = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns=COLUMNS,
     minutes=6.0,
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
+from torch.distributions import MultivariateNormal, kl_divergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class LinearGaussian:
     def log_evidence(self, x: Tensor) -> Tensor:
         """The evidence log p(x) = log N(x; 0, W W' + deviation^2 I), [count] [nats]."""
         covariance = self.weight @ self.weight.T + self.deviation**2 * torch.eye(self.values, dtype=x.dtype)
-        return _log_normal(x, torch.linalg.cholesky(covariance))
+        return MultivariateNormal(x.new_zeros(self.values), covariance).log_prob(x)
 
     def log_weights(self, x: Tensor, proposal: "Posterior", draws: int, generator: Generator) -> Tensor:
         """The weights log p(x|z) + log p(z) - log q(z|x) for `draws` latents of each x, [count, draws] [nats]."""
@@ -53,8 +54,7 @@ class LinearGaussian:
     @property
     def posterior(self) -> "Posterior":
         """p(z|x) itself."""
-        precision = self._precision()
-        return Posterior(self._gain(), torch.linalg.cholesky(torch.linalg.inv(precision)))
+        return Posterior(self._gain(), torch.linalg.cholesky(torch.linalg.inv(self._precision())))
 
     @property
     def diagonal_posterior(self) -> "Posterior":
@@ -89,18 +89,8 @@ class Posterior:
     def elbo(self, model: LinearGaussian, x: Tensor) -> float:
         """Mean of log p(x) - KL(q || p(z|x)) over the rows of x, in closed form [nats]."""
         exact = model.posterior
-        inverse = torch.cholesky_inverse(exact.root)
-        covariance = self.root @ self.root.T
-        difference = x @ (self.gain - exact.gain).T
-        distance = ((difference @ inverse) * difference).sum(1)
-        log_volumes = exact.root.diagonal().log().sum() - self.root.diagonal().log().sum()
-        divergence = 0.5 * ((inverse * covariance).sum() + distance - model.latents) + log_volumes
-        return float((model.log_evidence(x) - divergence).mean())
-
-
-def _log_normal(x: Tensor, root: Tensor) -> Tensor:
-    standard = torch.linalg.solve_triangular(root, x.T, upper=False).T
-    return _standard_log_normal(standard) - root.diagonal().log().sum()
+        ours, theirs = (MultivariateNormal(x @ q.gain.T, scale_tril=q.root) for q in (self, exact))
+        return float((model.log_evidence(x) - kl_divergence(ours, theirs)).mean())
 
 
 def _standard_log_normal(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vaegan.charts import Axis, save_lines
 from vaegan.config import VAEConfig
 from vaegan.data import TRAIN, TrainingBatches
 from vaegan.files import atomic_path
@@ -16,10 +17,22 @@ from vaegan.objectives.gaussian import effective_beta
 from vaegan.parts.schedule import Clock
 from vaegan.randomness import keyed_seed
 from vaegan.recipes.vae import VAE
-from vaegan.studies.figures import Axis, save_lines
-from vaegan.studies.measures import autoencoding, heldout_images, sampling, side_images
-from vaegan.studies.sheets import save_learning, save_reconstructions
-from vaegan.studies.study import Arm, ComputedArm, Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, Work, some
+from vaegan.studies.measures import autoencoding, heldout_images, sampling, training_images
+from vaegan.studies.sheets import last_reconstructions, learning
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    some,
+)
 from vaegan.training.engine import FabricEngine
 from vaegan.types import Images
 
@@ -100,20 +113,20 @@ def watch(work: Work) -> Numbers:
     return {"losses": losses, "fallen_at": fallen}
 
 
-def measure(look: Look) -> Numbers:
+def measure(subject: Subject) -> Numbers:
     """Error and rate on training and held-out images, samples, and the effective beta where it is defined."""
-    dataset, config = look.setting.dataset, look.arm.config.vae
+    dataset, config = subject.setting.dataset, subject.arm.config.vae
     heldout = heldout_images(dataset, 1000)
-    found = autoencoding(look.model, heldout)
-    train = autoencoding(look.model, side_images(look.dataset, TRAIN, len(heldout)))["error"]
+    found = autoencoding(subject.model, heldout)
+    train = autoencoding(subject.model, training_images(subject.dataset, len(heldout)))["error"]
     values, weight = heldout[0].numel(), config.reconstruction_weight
     betas = {"squared-error": 1.0, "mean-squared-error": 1 / values, "calibrated": 1 / (2 * found.get("variance", 1.0))}
     if weight > 0 and config.objective in betas:
         found["beta"] = effective_beta(weight * betas[config.objective], config.kl_weight)
-    found["drawn_error"] = drawn_error(look.model, heldout)
+    found["drawn_error"] = drawn_error(subject.model, heldout)
     found["share_of_variance"] = 1 - found["drawn_error"] / float(heldout.var(0, unbiased=False).mean())
-    found["known"] = len(look.dataset.indices(TRAIN))
-    return found | {"train_error": train, "gap": found["error"] / train - 1} | sampling(look.model, dataset)
+    found["known"] = len(subject.dataset.indices(TRAIN))
+    return found | {"train_error": train, "gap": found["error"] / train - 1} | sampling(subject.model, dataset)
 
 
 @torch.no_grad()
@@ -156,7 +169,7 @@ def tell(results: Results) -> Story:
             f"Without KL the rate is {mean(NO_KL, 'kl'):,.0f} nats (with it {mean(SUM, 'kl'):.0f}) and the held-out error "
             f"{mean(NO_KL, 'error'):.4f} (with it {mean(SUM, 'error'):.4f}), but samples of the prior are at distance "
             f"{mean(NO_KL, 'distance'):.0f} instead of {mean(SUM, 'distance'):.0f} (real images: "
-            f"{mean(SUM, 'real_distance'):.0f}): nobody told the encoder where the prior is."
+            f"{mean(SUM, 'real_distance'):.0f}): nothing showed the encoder where the prior is."
         ),
         lambda: (
             f"Does KL regularise? Held-out error is over training error by {mean(SUM, 'gap'):+.1%} with KL and "
@@ -175,25 +188,20 @@ def tell(results: Results) -> Story:
         sentences.append(f"Samples come nearest to real images with: {best} ({mean(best, 'distance'):.0f}).")
         answer["nearest_samples"] = best
         pictures = [*_sheets(results, trained), *pictures]
-    return Story(sentences, COLUMNS, pictures, answer)
+    return Story(sentences, pictures, answer)
 
 
 def _sheets(results: Results, trained: Sequence[str]) -> list[Picture]:
-    runs = {label: results.arm_folder(label) for label in trained}
-    save_learning(runs, results.folder / "learning.gif", columns=3)
-    save_reconstructions(runs, results.folder / "reconstructions.png", columns=2)
-    return [
-        Picture(
-            "learning.gif",
-            "The same 64 latents with every loss while it learns; each frame at the same number of images. progress.gif in the "
-            "folder of each loss shows it alone.",
-        ),
-        Picture(
-            "reconstructions.png",
-            "Held-out images (above) and what each loss keeps of them (below), decoded from the posterior's mean. Where the "
-            "posterior collapsed that is a latent the decoder has never seen: grey instead of the mean image.",
-        ),
-    ]
+    runs, folder = results.folders(trained), results.folder
+    moving = (
+        "The same 64 latents with every loss while it learns; each frame at the same number of images. progress.gif in the "
+        "folder of each loss shows it alone."
+    )
+    still = (
+        "Held-out images (above) and what each loss keeps of them (below), decoded from the posterior's mean. Where the "
+        "posterior collapsed that is a latent the decoder has never seen: grey instead of the mean image."
+    )
+    return [*learning(folder, runs, moving, columns=3), *last_reconstructions(folder, runs, still, columns=2)]
 
 
 def _fall(fallen: int | None, losses: list[float]) -> str:
@@ -203,7 +211,7 @@ def _fall(fallen: int | None, losses: list[float]) -> str:
         return f"{words}After {len(losses)} steps of {BATCH} it stands at {stands:.3f} of that: the source's fall is not seen."
     return (
         f"{words}It falls below 0.01 of that at step {fallen} of batch {BATCH}; the source saw its loss near 0 after about "
-        f"40. At step 40 it is {losses[40] / losses[0]:.4f} of the start. The samples stay noise: nothing ever told the "
+        f"40. At step 40 it is {losses[40] / losses[0]:.4f} of the start. The samples stay noise: nothing ever showed the "
         "decoder what an image is."
     )
 
@@ -215,7 +223,7 @@ def _overfits(with_kl: float, without: float) -> str:
 
 
 def regularises(results: Results) -> str:
-    """The same where there is something to learn by heart."""
+    """Whether KL regularises where there is something to learn by heart."""
     mean = results.mean
     if mean(PREPARED, "prepared") < FEW_IMAGES:
         return f"There are fewer than {FEW_IMAGES} training images, so what they do when there are few is what is said above."
@@ -256,4 +264,5 @@ LOSSES = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns=COLUMNS,
 )

@@ -1,43 +1,39 @@
 """What several studies measure on a model: reconstruction, rate, active units, and how near its samples come to real images."""
 
-import math
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.metrics.features import small_images
+from vaegan.metrics.neighbours import manifold_scores
 from vaegan.metrics.posterior import active_units, dequantised
 from vaegan.metrics.sliced import sliced_wasserstein
-from vaegan.metrics.watch import recall
+from vaegan.metrics.spectrum import detail_energy
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
-from vaegan.studies.study import Numbers
+from vaegan.report.pictures import first_by_content
+from vaegan.studies.study import Numbers, Subject
 from vaegan.types import Images, PerImage
 
-
-def heldout_images(dataset: ImageDataset, count: int) -> Images:
-    """Validation images (training images when there are none), the first in the order of their contents."""
-    return dataset.load(heldout_indices(dataset, count))
+SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage": "coverage", "sharpness": "sharpness, real = 1"}
+"""What `sampling` measures, as headings of a table."""
 
 
 def heldout_indices(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
-    """Where the images of `heldout_images` stand in the data set."""
-    return side_indices(dataset, VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
+    """Where validation images stand in the data set (training images when there are none)."""
+    return first_by_content(dataset, VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
 
 
-def side_images(dataset: ImageDataset, side: int, count: int) -> Images:
-    """The first images of a side in the order of their contents, a fair draw from all folders."""
-    return dataset.load(side_indices(dataset, side, count))
+def heldout_images(dataset: ImageDataset, count: int) -> Images:
+    """The images at `heldout_indices`."""
+    return dataset.load(heldout_indices(dataset, count))
 
 
-def side_indices(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """Where the images of `side_images` stand in the data set."""
-    indices = dataset.indices(side)
-    return indices[dataset.contents[indices].argsort(kind="stable")][:count]
+def training_images(dataset: ImageDataset, count: int) -> Images:
+    """Training images, a fair draw from all folders."""
+    return dataset.load(first_by_content(dataset, TRAIN, count))
 
 
 @torch.no_grad()
@@ -87,34 +83,19 @@ def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int =
         floor; recall and coverage at 16x16 pixels; sharpness: energy of the highest octave over that of real images, 1 is ideal.
     """
     real = heldout_images(dataset, count)
-    other = side_images(dataset, TRAIN, len(real))
+    other = training_images(dataset, len(real))
     samples = model.sample(len(real), seed=seed)
+    # In pixels at 16x16: what images show, not their texture.
+    scores = manifold_scores(small_images(real), small_images(samples), max(1, min(5, len(real) - 1)))
     return {
         "distance": 1000 * sliced_wasserstein(samples, real),
         "real_distance": 1000 * sliced_wasserstein(other[: len(real)], real[: len(other)]),
-        "recall": float(recall(real, samples)),
-        "coverage": coverage(real, samples),
-        "sharpness": float(highest_octave(samples) / highest_octave(real).clamp_min(1e-12)),
+        "recall": float(scores.recall.mean()),
+        "coverage": float(scores.coverage.mean()),
+        "sharpness": float(detail_energy(samples).mean() / detail_energy(real).mean().clamp_min(1e-12)),
     }
 
 
-def coverage(real: Images, generated: Images, neighbours: int = 5) -> float:
-    """Share of real images that have a generated one nearer than their `neighbours`-th real one (Naeem et al. 2020, Eq. 4).
-
-    In pixels at 16x16: what images show, not their texture.
-    """
-    first, second = (F.adaptive_avg_pool2d(images.float(), 16).flatten(1) for images in (real, generated))
-    radius = torch.cdist(first, first).kthvalue(min(neighbours + 1, len(first)), 1).values
-    return float((torch.cdist(first, second).amin(1) < radius).float().mean())
-
-
-def highest_octave(images: Images) -> Tensor:
-    """Mean square of what is lost when blocks of 2x2 pixels are averaged."""
-    even = images[..., : images.shape[-2] // 2 * 2, : images.shape[-1] // 2 * 2]
-    coarse = F.avg_pool2d(even, 2).repeat_interleave(2, -1).repeat_interleave(2, -2)
-    return (even - coarse).square().mean()
-
-
-def psnr(error_per_value: float) -> float:
-    """Peak signal-to-noise ratio [dB] of an error on [-1, 1], whose peak-to-peak is 2."""
-    return 10 * math.log10(4 / max(error_per_value, 1e-12))
+def sample_scores(subject: Subject) -> Numbers:
+    """The measure of studies that ask for samples alone."""
+    return sampling(subject.model, subject.dataset, seed=subject.seed)

@@ -3,59 +3,38 @@
 import base64
 import math
 from pathlib import Path
-from typing import Any
 
 from vaegan.data import VALIDATION
-from vaegan.report.markup import Content, Markup, tag
-from vaegan.report.page import Chapter, page
-from vaegan.report.parts import again, command, section, table
-from vaegan.report.run_report import write_page
+from vaegan.markup import Content, Markup, tag
+from vaegan.report.page import again, page, section, table, write_page
+from vaegan.report.scores import number
+from vaegan.studies.plan import Plan, make_again
 from vaegan.studies.study import Picture, Result, Results, Story, Study
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
 FEW = 200  # validation images
-CHAPTERS = [
-    Chapter("findings", "Findings"),
-    Chapter("figures", "Figures"),
-    Chapter("numbers", "Numbers"),
-    Chapter("method", "Method"),
-]
 
 
-def write_report(study: Study, results: Results, story: Story, facts: dict[str, Any]) -> None:
+def write_report(study: Study, results: Results, story: Story, plan: Plan, seconds: float) -> None:
     """Writes report.html: one file with its pictures inside, so that it can be sent to somebody."""
     source = _source(results)
-    text = page(
-        f"Study {study.name} of {source}",
-        CHAPTERS,
-        tag(
-            "header",
-            tag("h1", f"{study.name}: {source}"),
-            tag("p", study.question),
-            tag("p", f"After {study.source}.", class_="note"),
-        ),
+    lead = [tag("p", study.question), tag("p", f"After {study.source}.", class_="note")]
+    method = [tag("p", _method(results, plan.seeds, seconds)), again(*make_again(plan))]
+    sections = [
         section("findings", "What is to be seen", *(tag("p", sentence) for sentence in story.sentences)),
         section("figures", "Figures", *(_figure(results.folder, picture) for picture in story.pictures)),
-        section("numbers", "Numbers", *_numbers(results, story.columns)),
-        section(
-            "method",
-            "How it was made",
-            tag("p", _method(results, facts)),
-            again(command("study", study.name, results.setting.dataset.source)),
-        ),
-    )
+        section("numbers", "Numbers", *_numbers(results, study.columns)),
+        section("method", "How it was made", *method),
+    ]
+    text = page(f"Study {study.name} of {source}", tag("header", tag("h1", f"{study.name}: {source}"), *lead), sections)
     write_page(results.folder / "report.html", text)
 
 
 def _figure(folder: Path, picture: Picture) -> Markup:
     path = folder / picture.name
     data = f"data:{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-    return tag(
-        "figure",
-        tag("figcaption", picture.caption),
-        tag("img", src=data, alt=picture.caption, decoding="async"),
-        class_="picture",
-    )
+    image = tag("img", src=data, alt=picture.caption, decoding="async")
+    return tag("figure", tag("figcaption", picture.caption), image, class_="picture")
 
 
 def _numbers(results: Results, columns: dict[str, str]) -> list[Content]:
@@ -76,16 +55,12 @@ def _cell(results: Results, label: str, name: str) -> str:
     values = results.values(label, name)
     if not values:
         return "-"
-    text = number(results.mean(label, name))
-    return text if len(values) == 1 else f"{text} ± {number(results.spread(label, name))}"
+    text = _number(results.mean(label, name))
+    return text if len(values) == 1 else f"{text} ± {_number(results.spread(label, name))}"
 
 
-def number(value: float) -> str:
-    """Three figures, thousands with commas."""
-    if not math.isfinite(value):
-        return "-"
-    value = 0.0 if abs(value) < 1e-9 else value
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.3g}"
+def _number(value: float) -> str:
+    return "-" if not math.isfinite(value) else number(0.0 if abs(value) < 1e-9 else value)
 
 
 def _source(results: Results) -> str:
@@ -93,15 +68,15 @@ def _source(results: Results) -> str:
     return source if source.split(":")[0] == "faces" else Path(source).name
 
 
-def _method(results: Results, facts: dict[str, Any]) -> str:
+def _method(results: Results, seeds: int, seconds: float) -> str:
     base, dataset = results.setting.base, results.setting.dataset
     heldout = len(dataset.indices(VALIDATION))
     trained = [result for result in results.all if "seen" in result.last]
-    arms = f"{len(results.labels)} arms, {facts['seeds']} seed{'s' if facts['seeds'] > 1 else ''} each"
+    arms = f"{len(results.labels)} arms, {seeds} seed{'s' if seeds > 1 else ''} each"
     seen = f" Trained arms saw {_range(trained)} images each." if trained else ""
     return (
         f"{_source(results)}: {len(dataset):,} images at {dataset.config.size} pixels, {dataset.channels} channel(s). {arms}, "
-        f"{facts['seconds'] / 60:.1f} minutes of training and measuring in all.{seen} Network: {base.network.kind}, width "
+        f"{seconds / 60:.1f} minutes of training and measuring in all.{seen} Network: {base.network.kind}, width "
         f"{base.network.width} to {base.network.width_limit}, {base.network.latent_dim} latents unless an arm says otherwise; "
         f"{base.device.precision}. Judged on {_judges(heldout)}; the test side was not touched. Everything measured lies in "
         "study.json, every arm is an ordinary run under arms/."

@@ -1,12 +1,15 @@
 """The plan of a study: how its budget becomes images of an arm, what is refused beforehand, and what may go on with it."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from vaegan import api
 from vaegan.config import GAN_COST, TrainConfig
+from vaegan.config_files import load_preset
 from vaegan.describe import measure_speed
 from vaegan.errors import RequestError
 from vaegan.settings import to_dictionary
@@ -17,22 +20,24 @@ TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring
 MOST_SEEDS = 1000
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 MOST_NAMED = 3  # settings that a message names
+NAMELESS = ("data", "device", "budget")  # groups whose options do not bear the group's name
+OPTION_GROUPS = ("data", "device", "network")  # whose settings `vaegan study` takes as options
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How much of a study is asked for, and of which images. Raises RequestError for seeds that are no number of repetitions."""
+    """How much of a study is asked for, and of which images."""
 
     source: str
     minutes: float | None
-    """Of the whole study."""
+    """For the whole study."""
     images: int | None
     """Seen in the whole study, instead of minutes."""
     seeds: int | None
-    """Of every arm; the study's own number when None."""
+    """Repetitions of every arm; the study's own number when None."""
 
     def __post_init__(self) -> None:
-        """Refuses impossible numbers."""
+        """Refuses impossible numbers of repetitions."""
         if self.seeds is not None and not 1 <= self.seeds <= MOST_SEEDS:
             raise RequestError(f"--seeds {self.seeds} is no number of repetitions; give 1 or more.")
 
@@ -60,14 +65,13 @@ class Plan:
 
 def make_plan(study: Study, asked: Asked, setting: Setting, arms: Sequence[Arm]) -> Plan:
     """Turns the budget of the study into images of an arm: the same number for all, so that noise in speed favours nobody."""
-    seeds = asked.seeds or study.seeds
-    minutes = study.minutes if asked.minutes is None and asked.images is None else asked.minutes
+    seeds, minutes = asked.seeds or study.seeds, asked.minutes
     if asked.images is not None:
         unit = asked.images / (seeds * max(1e-9, sum(arm.images for arm in arms)))
     else:
-        assert minutes is not None
-        speed = _speed(setting)
-        unit = 60 * minutes * TRAINING_SHARE * speed / (seeds * max(1e-9, sum(arm.images * cost(arm) for arm in arms)))
+        minutes = study.minutes if minutes is None else minutes
+        images = 60 * minutes * TRAINING_SHARE * _speed(setting)
+        unit = images / (seeds * max(1e-9, sum(arm.images * cost(arm) for arm in arms)))
     return Plan(study.name, asked.source, setting.dataset.fingerprint, seeds, minutes, asked.images, unit, setting.base)
 
 
@@ -141,7 +145,7 @@ def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, fold
         wanted["--precision"], begun["--precision"] = config.device.precision, plan.config.device.precision
     differing = [f"{name} {begun[name]}" for name in wanted if wanted[name] != begun[name]]
     precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
-    if others := _differing(to_dictionary(plan.config), to_dictionary(precise)):
+    if others := [f"{option(name)} {value}" for name, value in differing_settings(plan.config, precise).items()]:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         differing.append(f"other settings ({', '.join(others[:MOST_NAMED])}{more})")
     if differing:
@@ -149,13 +153,34 @@ def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, fold
         raise RequestError(f"{folder} holds a study that was begun with {known}; ask for the same, or give another --out.")
 
 
-def _differing(begun: Mapping[str, Any], asked: Mapping[str, Any], group: str = "") -> list[str]:
-    """The options of `begun` that are others in `asked`, as they would be given."""
-    found: list[str] = []
-    for name, value in begun.items():
-        if isinstance(value, dict):
-            nameless = name in ("data", "device", "budget")  # whose options bear no group's name
-            found += _differing(value, asked[name], "" if nameless else f"{name}.")
-        elif value != asked[name]:
-            found.append(f"--{(group + name).replace('_', '-')} {value}")
+def make_again(plan: Plan) -> list[str]:
+    """The lines that make a study again: a command, and what its file of settings holds where options do not suffice."""
+    asked = ["--minutes", f"{plan.minutes:g}"] if plan.images_asked is None else ["--images", str(plan.images_asked)]
+    words = ["vaegan", "study", plan.study, plan.source, *asked, "--seeds", str(plan.seeds)]
+    preset, others = load_preset("tiny"), list[str]()
+    # Every study switches guards and patience off, and its arms choose the recipe.
+    base = replace(plan.config, guards=preset.guards, patience=preset.patience, recipe=preset.recipe)
+    for name, value in differing_settings(base, preset).items():
+        if name.partition(".")[0] in OPTION_GROUPS and not isinstance(value, bool | None):
+            words += [option(name), str(value)]
+        else:
+            others.append(f"# {name} = {json.dumps(value)}")
+    comment = ["# settings.toml holds what differs from the preset tiny and is no option of this command:", *others]
+    return [" ".join(map(quote, [*words, *(["--config", "settings.toml"] if others else [])])), *(comment if others else [])]
+
+
+def differing_settings(config: TrainConfig, other: TrainConfig) -> dict[str, Any]:
+    """The settings of `config` that have another value in `other`, by their full names."""
+    first, second = to_dictionary(config), to_dictionary(other)
+    found: dict[str, Any] = {}
+    for name, value in first.items():
+        inner = {f"{name}.{key}": (one, second[name][key]) for key, one in value.items()} if isinstance(value, dict) else {}
+        pairs = inner or {name: (value, second[name])}
+        found |= {key: one for key, (one, another) in pairs.items() if one != another}
     return found
+
+
+def option(name: str) -> str:
+    """The option of the command line that sets a setting."""
+    group, _, rest = name.rpartition(".")
+    return "--" + (rest if group in NAMELESS else name).replace("_", "-")

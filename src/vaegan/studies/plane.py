@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.metrics.features import small_images
+from vaegan.metrics.neighbours import nearest
 from vaegan.model import Model
 from vaegan.types import Images, Latents
 
@@ -58,7 +59,8 @@ def nearness_limit(train: Images, heldout: Images) -> float:
 
 def nearest_distance(images: Images, train: Images) -> Tensor:
     """Distance of each image to the nearest training image, at a quarter of the pixels so that details do not decide."""
-    return torch.cdist(_small(images), _small(train)).amin(1)
+    side = images.shape[-1] // 2
+    return nearest(small_images(images, side), small_images(train, side))[0]
 
 
 def unevenness(model: Model, starts: Latents, ends: Latents, steps: int = STEPS) -> float:
@@ -77,7 +79,3 @@ def principal_error(train: Images, heldout: Images, components: int) -> float:
     _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))
     axes, centred = vectors[:, -components:], heldout.flatten(1).double() - mean
     return float((centred - centred @ axes @ axes.T).square().mean())
-
-
-def _small(images: Images) -> Tensor:
-    return F.avg_pool2d(images.float(), 2).flatten(1)

@@ -1,9 +1,9 @@
 """GANs on points in the plane: mixtures whose modes can be counted, tiny networks, every objective."""
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ class PointGAN:
     def step(self, index: int) -> float:
         """One step of the critic, and one of the generator when it is due; returns the slope of its loss on the samples.
 
-        The slope is |dL_G / d sample|, averaged: what the generator is told.
+        The slope is |dL_G / d sample|, averaged: what the generator learns from.
         """
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
         real = self.modes.draw(BATCH, generator)
@@ -113,10 +113,10 @@ class PointGAN:
                     weight.clamp_(-self.player.clip, self.player.clip)
         if index % self.player.critic_steps:
             return math.nan
-        told = self.objective.generator_loss(self.judge(real).detach(), self.judge(fake))
-        (slope,) = torch.autograd.grad(told.sum(), fake, retain_graph=True)
+        loss = self.objective.generator_loss(self.judge(real).detach(), self.judge(fake))
+        (slope,) = torch.autograd.grad(loss.sum(), fake, retain_graph=True)
         self.generator_optimizer.zero_grad()
-        told.mean().backward()
+        loss.mean().backward()
         self.generator_optimizer.step()
         return float(slope.norm(dim=1).mean())
 
@@ -126,10 +126,8 @@ class PointGAN:
             return torch.zeros(())
         if player.interpolated:
             share = torch.rand(len(real), generator=generator)
-            slope = interpolated_penalty(
-                lambda points: self.judge(points.flatten(1)), real[:, :, None, None], fake[:, :, None, None], share
-            )
-            return player.penalty * slope.mean()
+            images = real[:, :, None, None], fake[:, :, None, None]
+            return player.penalty * interpolated_penalty(lambda points: self.judge(points.flatten(1)), *images, share).mean()
         return player.penalty / 2 * (exact_penalty(self.judge, real).mean() + exact_penalty(self.judge, fake).mean())
 
     @torch.no_grad()
@@ -139,51 +137,35 @@ class PointGAN:
         return self.modes.reach * self.generator(latents)
 
 
+class Moment(NamedTuple):
+    """What a game on points has come to after some steps of the critic."""
+
+    steps: int
+    found: int
+    """Modes."""
+    good: float
+    """Share of samples near a mode."""
+    slope: float
+    """What the generator was given to learn from, averaged over its last 50 steps."""
+    picture: NDArray[np.uint8]
+
+
 def train_points(
     player: Player, modes: Modes, steps: int, seed: int, frames: int, tick: Callable[[float], None], critic_rate: float = 1.0
-) -> "History":
-    """Trains on points and watches.
-
-    Args:
-        player: objective and penalty.
-        modes: the data.
-        steps: of the critic.
-        seed: of everything.
-        frames: how often the samples are looked at, evenly spread, the last time at the end.
-        tick: called with the share done.
-        critic_rate: the critic's learning rate over the generator's.
-    """
-    game, looks = PointGAN(player, modes, seed, critic_rate), {round(steps * (k + 1) / frames) - 1 for k in range(frames)}
-    history, slopes = History([], [], [], [], []), [0.0]
+) -> list[Moment]:
+    """Trains on points for so many steps of the critic, and returns `frames` moments, evenly spread, the last at the end."""
+    game, due = PointGAN(player, modes, seed, critic_rate), {round(steps * (k + 1) / frames) for k in range(frames)}
+    moments, slopes = list[Moment](), [0.0]
     for index in range(steps):
         slope = game.step(index)
         if not math.isnan(slope):
-            slopes.append(slope)
-        if index in looks:
+            slopes = [*slopes[-49:], slope]
+        if index + 1 in due:
             samples = game.sample()
-            found, good = modes.found(samples)
-            history.add(index + 1, found, good, sum(slopes[-50:]) / len(slopes[-50:]), picture(samples, modes))
+            moments.append(Moment(index + 1, *modes.found(samples), sum(slopes) / len(slopes), picture(samples, modes)))
         if index % 20 == 0:
             tick(index / steps)
-    return history
-
-
-@dataclass(frozen=True)
-class History:
-    """What was seen while training on points."""
-
-    steps: list[int]
-    found: list[int]
-    good: list[float]
-    slopes: list[float]
-    """What the generator was told, averaged over the 50 steps before."""
-    pictures: list[NDArray[np.uint8]]
-
-    def add(self, step: int, found: int, good: float, slope: float, drawn: NDArray[np.uint8]) -> None:
-        """One look."""
-        for entries, value in zip((self.steps, self.found, self.good, self.slopes), (step, found, good, slope), strict=True):
-            entries.append(value)  # pyright: ignore[reportArgumentType]
-        self.pictures.append(drawn)
+    return moments
 
 
 def picture(samples: Tensor, modes: Modes) -> NDArray[np.uint8]:
@@ -206,11 +188,10 @@ def objectives_table() -> dict[str, Player]:
 
     All with Adam; the weights of networks this small are clipped at 0.1, not at 0.01.
     """
-    bare = {name: Player(name) for name in OBJECTIVES if name != "wasserstein"}
-    held = {f"{name} + R1 + R2": Player(name, penalty=0.1) for name in bare}
-    pairs = itertools.chain.from_iterable(zip(bare.items(), held.items(), strict=True))
-    wasserstein = {
-        "wasserstein, clipped": Player("wasserstein", clip=0.1, critic_steps=5),
-        "wasserstein + GP": Player("wasserstein", penalty=1.0, interpolated=True, critic_steps=5),
-    }
-    return dict(pairs) | wasserstein
+    table: dict[str, Player] = {}
+    for name in OBJECTIVES:
+        if name != "wasserstein":
+            table |= {name: Player(name), f"{name} + R1 + R2": Player(name, penalty=0.1)}
+    table["wasserstein, clipped"] = Player("wasserstein", clip=0.1, critic_steps=5)
+    table["wasserstein + GP"] = Player("wasserstein", penalty=1.0, interpolated=True, critic_steps=5)
+    return table

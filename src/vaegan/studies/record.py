@@ -17,15 +17,7 @@ FORMAT_VERSION = 1
 
 
 def write_record(folder: Path, status: str, plan: Plan, results: Sequence[Result], story: Story | None = None) -> None:
-    """Writes study.json into the folder of a study.
-
-    Args:
-        folder: of the study.
-        status: running, interrupted or finished.
-        plan: settled at the beginning.
-        results: of the arms that are finished.
-        story: what a finished study says.
-    """
+    """Writes study.json into the folder of a study; `status` is running, interrupted or finished."""
     content = {"format_version": FORMAT_VERSION, "status": status} | to_dictionary(plan)
     if story is not None:
         pictures = [picture.name for picture in story.pictures]
@@ -78,11 +70,7 @@ def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
 
 
 def read_measured(notes: Path, run: Path) -> list[Numbers]:
-    """What was measured at the points of an arm that was stopped; nothing where there are no notes.
-
-    Args:
-        notes: the file that holds it.
-        run: the arm's run, for the message.
+    """What the file `notes` says was measured at the points of an arm that was stopped; nothing where there is no such file.
 
     Raises:
         ModelError: if the notes are damaged.

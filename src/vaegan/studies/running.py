@@ -8,7 +8,7 @@ from shlex import quote
 
 from vaegan import api
 from vaegan.config import TrainConfig
-from vaegan.data import ImageDataset, open_dataset
+from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
 from vaegan.studies.page import write_report
@@ -17,13 +17,13 @@ from vaegan.studies.record import read_measured, read_record, write_record
 from vaegan.studies.study import (
     Arm,
     ComputedArm,
-    Look,
     Numbers,
     Result,
     Results,
     Setting,
     Story,
     Study,
+    Subject,
     TrainedArm,
     Work,
     arm_folder,
@@ -83,14 +83,13 @@ def run_study(
     api.check_request(config, minutes, images)
     asked = Asked(_source(data), minutes, images, seeds)
     if config.is_conditional:
-        raise RequestError("A study's models are told no labels: leave conditional and condition out of the settings.")
+        raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
     config = replace(config, guards="off", patience=0.0)
     before = read_record(path)
     if before is not None:
         check_same(before[0], study, asked, config, path)
         config = before[0].config
-    told, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
     dataset = open_dataset(asked.source, config.data, progress=preparing)
     setting = Setting(dataset, config, path)
     arms = study.arms(setting)
@@ -104,27 +103,27 @@ def run_study(
             raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
     check_arms(arms, plan)
     check_known(results, arms, plan, path)
-    return Runner(study, plan, setting, arms, results, told, stop).run()
+    on_progress, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
+    return Runner(study, plan, setting, arms, results, on_progress, stop).run()
 
 
+@dataclass
 class Runner:
     """One study on its way."""
 
-    def __init__(
-        self,
-        study: Study,
-        plan: Plan,
-        setting: Setting,
-        arms: Sequence[Arm],
-        done: list[Result],
-        progress: ProgressCallback,
-        stop: Callable[[], bool],
-    ) -> None:
-        """Args: study, plan, setting, arms: what; done: results there already; progress, stop: as for `run_study`."""
-        self.study, self.plan, self.setting, self.results = study, plan, setting, done
-        self.progress, self.stop = progress, stop
-        self.folder = setting.folder
-        self.jobs = [(arm, seed) for seed in range(plan.seeds) for arm in arms]
+    study: Study
+    plan: Plan
+    setting: Setting
+    arms: Sequence[Arm]
+    results: list[Result]
+    """Those there already, and then all."""
+    progress: ProgressCallback
+    stop: Callable[[], bool]
+
+    def __post_init__(self) -> None:
+        """Lays out the jobs: all arms with the first seed, then with the next."""
+        self.folder = self.setting.folder
+        self.jobs = [(arm, seed) for seed in range(self.plan.seeds) for arm in self.arms]
         self._finished = 0.0
 
     def run(self) -> StudyFolder:
@@ -137,7 +136,7 @@ class Runner:
     def _run(self) -> StudyFolder:
         self._write("running")
         for index, (arm, seed) in enumerate(self.jobs):
-            if not any(result.label == arm.label and result.seed == seed for result in self.results):
+            if not any((result.label, result.seed) == (arm.label, seed) for result in self.results):
                 what = f"{index + 1} of {len(self.jobs)}: {arm.label}" + (f", seed {seed}" if self.plan.seeds > 1 else "")
                 self._do(arm, seed, what)
             self._finished += self._weight(arm)
@@ -146,12 +145,14 @@ class Runner:
         with disk_errors(self.folder):
             results = Results(self.setting, self.folder, [result for result in self.results if not result.failed])
             story = tell(self.study, results, [result for result in self.results if result.failed])
-            write_report(self.study, results, story, self._facts())
+            write_report(self.study, results, story, self.plan, sum(result.seconds for result in self.results))
         self._write("finished", story)
         return StudyFolder(self.folder, story)
 
     def _do(self, arm: Arm, seed: int, what: str) -> None:
-        began, spent = time.perf_counter(), _spent(self._path(arm.label, seed))
+        """Carries out one arm with one seed, and notes its result."""
+        folder = arm_folder(self.folder, arm.label, seed)
+        began, spent = time.perf_counter(), _spent(folder)
 
         def tick(share: float) -> None:
             total = sum(self._weight(job) for job, _ in self.jobs)
@@ -160,74 +161,64 @@ class Runner:
                 self._interrupt()
 
         tick(0.0)
-        images = round(self.plan.images_of(arm))
-        measured, failed = list[Numbers](), None
+        work, failed = Work(self.setting, seed, round(self.plan.images_of(arm)), folder, tick), None
+        measured: list[Numbers] = []
         if isinstance(arm, ComputedArm):
-            folder = self._path(arm.label, seed)
             folder.mkdir(parents=True, exist_ok=True)
-            measured = [arm.compute(Work(self.setting, seed, images, folder, tick))]
+            measured = [arm.compute(work)]
         else:
             try:
-                self._check_start(arm, seed)
-                measured = self._train(arm, seed, images, tick)
+                measured = self._train(arm, work)
             except TrainingError as error:
                 if isinstance(error.__cause__, OSError):
                     raise  # a full disk says nothing about the arm
                 failed = str(error)
         seconds = round(spent + time.perf_counter() - began, 1)
-        self.results.append(Result(arm.label, seed, images, seconds, tuple(measured), failed))
+        self.results.append(Result(arm.label, seed, work.images, seconds, tuple(measured), failed))
         self._write("running")
         # A finished arm is never gone on with: its model stays, what only a resumed run needs goes.
-        for checkpoint in self._path(arm.label, seed).glob("*/checkpoint.pt"):
+        for checkpoint in folder.glob("*/checkpoint.pt"):
             checkpoint.unlink()
 
-    def _check_start(self, arm: TrainedArm, seed: int) -> None:
-        """Refuses an arm that would start from one whose training broke down."""
-        if any(result.failed and (result.label, result.seed) == (arm.start, seed) for result in self.results):
-            raise TrainingError(f"It starts from {arm.start}, which has broken down.")
-
-    def _train(self, arm: TrainedArm, seed: int, images: int, tick: Callable[[float], None]) -> list[Numbers]:
+    def _train(self, arm: TrainedArm, work: Work) -> list[Numbers]:
         """Trains an arm from point to point and measures it at each; points measured before are not measured again."""
-        run = RunFolder(self._path(arm.label, seed))
-        notes = run.path.with_suffix(".json")
+        if any(result.failed and (result.label, result.seed) == (arm.start, work.seed) for result in self.results):
+            raise TrainingError(f"It starts from {arm.start}, which has broken down.")
+        run, notes = RunFolder(work.folder), work.folder.with_suffix(".json")
         measured = read_measured(notes, run.path)
+        dataset = self.setting.dataset
         for point in range(len(measured), arm.points):
-            until = images * (point + 1) / arm.points
-            seen = self._train_until(arm, seed, run, images, until if point + 1 < arm.points else None, tick)
-            model, last = api.load(run.path), point + 1 == arm.points
-            look = Look(
-                self.setting, arm, seed, run, model, self._dataset(arm), run.path, last, lambda share: tick(0.95 + 0.04 * share)
-            )
-            measured.append({"seen": seen} | self.study.measure(look))
+            is_last = point + 1 == arm.points
+            seen = self._train_until(arm, work, None if is_last else work.images * (point + 1) / arm.points)
+            dataset = dataset if arm.data is None else open_dataset(arm.data, arm.config.data)
+            shared = replace(work, tick=lambda share: work.tick(0.95 + 0.04 * share))
+            subject = Subject(**vars(shared), arm=arm, run=run, model=api.load(run.path), dataset=dataset, is_last=is_last)
+            measured.append({"seen": seen} | self.study.measure(subject))
             write_json(notes, measured)
         return measured
 
-    def _train_until(
-        self, arm: TrainedArm, seed: int, run: RunFolder, images: int, until: float | None, tick: Callable[[float], None]
-    ) -> int:
+    def _train_until(self, arm: TrainedArm, work: Work, until: float | None) -> int:
         """Trains on until the run has seen `until` images (None: until it is finished); returns the images seen."""
-        seen, passed, last_told = 0, False, 0.0
+        run, seen, passed, last_tick = RunFolder(work.folder), 0, False, 0.0
 
-        def told(progress: Progress) -> None:
-            nonlocal seen, passed, last_told
+        def on_progress(progress: Progress) -> None:
+            nonlocal seen, passed, last_tick
             seen = _seen_before(run, progress.stage) + progress.seen
             passed = until is not None and seen >= until
-            if time.perf_counter() - last_told > 0.2:
-                last_told = time.perf_counter()
-                tick(0.95 * seen / max(1, images))
+            if time.perf_counter() - last_tick > 0.2:
+                last_tick = time.perf_counter()
+                work.tick(0.95 * seen / max(1, work.images))
 
         def cancel() -> bool:
             return passed or self.stop()
 
         try:
             if not run.record_path.is_file():
-                init = None if arm.start is None else self._path(arm.start, seed)
-                source = arm.data or self.plan.source
-                api.train(
-                    source, replace(arm.config, seed=seed), images=images, out=run.path, init=init, progress=told, cancel=cancel
-                )
+                init = None if arm.start is None else arm_folder(self.folder, arm.start, work.seed)
+                source, config = arm.data or self.plan.source, replace(arm.config, seed=work.seed)
+                api.train(source, config, images=work.images, out=run.path, init=init, progress=on_progress, cancel=cancel)
             elif run.read().status != "finished":
-                api.resume(run.path, progress=told, cancel=cancel)
+                api.resume(run.path, progress=on_progress, cancel=cancel)
         except InterruptedTraining:
             if not passed:
                 self._interrupt()
@@ -242,19 +233,8 @@ class Runner:
             f"settings: {again}"
         )
 
-    def _dataset(self, arm: TrainedArm) -> ImageDataset:
-        return self.setting.dataset if arm.data is None else open_dataset(arm.data, arm.config.data)
-
-    def _path(self, label: str, seed: int) -> Path:
-        return arm_folder(self.folder, label, seed)
-
     def _weight(self, arm: Arm) -> float:
         return max(1.0, self.plan.images_of(arm) * cost(arm))
-
-    def _facts(self) -> Numbers:
-        keys = ("fingerprint", "seeds", "minutes", "images")
-        facts = {name: getattr(self.plan, name) for name in keys}
-        return facts | {"seconds": round(sum(result.seconds for result in self.results), 1)}
 
     def _write(self, status: str, story: Story | None = None) -> None:
         write_record(self.folder, status, self.plan, self.results, story)

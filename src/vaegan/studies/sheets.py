@@ -6,7 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vaegan.charts import save_bars
 from vaegan.pictures import save_animation, save_png
+from vaegan.studies.study import Picture, Results
 from vaegan.training.session import sample_shots
 
 EDGE = 6
@@ -54,22 +56,46 @@ def run_shots(run: Path) -> list[Path]:
     return sample_shots(run / stages[0]) if stages else []
 
 
-def save_last_samples(runs: Mapping[str, Path], path: Path, columns: int | None = None) -> None:
-    """The last sample grid of each run, from the same latents, side by side."""
-    save_png(side_by_side({name: _open(run_shots(run)[-1]) for name, run in runs.items() if run_shots(run)}, columns), path)
+def last_samples(
+    folder: Path, runs: Mapping[str, Path], caption: str, columns: int | None = None, name: str = "samples.png"
+) -> list[Picture]:
+    """The last sample grid of each run, from the same latents, side by side; no picture where no run has drawn any."""
+    return _side_by_side(folder / name, {label: run_shots(run) for label, run in runs.items()}, caption, columns)
 
 
-def save_learning(runs: Mapping[str, Path], path: Path, columns: int | None = None, frames: int = 16) -> None:
-    """All runs learning side by side: an animation from the same latents, frame by frame of their own training."""
-    shots = {name: spread_out(run_shots(run), frames) for name, run in runs.items() if run_shots(run)}
-    most = max(len(list_of) for list_of in shots.values())
-    pictures = [
-        side_by_side(
-            {name: _open(list_of[min(index, len(list_of) - 1)]) for name, list_of in shots.items()}, columns, WIDEST_MOVING
-        )
-        for index in range(most)
+def last_reconstructions(folder: Path, runs: Mapping[str, Path], caption: str, columns: int | None = None) -> list[Picture]:
+    """The last reconstructions of each run, of the same held-out images, side by side."""
+    found = {name: sorted(run.glob("*/samples/*-reconstructions.png")) for name, run in runs.items()}
+    return _side_by_side(folder / "reconstructions.png", found, caption, columns)
+
+
+def learning(folder: Path, runs: Mapping[str, Path], caption: str, columns: int | None = None, frames: int = 16) -> list[Picture]:
+    """An animation of all runs learning side by side, from the same latents, frame by frame of their own training."""
+    shots = {name: spread_out(paths, frames) for name, run in runs.items() if (paths := run_shots(run))}
+    moments = [
+        open_pictures({name: paths[min(index, len(paths) - 1)] for name, paths in shots.items()}, columns, WIDEST_MOVING)
+        for index in range(max(map(len, shots.values()), default=0))
     ]
-    save_animation(pictures, path, 250)
+    if moments:
+        save_animation(moments, folder / "learning.gif", 250)
+    return [Picture("learning.gif", caption)] if moments else []
+
+
+def bars(
+    results: Results,
+    file: str,
+    name: str,
+    labels: Sequence[str],
+    title: str,
+    axis: str,
+    caption: str,
+    short: Mapping[str, str] | None = None,
+) -> Picture:
+    """One bar an arm, by its `short` name if it has one: the mean of a measurement, with its spread over seeds."""
+    names = {label: (short or {}).get(label, label) for label in labels}
+    means, spreads = ({names[label]: of(label, name) for label in labels} for of in (results.mean, results.spread))
+    save_bars(results.folder / file, means, title, axis, spreads)
+    return Picture(file, caption)
 
 
 def spread_out(paths: Sequence[Path], count: int) -> list[Path]:
@@ -79,17 +105,17 @@ def spread_out(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[round(index * (len(paths) - 1) / (count - 1))] for index in range(count)]
 
 
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
-
-
-def save_reconstructions(runs: Mapping[str, Path], path: Path, columns: int | None = None) -> None:
-    """The last reconstructions of each run, of the same held-out images, side by side."""
-    found = {name: sorted(run.glob("*/samples/*-reconstructions.png")) for name, run in runs.items()}
-    save_png(side_by_side({name: _open(paths[-1]) for name, paths in found.items() if paths}, columns), path)
-
-
-def open_pictures(paths: Mapping[str, Path], columns: int | None = None) -> Image.Image:
+def open_pictures(paths: Mapping[str, Path], columns: int | None = None, widest: int = WIDEST) -> Image.Image:
     """Named picture files side by side."""
-    return side_by_side({name: _open(path) for name, path in paths.items()}, columns)
+    opened: dict[str, Image.Image] = {}
+    for name, path in paths.items():
+        with Image.open(path) as picture:
+            opened[name] = picture.convert("RGB")
+    return side_by_side(opened, columns, widest)
+
+
+def _side_by_side(path: Path, files: Mapping[str, Sequence[Path]], caption: str, columns: int | None) -> list[Picture]:
+    last = {name: paths[-1] for name, paths in files.items() if paths}
+    if last:
+        save_png(open_pictures(last, columns), path)
+    return [Picture(path.name, caption)] if last else []

@@ -26,7 +26,7 @@ class Setting:
     base: TrainConfig
     """Settings that all arms share; an arm replaces what it is about."""
     folder: Path
-    """Of the study; arms may prepare data in it."""
+    """The study's folder; arms may prepare data in it."""
 
     def labels(self) -> str:
         """The name of the label that has a word for every image.
@@ -42,7 +42,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Work:
-    """What a computed arm is given."""
+    """What an arm is given."""
 
     setting: Setting
     seed: int
@@ -55,22 +55,16 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Look:
+class Subject(Work):
     """What a measure is given: one trained arm at one point of its training."""
 
-    setting: Setting
     arm: "TrainedArm"
-    seed: int
     run: RunFolder
     model: Model
     dataset: ImageDataset
-    """What the arm was trained on; the study's own unless the arm prepared others."""
-    folder: Path
-    """Where it may leave pictures."""
+    """The images the arm was trained on; the study's own unless the arm prepared others."""
     is_last: bool
     """Whether the arm is fully trained."""
-    tick: Callable[[float], None]
-    """As for `Work`."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,7 @@ class Result:
     """Planned."""
     seconds: float
     measurements: tuple[Numbers, ...]
-    """One a point; of a trained arm each holds the images seen. None where training broke down."""
+    """One a point; for a trained arm each holds the images seen. None where training broke down."""
     failed: str | None = None
     """Why there are no measurements."""
 
@@ -135,22 +129,20 @@ class Story:
     """What the report says: computed from the numbers, never written beforehand."""
 
     sentences: list[str] = field(default_factory=list[str])
-    columns: dict[str, str] = field(default_factory=dict[str, str])
-    """Of the table: name of a measurement to its heading with the unit."""
     pictures: list[Picture] = field(default_factory=list[Picture])
     answer: dict[str, Any] = field(default_factory=dict[str, Any])
     """The study's answer for a program."""
 
 
 class NoNumbers(Exception):
-    """An arm that a story asks about was not measured with any seed: its training broke down. A computed arm always is."""
+    """A trained arm that a story asks about broke down with every seed."""
 
 
 Part = TypeVar("Part")
 
 
 def some(*parts: Callable[[], Part]) -> list[Part]:
-    """Those parts of a story whose arms all have numbers; that the others are missing is said by `tell`."""
+    """The parts of a story whose arms all have numbers; `tell` says which arms have none."""
     found: list[Part] = []
     for part in parts:
         with suppress(NoNumbers):
@@ -195,28 +187,40 @@ class Results:
 
     def spread(self, label: str, name: str) -> float:
         """Standard deviation over seeds; 0 for a single one."""
-        values = self.values(label, name)
-        return statistics.stdev(values) if len(values) > 1 else 0.0
+        return _deviation(self.values(label, name))
 
-    def curve(self, label: str, name: str, x: str = "seen") -> list[tuple[float, float]]:
-        """(x, mean over seeds of `name`) at every point."""
-        columns = zip(*(result.measurements for result in self.of(label)), strict=False)
-        points: list[tuple[float, float]] = []
-        for measured in columns:
-            both = [(one[x], one[name]) for one in measured if one.get(name) is not None]
-            if both:
-                points.append((statistics.fmean(a for a, _ in both), statistics.fmean(b for _, b in both)))
-        return points
+    def means(self, name: str) -> dict[str, float]:
+        """The mean of every arm."""
+        return {label: self.mean(label, name) for label in self.labels}
+
+    def curve(self, label: str, name: str) -> list[tuple[float, float]]:
+        """(images seen, mean over seeds of `name`) at every point."""
+        fmean = statistics.fmean
+        return [
+            (fmean(one["seen"] for one in found), fmean(one[name] for one in found))
+            for found in self._points(label, name)
+            if found
+        ]
 
     def spreads(self, label: str, name: str) -> list[float]:
         """The standard deviation over seeds of `name` at every point."""
+        return [_deviation([one[name] for one in found]) for found in self._points(label, name)]
+
+    def _points(self, label: str, name: str) -> list[list[Numbers]]:
         columns = zip(*(result.measurements for result in self.of(label)), strict=False)
-        values = [[one[name] for one in measured if one.get(name) is not None] for measured in columns]
-        return [statistics.stdev(found) if len(found) > 1 else 0.0 for found in values]
+        return [[one for one in measured if one.get(name) is not None] for measured in columns]
 
     def arm_folder(self, label: str) -> Path:
         """Where an arm lies, with the first seed that was measured."""
         return arm_folder(self.folder, label, self.of(label)[0].seed)
+
+    def folders(self, labels: Sequence[str]) -> dict[str, Path]:
+        """The folders of those of the arms that have numbers."""
+        return {label: self.arm_folder(label) for label in labels if label in self.labels}
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -230,12 +234,14 @@ class Study:
     """Where the experiment comes from."""
     arms: Callable[[Setting], Sequence[Arm]]
     """May refuse with a RequestError what cannot work, before anything is trained."""
-    measure: Callable[[Look], Numbers]
+    measure: Callable[[Subject], Numbers]
     tell: Callable[[Results], Story]
-    """Of arms that have numbers, at least one: what would be said of others is left out."""
+    """Given at least one arm that has numbers; what would be said of others is left out."""
+    columns: dict[str, str]
+    """The table of the report: name of a measurement to its heading with the unit."""
     seeds: int = 1
     minutes: float = 10.0
-    """Of the whole study, when nothing else is asked for."""
+    """For the whole study, when nothing else is asked for."""
 
 
 def tell(study: Study, results: Results, failed: Sequence[Result]) -> Story:

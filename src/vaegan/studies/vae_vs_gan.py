@@ -1,25 +1,32 @@
 """Study vae-vs-gan: explicit against implicit density. Sharpness, diversity, coverage, likelihood, compression."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+from PIL import Image
+
 from vaegan.config import GAN_COST, GROWN_COST
-from vaegan.data import TRAIN
+from vaegan.data import to_uint8
+from vaegan.metrics.reconstruction import peak_signal_to_noise
 from vaegan.metrics.watch import variety
-from vaegan.studies.compression import QUALITIES, jpeg_at, latent_error
-from vaegan.studies.figures import save_bars
+from vaegan.model import Model
+from vaegan.pictures import to_picture
 from vaegan.studies.likelihood import bits_of_model, has_bits
-from vaegan.studies.measures import autoencoding, heldout_images, psnr, sampling, side_images
-from vaegan.studies.sheets import save_last_samples, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some
+from vaegan.studies.measures import SCORES, autoencoding, heldout_images, sampling, training_images
+from vaegan.studies.sheets import bars, last_samples, learning
+from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
+from vaegan.types import Images, Latents
 
 VAE, GROWN, SCRATCH = "VAE", "GAN grown out of it", "GAN from scratch"
+QUALITIES = (1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 65, 80, 90, 95)  # of JPEG
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
     """A VAE, the GAN that grows out of it, and a GAN from scratch with the time of both."""
-    # From scratch there is no mixture to narrow: so that equals are compared the other's is left whole.
+    # From scratch there is no mixture to narrow: so that equals are compared, the other's is not narrowed either.
     gan = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, temperature=1.0))
     return [
         TrainedArm(VAE, replace(gan, recipe="vae")),
@@ -28,29 +35,71 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     ]
 
 
-def measure(look: Look) -> Numbers:
-    """What can be said of each: of a GAN from scratch only its samples."""
-    dataset, model = look.setting.dataset, look.model
-    heldout, train = heldout_images(dataset, 500), side_images(dataset, TRAIN, 1000)
+def measure(subject: Subject) -> Numbers:
+    """What can be said of each: for a GAN from scratch only its samples."""
+    dataset, model = subject.setting.dataset, subject.model
+    heldout = heldout_images(dataset, 500)
     found = sampling(model, dataset)
     found["variety"] = float(variety(model.sample(len(heldout))) / variety(heldout))
     if model.has_encoder:
-        error = latent_error(model, train, heldout)
+        error = latent_error(model, training_images(dataset, 1000), heldout)
         jpeg, bare, quality = jpeg_at(heldout, error)
-        found |= {"psnr": psnr(error), "latent_bytes": model.latent_dim}
+        found |= {"psnr": float(peak_signal_to_noise(torch.tensor(error))), "latent_bytes": model.latent_dim}
         found |= {"jpeg_bytes": jpeg, "jpeg_bare": bare, "quality": quality}
         found["error"] = autoencoding(model, heldout)["error"]
     if has_bits(model):
-        found["bits"] = bits_of_model(model, heldout[:16], 500, look.seed)
+        found["bits"] = bits_of_model(model, heldout[:16], 500, subject.seed)
     return found
+
+
+def rounded(latents: Latents, low: Latents, high: Latents) -> Latents:
+    """Each number to the nearest of 256 levels between `low` and `high` of its dimension: one byte a number."""
+    width = (high - low).clamp_min(1e-9)
+    return low + ((latents - low) / width * 255).round().clamp(0, 255) / 255 * width
+
+
+def latent_error(model: Model, train: Images, images: Images) -> float:
+    """Squared error a value of images decoded from 8-bit latents, whose range is that of the training images'."""
+    known = model.encode(train).cpu()
+    return float((model.decode(rounded(model.encode(images).cpu(), known.amin(0), known.amax(0))).cpu() - images).square().mean())
+
+
+def jpeg_at(images: Images, error: float) -> tuple[float, float, int]:
+    """JPEG at the lowest quality whose squared error a value is at most `error`, or at the highest when none is good enough.
+
+    Returns:
+        Bytes an image, bytes without the header and tables that every such file repeats, and the quality.
+    """
+    pixels = to_uint8(images)
+    empty = _jpeg(Image.new("L" if pixels.shape[-1] == 1 else "RGB", pixels.shape[1:3]), 50)
+    size, chosen = 0.0, 0
+    for chosen in QUALITIES:
+        files = [_jpeg(to_picture(image), chosen) for image in pixels]
+        size = sum(map(len, files)) / len(files)
+        decoded = torch.stack([_opened(file, images.shape[1]) for file in files])
+        if float((decoded - images).square().mean()) <= error:
+            break
+    return size, size - len(empty), chosen
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def _opened(file: bytes, channels: int) -> torch.Tensor:
+    with Image.open(io.BytesIO(file)) as picture:
+        values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+        return values.reshape(picture.height, picture.width, channels).permute(2, 0, 1) / 127.5 - 1
 
 
 def tell(results: Results) -> Story:
     """Side by side in words."""
-    mean = results.mean
-    sharpest = min(results.labels, key=lambda label: abs(mean(label, "sharpness") - 1))
+    mean, labels = results.mean, results.labels
+    sharpest = min(labels, key=lambda label: abs(mean(label, "sharpness") - 1))
     # Not the recall: that is high for samples scattered far and wide, too.
-    most = max(results.labels, key=lambda label: mean(label, "coverage"))
+    most = max(labels, key=lambda label: mean(label, "coverage"))
     sentences = some(
         lambda: (
             f"Sharpness (1 is real): VAE {mean(VAE, 'sharpness'):.2f}, {GROWN} {mean(GROWN, 'sharpness'):.2f}, {SCRATCH} "
@@ -58,54 +107,50 @@ def tell(results: Results) -> Story:
             + (" The VAE averages what it cannot tell apart, hence its blur." if mean(VAE, "sharpness") < 0.8 else "")
         ),
         lambda: (
-            f"Diversity: the variance of samples over that of real images is {mean(VAE, 'variety'):.2f}, "
-            f"{mean(GROWN, 'variety'):.2f}, {mean(SCRATCH, 'variety'):.2f}; recall {mean(VAE, 'recall'):.2f}, "
-            f"{mean(GROWN, 'recall'):.2f}, {mean(SCRATCH, 'recall'):.2f}; coverage {mean(VAE, 'coverage'):.2f}, "
-            f"{mean(GROWN, 'coverage'):.2f}, {mean(SCRATCH, 'coverage'):.2f}, in the same order. Most of the real images have "
-            f"a sample near them with: {most}."
+            f"Diversity: the variance of samples over that of real images is {_of_all(results, 'variety')}; recall "
+            f"{_of_all(results, 'recall')}; coverage {_of_all(results, 'coverage')}, in the same order. Most of the real images "
+            f"have a sample near them with: {most}."
         ),
         lambda: _likelihood(results),
         lambda: compression(results),
     )
-    runs = {label: results.arm_folder(label) for label in results.labels}
-    save_last_samples(runs, results.folder / "samples.png", columns=3)
-    save_learning(runs, results.folder / "learning.gif", columns=3)
-    sharpness, spreads = ({label: of(label, "sharpness") for label in results.labels} for of in (mean, results.spread))
-    bar = "energy of the highest octave, real images = 1"
-    save_bars(results.folder / "sharpness.svg", sharpness, "Sharpness of samples", bar, spreads)
+    runs, axis = results.folders(labels), "energy of the highest octave, real images = 1"
     pictures = [
-        Picture("samples.png", "Samples of each."),
-        Picture("learning.gif", "The same latents while each learns."),
-        Picture("sharpness.svg", "How sharp the samples are."),
+        *last_samples(results.folder, runs, "Samples of each.", columns=3),
+        *learning(results.folder, runs, "The same latents while each learns.", columns=3),
+        bars(results, "sharpness.svg", "sharpness", labels, "Sharpness of samples", axis, "How sharp the samples are."),
     ]
     answer: dict[str, Any] = {"sharpest": sharpest, "highest_coverage": most}
-    if VAE in results.labels:
+    if VAE in labels:
         answer |= {"jpeg_over_latent_bytes": _gain(results), "bits": mean(VAE, "bits") if results.values(VAE, "bits") else None}
-    return Story(sentences, COLUMNS, pictures, answer)
+    return Story(sentences, pictures, answer)
+
+
+def _of_all(results: Results, name: str) -> str:
+    return ", ".join(f"{results.mean(label, name):.2f}" for label in (VAE, GROWN, SCRATCH))
 
 
 def _likelihood(results: Results) -> str:
-    bits = results.values(VAE, "bits")
-    return (
-        (f"Likelihood: the VAE has one, at most {results.mean(VAE, 'bits'):.2f} bits a value (IWAE-500, at most 16 held-out "
-         "images)." if bits else "Likelihood: the VAE's loss stands for binary images or for none, so it has no bits a value.")
-        + " A GAN's density is implicit: it can be sampled and not evaluated, so that cell stays empty for good."
-    )  # fmt: skip
+    words = "Likelihood: the VAE's loss stands for binary images or for none, so it has no bits a value."
+    if results.values(VAE, "bits"):
+        bits = results.mean(VAE, "bits")
+        words = f"Likelihood: the VAE has one, at most {bits:.2f} bits a value (IWAE-500, at most 16 held-out images)."
+    return words + " A GAN's density is implicit: it can be sampled and not evaluated, so that cell stays empty for good."
 
 
 def compression(results: Results) -> str:
     """Bytes of latents against those of JPEG."""
     mean = results.mean
-    bare, whole = mean(VAE, "jpeg_bare"), mean(VAE, "jpeg_bytes")
+    bare, total = mean(VAE, "jpeg_bare"), mean(VAE, "jpeg_bytes")
     lowest = mean(VAE, "quality") <= QUALITIES[0]
     quality = "of its lowest quality, whose error may be smaller," if lowest else "of equal error"
-    kept = some(lambda: f"; the one that grew out of the VAE keeps one, at {mean(GROWN, 'psnr'):.1f} dB")
+    grown = some(lambda: f"; the one that grew out of the VAE keeps one, at {mean(GROWN, 'psnr'):.1f} dB")
     return (
         f"Compression: {mean(VAE, 'latent_bytes'):.0f} bytes an image as 8-bit latents of the VAE give "
-        f"{mean(VAE, 'psnr'):.1f} dB; JPEG {quality} takes {whole:.0f}: {bare:.0f} for the image and {whole - bare:.0f} for "
+        f"{mean(VAE, 'psnr'):.1f} dB; JPEG {quality} takes {total:.0f}: {bare:.0f} for the image and {total - bare:.0f} for "
         f"header and tables that every such file repeats: without them {_gain(results):.1f} times the latents' bytes. (The "
         "decoder, which both sides must have, is not counted.) A GAN from scratch has no encoder and cannot compress"
-        f"{''.join(kept)}."
+        f"{''.join(grown)}."
     )
 
 
@@ -113,12 +158,8 @@ def _gain(results: Results) -> float:
     return results.mean(VAE, "jpeg_bare") / results.mean(VAE, "latent_bytes")
 
 
-COLUMNS = {
-    "distance": "distance of samples x1000",
-    "sharpness": "sharpness, real = 1",
+COLUMNS = SCORES | {
     "variety": "variance, real = 1",
-    "recall": "recall",
-    "coverage": "coverage",
     "bits": "bits a value, at most",
     "error": "held-out error a value",
     "psnr": "PSNR of 8-bit latents [dB]",
@@ -134,4 +175,5 @@ VAE_VS_GAN = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns=COLUMNS,
 )

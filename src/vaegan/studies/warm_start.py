@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from vaegan.charts import Axis, save_lines
 from vaegan.config import GAN_COST, GROWN_COST
-from vaegan.studies.figures import Axis, save_bars, save_lines
-from vaegan.studies.measures import sampling
-from vaegan.studies.sheets import save_last_samples, save_learning
-from vaegan.studies.study import Look, Numbers, Picture, Results, Setting, Story, Study, TrainedArm, some
+from vaegan.studies.measures import SCORES, sample_scores
+from vaegan.studies.sheets import bars, last_samples, learning
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, some
 
 VAE, ALL, SCRATCH = "the VAE", "all steps", "GAN from scratch"
 POINTS = 4
 SCORE_WORDS = {"distance": "the distance of samples", "coverage": "coverage"}
-SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage": "coverage", "sharpness": "sharpness, real = 1"}
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
     """A VAE, GANs that grow out of it, each with another step of the handover left out, and one from scratch."""
-    # From scratch there is no mixture to narrow: so that equals are compared the others' is left whole.
+    # From scratch there is no mixture to narrow: so that equals are compared, the others' is not narrowed either.
     base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, temperature=1.0))
 
     def grown(label: str, handover: dict[str, object] | None = None, **gan: object) -> TrainedArm:
@@ -42,76 +41,50 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     ]
 
 
-def measure(look: Look) -> Numbers:
+def measure(subject: Subject) -> Numbers:
     """The score of samples, and what the run noted about the encoder."""
-    found = sampling(look.model, look.dataset, seed=look.seed)
-    inverse = look.run.read().facts.get("gan", {}).get("inverse", {})
-    return found | {name: inverse[name] for name in ("latent_recovery", "low_pass_ratio") if name in inverse}
+    inverse = subject.run.read().facts.get("gan", {}).get("inverse", {})
+    return sample_scores(subject) | {name: inverse[name] for name in ("latent_recovery", "low_pass_ratio") if name in inverse}
 
 
 def tell(results: Results) -> Story:
     """Who is ahead, and by how much more than the seeds differ."""
+    folder, mean, means = results.folder, results.mean, results.means("distance")
+    samples = last_samples(folder, results.folders(results.labels), "Samples at the end.", columns=4)
     if ALL not in results.labels:
-        return _without_steps(results)
-    mean, seeds = results.mean, len(results.of(ALL))
-    sentences = some(
-        lambda: (
-            f"At equal total time, {seeds} seed(s): a VAE of {mean(VAE, 'seen'):,.0f} images and then a GAN of "
-            f"{mean(ALL, 'seen'):,.0f} with all steps of the handover, against a GAN from scratch that saw "
-            f"{mean(SCRATCH, 'seen'):,.0f} in that time. "
-            + " ".join(_compared(results, name) for name in SCORES if results.values(ALL, name))
-        ),
-    )
+        found = ", ".join(f"{label} {distance:.0f}" for label, distance in means.items())
+        words = "The GAN with all steps of the handover has no numbers, so nothing can be held against it."
+        return Story([f"{words} Distance of samples: {found}."], samples)
     left_out = {name: without(results, name) for name in SCORE_WORDS}
-    counts = "where a difference counts if it is more than twice the spread over seeds"
-    if seeds == 1:
-        counts = "with one seed, so that any difference may be chance"
-    for name, (worse, better, same) in left_out.items():
-        sentences.append(
-            f"Each step left out once, judged by {SCORE_WORDS[name]}, {counts}. Worse without: {'; '.join(worse) or 'none'}. "
-            f"Better without: {'; '.join(better) or 'none'}. No clear difference: {', '.join(same) or 'none'}."
-        )
-    if seeds < 3:
-        sentences.append("With fewer than three seeds the spread is not known well enough: read this as a first look.")
-    head_start = mean(VAE, "seen") / GAN_COST  # there is one, or nothing would have grown out of it
-    curves = {ALL: [(seen + head_start, value) for seen, value in results.curve(ALL, "distance")]}
-    if SCRATCH in results.labels:
-        curves[SCRATCH] = [(seen / GROWN_COST, value) for seen, value in results.curve(SCRATCH, "distance")]
-    spreads = {label: results.spreads(label, "distance") for label in curves}
-    real = mean(ALL, "real_distance")
-    most = max(seen for points in curves.values() for seen, _ in points)
-    curves["real images"] = [(0.0, real), (most, real)]
-    save_lines(results.folder / "distance.svg", curves, "Distance of samples over time",
-               Axis("time, as images of the GAN with all steps"), Axis("sliced Wasserstein x1000"),
-               spreads=spreads, marks=True)  # fmt: skip
+    sentences = [*some(lambda: _warm_against_scratch(results)), *_left_out(left_out, len(results.of(ALL)))]
     labels = [label for label in results.labels if label != VAE]
-    save_bars(results.folder / "steps.svg", {label: mean(label, "distance") for label in labels}, "Each step left out once",
-              "distance of samples x1000, lower is better; the line is the spread over seeds",
-              {label: results.spread(label, "distance") for label in labels})  # fmt: skip
-    runs = {label: results.arm_folder(label) for label in (VAE, ALL, SCRATCH) if label in results.labels}
-    save_learning(runs, results.folder / "learning.gif", columns=3)
-    save_last_samples({label: results.arm_folder(label) for label in results.labels}, results.folder / "samples.png", columns=4)
+    axis = "distance of samples x1000, lower is better; the line is the spread over seeds"
+    runs = results.folders((VAE, ALL, SCRATCH))
     pictures = [
-        Picture(
-            "distance.svg", "The warm start begins later, because the VAE's time counts, and ahead or not, as the curves say."
+        _distance_over_time(results),
+        bars(
+            results,
+            "steps.svg",
+            "distance",
+            labels,
+            "Each step left out once",
+            axis,
+            "All steps of the handover, and each left out once.",
         ),
-        Picture("steps.svg", "All steps of the handover, and each left out once."),
-        Picture("learning.gif", "The same latents while the VAE, the GAN that grew out of it and the GAN from scratch learn."),
-        Picture("samples.png", "Samples at the end."),
+        *learning(folder, runs, "The same latents while the VAE, the GAN that grew out of it and the GAN from scratch learn.", 3),
+        *samples,
     ]
     answer: dict[str, Any] = {
         "spread": results.spread(ALL, "distance"),
         "worse_without": {name: worse for name, (worse, _, _) in left_out.items()},
     }
     difference = some(lambda: {"difference": mean(SCRATCH, "distance") - mean(ALL, "distance")})
-    return Story(sentences, COLUMNS, pictures, answer | dict(*difference))
+    return Story(sentences, pictures, answer | dict(*difference))
 
 
 def without(results: Results, name: str) -> tuple[list[str], list[str], list[str]]:
     """Which steps left out make `name` clearly worse (with the difference), clearly better, and neither."""
-    worse: list[str] = []
-    better: list[str] = []
-    same: list[str] = []
+    worse, better, same = list[str](), list[str](), list[str]()
     for label in results.labels:
         if label in (VAE, ALL, SCRATCH):
             continue
@@ -123,14 +96,14 @@ def without(results: Results, name: str) -> tuple[list[str], list[str], list[str
     return worse, better, same
 
 
-def _without_steps(results: Results) -> Story:
-    """What is left to say when the arm that all others are held against has no numbers."""
-    found = ", ".join(f"{label} {results.mean(label, 'distance'):.0f}" for label in results.labels)
-    save_last_samples({label: results.arm_folder(label) for label in results.labels}, results.folder / "samples.png", columns=4)
-    held = (
-        f"The GAN with all steps of the handover has no numbers, so nothing can be held against it. Distance of samples: {found}."
+def _warm_against_scratch(results: Results) -> str:
+    mean = results.mean
+    return (
+        f"At equal total time, {len(results.of(ALL))} seed(s): a VAE of {mean(VAE, 'seen'):,.0f} images and then a GAN of "
+        f"{mean(ALL, 'seen'):,.0f} with all steps of the handover, against a GAN from scratch that saw "
+        f"{mean(SCRATCH, 'seen'):,.0f} in that time. "
+        + " ".join(_compared(results, name) for name in SCORES if results.values(ALL, name))
     )
-    return Story([held], COLUMNS, [Picture("samples.png", "Samples at the end.")])
 
 
 def _compared(results: Results, name: str) -> str:
@@ -143,12 +116,33 @@ def _compared(results: Results, name: str) -> str:
     return f"{name.capitalize()}: {values}, {'better' if better else 'worse'} with the warm start."
 
 
-COLUMNS = {
-    "seen": "images",
-    **SCORES,
-    "latent_recovery": "latent recovered, R²",
-    "low_pass_ratio": "low-passed error / VAE's",
-}
+def _left_out(left_out: dict[str, tuple[list[str], list[str], list[str]]], seeds: int) -> list[str]:
+    counts = "where a difference counts if it is more than twice the spread over seeds"
+    if seeds == 1:
+        counts = "with one seed, so that any difference may be chance"
+    sentences = [
+        f"Each step left out once, judged by {SCORE_WORDS[name]}, {counts}. Worse without: {'; '.join(worse) or 'none'}. "
+        f"Better without: {'; '.join(better) or 'none'}. No clear difference: {', '.join(same) or 'none'}."
+        for name, (worse, better, same) in left_out.items()
+    ]
+    if seeds < 3:
+        sentences.append("With fewer than three seeds the spread is not known well enough: read this as a first look.")
+    return sentences
+
+
+def _distance_over_time(results: Results) -> Picture:
+    head_start = results.mean(VAE, "seen") / GAN_COST  # there is one, or nothing would have grown out of it
+    curves = {ALL: [(seen + head_start, value) for seen, value in results.curve(ALL, "distance")]}
+    if SCRATCH in results.labels:
+        curves[SCRATCH] = [(seen / GROWN_COST, value) for seen, value in results.curve(SCRATCH, "distance")]
+    spreads = {label: results.spreads(label, "distance") for label in curves}
+    real, most = results.mean(ALL, "real_distance"), max(seen for points in curves.values() for seen, _ in points)
+    curves["real images"] = [(0.0, real), (most, real)]
+    x, y = Axis("time, as images of the GAN with all steps"), Axis("sliced Wasserstein x1000")
+    save_lines(results.folder / "distance.svg", curves, "Distance of samples over time", x, y, spreads=spreads, marks=True)
+    caption = "The warm start begins later, because the VAE's time counts, and ahead or not, as the curves say."
+    return Picture("distance.svg", caption)
+
 
 WARM_START = Study(
     name="warm-start",
@@ -157,6 +151,7 @@ WARM_START = Study(
     arms=arms,
     measure=measure,
     tell=tell,
+    columns={"seen": "images", **SCORES, "latent_recovery": "latent recovered, R²", "low_pass_ratio": "low-passed error / VAE's"},
     seeds=3,
     minutes=60.0,
 )

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from PIL import Image
 
+from vaegan.charts import save_curves
 from vaegan.config import MOST_VAE_TIME
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
 from vaegan.glossary import scalar_title
 from vaegan.model import Model
 from vaegan.model_files import CARD_PICTURE, write_model
-from vaegan.pictures import grid, save_animation, save_curves, save_png
+from vaegan.pictures import grid, save_animation, save_png
 from vaegan.recipes.recipe import Recipe
 from vaegan.training.best import Best
 from vaegan.training.build import StageInputs, build, checks_of, drawing_model, to_model

@@ -1,7 +1,5 @@
 """Comic faces drawn by the package: any number, any size, each with the factors it was drawn from."""
 
-from __future__ import annotations
-
 from vaegan.data.faces.drawing import draw_faces, face_factors
 from vaegan.data.faces.factors import FACTORS
 

@@ -1,11 +1,9 @@
 """A batch of pictures painted with signed distance fields: anti-aliased at any size, all faces at once."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +29,7 @@ class Canvas:
     pixel: Array
 
     @classmethod
-    def blank(cls, count: int, size: int) -> Canvas:
+    def blank(cls, count: int, size: int) -> Self:
         """Black square pictures."""
         centres = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
         pixels = np.zeros((count, 3, size, size), np.float32)
@@ -79,7 +77,7 @@ class Canvas:
     @contextmanager
     def window(
         self, x: Array, y: Array, half_width: float, half_height: float, faces: Index | None = None
-    ) -> Generator[Canvas, None, None]:
+    ) -> Generator["Canvas"]:
         """A copy of the part of each picture around (x, y) [face, 1, 1], pasted back at the end: small parts cost less.
 
         `faces` picks the pictures that x and y belong to (default: all).

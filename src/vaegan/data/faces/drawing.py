@@ -1,7 +1,5 @@
 """From traits to pictures: the order of the layers, the backgrounds, and drawing many faces in parallel."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +9,7 @@ import numpy.typing as npt
 
 from vaegan.data.faces.canvas import Array, Canvas, Index, smoothstep
 from vaegan.data.faces.factors import BACKGROUNDS, FACTORS, HAIR_STYLES, Faces, sample_faces
-from vaegan.data.faces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, head_view
+from vaegan.data.faces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, head_view, head_window
 from vaegan.data.faces.hair import FrontHair, draw_back_hair, draw_buzz, draw_tied_hair, hair_distance
 from vaegan.data.faces.hats import draw_hats
 from vaegan.data.faces.head import draw_beard, draw_body, draw_cheeks, draw_ears, draw_freckles, draw_head
@@ -86,8 +84,8 @@ def _draw_tied(canvas: Canvas, faces: Faces, which: Index) -> None:
 
 
 def _draw_cropped(canvas: Canvas, faces: Faces, which: Index) -> None:
-    with canvas.window(*faces.on_frame(0.0, -0.2), 0.66, 0.56, which) as part:
-        draw_buzz(head_view(part, faces), faces)
+    with head_window(canvas, faces, 0.0, -0.2, (0.66, 0.56), which) as view:
+        draw_buzz(view, faces)
 
 
 def render(faces: Faces, size: int) -> npt.NDArray[np.uint8]:
@@ -135,17 +133,10 @@ def face_factors(count: int, seed: int = 0, start: int = 0) -> dict[str, npt.NDA
     return {name: getattr(faces, name)[:, 0, 0] for name in FACTORS}
 
 
-def draw_faces(
-    count: int,
-    size: int = 64,
-    seed: int = 0,
-    start: int = 0,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> npt.NDArray[np.uint8]:
+def draw_faces(count: int, size: int = 64, seed: int = 0, start: int = 0) -> npt.NDArray[np.uint8]:
     """Faces `start` to `start + count` of a seed as uint8 [count, size, size, 3], size 16 to 256 [pixels].
 
     A face depends on the seed and its index only, and its composition does not depend on the size.
-    `progress` is called with (what, done, total) as batches finish, from the calling thread.
     """
     pictures = np.empty((count, size, size, 3), np.uint8)
     drawn_size = size * -(-SMALLEST_DRAWN // size)
@@ -154,14 +145,11 @@ def draw_faces(
     # differently at other places of an array.
     firsts = range(start // batch * batch, start + count, batch)
 
-    def draw_batch(first: int) -> int:
+    def draw_batch(first: int) -> None:
         drawn = render(sample_faces(batch, seed, first), size)
         low, high = max(first, start), min(first + batch, start + count)
         pictures[low - start : high - start] = drawn[low - first : high - first]
-        return high - start
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done in pool.map(draw_batch, firsts):
-            if progress is not None:
-                progress("drawing faces", done, count)
+        list(pool.map(draw_batch, firsts))
     return pictures

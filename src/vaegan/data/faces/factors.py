@@ -1,8 +1,7 @@
 """What a face looks like: every trait drawn from the seed and the face's index, with natural correlations."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, fields
+from types import SimpleNamespace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -68,86 +67,16 @@ STREAMS = (
 DRAWS_PER_FACE = 128  # room for streams to come; a multiple of the 4 numbers that one step of Philox's counter gives
 
 
-@dataclass(frozen=True)
-class Faces:
-    """The traits of a batch of faces, each [face, 1, 1], colours [face, 3, 1, 1], so that they broadcast over pixels.
+class Faces(SimpleNamespace):
+    """The traits of a batch of faces, each [face, 1, 1], colours `..._rgb` [face, 3, 1, 1], so that they broadcast over pixels.
 
-    The fields named in `FACTORS` are documented there; lengths are in head units (the head is about one wide).
+    `FACTORS` documents the factors; `sample_faces` makes the others. Lengths are in head units (the head is about one wide),
+    but `centre_x` and `centre_y` of the head are in the frame. `face_width` is half the width of the head.
     """
 
-    smile: Array
-    smiling: Array
-    mouth_open: Array
-    glasses: Array
-    hair_style: Array
-    fringe: Array
-    hair_colour: Array
-    skin: Array
-    eye_colour: Array
-    eyes: Array
-    gaze: Array
-    brows: Array
-    blush: Array
-    freckles: Array
-    beard: Array
-    moustache: Array
-    hat: Array
-    background: Array
-    clothes: Array
-    age: Array
-    softness: Array
-    turn: Array
-    tilt: Array
-
-    skin_rgb: Array
-    hair_rgb: Array
-    tips_rgb: Array  # of the hair's ends: some are dyed
-    eye_rgb: Array
-    background_rgb: Array
-    backdrop_rgb: Array  # second colour of the background
-    clothes_rgb: Array
-    trim_rgb: Array  # second colour of the clothes
-    hat_rgb: Array
-    glasses_rgb: Array
-    lips_rgb: Array
-
-    centre_x: Array  # of the head, in the frame
-    centre_y: Array
-    scale: Array
-    face_width: Array  # half the width of the head
-    chin: Array  # from the centre down to the chin
-    jaw: Array  # superellipse power: pointed to square
-    eye_width: Array
-    openness: Array
-    eye_slant: Array
-    eye_gap: Array
-    eye_height: Array
-    brow_height: Array
-    brow_weight: Array
-    nose: Array
-    mouth_width: Array
-    lips: Array  # opacity of lip colour
-    beard_form: Array  # below 0.3 stubble, below 0.55 goatee, else full
-    glasses_shape: Array
-    glasses_size: Array
-    wink_side: Array  # -1 or 1
-    volume: Array
-    fringe_level: Array
-    fringe_phase: Array
-    fringe_count: Array
-    part: Array
-    bump_phase: Array
-    hair_length: Array
-    double: Array
-    side: Array  # -1 or 1: of the ponytail, the bun, the bow
-    earring: Array
-    shoulders: Array
-    background_phase: Array
-    nod: Array
-
-    def take(self, which: Index) -> Faces:
+    def take(self, which: Index) -> Self:
         """The faces at the given places."""
-        return Faces(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+        return type(self)(**{name: trait[which] for name, trait in vars(self).items()})
 
     def projected(self, across: Array | float) -> tuple[Array, Array]:
         """Where a point of the face at `across` moves by the head's turn, and the foreshortening of widths there."""

@@ -1,6 +1,7 @@
-"""The features of a face: eyes, brows, nose, mouth, beard, glasses, each painted in a small window."""
+"""The features of a face: eyes, brows, nose, mouth, glasses, each painted in a small window."""
 
-from __future__ import annotations
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -19,6 +20,20 @@ def head_view(canvas: Canvas, faces: Faces) -> Canvas:
     across, down = (canvas.x - faces.centre_x) / faces.scale, (canvas.y - faces.centre_y) / faces.scale
     x, y = across * cosine + down * sine, down * cosine - across * sine
     return Canvas(canvas.pixels, x, y, canvas.pixel / faces.scale)
+
+
+@contextmanager
+def head_window(
+    canvas: Canvas,
+    faces: Faces,
+    across: Array | float,
+    down: Array | float,
+    half: tuple[float, float],
+    which: Index | None = None,
+) -> Generator[Canvas]:
+    """A window of `half` width and height around a point of the head, in head coordinates; `which` as in `Canvas.window`."""
+    with canvas.window(*faces.on_frame(across, down), *half, which) as part:
+        yield head_view(part, faces)
 
 
 def mouth_place(faces: Faces) -> tuple[Array, Array, Array]:
@@ -88,8 +103,7 @@ def draw_eyes(canvas: Canvas, faces: Faces) -> None:
     for side in (-1, 1):
         middle, narrowing = faces.projected(side * faces.eye_gap)
         level = EYE_LINE + faces.nod
-        with canvas.window(*faces.on_frame(middle, level), 0.25, 0.26) as part:
-            view = head_view(part, faces)
+        with head_window(canvas, faces, middle, level, (0.25, 0.26)) as view:
             across = (view.x - middle) / (faces.eye_width * narrowing)
             down = (view.y - level) / faces.eye_height
             _draw_open_eye(view, across, down, faces, side, narrowing)
@@ -101,8 +115,7 @@ def draw_brows(canvas: Canvas, faces: Faces) -> None:
     for side in (-1, 1):
         middle, narrowing = faces.projected(side * (faces.eye_gap + 0.01))
         level = EYE_LINE + faces.nod - 0.95 * faces.eye_height * faces.openness - faces.brow_height - 0.03
-        with canvas.window(*faces.on_frame(middle, level), 0.22, 0.18) as part:
-            view = head_view(part, faces)
+        with head_window(canvas, faces, middle, level, (0.22, 0.18)) as view:
             width = 0.145 * narrowing
             across = (view.x - middle) * side
             curve = arch(across, view.y - level + 0.32 * faces.brows * across, -0.02, 2.2)
@@ -116,8 +129,7 @@ def draw_nose(canvas: Canvas, faces: Faces) -> None:
     middle, _ = faces.projected(0.0)
     tip = middle * 1.25
     level = NOSE_LINE + 1.3 * faces.nod
-    with canvas.window(*faces.on_frame(tip, level), 0.14, 0.14) as part:
-        view = head_view(part, faces)
+    with head_window(canvas, faces, tip, level, (0.14, 0.14)) as view:
         x, y = view.x - tip, view.y - level
         wide = 0.036 * faces.nose
         ink = ink_of(faces.skin_rgb)
@@ -130,8 +142,7 @@ def draw_nose(canvas: Canvas, faces: Faces) -> None:
 def draw_mouth(canvas: Canvas, faces: Faces) -> None:
     """From frown to smile, closed or open with teeth and tongue."""
     middle, level, narrowing = mouth_place(faces)
-    with canvas.window(*faces.on_frame(middle, level), 0.34, 0.34) as part:
-        view = head_view(part, faces)
+    with head_window(canvas, faces, middle, level, (0.34, 0.34)) as view:
         half = (faces.mouth_width + 0.03 * np.clip(faces.smile, 0, 1)) * narrowing
         across, down = (view.x - middle) / half, view.y - level
         bend = 0.18 * faces.smile
@@ -162,8 +173,7 @@ def draw_glasses(canvas: Canvas, faces: Faces, which: Index) -> None:
     """Two rims, a bridge, temples and a glint, for the faces that wear them; `which` are their places on the canvas."""
     level = EYE_LINE + faces.nod + 0.01
     middle, _ = faces.projected(0.0)
-    with canvas.window(*faces.on_frame(middle, level), 0.62, 0.34, which) as part:
-        view = head_view(part, faces)
+    with head_window(canvas, faces, middle, level, (0.62, 0.34), which) as view:
         ink = faces.glasses_rgb
         round_ones = faces.glasses_shape < 0.45
         half_x = 0.172 + 0.025 * faces.glasses_size

@@ -1,7 +1,5 @@
 """Hair: an outline around the head, a hairline with fringe and locks, tails and buns, shine and strands."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is worn on the head."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -18,7 +16,7 @@ from vaegan.data.faces.canvas import (
     superellipse,
 )
 from vaegan.data.faces.factors import HATS, Faces
-from vaegan.data.faces.features import head_view
+from vaegan.data.faces.features import head_window
 from vaegan.data.faces.hair import polar_profile
 from vaegan.data.faces.palette import ink_of, lighten, rgb, shade_of
 
@@ -117,21 +115,21 @@ def _draw_headphones(view: Canvas, faces: Faces) -> None:
 
 
 # Drawer, and the window it needs in head units: centre down from the head's centre, half width, half height.
-_DRAWERS: dict[str, tuple[Callable[[Canvas, Faces], None], float, float, float]] = {
-    "beanie": (_draw_beanie, -0.45, 0.72, 0.52),
-    "cap": (_draw_cap, -0.42, 0.86, 0.48),
-    "sun hat": (_draw_sun_hat, -0.45, 0.98, 0.60),
-    "beret": (_draw_beret, -0.48, 0.90, 0.52),
-    "bow": (_draw_bow, -0.58, 0.72, 0.36),
-    "headphones": (_draw_headphones, -0.24, 0.76, 0.66),
+_DRAWERS: dict[str, tuple[Callable[[Canvas, Faces], None], float, tuple[float, float]]] = {
+    "beanie": (_draw_beanie, -0.45, (0.72, 0.52)),
+    "cap": (_draw_cap, -0.42, (0.86, 0.48)),
+    "sun hat": (_draw_sun_hat, -0.45, (0.98, 0.60)),
+    "beret": (_draw_beret, -0.48, (0.90, 0.52)),
+    "bow": (_draw_bow, -0.58, (0.72, 0.36)),
+    "headphones": (_draw_headphones, -0.24, (0.76, 0.66)),
 }
 
 
 def draw_hats(canvas: Canvas, faces: Faces) -> None:
     """Each kind of hat on the faces that wear it."""
-    for word, (drawer, middle, half_width, half_height) in _DRAWERS.items():
+    for word, (drawer, middle, half) in _DRAWERS.items():
         which: Index = np.flatnonzero(faces.hat == HATS.index(word))
         if len(which):
             chosen = faces.take(which)
-            with canvas.window(*chosen.on_frame(0.0, middle), half_width, half_height, which) as part:
-                drawer(head_view(part, chosen), chosen)
+            with head_window(canvas, chosen, 0.0, middle, half, which) as view:
+                drawer(view, chosen)

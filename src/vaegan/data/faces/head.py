@@ -1,12 +1,13 @@
 """The head without its features, the body under it, and the beard."""
 
-from __future__ import annotations
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
 
 from vaegan.data.faces.canvas import LINE, Array, Canvas, Index, ellipse, polygon, smoothstep
 from vaegan.data.faces.factors import CLOTHES, HAIR_STYLES, Faces
-from vaegan.data.faces.features import head_view, mouth_place
+from vaegan.data.faces.features import head_window, mouth_place
 from vaegan.data.faces.hair import head_radius, polar_profile
 from vaegan.data.faces.palette import WHITE, ink_of, lighten, rgb, shade_of
 
@@ -18,9 +19,14 @@ def head_distance(view: Canvas, faces: Faces) -> Array:
     return polar.outline(head_radius(faces, polar.angle), x, view.y)
 
 
-def _body_place(faces: Faces) -> tuple[Array, Array]:
-    """Where the neckline is on the frame: the body follows the head only partly."""
-    return faces.centre_x * 0.9, 0.80 + 0.6 * faces.centre_y
+@contextmanager
+def _body_window(
+    canvas: Canvas, faces: Faces, down: float, half: tuple[float, float], which: Index
+) -> Generator[tuple[Canvas, Array, Array]]:
+    """A window under the head, and x and y from the middle of the neckline: the body follows the head only partly."""
+    middle, level = faces.centre_x * 0.9, 0.80 + 0.6 * faces.centre_y
+    with canvas.window(middle, level + down, *half, which) as part:
+        yield part, part.x - middle, part.y - level
 
 
 def draw_body(canvas: Canvas, faces: Faces) -> None:
@@ -32,17 +38,14 @@ def draw_body(canvas: Canvas, faces: Faces) -> None:
 
 
 def _draw_hood(canvas: Canvas, faces: Faces, which: Index) -> None:
-    middle, level = _body_place(faces)
-    with canvas.window(middle, level, 0.45, 0.25, which) as part:
-        hood = ellipse(part.x - middle, part.y - level - 0.06, 0.36, 0.15)
+    with _body_window(canvas, faces, 0.0, (0.45, 0.25), which) as (part, x, y):
+        hood = ellipse(x, y - 0.06, 0.36, 0.15)
         part.shape(hood, shade_of(faces.clothes_rgb), ink_of(faces.clothes_rgb))
 
 
 def _draw_shoulders(canvas: Canvas, faces: Faces, which: Index) -> None:
-    middle, level = _body_place(faces)
     cloth, trim = faces.clothes_rgb, faces.trim_rgb
-    with canvas.window(middle, level + 0.2, 1.0, 0.25, which) as part:
-        x, y = part.x - middle, part.y - level
+    with _body_window(canvas, faces, 0.2, (1.0, 0.25), which) as (part, x, y):
         inside = part.shape(ellipse(x, y - 0.52, faces.shoulders, 0.50), cloth, ink_of(cloth))
         bands = np.clip(0.5 + np.sin(y * 34 - 2 * x**2) * 2.5, 0, 1) * (faces.clothes == CLOTHES.index("striped"))
         part.paint(bands * inside, trim)
@@ -51,10 +54,8 @@ def _draw_shoulders(canvas: Canvas, faces: Faces, which: Index) -> None:
 
 def _draw_neck(canvas: Canvas, faces: Faces, which: Index) -> None:
     """The neck, the skin that the neckline leaves free, and the shadow of the chin."""
-    middle, level = _body_place(faces)
     skin = faces.skin_rgb
-    with canvas.window(middle, level - 0.05, 0.32, 0.38, which) as part:
-        x, y = part.x - middle, part.y - level
+    with _body_window(canvas, faces, -0.05, (0.32, 0.38), which) as (part, x, y):
         half = 0.145 + 0.2 * (faces.shoulders - 0.6)
         neck = np.maximum(np.abs(x - 0.11 * faces.tilt * np.clip(y, -1, 0)) - half, y - 0.06)
         v_neck = faces.clothes == CLOTHES.index("v-neck")
@@ -67,9 +68,7 @@ def _draw_neck(canvas: Canvas, faces: Faces, which: Index) -> None:
 
 
 def _draw_ring_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
-    middle, level = _body_place(faces)
-    with canvas.window(middle, level + 0.05, 0.30, 0.20, which) as part:
-        x, y = part.x - middle, part.y - level
+    with _body_window(canvas, faces, 0.05, (0.30, 0.20), which) as (part, x, y):
         ring = ellipse(x, y - 0.01, 0.235, 0.105)
         front = part.coverage(0 * x - y)
         part.stroke(ring, 0.055, faces.trim_rgb, front)
@@ -78,27 +77,23 @@ def _draw_ring_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
 
 def _draw_hoodie_strings(canvas: Canvas, faces: Faces, which: Index) -> None:
     _draw_ring_collar(canvas, faces, which)
-    middle, level = _body_place(faces)
-    with canvas.window(middle, level + 0.15, 0.20, 0.15, which) as part:
-        across, y = np.abs(part.x - middle), part.y - level
+    with _body_window(canvas, faces, 0.15, (0.20, 0.15), which) as (part, x, y):
+        across = np.abs(x)
         strings = np.maximum(np.abs(across - 0.11) - 0.014, np.abs(y - 0.19) - 0.08)
         part.paint(part.coverage(strings), lighten(faces.trim_rgb, 0.5))
 
 
 def _draw_turtleneck(canvas: Canvas, faces: Faces, which: Index) -> None:
-    middle, level = _body_place(faces)
     cloth = faces.clothes_rgb
-    with canvas.window(middle, level, 0.32, 0.22, which) as part:
-        x, y = part.x - middle, part.y - level
+    with _body_window(canvas, faces, 0.0, (0.32, 0.22), which) as (part, x, y):
         roll = np.maximum(np.maximum(np.abs(x) - 0.20 - 0.06 * y, -0.10 - y), y - 0.07 + 0.8 * x**2)
         part.shape(roll, lighten(cloth, 0.12), ink_of(cloth))
 
 
 def _draw_shirt_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
-    middle, level = _body_place(faces)
     cloth = faces.clothes_rgb
-    with canvas.window(middle, level + 0.05, 0.36, 0.28, which) as part:
-        across, y = np.abs(part.x - middle), part.y - level
+    with _body_window(canvas, faces, 0.05, (0.36, 0.28), which) as (part, x, y):
+        across = np.abs(x)
         flap = polygon(across, y, ((0.15, -0.12), (0.27, 0.02), (0.22, 0.20), (0.015, 0.10)))
         part.shape(flap, lighten(cloth, 0.6), ink_of(cloth), LINE * 0.8)
 
@@ -117,8 +112,7 @@ def draw_ears(canvas: Canvas, faces: Faces) -> None:
     skin = faces.skin_rgb
     for side in (-1, 1):
         middle = side * (faces.face_width + 0.012) - 0.055 * faces.turn
-        with canvas.window(*faces.on_frame(middle, 0.13), 0.16, 0.26) as part:
-            view = head_view(part, faces)
+        with head_window(canvas, faces, middle, 0.13, (0.16, 0.26)) as view:
             x, y = view.x - middle, view.y - 0.12
             view.shape(ellipse(x + side * 0.25 * y, y, 0.075, 0.115), skin, ink_of(skin))
             view.paint(view.coverage(ellipse(x + side * 0.25 * y, y, 0.035, 0.06)) * 0.8, shade_of(skin))
@@ -128,16 +122,11 @@ def draw_ears(canvas: Canvas, faces: Faces) -> None:
 
 def draw_head(canvas: Canvas, faces: Faces) -> None:
     """The bare head with soft shading: light comes from the upper left."""
-    with canvas.window(*faces.on_frame(0.03 * faces.turn, 0.04), 0.68, 0.72) as part:
-        _draw_skin(head_view(part, faces), faces)
-
-
-def _draw_skin(view: Canvas, faces: Faces) -> None:
     skin = faces.skin_rgb
-    distance = head_distance(view, faces)
-    inside = view.shape(distance, skin, ink_of(skin), LINE * 1.1)
-    shadow = smoothstep(0.30, 0.62, 0.8 * (view.x - 0.1 * faces.turn) + 0.42 * view.y)
-    view.paint(shadow * inside * np.float32(0.75), shade_of(skin))
+    with head_window(canvas, faces, 0.03 * faces.turn, 0.04, (0.68, 0.72)) as view:
+        inside = view.shape(head_distance(view, faces), skin, ink_of(skin), LINE * 1.1)
+        shadow = smoothstep(0.30, 0.62, 0.8 * (view.x - 0.1 * faces.turn) + 0.42 * view.y)
+        view.paint(shadow * inside * np.float32(0.75), shade_of(skin))
 
 
 def draw_cheeks(canvas: Canvas, faces: Faces) -> None:
@@ -145,8 +134,7 @@ def draw_cheeks(canvas: Canvas, faces: Faces) -> None:
     pink = faces.skin_rgb * rgb(1.0, 0.68, 0.66)
     for side in (-1, 1):
         cheek, narrowing = faces.projected(side * 0.30)
-        with canvas.window(*faces.on_frame(cheek, 0.29), 0.17, 0.13) as part:
-            view = head_view(part, faces)
+        with head_window(canvas, faces, cheek, 0.29, (0.17, 0.13)) as view:
             x, y = (view.x - cheek) / narrowing, view.y - 0.29 - faces.nod
             glow = 1 - smoothstep(0.2, 1.0, (x / 0.14) ** 2 + (y / 0.095) ** 2)
             view.paint(glow * view.coverage(head_distance(view, faces)) * faces.blush, pink)
@@ -156,8 +144,7 @@ def draw_freckles(canvas: Canvas, faces: Faces, which: Index) -> None:
     """A few dots on each cheek of the chosen faces, at places `which` of the canvas."""
     for side in (-1, 1):
         cheek, _ = faces.projected(side * 0.26)
-        with canvas.window(*faces.on_frame(cheek, 0.26), 0.14, 0.14, which) as part:
-            view = head_view(part, faces)
+        with head_window(canvas, faces, cheek, 0.26, (0.14, 0.14), which) as view:
             for across, down in ((-0.07, 0.0), (-0.015, -0.035), (0.05, -0.005), (-0.015, 0.035)):
                 dot = ellipse(view.x - cheek - across, view.y - 0.26 - faces.nod - down, 0.016, 0.016)
                 view.paint(view.coverage(dot) * np.float32(0.5), ink_of(faces.skin_rgb) * 0.5 + faces.skin_rgb * 0.4)
@@ -166,8 +153,7 @@ def draw_freckles(canvas: Canvas, faces: Faces, which: Index) -> None:
 def draw_beard(canvas: Canvas, faces: Faces, which: Index) -> None:
     """Stubble, goatee or full beard and the moustache, for the chosen faces, at places `which` of the canvas."""
     middle, level, narrowing = mouth_place(faces)
-    with canvas.window(*faces.on_frame(middle * 0, 0.36), 0.72, 0.46, which) as part:
-        view = head_view(part, faces)
+    with head_window(canvas, faces, middle * 0, 0.36, (0.72, 0.46), which) as view:
         x = view.x - middle
         bald = faces.hair_style == HAIR_STYLES.index("bald")
         colour = np.where(bald[:, None], faces.hair_rgb * 0.9, shade_of(faces.hair_rgb) * 0.5 + faces.hair_rgb * 0.5)

@@ -1,7 +1,5 @@
 """The colours of the drawn faces: named palettes, and mixing rules that keep a picture harmonious."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vaegan.data.faces.canvas import Array

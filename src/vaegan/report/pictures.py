@@ -1,24 +1,87 @@
-"""Which pictures of a run a report shows: the same latents for both stages, fixed held-out images, frames of the training."""
+"""The pictures of a page, as data URIs: sheets of tiles with transparent gaps, and which of them a report shows."""
 
+import base64
+import io
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
 from vaegan.latent.walks import interpolate
 from vaegan.model import Model
-from vaegan.pictures import Pixels
+from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
 from vaegan.report.gathering import GatheredRun
-from vaegan.report.images import Sheet, frame, sheet
 from vaegan.training.session import SHOT_SAMPLES, sample_shots
 
+LOSSLESS_BYTES = 450_000  # a sheet larger than this is stored with losses
+QUALITY = 90
+MAXIMUM_SHEET = 1600  # [pixels] a side; larger sheets are made smaller
 FRAMES = 30  # of the animation, over all stages
 ACROSS = math.ceil(math.sqrt(SHOT_SAMPLES))  # images a row of a stored grid
 MORPHS, STEPS = 5, 9
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A picture of tiles, ready to be put into a page."""
+
+    data: str
+    """A data URI."""
+    width: int
+    """[pixels] on the screen."""
+    height: int
+    columns: int
+    rows: int
+
+
+def sheet(pixels: Pixels, columns: int) -> Sheet:
+    """All images [count, height, width, 1 or 3] row by row, with gaps through which the page is seen."""
+    count, height, width, channels = pixels.shape
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    drawn = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 4), np.uint8)
+    for index, image in enumerate(pixels):
+        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
+        drawn[top : top + height, left : left + width, :3] = image if channels == 3 else image.repeat(3, axis=2)
+        drawn[top : top + height, left : left + width, 3] = 255
+    zoom = max(1, math.ceil(SHOWN_SIDE / width))
+    picture = _at_most(Image.fromarray(drawn), MAXIMUM_SHEET)
+    data = _encoded(picture, lossless=True, quality=60)
+    if len(data) > LOSSLESS_BYTES:
+        data = _encoded(picture, lossless=False, quality=QUALITY)
+    return Sheet(data, picture.width * zoom, picture.height * zoom, columns, rows)
+
+
+def frame(path: Path, across: int, side: int = 400) -> Sheet:
+    """A stored grid of samples, `across` in a row, without its paper, made small enough for an animation of many of them."""
+    with Image.open(path) as opened:
+        pixels = np.asarray(opened.convert("RGBA")).copy()
+    tile = (pixels.shape[1] - GAP) // across - GAP
+    for axis in (0, 1):
+        gaps = np.arange(pixels.shape[axis]) % (tile + GAP) < GAP
+        pixels[(slice(None),) * axis + (gaps,)] = 0
+    picture = _at_most(Image.fromarray(pixels), side)
+    return Sheet(_encoded(picture, lossless=False, quality=72), picture.width, picture.height, 1, 1)
+
+
+def _at_most(picture: Image.Image, side: int) -> Image.Image:
+    longest = max(picture.size)
+    if longest <= side:
+        return picture
+    width, height = (max(1, round(length * side / longest)) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _encoded(picture: Image.Image, *, lossless: bool, quality: int) -> str:
+    memory = io.BytesIO()
+    picture.save(memory, format="WEBP", lossless=lossless, quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(memory.getvalue()).decode()
 
 
 @dataclass(frozen=True)
@@ -68,7 +131,7 @@ def samples(model: Model, seed: int, counts: Counts) -> Sheet:
 
 def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:
     """Training images as the networks get them, without mirroring."""
-    return sheet(to_uint8(dataset.load(chosen(dataset, TRAIN, counts.real))), counts.real_across)
+    return sheet(to_uint8(dataset.load(first_by_content(dataset, TRAIN, counts.real))), counts.real_across)
 
 
 def heldout_side(dataset: ImageDataset) -> int:
@@ -78,24 +141,18 @@ def heldout_side(dataset: ImageDataset) -> int:
 
 def reconstructions(models: list[Model], dataset: ImageDataset, condition: str | None, counts: Counts) -> Sheet:
     """Held-out images in the first row, what each model keeps of them below."""
-    which = chosen(dataset, heldout_side(dataset), counts.pairs)
+    which = first_by_content(dataset, heldout_side(dataset), counts.pairs)
     originals = dataset.load(which)
     labels = torch.from_numpy(dataset.categories(condition)[1][which]) if models[0].config.labels else None
     rows = [originals, *(model.reconstruct(originals, labels).cpu() for model in models)]
     return sheet(to_uint8(torch.cat(rows)), len(originals))
 
 
-def chosen(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, which is a fair draw from all folders."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]
-
-
 def interpolations(model: Model, seed: int) -> Sheet:
     """Each row leads from one sample to another; of a conditional model each row has another label."""
     latents, labels = model.latents(2 * MORPHS, seed), model.config.labels
-    told = [model.told(labels[row % len(labels)]) if labels else model for row in range(MORPHS)]
-    rows = [interpolate(told[row], latents[2 * row], latents[2 * row + 1], STEPS) for row in range(MORPHS)]
+    models = [model.told(labels[row % len(labels)]) if labels else model for row in range(MORPHS)]
+    rows = [interpolate(models[row], latents[2 * row], latents[2 * row + 1], STEPS) for row in range(MORPHS)]
     return sheet(to_uint8(torch.cat(rows)), STEPS)
 
 
@@ -118,3 +175,9 @@ def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | N
         return None
     generated: Pixels = to_uint8(model.decode(latents, torch.tensor(codes).long() if model.config.labels else None))
     return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(which))
+
+
+def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
+    """The first images of a side in the order of their contents, which is a fair draw from all folders."""
+    indices = dataset.indices(side)
+    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import vaegan
-from vaegan.config import Prior
+from vaegan.config import PriorName
 from vaegan.errors import ModelError
 from vaegan.model import Model
 from vaegan.networks.whitening import Whitening
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 BATCHES = (1, 2, 7, 64)
 """Batch sizes at which an exported graph is compared with the model."""
 
-PRIORS: dict[Prior, str] = {
+PRIORS: dict[PriorName, str] = {
     "normal": "N(0, I)",
     "uniform": "uniform on [-1, 1]",
     "mixture": "what the graph named prior makes of N(0, I)",

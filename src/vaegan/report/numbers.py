@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vaegan.charts import Points, Series, line_chart
+from vaegan.charts import Points, Series, bar_chart, line_chart
 from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.report.gathering import GatheredRun, Line
@@ -87,9 +87,8 @@ def latent_use(run: GatheredRun) -> Markup | None:
     charts: list[Markup] = []
     if run.evaluation.per_dimension_kl:
         ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
-        title, x_label = "KL divergence of each latent number [nats]", f"of the {len(ordered)} latent numbers, most used first"
-        points = [(float(place), value) for place, value in enumerate(ordered, 1)]
-        charts.append(line_chart(title, [Series("KL", "heldout", points)], x_label))
+        title, x_label = "KL divergence of each latent number", f"the {len(ordered)} latent numbers, most used first"
+        charts.append(bar_chart(title, ordered, x_label, "nats"))
     kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
     series = [
         Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.metrics.features import small_images
-from vaegan.metrics.neighbours import manifold_scores, nearest
+from vaegan.metrics.neighbours import Distances, nearest
 from vaegan.metrics.posterior import active_units, dequantised
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.metrics.spectrum import detail_energy
@@ -89,7 +89,7 @@ def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int =
     other = training_images(dataset, len(real))
     samples = model.sample(len(real), seed=seed)
     # In pixels at 16x16: what images show, not their texture.
-    scores = manifold_scores(small_images(real), small_images(samples), max(1, min(5, len(real) - 1)))
+    scores = Distances.of(small_images(real), small_images(samples)).manifold(max(1, min(5, len(real) - 1)))
     return {
         "distance": 1000 * sliced_wasserstein(samples, real),
         "real_distance": 1000 * sliced_wasserstein(other[: len(real)], real[: len(other)]),

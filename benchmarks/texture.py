@@ -47,12 +47,13 @@ def main() -> None:
 
 def critic_of(stage: Path, model: Model) -> Critic | None:
     """The critic in the stage's checkpoint."""
-    networks = torch.load(stage / "checkpoint.pt", weights_only=True)["networks"]
-    if "critic" not in networks:
-        return None
-    critic = Critic(model.config.network, model.config.size, model.config.channels)
-    critic.load_state_dict(networks["critic"])
-    return critic
+    state = torch.load(stage / "checkpoint.pt", weights_only=True)["recipe"]
+    for prefix in ("parts.0.player.network.", "critic.network."):
+        if weights := {name.removeprefix(prefix): part for name, part in state.items() if name.startswith(prefix)}:
+            critic = Critic(model.config.network, model.config.size, model.config.channels, len(model.config.labels))
+            critic.load_state_dict(weights, strict=False)
+            return critic
+    return None
 
 
 def maps(decoder: Decoder, critic: Critic | None, latents: Tensor, real: Images) -> list[tuple[str, Tensor]]:

@@ -46,7 +46,7 @@ MOST = 1e15
 """Largest value of any setting: beyond it numbers only overflow."""
 PriorName = Literal["mixture", "normal", "uniform"]
 Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplace", "cross-entropy", "continuous-bernoulli"]
-ClassicObjective = Literal["saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
+ClassicObjective = Literal["relativistic", "saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
 Stage = Literal["ae", "vae", "gan", "joint"]
 """What one stage of a run trains."""
 RecipeName = Literal["vae-gan", "ae", "vae", "gan", "joint", "classic-gan"]
@@ -184,7 +184,7 @@ class ClassicGANConfig:
 
     objective: ClassicObjective = "non-saturating"
     """saturating: the minimax game of 2014; non-saturating; hinge; least-squares; wasserstein: needs --classic.clip or
-    --classic.penalty."""
+    --classic.penalty; relativistic: the pairs of --recipe gan, to compare objectives under one optimiser."""
     batch_size: int = 128
     """Images a step over all devices."""
     learning_rate: float = 2e-4
@@ -308,10 +308,13 @@ class TrainConfig:
         """Names of the stages in order."""
         return STAGES.get(self.recipe, (self.recipe,))
 
+    def group(self, stage: str) -> str:
+        """Name of the settings of a stage; an autoencoder has the VAE's."""
+        return "vae" if stage == "ae" else "classic" if self.recipe == "classic-gan" else stage
+
     def batch_size(self, stage: str) -> int:
-        """Images a step of a stage; an autoencoder's are the VAE's."""
-        groups = {"ae": self.vae, "vae": self.vae, "gan": self.gan, "joint": self.joint}
-        return (self.classic if self.recipe == "classic-gan" else groups[stage]).batch_size
+        """Images a step of a stage."""
+        return getattr(self, self.group(stage)).batch_size
 
 
 def _check_ranges(

@@ -221,9 +221,7 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def binarized(pixels: NDArray[np.uint8], keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Draws every grey value as 0 or 255, white with probability value / 255 (Salakhutdinov & Murray 2008).
 
-    Args:
-        pixels: uint8 [n, h, w, c].
-        keys: uint64 [n], one for each image: the same key draws the same image.
+    Images are uint8 [n, h, w, c], keys uint64 [n]: one key always draws one image in one way.
     """
     each = pixels[0].size
     places = np.arange(-(-each // 4), dtype=np.uint64)  # 64 bits serve four pixels

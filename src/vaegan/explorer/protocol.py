@@ -37,7 +37,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class Request:
+class Message:
     """One frame of the page."""
 
     number: int
@@ -75,7 +75,7 @@ class Request:
         return indices
 
 
-def parse(frame: bytes) -> Request:
+def parse(frame: bytes) -> Message:
     """The request in a frame.
 
     Raises:
@@ -88,12 +88,12 @@ def parse(frame: bytes) -> Request:
         raise RequestError(f"There is no request of kind {kind}.")
     if not 1 <= count <= MOST_IMAGES:
         raise RequestError(f"A request is for 1 to {MOST_IMAGES} images, not {count}.")
-    return Request(number, Kind(kind), option, count, frame[HEADER.size :])
+    return Message(number, Kind(kind), option, count, frame[HEADER.size :])
 
 
-def answer(request: Request, payload: bytes) -> bytes:
+def answer(message: Message, payload: bytes) -> bytes:
     """The frame that carries what was asked for."""
-    return HEADER.pack(request.number, OK, request.kind, request.count) + payload
+    return HEADER.pack(message.number, OK, message.kind, message.count) + payload
 
 
 def refusal(frame: bytes, reason: str) -> bytes:

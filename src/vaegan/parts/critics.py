@@ -31,7 +31,7 @@ class Judged(NamedTuple):
     """|grad D|^2 at real and at generated images, on a part of the batch."""
 
 
-class JudgesImages(Protocol):
+class CriticPlayer(Protocol):
     """What the game asks of a critic. A new one is a module of this form and one line in `training.build.CRITICS`."""
 
     player: Player[Any]

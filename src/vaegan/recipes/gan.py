@@ -12,12 +12,12 @@ from torch.nn.functional import softplus
 
 from vaegan.config import GANConfig
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST
+from vaegan.metrics.cheap import FEWEST_HELD_OUT
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.penalties import logit_drift
 from vaegan.objectives.relativistic import pair_accuracy
-from vaegan.parts.critics import BETAS, JudgesImages
+from vaegan.parts.critics import BETAS, CriticPlayer
 from vaegan.parts.engine import Engine, frozen, gradient_norm, in_blocks
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
@@ -38,14 +38,14 @@ class GAN(Recipe):
     """Trains a generator against its critics."""
 
     name = "gan"
-    deciding = Deciding("heldout_kernel_distance", FEWEST, 0.5, "heldout_kernel_error")
+    deciding = Deciding("heldout_kernel_distance", FEWEST_HELD_OUT, 0.5, "heldout_kernel_error")
     """By samples, in the second half: a grown GAN begins with the VAE's images, which must not win, whatever a distance says."""
 
     def __init__(
         self,
         config: GANConfig,
         generator: Decoder,
-        critics: Sequence[JudgesImages],
+        critics: Sequence[CriticPlayer],
         prior: Prior,
         engine: Engine,
         *,

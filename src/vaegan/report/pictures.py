@@ -151,7 +151,7 @@ def reconstructions(models: list[Model], dataset: ImageDataset, condition: str |
 def interpolations(model: Model, seed: int) -> Sheet:
     """Each row leads from one sample to another; of a conditional model each row has another label."""
     latents, labels = model.latents(2 * MORPHS, seed), model.config.labels
-    models = [model.told(labels[row % len(labels)]) if labels else model for row in range(MORPHS)]
+    models = [model.for_label(labels[row % len(labels)]) if labels else model for row in range(MORPHS)]
     rows = [interpolate(models[row], latents[2 * row], latents[2 * row + 1], STEPS) for row in range(MORPHS)]
     return sheet(to_uint8(torch.cat(rows)), STEPS)
 

@@ -16,7 +16,7 @@ from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.anchor import Anchor
-from vaegan.parts.critics import JudgesImages, PixelCritic
+from vaegan.parts.critics import CriticPlayer, PixelCritic
 from vaegan.parts.details import Details
 from vaegan.parts.refit import Refit
 from vaegan.parts.terms import Term
@@ -162,7 +162,7 @@ def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
     )
 
 
-def pixel_critic(inputs: StageInputs, network: Critic) -> JudgesImages:
+def pixel_critic(inputs: StageInputs, network: Critic) -> CriticPlayer:
     """The critic that looks at pixels."""
     config, engine = inputs.config.gan, inputs.engine
     return PixelCritic(
@@ -189,7 +189,7 @@ def anchor_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
     return anchor if inputs.config.gan.anchor > 0 else None
 
 
-CRITICS: tuple[Callable[[StageInputs, Critic], JudgesImages], ...] = (pixel_critic,)
+CRITICS: tuple[Callable[[StageInputs, Critic], CriticPlayer], ...] = (pixel_critic,)
 """Who judges the GAN's images; each is told the network that may start on the encoder's trunk."""
 
 TERMS: tuple[Callable[[StageInputs, Anchor | None], Term | None], ...] = (details_term, anchor_term)

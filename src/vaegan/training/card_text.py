@@ -161,8 +161,9 @@ def _data(record: RunRecord, config: ModelConfig) -> str:
 
 def _configuration(record: RunRecord, config: ModelConfig, facts: Mapping[str, Any]) -> str:
     seen = int(facts.get("images", 0))
-    groups = {"network": asdict(config.network), config.stage: asdict(record.config).get(config.stage, {})}
-    titles = {"network": "network", config.stage: config.stage.upper()}
+    own = record.config.group(config.stage)
+    groups = {"network": asdict(config.network), own: asdict(record.config)[own]}
+    titles = {"network": "network", own: config.stage.upper()}
     rows = [
         f"| {titles[group]}: {name.replace('_', ' ')} | {setting_words(value)} | `--{group}.{name.replace('_', '-')}` |"
         for group, values in groups.items()

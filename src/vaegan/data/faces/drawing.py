@@ -10,8 +10,7 @@ import numpy.typing as npt
 from vaegan.data.faces.canvas import Array, Canvas, Index, smoothstep
 from vaegan.data.faces.factors import BACKGROUNDS, FACTORS, HAIR_STYLES, Faces, sample_faces
 from vaegan.data.faces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, head_view, head_window
-from vaegan.data.faces.hair import FrontHair, draw_back_hair, draw_buzz, draw_tied_hair, hair_distance
-from vaegan.data.faces.hats import draw_hats
+from vaegan.data.faces.hair import FrontHair, draw_back_hair, draw_buzz, draw_hats, draw_tied_hair, hair_distance
 from vaegan.data.faces.head import draw_beard, draw_body, draw_cheeks, draw_ears, draw_freckles, draw_head
 
 SMALLEST_DRAWN = 64  # [pixels] smaller pictures are drawn at a multiple of their size and averaged down

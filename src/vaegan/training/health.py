@@ -1,7 +1,7 @@
 """Health: what goes wrong in training, how it shows in the numbers, and what is done about it (docs/guards.md).
 
-Every check is a function from named means to words. Checks in `ROLL_BACK` send the stage back to its last good state at lower
-learning rates, because that saved runs of the list of bad configurations; the others only warn.
+A check is a function from named means to words. Those in `ROLL_BACK` send the stage back to its last good state, slower, because
+that saved runs of the list of bad configurations (benchmarks/bad_configurations.toml); the others only warn.
 """
 
 import math
@@ -18,7 +18,7 @@ from vaegan.training.engine import FabricEngine
 MOST_ROLL_BACKS = 3
 MOST_WARNINGS = 3
 SLOWER = (1, 2, 8, 64)
-"""Divisor of the learning rates after so many roll-backs: each slows down twice as much as the one before."""
+"""Divisor of the learning rates after so many roll-backs."""
 
 # Where healthy ends. Each number stands between what healthy runs showed and what broken ones did: docs/guards.md.
 WINNING, LOST = 0.97, 0.53  # pair accuracy as a mean over 50 batches; healthy runs have 0.56 to 0.94
@@ -179,9 +179,8 @@ def posterior_collapse(latent_dim: int, reason: str) -> Check:
 
 POSTERIOR = "posterior collapse"
 ROLL_BACK = ("not finite", "exploding gradient", "runaway critic", "mode collapse", "forgetting", POSTERIOR)
-"""Checks that send a stage back; the others warn."""
+# What can go wrong in any stage; in any GAN; and in one whose logits have a scale: a Wasserstein critic is meant to be ahead.
 GRADIENTS: dict[str, Check] = {"not finite": not_finite, "exploding gradient": exploding_gradient}
-"""What can go wrong in any stage."""
 GAME: dict[str, Check] = {
     "mode collapse": mode_collapse,
     "forgetting": forgetting,
@@ -189,9 +188,7 @@ GAME: dict[str, Check] = {
     "vanishing gradient": vanishing_gradient,
     "overfitting critic": overfitting_critic,
 }
-"""What can go wrong in any GAN."""
 LOGITS: dict[str, Check] = {"runaway critic": runaway_critic, "critic wins": critic_wins, "critic lost": critic_lost}
-"""What can go wrong in a GAN whose logits have a scale: a Wasserstein critic is meant to be ahead, by any number."""
 
 
 class Action(NamedTuple):
@@ -290,7 +287,8 @@ class Health:
             does = "with --guards act: back to the last good state, slower" if name in ROLL_BACK else "nothing is changed"
             return Action(name, "none", f"{words} ({does})" if not self.acts else words)
         if self.roll_backs >= MOST_ROLL_BACKS:
-            return self._stop(name, words, look.seen)
+            goes_on = self._stopped_at and name != "not finite"  # who extends a stopped stage wants it to go on
+            return Action(name, "none", words) if goes_on else self._stop(name, words, look.seen)
         return self._roll_back(name, words)
 
     def _found(self, look: Look) -> tuple[str, str] | None:
@@ -304,7 +302,8 @@ class Health:
         settling, self._settling = self._settling, self._settling and not look.window
         if settling and finite:
             return None
-        heard = (name for name in found if self._fired.get(name, 0) < MOST_WARNINGS or (self.acts and name in ROLL_BACK))
+        acted = () if not self.acts else ROLL_BACK if not self._stopped_at else ("not finite",)
+        heard = (name for name in found if name in acted or self._fired.get(name, 0) < MOST_WARNINGS)
         return next(((name, found[name]) for name in heard), None)
 
     def _roll_back(self, name: str, words: str) -> Action:

@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vaegan.data import TRAIN, ImageDataset
-from vaegan.latent.classifier import area_under_curve
-from vaegan.latent.directions import find_direction, heldout_area
+from vaegan.latent.directions import area_under_curve, find_direction, heldout_area
 from vaegan.latent.groups import encode_images, evenly, groups_of_label
-from vaegan.latent.quality import identity_kept
-from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
+from vaegan.metrics.neighbours import own_source_share
+from vaegan.metrics.sliced import laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.training.saved import load, run_images
 
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -105,8 +104,12 @@ def judged(judge: Judge, images: Tensor) -> dict[str, Tensor]:
 
 def realism(images: Tensor, real: Tensor) -> float:
     """SWD x 1000 on Laplacian pyramids, the mean of its three octaves."""
-    pairs = zip(laplacian_pyramid(real), laplacian_pyramid(images), strict=True)
-    return float(np.mean([sliced_distance_of_octave(one, two)[0] for one, two in pairs]))
+    distances: list[float] = []
+    for pair in zip(laplacian_pyramid(real), laplacian_pyramid(images), strict=True):
+        places = [patch_places(len(one), one.shape[-1], given=given) for one, given in zip(pair, (False, True), strict=True)]
+        one, two = (take_patches(*each) for each in zip(pair, places, strict=True))
+        distances.append(sliced_distance(one, places[0].image, two, places[1].image)[0])
+    return float(np.mean(distances))
 
 
 class Measured:
@@ -115,7 +118,7 @@ class Measured:
     def __init__(self, judge: Judge, attribute: str, keep: list[str], originals: Tensor, unedited: Tensor, real: Tensor) -> None:
         self.judge, self.attribute, self.keep, self.originals, self.real = judge, attribute, keep, originals, real
         self.before = judged(judge, unedited)
-        self.identity = identity_kept(unedited, originals)
+        self.identity = own_source_share(unedited, originals)
         self.distance = float("nan")
         """SWD of the images edited with strength 1."""
 
@@ -140,7 +143,7 @@ class Measured:
                 self.distance = realism(images, self.real)
             rows.append(
                 {"strength": strength, "positive": float((after[self.attribute][:, 1] > 0.5).float().mean())}
-                | {"identity": identity_kept(images, self.originals), "identity_unedited": self.identity}
+                | {"identity": own_source_share(images, self.originals), "identity_unedited": self.identity}
                 | {"from_under_0.2": float(low.float().mean()), "to_over_0.8_by_here": float(reached[low].float().mean())}
                 | {"and_all_kept": float(kept[low].float().mean()), **shares}
             )

@@ -23,7 +23,6 @@ from vaegan.charts import (
     save_bars,
     save_curves,
     save_lines,
-    save_points,
 )
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -100,7 +99,9 @@ class TestCurves:
 def test_figures_are_svg_that_hold_every_name(tmp_path: Path) -> None:
     curves = {"<a>": [(1.0, 1.0), (10.0, 0.0), (100.0, float("nan")), (1000.0, 3.0)], "b": [(1.0, 2.0)], "empty": []}
     save_lines(tmp_path / "l.svg", curves, "title", Axis("x", log=True), Axis("y", log=True), spreads={"<a>": [0.5, 0.5]})
-    save_points(tmp_path / "p.svg", {"<a>": [(0.0, 1.0), (2.0, -1.0)]}, "title", Axis("x"), Axis("y"))
+    cloud = {"<a>": [(0.0, 1.0), (2.0, -1.0)]}
+    save_lines(tmp_path / "p.svg", cloud, "title", Axis("x"), Axis("y"), marks=True, joined=False)
+    assert "<path" not in (tmp_path / "p.svg").read_text()
     save_bars(tmp_path / "b.svg", {"<a>": 1.0, "b": float("nan"), "c": 0.0}, "title", "x", {"<a>": 0.2})
     for name in ("l", "p", "b"):
         root = ET.parse(tmp_path / f"{name}.svg").getroot()

@@ -138,7 +138,7 @@ def test_few_heldout_images_do_not_say_whether_the_gan_gives_images_back(run: Pa
     assert re.fullmatch(r"needs 20 held-out images, and there (is 1|are \d+)", words)
     print_finished(RunFolder(run), Console(), as_json=False)
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"Encoding: whether held-out images are recognised in what the GAN gives back of them {words}; " in printed
+    assert f"Encoding: whether held-out images are recognised in the GAN's reconstructions of them {words}; " in printed
     main(["info", str(run)])
     assert words in " ".join(capsys.readouterr().out.split())
 
@@ -293,7 +293,7 @@ def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     for words in (
         "the generator began as the VAE's decoder: yes",
         "KL divergence: ",
-        "giving back real images",
+        "reconstructing real images",
         "0.5 is guessing",
     ):
         assert words in " ".join(printed.split())

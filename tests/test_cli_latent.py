@@ -162,7 +162,7 @@ def test_a_direction_is_learned_kept_and_used(run: str, capsys: pytest.CaptureFi
     facts = told(capsys, "edit", run, "dark/1.png", "dark/2.png", "--direction", "light=1", "--direction", "smile=-0.5")
     assert facts["directions"] == {"light": 1.0, "smile": -0.5}
     assert size_of("edited.png") == (2 + 2 * 66, 2 + 3 * 66)
-    assert "no direction 'hat'; kept are: light" in refused(capsys, "edit", run, "dark", "--direction", "hat=1")
+    assert "no direction 'hat'; there are: light" in refused(capsys, "edit", run, "dark", "--direction", "hat=1")
     assert refused(capsys, "edit", run, "dark", "--direction", "lihgt=1").endswith("Did you mean light?\n")
 
 
@@ -237,7 +237,7 @@ def test_outliers_are_calibrated_on_held_out_images(run: str, capsys: pytest.Cap
     assert "ordinary ones, no more than chance would give (about 2.4); the worst 12: outliers.png" in lines[0]
     first = own["ranking"][0]
     assert lines[1] == f"  {first['name']}: explained {first['score']:.1f} deviations {first['reason']}"
-    assert lines[-1] == "  the whole ranking: --json"
+    assert lines[-1] == "  the full ranking: --json"
     main(["outliers", run, "dark", "--reference", "light", "--level", "0.1"])
     assert "12 of 12 images are as strange" in (said := capsys.readouterr().out)
     assert ", more than chance would give (about 1.2)" in said

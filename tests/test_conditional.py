@@ -16,8 +16,7 @@ from vaegan.data import TEST, open_dataset, to_uint8
 from vaegan.errors import DataError, RequestError
 from vaegan.evaluation import evaluate
 from vaegan.evaluation.inference import log_weights
-from vaegan.evaluation.reference import RealImages, References
-from vaegan.evaluation.telling import Telling
+from vaegan.evaluation.reference import Condition, RealImages, References
 from vaegan.explorer.state import Explorer
 from vaegan.latent.outliers import surprise
 from vaegan.latent.stored import Direction, load_directions, save_direction
@@ -124,8 +123,8 @@ def test_an_edit_needs_a_direction_of_the_same_label(run: str, capsys: pytest.Ca
     assert "no direction 'smiling'" in refused(capsys, "edit", run, "few", "--direction", "smiling=1", "--label", second)
     model = load(run)
     for label in (first, second):
-        save_direction("run/vae/model", model.told(label), Direction(label, torch.ones(4)))
-    kept = [set(load_directions("run/vae/model", model.told(label))) for label in (first, second)]
+        save_direction("run/vae/model", model.for_label(label), Direction(label, torch.ones(4)))
+    kept = [set(load_directions("run/vae/model", model.for_label(label))) for label in (first, second)]
     assert kept == [{"smiling", first}, {second}]
     assert load_directions("run/vae/model", model) == {}
 
@@ -151,16 +150,16 @@ def test_the_map_shows_the_images_of_the_label(run: str) -> None:
 def test_samples_are_drawn_in_the_data_s_proportions() -> None:
     dataset = open_dataset("faces:400", DataConfig(size=16))
     words = dataset.label_words["glasses"]
-    telling = Telling("glasses", words[::-1])  # a model's codes are its own
+    condition = Condition("glasses", words[::-1])  # a model's codes are its own
     real = RealImages(dataset, np.arange(300), "train")
-    codes = telling.samples(References(real, real, False), 4000, 0)
+    codes = condition.sample_labels(References(real, real, False), 4000, 0)
     assert codes is not None
     drawn = torch.bincount(codes, minlength=len(words)).flip(0) / 4000
     there = np.bincount(dataset.labels["glasses"][:300].astype(int), minlength=len(words)) / 300
     np.testing.assert_allclose(drawn, there, atol=4 * 0.5 / 4000**0.5)
-    assert Telling("hat of felt", words).lacks(real)
-    assert not Telling(None, ()).lacks(real)
-    assert Telling(None, ()).samples(References(real, real, False), 5, 0) is None
+    assert Condition("hat of felt", words).lacks(real)
+    assert not Condition(None, ()).lacks(real)
+    assert Condition(None, ()).sample_labels(References(real, real, False), 5, 0) is None
 
 
 def test_evaluation_tells_each_image_its_own_label(trained: Path) -> None:

@@ -234,13 +234,13 @@ def _check_model(recipe: Any, inputs: StageInputs, size: int, channels: int) -> 
 def _check_labels(model: Model, images: Tensor) -> None:
     """A label folded into the weights gives the images of that label."""
     codes = torch.tensor([1, 1, 1])
-    bee, latents = model.told("bee"), torch.randn(3, 4)
+    bee, latents = model.for_label("bee"), torch.randn(3, 4)
     assert bee.config.labels == ()
     torch.testing.assert_close(bee.decode(latents), model.decode(latents, codes), atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(bee.decode(latents), model.told("cow").decode(latents), atol=1e-6)
+    assert not torch.allclose(bee.decode(latents), model.for_label("cow").decode(latents), atol=1e-6)
     if model.has_encoder:
         torch.testing.assert_close(bee.encode(images), model.encode(images, codes), atol=1e-5, rtol=1e-5)
-    for refused in (lambda: model.decode(latents), lambda: model.told("dog")):
+    for refused in (lambda: model.decode(latents), lambda: model.for_label("dog")):
         with pytest.raises(RequestError, match="ant, bee, cow"):
             refused()
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from vaegan.data import DataConfig, cache, default_cache_dir, image_files, open_dataset
+from vaegan.data import DataConfig, cache, default_cache_dir, open_dataset, source
 from vaegan.data.cache import CacheWriter
 from vaegan.errors import DataError, VaeganError
 
@@ -48,7 +48,7 @@ def test_second_opening_decodes_nothing(folder: Path, tmp_path: Path, monkeypatc
     def never(*_: object) -> NoReturn:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(image_files, "decode", never)
+    monkeypatch.setattr(source, "decode", never)
     second = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
     assert isinstance(second.images, np.memmap)
     assert np.array_equal(first.images, second.images)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaegan.data import TEST, TRAIN, VALIDATION, DataConfig, ImageDataset, archives, image_files, open_dataset
+from vaegan.data import TEST, TRAIN, VALIDATION, DataConfig, ImageDataset, archives, open_dataset, source
 from vaegan.data.source import labels_from_folders
 from vaegan.errors import DataError, VaeganError
 
@@ -112,11 +112,11 @@ def test_zip_and_tars_hold_what_the_folder_holds(tmp_path: Path, open_here: Call
         with tarfile.open(sources[-1], f"w:{mode}") as tar:
             tar.add(root, "inside")
     expected = open_here(root)
-    for source in sources:
-        dataset = open_here(source)
+    for place in sources:
+        dataset = open_here(place)
         order = np.argsort(dataset.names)
-        assert np.array_equal(dataset.images[order], PIXELS), source
-        assert dataset.fingerprint == expected.fingerprint, source
+        assert np.array_equal(dataset.images[order], PIXELS), place
+        assert dataset.fingerprint == expected.fingerprint, place
         assert len(dataset.labels) == 0
     assert {one.name for one in open_here(sources[0]).skipped} == {"readme.txt", "inner.zip"}
 
@@ -158,8 +158,8 @@ def test_archive_members_are_read_within_bounds(
 
 
 def test_reads_stop_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "MAX_FILE_BYTES", 10)
-    assert len(image_files.read_bounded(io.BytesIO(b"x" * 99))) == 11
+    monkeypatch.setattr(source, "MAX_FILE_BYTES", 10)
+    assert len(source.read_bounded(io.BytesIO(b"x" * 99))) == 11
 
 
 def test_encrypted_and_damaged_members_are_skipped(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:

@@ -1,6 +1,5 @@
 """`vaegan evaluate`: what it measures of a run, writes and prints, and what it refuses."""
 
-import argparse
 import json
 import logging
 import os
@@ -428,40 +427,51 @@ def test_copying_is_left_out_where_too_few_samples_can_be_nearest_to_a_heldout_i
         assert found.numbers["neighbour_distance"].value == pytest.approx(1, rel=1e-5)
 
 
-def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+def row_of(capsys: pytest.CaptureFixture[str], title: str, **stages: dict[str, Any]) -> str:
+    """One row of the printed table, without what a number means."""
     from vaegan.commands.evaluate import print_evaluation
     from vaegan.console import Console
 
-    stage = {"support": {"value": 100**2 / 6, "interval": None, "n": 100, "features": None}}
-    floor = {"support": stage["support"] | {"value": 1650.0}}
-    facts = {"stages": {"gan": stage}, "floor": floor, "left_out": {}, "verdict": [], "train_longer": False}
+    facts = {"stages": stages, "floor": {}, "left_out": {}, "verdict": [], "train_longer": False}
     facts |= {"n": 100, "reference": {"count": 100, "side": "test"}, "data": "faces", "seed": 0}
     print_evaluation(facts, Path("evaluation.json"), Console())
-    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("different images"))
-    assert row.split("  ")[1:] != []
-    assert " ".join(row.split()) == "different images more than 1,667 1,650 high"
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(title))
+    return " ".join(row.removeprefix(title).split())
+
+
+def test_a_bound_is_no_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    bound = {"value": 100**2 / 6, "interval": None, "n": 100}
+    row = row_of(capsys, "different images", vae={"support": bound}, gan={"support": bound | {"value": 1650.0}})
+    assert row == "more than 1,667 1,650 high"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ends", "shown"),
+    [
+        ("support", 1700**2 / 6, None, "more than 482k"),
+        ("support", 481_383.3, [164_000.0, 1_416_000.0], "481k (164k, 1.42M)"),
+        ("coverage", 0.01, [0.0, 0.031], "0.01 (0.00, 0.03)"),
+        ("coverage", 0.5, [0.46, 0.55], "0.50 ±0.05"),
+        ("coverage", float("nan"), [0.0, float("nan")], "not a number"),
+    ],
+)
+def test_a_lopsided_interval_shows_its_ends(
+    capsys: pytest.CaptureFixture[str], name: str, value: float, ends: list[float] | None, shown: str
+) -> None:
+    row = row_of(capsys, METRICS[name].title, gan={name: {"value": value, "interval": ends, "n": 1700}})
+    assert row.startswith(f"{shown} high")
 
 
 def test_images_that_are_all_alike_are_as_near_as_they_are() -> None:
     import torch
 
     from vaegan.evaluation.numbers import Findings
-    from vaegan.evaluation.samples import _duplicates  # pyright: ignore[reportPrivateUsage]
+    from vaegan.evaluation.samples import duplicates
 
     for kinds in (1, 2):
         real = torch.randn(kinds, 63, generator=torch.Generator().manual_seed(0)).repeat(100, 1)
-        _duplicates(real, torch.randn(120, 63, generator=torch.Generator().manual_seed(1)), found := Findings())
+        duplicates(real, torch.randn(120, 63, generator=torch.Generator().manual_seed(1)), found := Findings())
         assert found.numbers["duplicates"].value == 0
-
-
-def test_a_lopsided_interval_shows_its_ends() -> None:
-    from vaegan.commands.evaluate import number_words
-
-    assert number_words("support", {"value": 1700**2 / 6, "interval": None, "n": 1700}) == "more than 482k"
-    assert number_words("support", {"value": 481_383.3, "interval": [164_000.0, 1_416_000.0], "n": 1700}) == "481k (164k, 1.42M)"
-    assert number_words("coverage", {"value": 0.01, "interval": [0.0, 0.031], "n": 400}) == "0.01 (0.00, 0.03)"
-    assert number_words("coverage", {"value": 0.5, "interval": [0.46, 0.55], "n": 400}) == "0.50 ±0.05"
-    assert number_words("coverage", {"value": float("nan"), "interval": [0.0, float("nan")], "n": 400}) == "not a number"
 
 
 class Tiny:
@@ -567,7 +577,7 @@ def test_a_feature_file_adds_its_numbers_and_only_inception_is_called_fid(traine
 def test_the_frechet_distance_of_many_dimensions_has_an_interval(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaegan.evaluation.looking.MOST_RESAMPLED", 40)  # the network gives 48
+    monkeypatch.setattr("vaegan.evaluation.measure.MOST_RESAMPLED", 40)  # the network gives 48
     tiny = Tiny(tmp_path)
     tiny.description("net", 'name = "inception-2015"\nsize = 32\nlow = -1\nhigh = 1\n')
     found = evaluate(trained, "faces:900", n=210, stage="gan", features=tiny.program("net", 32, 32))
@@ -591,8 +601,8 @@ def test_feature_files_that_do_not_fit_are_one_line(
         (good + "batch = 0\n", "batch is 0; it must be 1 to 1024"),
         (good.replace("low = 0", "low = -inf"), "low is -inf; it must be a number from"),
         (good.replace("high = 1", "high = 0"), "low is 0 and high 0; low must be less"),
-        (good + "mean = [0, 0, 0]\ndeviation = [1, 0, 1]\n", "deviation is '1 0 1'; its numbers must be positive"),
-        (good + "deviation = [1, 1, 1]\n", "mean is ''; it must be three numbers"),
+        (good + "mean = [0, 0, 0]\ndeviation = [1, 0, 1]\n", "its numbers must be positive"),
+        (good + "deviation = [1, 1, 1]\n", "mean is (); it must be three numbers"),
         (good.replace("pooled", "Random-conv-1"), "the program's own features"),
         (good.replace("pooled", "layout-dct-1"), "the program's own features"),
         (good.replace("pooled", "a\\u001b"), "letters that can be shown"),
@@ -672,16 +682,16 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
 def test_what_latents_say_of_factors_stands_beside_what_noise_would_say() -> None:
     import torch
 
-    from vaegan.evaluation.labelled import Labels
+    from vaegan.evaluation.factors import KnownFactors
     from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.reference import RealImages, References
 
     dataset = open_dataset("faces:900", DataConfig(size=16))
     train, heldout = (RealImages(dataset, part, "test") for part in np.split(np.arange(len(dataset)), [700]))
-    labels = Labels(References(heldout, train, mirrored=False), 900)
-    seen = [factor.name for factor in labels.factors if factor.continuous]
+    known = KnownFactors(References(heldout, train, mirrored=False), 900)
+    seen = [factor.name for factor in known.factors if factor.continuous]
 
-    class Telling:
+    class Condition:
         def __init__(self, told: float) -> None:
             self.told = told
 
@@ -696,7 +706,7 @@ def test_what_latents_say_of_factors_stands_beside_what_noise_would_say() -> Non
 
     def found(told: float) -> dict[str, Any]:
         findings: Any = Findings()
-        labels.latent(cast(Any, None), cast(Any, Telling(told)), findings, 0)
+        known.latent(cast(Any, None), cast(Any, Condition(told)), findings, 0)
         return findings.numbers
 
     for name, number in found(0.0).items():
@@ -712,17 +722,13 @@ def test_more_images_leave_less_to_chance_in_what_latents_say_of_factors() -> No
     """Of many images a fixed penalty let so few weights of noise through that they looked disentangled: 0.7 with 4,000."""
     import torch
 
-    from vaegan.evaluation.labelled import Factor, _importance  # pyright: ignore[reportPrivateUsage]
-    from vaegan.metrics.factors import disentanglement
+    from vaegan.metrics.factors import disentanglement, importance
 
     def score(count: int, told: float) -> float:
-        generator, codes = torch.Generator().manual_seed(0), torch.zeros(count)
+        generator = torch.Generator().manual_seed(0)
         latents = torch.randn(count, 12, generator=generator, dtype=torch.float64)
-        values = torch.randn(4, count, generator=generator, dtype=torch.float64) + told * latents.T[:4]
-        factors = [Factor(str(at), 5, codes, codes, True, one, one) for at, one in enumerate(values)]
-        return disentanglement(
-            torch.stack([_importance(latents, one, torch.arange(count)) for one in factors], 1)
-        ).disentanglement
+        factors = torch.randn(4, count, generator=generator, dtype=torch.float64) + told * latents.T[:4]
+        return disentanglement(torch.stack([importance(latents, one[:, None]) for one in factors], 1)).disentanglement
 
     few, many = score(400, 0.0), score(4000, 0.0)
     assert max(few, many) < 0.5
@@ -733,36 +739,27 @@ def test_more_images_leave_less_to_chance_in_what_latents_say_of_factors() -> No
 def test_intervals_of_nearest_neighbours_and_of_attributes_hold_the_truth_over_repeated_draws() -> None:
     import torch
 
-    from vaegan.evaluation.copies import PIXELS, CopyCheck
-    from vaegan.evaluation.labelled import Factor, Labels
-    from vaegan.evaluation.numbers import Findings
-    from vaegan.metrics.neighbours import nearest
+    from vaegan.metrics.factors import shared_mix_with_interval
+    from vaegan.metrics.neighbours import median_ratio, nearest
 
     def normal(count: int, seed: int) -> Tensor:
         return torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
 
-    def logits(features: Tensor) -> Tensor:
-        return torch.stack([torch.zeros(len(features)), features[:, 0], 2 * features[:, 0] - 1, -features[:, 0] - 0.5], 1)
+    def codes(features: Tensor) -> Tensor:
+        first = features[:, 0]
+        return torch.stack([torch.zeros(len(features)), first, 2 * first - 1, -first - 0.5], 1).argmax(1)
 
-    train, none = normal(400, 1), torch.zeros(0)
-    check, labels = CopyCheck.__new__(CopyCheck), Labels.__new__(Labels)
-    check.mirrored, held_distance, mixes = False, 0, []
+    train, held_distance, mixes = normal(400, 1), 0, []
     long_run = [float(nearest(scale * normal(10_000, 5), train)[0].median()) for scale in (0.6, 1.0)]
     for draw in range(60):
         heldout, samples = normal(100, 3 * draw + 10), normal(300, 3 * draw + 11)
-        check.pools = {PIXELS: (train, heldout)}
-        _, (low, high) = check._neighbour_distance(nearest(0.6 * samples, train)[0], draw)  # pyright: ignore[reportPrivateUsage]
+        _, (low, high) = median_ratio(nearest(0.6 * samples, train)[0], nearest(heldout, train)[0], draw)
         held_distance += low <= long_run[0] / long_run[1] <= high
-        given: Any = argparse.Namespace(layout=samples[:, :2] + 0.5, random=samples[:, 2:])
-        labels.train = labels.heldout = cast(Any, range(400))
-        reader = (Factor("a", 4, none, none, False, none, none), logits)
-        labels.__dict__.update(_described=(lambda features: features, None, heldout), _readers=[reader])
-        labels.mix(given, found := Findings(), draw)
-        mixes.append(found.numbers["mode_coverage"])
-    right = np.mean([number.value for number in mixes])
+        mixes.append(shared_mix_with_interval([(codes(heldout), codes(samples + 0.5), 4)], draw))
+    right = np.mean([value for value, _ in mixes])
     # Of 95 % in 60 draws fewer than 51 come by chance once in 300 times.
     assert held_distance >= 51
-    assert sum(number.interval[0] <= right <= number.interval[1] for number in mixes) >= 51
+    assert sum(low <= right <= high for _, (low, high) in mixes) >= 51
 
 
 def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -782,10 +779,25 @@ def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path, monkeypat
     assert [path.exists() for path in paths] == [False, True, False, False]
 
 
-def test_a_single_label_has_no_disentanglement(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaegan.evaluation import labelled
+def test_a_full_disk_costs_the_cache_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from safetensors import SafetensorError
 
-    monkeypatch.setattr(labelled, "MOST_FACTORS", 1)
+    from vaegan.evaluation.reference import read_cached, write_cached
+
+    def full(*_: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("vaegan.evaluation.reference.save_file", full)
+    write_cached(tmp_path / "a.safetensors", {"features": torch.zeros(2)})
+    assert read_cached(tmp_path / "a.safetensors") == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_single_label_has_no_disentanglement(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaegan.evaluation import factors
+
+    monkeypatch.setattr(factors, "MOST_FACTORS", 1)
     found = evaluate(trained, "faces:900", n=310, stage="vae")
     assert "dci_disentanglement" not in found["stages"]["vae"]
     assert found["left_out"]["dci_disentanglement"].startswith("needs two labels")
@@ -798,7 +810,7 @@ def test_features_of_binarised_images_are_not_those_of_grey_ones(tmp_path: Path)
     found = []
     for binarize in ("none", "dynamic"):
         dataset = open_dataset(tmp_path / "grey.npy", DataConfig(size=16, binarize=binarize))
-        found.append(of_side(dataset, TRAIN, "train").features("pixels", lambda images: images.flatten(1), tmp_path))
+        found.append(of_side(dataset, TRAIN, "train").features("pixels", lambda images: images.flatten(1)))
     assert (found[0].abs() < 1).any()
     assert (found[1].abs() == 1).all()
 
@@ -815,7 +827,7 @@ def test_a_missing_model_of_a_finished_run_is_refused(tmp_path: Path) -> None:
 
 def test_words_of_other_data_are_read_by_what_they_say(tmp_path: Path) -> None:
     """Each data set numbers its own sub-folders: without a, b is the first of them."""
-    from vaegan.evaluation.labelled import factors_of
+    from vaegan.evaluation.factors import factors_of
     from vaegan.evaluation.reference import RealImages
 
     def part(*words: str) -> RealImages:
@@ -868,8 +880,7 @@ def test_what_is_no_bound_is_not_called_one() -> None:
     from vaegan.config import NetworkConfig
     from vaegan.evaluation.inference import likelihood
     from vaegan.evaluation.numbers import Findings
-    from vaegan.evaluation.reference import RealImages
-    from vaegan.evaluation.telling import Telling
+    from vaegan.evaluation.reference import Condition, RealImages
     from vaegan.model import Model
     from vaegan.model_files import ModelConfig, Networks
 
@@ -880,7 +891,7 @@ def test_what_is_no_bound_is_not_called_one() -> None:
     for binarize in ("none", "dynamic"):
         dataset = open_dataset("faces:64", DataConfig(size=16, channels="1", binarize=binarize))
         found = Findings()
-        likelihood(model, RealImages(dataset, np.arange(30), "test"), Telling(None, ()), found, 0, full=False)
+        likelihood(model, RealImages(dataset, np.arange(30), "test"), Condition(None, ()), found, 0, full=False)
         assert names & found.numbers.keys() == (names if binarize == "dynamic" else set())
         assert names & found.left_out.keys() == (set() if binarize == "dynamic" else names)
 

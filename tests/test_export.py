@@ -18,7 +18,7 @@ from vaegan.cli import main
 from vaegan.config import NetworkConfig
 from vaegan.export.folder import export_onnx, export_programs
 from vaegan.export.graphs import Graph, graphs
-from vaegan.export.onnx_files import decoder_onnx_bytes
+from vaegan.export.onnx_files import half_onnx_bytes
 from vaegan.mixture import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
@@ -109,7 +109,7 @@ def test_onnx_files_say_what_they_are_and_nothing_of_this_machine(exported: tupl
 
 def test_half_the_bytes_stay_within_sixty_decibels(tmp_path: Path) -> None:
     model = CASES["colour 64 gan"]
-    half = decoder_onnx_bytes(model, half=True)
+    half = half_onnx_bytes(graphs(model)[0])
     weights = sum(tensor.numel() for tensor in model.networks.decoder.state_dict().values())
     assert len(half) < 2 * weights + 10_000
     (tmp_path / "half.onnx").write_bytes(half)
@@ -124,7 +124,7 @@ def test_weights_that_float16_cannot_hold_are_refused() -> None:
     model = a_model(16, 1, "vae")
     model.networks.decoder.start.weight[0, 0] = 1e6
     with pytest.raises(ModelError, match="float32 weights"):
-        decoder_onnx_bytes(model, half=True)
+        half_onnx_bytes(graphs(model)[0])
 
 
 @pytest.mark.parametrize("off", [1.1e-5, float("nan")])
@@ -188,7 +188,7 @@ def test_a_prior_that_is_a_mixture_is_a_graph_of_its_own(tmp_path: Path) -> None
 
 
 def test_a_program_that_needs_this_package_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaegan.export.programs.DEPLOYMENT", 'import sys; sys.modules["vaegan"] = None; import vaegan')
+    monkeypatch.setattr("vaegan.export.folder.DEPLOYMENT", 'import sys; sys.modules["vaegan"] = None; import vaegan')
     with pytest.raises(ModelError, match=r"without vaegan: ModuleNotFoundError.*vaegan"):
         export_programs(CASES["grey 28 vae"], tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
@@ -210,7 +210,7 @@ def test_the_command_asks_for_the_extra_and_for_room(
     assert "[onnx]" in message
     assert message.endswith("pip install onnxscript\n")
     with pytest.raises(RequestError, match="onnxscript"):
-        decoder_onnx_bytes(CASES["grey 28 vae"], half=True)
+        half_onnx_bytes(graphs(CASES["grey 28 vae"])[0])
     assert [path.name for path in Path().rglob("*")] == ["export", "mine.txt"]
 
 

@@ -16,13 +16,13 @@ from vaegan.config import NetworkConfig
 from vaegan.data import ImageDataset, open_images
 from vaegan.config import DataConfig
 from vaegan.errors import RequestError
-from vaegan.latent.classifier import area_under_curve, discriminant, logistic_regression, shrunk_covariance
-from vaegan.latent.directions import find_direction, heldout_area
-from vaegan.latent.editing import edit, moved
+from vaegan.latent.directions import area_under_curve, discriminant, find_direction, heldout_area, shrunk_covariance
 from vaegan.latent.groups import encode_images, evenly, groups_of_label, shared_images
-from vaegan.latent.learning import Group, learn_direction, learn_principal
-from vaegan.latent.quality import identity_kept, moves_along, words_kept
+from vaegan.latent.learning import Examples, learn_direction, learn_principal, strength_along, unchanged_share
 from vaegan.latent.stored import Direction
+from vaegan.latent.walks import edit, moved
+from vaegan.metrics.classifier import LogisticClassifier
+from vaegan.metrics.neighbours import own_source_share
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 
@@ -45,6 +45,12 @@ def groups() -> tuple[Tensor, Tensor]:
 def both(groups: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     labels = torch.cat([torch.ones(300), torch.zeros(500)])
     return torch.cat(groups), labels
+
+
+def logistic_regression(latents: Tensor, labels: Tensor, penalty: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Weights and bias of the difference of two classes, which half of the penalty on each of them holds."""
+    fitted = LogisticClassifier(latents, labels.long(), 2, 2 * penalty, iterations=500, tolerance=1e-9)
+    return fitted.weights[:, 1] - fitted.weights[:, 0], fitted.bias[1] - fitted.bias[0]
 
 
 def cosine(first: Tensor, second: np.ndarray) -> float:
@@ -140,22 +146,20 @@ class TestFindDirection:
 class TestQuality:
     def test_identity_is_kept_by_small_and_lost_by_large_changes(self) -> None:
         sources = random(20, 3, 16, 16)
-        assert identity_kept(sources + 0.1 * random(20, 3, 16, 16, seed=3), sources) == 1
-        assert identity_kept(sources.roll(1, 0), sources) == 0
+        assert own_source_share(sources + 0.1 * random(20, 3, 16, 16, seed=3), sources) == 1
+        assert own_source_share(sources.roll(1, 0), sources) == 0
 
     def test_moves_are_in_strengths_of_the_other(self) -> None:
-        assert moves_along(torch.tensor([1.0, 2.0]), {"y": torch.tensor([0.0, 4.0]), "z": torch.tensor([-1.0, 0.0])}) == {
-            "y": 0.5,
-            "z": -1.0,
-        }
+        for other, strength in (([0.0, 4.0], 0.5), ([-1.0, 0.0], -1.0)):
+            assert strength_along(torch.tensor([1.0, 2.0]), torch.tensor(other)) == strength
 
     def test_words_are_kept_across_and_lost_along(self) -> None:
         codes = torch.arange(200) % 2
         latents = 0.1 * random(200, 2) + torch.stack([codes.float(), torch.zeros(200)], 1)
         across, along = torch.tensor([0.0, 5.0]), torch.tensor([1.0, 0.0])
         zeros = latents[codes == 0]
-        assert words_kept(latents, 7 * codes, torch.stack([zeros, zeros + across])) == 1
-        assert words_kept(latents, 7 * codes, torch.stack([zeros, zeros + along])) == 0
+        assert unchanged_share(latents, 7 * codes, torch.stack([zeros, zeros + across])) == 1
+        assert unchanged_share(latents, 7 * codes, torch.stack([zeros, zeros + along])) == 0
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +252,7 @@ class TestGroups:
 class TestLearning:
     def test_a_direction_comes_with_its_quality(self, dataset: ImageDataset, model: Model) -> None:
         chosen = groups_of_label(dataset, "smiling")
-        positive, negative = (Group(dataset, indices) for indices in (chosen.positive, chosen.negative))
+        positive, negative = (Examples(dataset, indices) for indices in (chosen.positive, chosen.negative))
         other = Direction("other", random(LATENT))
         beside = {"apart": Direction("apart", random(LATENT, seed=5))}
         others = {"other": other, "named otherwise": other}
@@ -266,11 +270,13 @@ class TestLearning:
 
     def test_images_in_both_groups_are_left_out_of_both(self, dataset: ImageDataset, model: Model) -> None:
         told: list[str] = []
-        found = learn_direction(model, "half", Group(dataset, np.arange(41)), Group(dataset, np.arange(38, 90)), say=told.append)
+        found = learn_direction(
+            model, "half", Examples(dataset, np.arange(41)), Examples(dataset, np.arange(38, 90)), say=told.append
+        )
         names = ", ".join(dataset.names[38:41])
         assert told == [f"3 images in both groups were left out: {names}."]
         assert (found.facts["positive"], found.facts["negative"], found.facts["in_both"]) == (38, 49, 3)
-        apart = learn_direction(model, "half", Group(dataset, np.arange(38)), Group(dataset, np.arange(41, 90)))
+        apart = learn_direction(model, "half", Examples(dataset, np.arange(38)), Examples(dataset, np.arange(41, 90)))
         assert torch.equal(found.vector, apart.vector)
 
     def test_edits_add_up_and_can_be_undone(self, dataset: ImageDataset, model: Model) -> None:

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from vaegan.data import to_tensor, to_uint8
-from vaegan.metrics.cheap import cheap_score, real_statistics
-from vaegan.metrics.frechet import frechet_distance, frechet_interval_by_halves, frechet_with_interval
-from vaegan.metrics.kernel import kernel_distance
-from vaegan.metrics.sliced import laplacian_pyramid, sliced_distance_of_octave
+from vaegan.metrics.cheap import RealStatistics
+from vaegan.metrics.feature_distances import (
+    frechet_distance,
+    frechet_interval_by_halves,
+    frechet_with_interval,
+    kernel_distance_with_interval,
+)
+from vaegan.metrics.sliced import laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.statistics import Grouped, Moments, interval, mean_with_interval, ratio_with_interval, resampling_weights
 
 
@@ -85,6 +89,10 @@ def test_frechet_interval_contains_the_value_and_narrows() -> None:
 # The kernel distance, and that it is unbiased
 
 
+def kernel_distance(real: Tensor, fake: Tensor) -> float:
+    return kernel_distance_with_interval(real, fake)[0]
+
+
 def test_kernel_distance_agrees_with_torchmetrics() -> None:
     from torchmetrics.image.kid import poly_mmd
 
@@ -120,6 +128,12 @@ def test_octaves_add_up_to_the_image() -> None:
     torch.testing.assert_close(fine + up(back, size=(64, 64), mode="bilinear"), images, atol=1e-5, rtol=0)
 
 
+def distance_of_octave(real: Tensor, fake: Tensor, replicates: int = 0) -> tuple[float, tuple[float, float] | None]:
+    places = [patch_places(len(cloud), cloud.shape[-1], 0, given) for cloud, given in ((real, False), (fake, True))]
+    one, two = (take_patches(*pair) for pair in zip((real, fake), places, strict=True))
+    return sliced_distance(one, places[0].image, two, places[1].image, replicates=replicates)
+
+
 def test_sliced_distance_agrees_with_scipy_along_one_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     from vaegan.metrics import sliced
 
@@ -134,14 +148,14 @@ def test_sliced_distance_agrees_with_scipy_along_one_direction(monkeypatch: pyte
     expected = scipy.stats.wasserstein_distance(
         ((one - one.mean()) / one.std()).numpy(), ((two - one.mean()) / one.std()).numpy()
     )
-    value, _ = sliced_distance_of_octave(real, fake)
+    value, _ = distance_of_octave(real, fake)
     assert value == pytest.approx(1000 * expected, rel=1e-4)
 
 
 def test_sliced_distance_sees_contrast_and_has_an_interval() -> None:
     real, fake = pictures(64), pictures(64, seed=9)
-    same, _ = sliced_distance_of_octave(real, fake)
-    flat, between = sliced_distance_of_octave(real, 0.5 * fake, replicates=20)
+    same, _ = distance_of_octave(real, fake)
+    flat, between = distance_of_octave(real, 0.5 * fake, replicates=20)
     assert flat > 5 * same
     assert between is not None
     assert between[0] < flat < between[1]
@@ -175,24 +189,20 @@ def test_intervals_of_groups_are_those_of_images_and_hold_what_they_promise() ->
         widths.append(high - low)
     assert 88 <= hits <= 100  # fewer than 88 of 95 % come by chance once in 700 times
     assert np.mean(widths) == pytest.approx(2 * 1.96 / 3000**0.5, rel=0.05)
-    values = normal(500, 3)
-    parts = [Grouped.of(values[:13]), Grouped.of(values[13:444], 13), Grouped.of(values[444:], 444)]
-    merged = parts[2].merge(parts[0]).merge(parts[1])
-    torch.testing.assert_close(merged.redrawn(0), Grouped.of(values).redrawn(0), rtol=1e-12, atol=1e-15)
 
 
 def test_cheap_score_knows_how_far_chance_moves_it() -> None:
-    real = real_statistics(pictures(128))
-    scores = [cheap_score(real, pictures(64, seed=seed).mul(0.8)) for seed in range(1, 25)]
+    real = RealStatistics(pictures(128))
+    scores = [real.score(pictures(64, seed=seed).mul(0.8)) for seed in range(1, 25)]
     spread = np.std([score["kernel_distance"] for score in scores], ddof=1)
     assert np.mean([score["kernel_error"] for score in scores]) == pytest.approx(spread, rel=0.4)  # 24 draws know it within 15 %
 
 
 def test_cheap_score_orders_damage() -> None:
-    real = real_statistics(pictures(200))
-    good = cheap_score(real, pictures(128, seed=5))
-    blurred = cheap_score(real, torch.nn.functional.avg_pool2d(pictures(128, seed=5), 3, 1, 1))
-    noisy = cheap_score(real, (pictures(128, seed=5) + 0.3 * normal(128, 3, 32, 32)).clamp(-1, 1))
+    real = RealStatistics(pictures(200))
+    good = real.score(pictures(128, seed=5))
+    blurred = real.score(torch.nn.functional.avg_pool2d(pictures(128, seed=5), 3, 1, 1))
+    noisy = real.score((pictures(128, seed=5) + 0.3 * normal(128, 3, 32, 32)).clamp(-1, 1))
     assert good["kernel_distance"] < min(blurred["kernel_distance"], noisy["kernel_distance"]) / 5
     assert blurred["sharpness"] < 0.5 < 0.9 < good["sharpness"] < 1.1 < 2 < noisy["sharpness"]
 
@@ -203,7 +213,7 @@ def test_cheap_score_orders_damage() -> None:
 def test_manifold_scores_agree_with_scikit_learns_neighbours() -> None:
     from sklearn.neighbors import NearestNeighbors
 
-    from vaegan.metrics.neighbours import manifold_scores
+    from vaegan.metrics.neighbours import Distances
 
     real, fake = normal(120, 6).double(), 0.7 * normal(90, 6, seed=1).double() + 0.4
     r, f = real.numpy(), fake.numpy()
@@ -215,7 +225,7 @@ def test_manifold_scores_agree_with_scikit_learns_neighbours() -> None:
         "density": (distance < radius_r[:, None]).sum() / (5 * len(f)),
         "coverage": (distance.min(1) < radius_r).mean(),
     }
-    found = manifold_scores(real, fake)._asdict()
+    found = Distances.of(real, fake).manifold()._asdict()
     for name, value in expected.items():
         assert float(found[name].mean()) == pytest.approx(value, rel=1e-9), name
 
@@ -224,14 +234,17 @@ def test_leave_one_out_accuracy_is_a_half_for_equal_and_one_for_separate_kinds()
     from sklearn.model_selection import LeaveOneOut, cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
 
-    from vaegan.metrics.neighbours import nearest_neighbour_accuracy
+    from vaegan.metrics.neighbours import Distances
+
+    def accuracy(real: Tensor, fake: Tensor) -> float:
+        return float(Distances.of(real, fake).alike().mean())
 
     real, fake = normal(60, 3), normal(60, 3, seed=1) + 0.8
     both, kind = torch.cat([real, fake]).numpy(), np.repeat([0, 1], 60)
     expected = cross_val_score(KNeighborsClassifier(1), both, kind, cv=LeaveOneOut()).mean()
-    assert float(nearest_neighbour_accuracy(real, fake).mean()) == pytest.approx(expected, rel=1e-9)
-    assert float(nearest_neighbour_accuracy(real, fake + 50).mean()) == 1
-    assert abs(float(nearest_neighbour_accuracy(normal(800, 3), normal(800, 3, seed=1)).mean()) - 0.5) < 0.05
+    assert accuracy(real, fake) == pytest.approx(expected, rel=1e-9)
+    assert accuracy(real, fake + 50) == 1
+    assert abs(accuracy(normal(800, 3), normal(800, 3, seed=1)) - 0.5) < 0.05
 
 
 @pytest.mark.parametrize(("dimension", "count"), [(2, 100), (64, 100)])
@@ -253,11 +266,12 @@ def test_intervals_of_neighbour_scores_hold_the_long_run_over_repeated_draws(dim
 
 
 def test_neighbour_scores_are_the_means_of_what_each_image_says() -> None:
-    from vaegan.metrics.neighbours import manifold_scores, nearest_neighbour_accuracy, neighbour_scores
+    from vaegan.metrics.neighbours import Distances, neighbour_scores
 
     real, fake = normal(120, 6), 0.7 * normal(91, 6, seed=1)
-    expected = {name: float(values.mean()) for name, values in manifold_scores(real, fake)._asdict().items()}
-    expected["nearest_neighbour_accuracy"] = float(nearest_neighbour_accuracy(real, fake).mean())
+    distances = Distances.of(real, fake)
+    expected = {name: float(values.mean()) for name, values in distances.manifold()._asdict().items()}
+    expected["nearest_neighbour_accuracy"] = float(distances.alike().mean())
     assert {name: value for name, (value, _) in neighbour_scores(real, fake).items()} == pytest.approx(expected, rel=1e-12)
 
 
@@ -315,7 +329,7 @@ def test_bins_are_those_of_k_means_and_their_filling_that_of_scipy() -> None:
     from scipy.spatial.distance import jensenshannon
     from sklearn.cluster import KMeans
 
-    from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
+    from vaegan.metrics.diversity import compare_bins, fill_bins, find_bins
 
     real = normal(400, 3)
     centres = find_bins(real, 6, rounds=200)
@@ -338,7 +352,7 @@ def test_bins_are_those_of_k_means_and_their_filling_that_of_scipy() -> None:
 
 
 def test_support_is_found_from_birthdays() -> None:
-    from vaegan.metrics.birthday import support_size
+    from vaegan.metrics.diversity import support_size
     from vaegan.metrics.table import is_bound
 
     sizes: list[float] = []
@@ -354,7 +368,7 @@ def test_support_is_found_from_birthdays() -> None:
 
 
 def test_near_duplicates_are_as_frequent_as_among_real_images_and_their_interval_knows_it() -> None:
-    from vaegan.metrics.birthday import duplicate_ratio, duplicate_threshold
+    from vaegan.metrics.diversity import duplicate_ratio, duplicate_threshold
 
     def near(features: Tensor, threshold: float) -> Tensor:
         return (torch.cdist(features.double(), features.double()).fill_diagonal_(torch.inf) <= threshold).sum(1)
@@ -396,7 +410,7 @@ def test_layout_features_are_low_frequencies_and_depend_on_no_other_image() -> N
 
 @pytest.mark.parametrize("power", [0.0, 0.8])
 def test_intervals_of_the_support_hold_it_also_where_some_images_come_often(power: float) -> None:
-    from vaegan.metrics.birthday import support_interval
+    from vaegan.metrics.diversity import support_interval
 
     shares = torch.arange(1.0, 2001.0).pow(-power)
     shares /= shares.sum()
@@ -501,7 +515,7 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
 
 def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
     from vaegan.evaluation.numbers import Findings
-    from vaegan.evaluation.samples import KEPT_DETAILS, Described, Yardstick, compare
+    from vaegan.evaluation.samples import RECORDED_DETAILS, Described, Yardstick, compare
     from vaegan.objectives.details import finest_octave
 
     def findings(real: torch.Tensor, fake: torch.Tensor) -> Findings:
@@ -509,7 +523,7 @@ def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> N
         compare(Yardstick(Described.of(real, given=False), None, 0), Described.of(fake), found)
         return found
 
-    count = KEPT_DETAILS + 5  # more than are kept
+    count = RECORDED_DETAILS + 5  # more than are kept
     stroke, own, real = normal(1, 1, 16, 16, seed=1), normal(count, 1, 16, 16, seed=2), normal(count, 1, 16, 16, seed=3)
     signs = normal(count, 1, 1, 1, seed=4).sign()
     # White noise has as many directions as values, of which halving takes a quarter (more or less): cos^2 is 1/192 in the mean.
@@ -530,7 +544,7 @@ def test_reconstruction_metrics_agree_with_torchmetrics_and_scikit_image() -> No
     from skimage.metrics import structural_similarity as theirs
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-    from vaegan.metrics.reconstruction import mean_squared_error, peak_signal_to_noise, structural_similarity
+    from vaegan.metrics.posterior import mean_squared_error, peak_signal_to_noise, structural_similarity
 
     for channels in (1, 3):
         first = to_tensor(to_uint8(pictures(6)[:, :channels]))
@@ -602,7 +616,7 @@ def test_dequantised_levels_fill_the_range_of_their_density() -> None:
 
 
 def test_copying_share_is_a_half_for_new_images_and_rises_with_the_share_of_copies() -> None:
-    from vaegan.metrics.copying import copying_share, most_suspicious, nearest_of_both
+    from vaegan.metrics.neighbours import copying_share, most_suspicious, nearest_of_both
 
     train, heldout, new = normal(2000, 6), normal(300, 6, seed=1), normal(1500, 6, seed=2)
     values: list[float] = []
@@ -640,8 +654,7 @@ def test_the_interval_of_copying_holds_the_truth_over_repeated_draws(
 
 
 def test_samples_that_are_all_alike_are_one_piece_of_evidence_on_copying() -> None:
-    from vaegan.metrics.copying import copying_share
-    from vaegan.metrics.neighbours import nearest
+    from vaegan.metrics.neighbours import copying_share, nearest
 
     samples = normal(1, 8).repeat(1700, 1)
     known, unknown = nearest(samples, normal(3000, 8, seed=1)), nearest(samples, normal(150, 8, seed=2))
@@ -652,8 +665,7 @@ def test_samples_that_are_all_alike_are_one_piece_of_evidence_on_copying() -> No
 
 
 def _copying_of_new_images(draw: int, dimension: int, *counts: int) -> tuple[float, float]:
-    from vaegan.metrics.copying import copying_share
-    from vaegan.metrics.neighbours import nearest
+    from vaegan.metrics.neighbours import copying_share, nearest
 
     generator = torch.Generator().manual_seed(draw)
     train, heldout, samples = (torch.randn(count, dimension, generator=generator) for count in counts)

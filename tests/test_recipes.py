@@ -701,7 +701,7 @@ def test_held_out_objective_weighs_the_kl_divergence_as_the_guards_do() -> None:
     assert float(heavier["heldout_loss"] - whole["heldout_loss"]) == pytest.approx(1000 * float(whole["heldout_kl"]), rel=1e-4)
 
 
-def test_a_critic_that_is_told_labels_adds_their_projection() -> None:
+def test_a_critic_that_is_fixed_labels_adds_their_projection() -> None:
     torch.manual_seed(0)
     critic, images, labels = Critic(replace(NETWORK, classes=3), SIZE, 3), smooth_images(6), torch.arange(6) % 3
     directions = critic.projection.weight

@@ -18,23 +18,10 @@ from vaegan.describe import measure_speed
 from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
 from vaegan.recipes.muon import Muon
-from vaegan.studies.plan import Asked, make_plan, with_precision
-from vaegan.studies.record import read_measured, read_record
+from vaegan.studies.arms import ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
+from vaegan.studies.plan import StudyRequest, make_plan, read_measured, read_record, with_precision
 from vaegan.studies.running import run_study
-from vaegan.studies.study import (
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    arm_folder,
-    some,
-)
+from vaegan.studies.study import Picture, Results, Story, Study, some
 from vaegan.training.run import disk_errors
 
 DATA = "faces:96"
@@ -367,7 +354,7 @@ def test_another_precision_is_refused_and_auto_takes_the_study_s(config: TrainCo
 
 
 def test_records_that_are_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaegan.studies.record.MAXIMUM_RECORD_BYTES", 1000)
+    monkeypatch.setattr("vaegan.studies.plan.MAXIMUM_RECORD_BYTES", 1000)
     (tmp_path / "study.json").write_text('{"format_version": 1' + " " * 1000)
     with pytest.raises(ModelError, match="too large"):
         read_record(tmp_path)
@@ -387,7 +374,7 @@ def test_speed_and_precision_are_measured_where_and_as_the_arms_train(
     config = with_precision(replace(config, device=replace(config.device, precision="auto")))
     assert config.device.precision == "bfloat16"
     stub, setting = Stub(), Setting(open_dataset(DATA, config.data), config, tmp_path)
-    make_plan(stub.study, Asked(DATA, 1.0, None, None), setting, stub.arms(setting))
+    make_plan(stub.study, StudyRequest(DATA, 1.0, None, None), setting, stub.arms(setting))
     assert asked == ["mps", 8, torch.device("mps"), "bfloat16"]
 
 

@@ -8,10 +8,10 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from vaegan.studies.digits import Classifier, count_modes
+from vaegan.studies.collapse import Classifier, count_modes
 from vaegan.studies.latent_size import recommended
-from vaegan.studies.plane import Place, manifold, neighbour_accuracy, principal_error, unevenness
-from vaegan.studies.points import Player, PointGAN, objectives_table, ring, square, train_points
+from vaegan.studies.measures import Place, manifold, neighbour_accuracy, principal_error, unevenness
+from vaegan.studies.points import PointGAN, Rules, objectives_table, ring, square, train_points
 from vaegan.studies.vae_vs_gan import jpeg_at, rounded
 
 
@@ -51,7 +51,7 @@ class TestPoints:
     def test_a_slow_critic_steps_in_proportion(self) -> None:
         moved = []
         for rate in (1.0, 0.1):
-            game = PointGAN(Player("hinge"), ring(), seed=0, critic_rate=rate)
+            game = PointGAN(Rules("hinge"), ring(), seed=0, critic_rate=rate)
             before = [each.detach().clone() for each in (game.critic[0].weight, game.generator[0].weight)]
             game.step(0)
             both = zip((game.critic[0].weight, game.generator[0].weight), before, strict=True)
@@ -62,7 +62,7 @@ class TestPoints:
     def test_the_saturating_slope_vanishes_where_the_critic_is_sure(self) -> None:
         slopes = {}
         for name in ("saturating", "non-saturating"):
-            game = PointGAN(Player(name), ring(), seed=0, critic_rate=0.0)
+            game = PointGAN(Rules(name), ring(), seed=0, critic_rate=0.0)
             with torch.no_grad():
                 game.critic[-1].bias.fill_(-12.0)  # every sample is taken for generated
             slopes[name] = game.step(0)
@@ -76,17 +76,17 @@ class TestPoints:
         slopes = [[moment.slope for moment in moments] for moments in (first, second, other)]
         assert slopes[0] == slopes[1] != slopes[2]
         assert [moment.steps for moment in first] == [3, 6]
-        assert (first[0].picture == second[0].picture).all()
+        assert first[0].picture.tobytes() == second[0].picture.tobytes()
 
     def test_every_row_of_the_table_takes_steps(self) -> None:
-        for player in objectives_table().values():
-            game = PointGAN(player, square(), seed=0)
+        for rules in objectives_table().values():
+            game = PointGAN(rules, square(), seed=0)
             before = game.sample(10)
             slopes = [game.step(index) for index in range(6)]
-            assert all(math.isfinite(slope) for slope in slopes[:: player.critic_steps])
+            assert all(math.isfinite(slope) for slope in slopes[:: rules.critic_steps])
             assert not torch.equal(before, game.sample(10))
-            if player.clip:
-                assert max(float(weight.detach().abs().max()) for weight in game.critic.parameters()) <= player.clip + 1e-6
+            if rules.clip:
+                assert max(float(weight.detach().abs().max()) for weight in game.critic.parameters()) <= rules.clip + 1e-6
 
 
 class TestStacks:

@@ -15,8 +15,7 @@ from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Gaussian
 from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
-from vaegan.studies.likelihood import bits_of_model, iwae, measure
-from vaegan.studies.linear_gaussian import LinearGaussian
+from vaegan.studies.likelihood import DIAGONAL, EXACT, PRIOR, WIDE, LinearGaussian, bits_of_model, iwae, measure
 from vaegan.studies.measures import autoencoding
 
 TOY = LinearGaussian.make(values=12, latents=4, deviation=0.4, seed=3)
@@ -34,24 +33,24 @@ def test_the_evidence_is_that_of_a_gaussian(x: torch.Tensor) -> None:
 
 
 def test_with_the_exact_posterior_every_weight_is_the_evidence(x: torch.Tensor) -> None:
-    weights = TOY.log_weights(x, TOY.posterior, 7, torch.Generator().manual_seed(1))
+    weights = TOY.log_weights(x, TOY.proposals()[EXACT], 7, torch.Generator().manual_seed(1))
     assert torch.allclose(weights, TOY.log_evidence(x)[:, None].expand_as(weights))
 
 
-@pytest.mark.parametrize("name", ["posterior", "diagonal_posterior", "wide_posterior", "prior"])
+@pytest.mark.parametrize("name", [EXACT, DIAGONAL, WIDE, PRIOR])
 def test_the_mean_weight_is_the_closed_elbo_and_many_approach_the_evidence(x: torch.Tensor, name: str) -> None:
-    proposal, truth = getattr(TOY, name), float(TOY.log_evidence(x).mean())
+    proposal, truth = TOY.proposals()[name], float(TOY.log_evidence(x).mean())
     weights = TOY.log_weights(x, proposal, 20_000, torch.Generator().manual_seed(1))
     elbo = proposal.elbo(TOY, x)
     assert float(weights.mean()) == pytest.approx(elbo, abs=0.02 * (1 + truth - elbo))
     bounds = [float(iwae(weights, count).mean()) for count in (1, 10, 100, 20_000)]
     assert bounds == pytest.approx(sorted(bounds))
-    if name != "prior":
+    if name != PRIOR:
         assert bounds[-1] == pytest.approx(truth, abs=0.01)
 
 
 def test_the_best_diagonal_posterior_is_the_best(x: torch.Tensor) -> None:
-    best = TOY.diagonal_posterior
+    best = TOY.proposals()[DIAGONAL]
     for factor in (0.9, 1.1):
         assert type(best)(best.gain, factor * best.root).elbo(TOY, x) < best.elbo(TOY, x)
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from vaegan.data import ImageDataset
-from vaegan.evaluation.looking import Request, described
+from vaegan.evaluation.measure import Options, described
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages
 from vaegan.evaluation.samples import Described, Yardstick, compare, describe, log_spectrum
-from vaegan.evaluation.tally import KEPT, Share, Tally
+from vaegan.evaluation.tally import MOST_RECORDED, Share, Tally
 
 
 def images(count: int, seed: int = 0, side: int = 16) -> Tensor:
@@ -49,21 +49,21 @@ def real_images(source: Endless) -> RealImages:
 
 
 def size(tally: Tally) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tally.state().values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tally.state.values())
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
     sizes: list[int] = []
-    for count in (KEPT + 2_000, 4 * KEPT):
+    for count in (MOST_RECORDED + 2_000, 4 * MOST_RECORDED):
         source = Endless(count)
-        found = described(real_images(source), False, Request(count, False, 0, None), Share())
+        found = described(real_images(source), False, Options(count, False, 0, None), Share())
         assert source.given == count
         assert source.most <= 2 * 512
-        assert len(found.random) == KEPT
+        assert len(found.random) == MOST_RECORDED
         assert found.tally.sums("sharpness").count.sum() == count
         sizes.append(size(found.tally))
-        assert described(real_images(source), False, Request(count, False, 0, None), Share()).count == count
+        assert described(real_images(source), False, Options(count, False, 0, None), Share()).count == count
         assert source.given == count  # the second time it comes from the cache
     assert sizes[0] == sizes[1]
 
@@ -76,7 +76,7 @@ def test_sums_of_any_shards_are_those_of_the_whole() -> None:
         part = Tally()
         part.add("sum", start, features[start:end])
         part.add_moments("moments", start, features[start:end])
-        part.keep_first("rows", start, features[start:end], most=400)
+        part.record_first("rows", start, features[start:end], most=400)
         return part
 
     whole = tally(0, 1_003)
@@ -85,12 +85,12 @@ def test_sums_of_any_shards_are_those_of_the_whole() -> None:
         cuts = [0, *sorted(chosen.choice(np.arange(1, 1_003), parts - 1, replace=False).tolist()), 1_003]
         shards = [tally(*ends) for ends in pairwise(cuts)]
         chosen.shuffle(cast(Any, shards))
-        merged = Tally.of_states(shard.state() for shard in shards)
-        assert merged.state().keys() == whole.state().keys()
+        merged = Tally.of_states(shard.state for shard in shards)
+        assert merged.state.keys() == whole.state.keys()
         assert torch.equal(merged.rows("rows"), whole.rows("rows"))
-        for name, tensor in whole.state().items():
+        for name, tensor in whole.state.items():
             if not name.startswith("rows/"):
-                torch.testing.assert_close(merged.state()[name], tensor, rtol=1e-12, atol=1e-12)
+                torch.testing.assert_close(merged.state[name], tensor, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(whole.sums("sum").mean, features.mean(0), rtol=1e-12, atol=0)
 
 
@@ -103,8 +103,8 @@ def test_processes_that_share_the_blocks_find_what_one_finds() -> None:
             tallies = [Tally() for _ in range(world_size)]
             for block in range(0, len(whole), 64):
                 describe(tallies[block // 64 % world_size], block, whole[block : block + 64], len(whole), 0, given)
-            shares = [Share(rank, world_size, lambda _, all=tallies: [one.state() for one in all]) for rank in range(world_size)]
-            sets.append(Described(len(whole), shares[0].whole(tallies[0])))
+            shares = [Share(rank, world_size, lambda _, all=tallies: [one.state for one in all]) for rank in range(world_size)]
+            sets.append(Described(len(whole), shares[0].merged(tallies[0])))
         findings = Findings()
         compare(Yardstick(sets[0], None, 0), sets[1], findings)
         return findings.as_json(), log_spectrum(sets[1])

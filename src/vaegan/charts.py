@@ -167,11 +167,12 @@ def save_lines(
     *,
     spreads: Mapping[str, Sequence[float]] | None = None,
     marks: bool = False,
+    joined: bool = True,
 ) -> None:
     """Writes several curves in one panel, with a legend at its right.
 
     Points that are not finite, or not positive on a logarithmic axis, are left out. `spreads` holds half the height of a bar
-    at each point of a curve; with `marks` the points are drawn too.
+    at each point of a curve; with `marks` the points are drawn too, and alone where they are not `joined`.
     """
     shown: dict[str, list[tuple[float, float, float]]] = {}
     for name, points in curves.items():
@@ -182,7 +183,7 @@ def save_lines(
     parts: list[Markup] = []
     for index, points in enumerate(shown.values()):
         colour = COLOURS[index % len(COLOURS)]
-        if len(points) > 1:
+        if joined and len(points) > 1:
             dashes = "6 4" if index >= len(COLOURS) else None
             d = _path(across, up, [(a, b) for a, b, _ in points])
             parts.append(tag("path", d=d, class_="line", stroke=colour, stroke_dasharray=dashes))
@@ -192,18 +193,9 @@ def save_lines(
                 low, high = f"{up(b - spread):.1f}", f"{up(b + spread):.1f}"
                 parts.append(tag("line", x1=place, x2=place, y1=low, y2=high, stroke=colour))
             if marks or len(points) == 1:
-                parts.append(tag("circle", cx=place, cy=f"{up(b):.1f}", r=3, fill=colour))
+                dot = {"r": 3} if joined else {"r": 2.2, "fill_opacity": 0.6}
+                parts.append(tag("circle", cx=place, cy=f"{up(b):.1f}", fill=colour, **dot))
     _save_figure(path, title, (x, y), (across, up), shown, parts)
-
-
-def save_points(path: Path, clouds: Mapping[str, Points], title: str, x: Axis, y: Axis) -> None:
-    """Writes clouds of points, one colour each."""
-    across, up = _figure_scales([point for points in clouds.values() for point in points], x, y, clouds)
-    parts: list[Markup] = []
-    for index, points in enumerate(clouds.values()):
-        dots = [tag("circle", cx=f"{across(a):.1f}", cy=f"{up(b):.1f}", r=2.2) for a, b in points]
-        parts.append(tag("g", dots, fill=COLOURS[index % len(COLOURS)], fill_opacity="0.6"))
-    _save_figure(path, title, (x, y), (across, up), clouds, parts)
 
 
 def save_bars(path: Path, bars: Mapping[str, float], title: str, label: str, spreads: Mapping[str, float] | None = None) -> None:

@@ -22,7 +22,7 @@ COMMANDS = {
     "interpolate": ("RUN A B", "the way between two images or seeds", "[--out way.gif]"),
     "morph": ("RUN IMAGE..", "an endless loop through several", "[--out morph.gif]"),
     "similar": ("RUN IMAGE", "the most similar images of a folder", "--in DATA"),
-    "direction": ("RUN", 'learn what "smile" is, and keep it', "--name smile --positive DIR --negative DIR"),
+    "direction": ("RUN", 'learn what "smile" is, and save it', "--name smile --positive DIR --negative DIR"),
     "edit": ("RUN IMAGE..", "more or less of what was learned", "--direction smile=1.5"),
     "outliers": ("RUN DATA", "what the model explains worst", ""),
     "duplicates": ("RUN DATA", "images that show the same", ""),
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _fail("Stopped.", 130)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has left; nobody is there to be told
+        sys.stderr.close()  # the reader has left; nobody reads on
         sys.exit(1)
     except OSError as error:
         _fail(*_in_words(error))
@@ -101,7 +101,8 @@ def _run(name: str, rest: list[str]) -> None:
     try:
         command.run(parse(command.Options, f"vaegan {name}", rest))
     finally:
-        _end_live_line()
+        if "vaegan.console" in sys.modules:  # what no command has imported has shown nothing
+            sys.modules["vaegan.console"].end_live_line()
 
 
 def _in_words(error: OSError) -> tuple[str, int]:
@@ -116,15 +117,8 @@ def _in_words(error: OSError) -> tuple[str, int]:
     return f"{place}: {reason}" + (". Make room there, or give another place." if error.errno in FULL else ""), 1
 
 
-def _end_live_line() -> None:
-    """Gives the terminal its cursor back, whatever happened; what no command has imported has shown nothing."""
-    console = sys.modules.get("vaegan.console")
-    if console is not None:
-        console.end_live_line()
-
-
 def _fail(message: str, code: int) -> None:
     if is_first_process():
-        with suppress(OSError):  # nobody may be there to be told
+        with suppress(OSError):  # nobody may read it
             print(f"vaegan: {one_line(message)}", file=sys.stderr)
     sys.exit(code)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -56,13 +56,12 @@ class Console:
         """Args: quiet: for --json, where only JSON may be printed."""
         self._terminal = _Terminal(quiet=quiet or not is_first_process(), highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
-        self._task: TaskID | None = None
         self._doing = ""
         self._last_line = 0.0
 
     @property
     def width(self) -> int:
-        """Of the terminal [characters]."""
+        """Width of the terminal [characters]."""
         return self._terminal.width
 
     def say(self, sentence: str) -> None:
@@ -87,10 +86,15 @@ class Console:
             table.add_row(Text(one_line(name)), Text("\n".join(lines), overflow="fold"))
         self.show(table)
 
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Progress of decoding."""
+    def preparing(self, what: str, done: int, total: int | None, words: str = "") -> None:
+        """Progress of anything that takes long."""
         with self._reader_may_leave():
-            self._show(what, done, total, "")
+            if self._terminal.is_terminal:
+                self._live(what, done, total, words)
+            elif done == total or time.monotonic() - self._last_line >= PLAIN_SECONDS:
+                self._last_line = time.monotonic()
+                of = f" of {total:,}" if total else ""
+                self._terminal.print(one_line(f"{what}  {done:,}{of}  {words}".rstrip()), markup=False)
 
     def progress(self, progress: Progress) -> None:
         """Progress of training."""
@@ -101,8 +105,7 @@ class Console:
         if progress.seconds_left is not None:
             minutes, seconds = divmod(round(progress.seconds_left), 60)
             words.insert(0, f"{minutes}:{seconds:02d} left")
-        with self._reader_may_leave():
-            self._show(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *words]))
+        self.preparing(f"{progress.stage.upper():3}", progress.seen, progress.total, "  ".join([speed, *words]))
 
     @contextmanager
     def _reader_may_leave(self) -> Generator[None]:
@@ -116,11 +119,8 @@ class Console:
             with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
                 os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
-    def _show(self, what: str, done: int, total: int | None, words: str) -> None:
+    def _live(self, what: str, done: int, total: int | None, words: str) -> None:
         if self._terminal.quiet:
-            return
-        if not self._terminal.is_terminal:
-            self._plain(what, done, total, words)
             return
         if self._bar is None or what != self._doing:
             self.close()
@@ -131,21 +131,13 @@ class Console:
                 TextColumn("{task.fields[words]}", markup=False),
             )
             self._bar, self._doing = Bar(*columns, console=self._terminal), what
-            self._task = self._bar.add_task(what, total=total, planned="?", words=words)
+            self._bar.add_task(what, total=total, planned="?", words=words)
             self._bar.start()
             _LIVE.append(self)
-        assert self._task is not None
-        self._bar.update(self._task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
+        (task,) = self._bar.task_ids
+        self._bar.update(task, completed=done, total=total, planned=f"{total:,}" if total else "?", words=words)
         if done == total:
             self.close()
-
-    def _plain(self, what: str, done: int, total: int | None, words: str) -> None:
-        now = time.monotonic()
-        if done != total and now - self._last_line < PLAIN_SECONDS:
-            return
-        self._last_line = now
-        of = f" of {total:,}" if total else ""
-        self._terminal.print(one_line(f"{what}  {done:,}{of}  {words}".rstrip()), markup=False)
 
     def close(self) -> None:
         """Ends the live line."""

@@ -1,4 +1,4 @@
-"""Facts about a run and about networks: parameters, multiply-adds, how training went."""
+"""Facts about a run and about networks: parameters, multiply-adds, speed, how training went."""
 
 import time
 from dataclasses import replace
@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vaegan.config import GAN_COST, NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
-from vaegan.networks.subpixel import SubPixel
 from vaegan.parts.muon import Muon
 from vaegan.training.engine import Precision, synchronise
 from vaegan.training.journal import read_journal
@@ -41,56 +40,26 @@ def describe(path: Path) -> dict[str, Any]:
     }
     for plan in record.plan:
         described[plan.name] = {"planned_images": plan.images} | facts.get(plan.name, {"status": "not begun"})
-        if actions := guard_actions(folder.stage(plan.name) / "metrics.jsonl"):
-            described[plan.name]["guards"] = actions
+        journal = folder.stage(plan.name) / "metrics.jsonl"
+        lines = read_journal(journal) if journal.is_file() else []
+        if actions := [line for line in lines if "guard" in line and "words" in line]:
+            described[plan.name]["guards"] = [f"after {line['seen']:,} images {line['words']}" for line in actions]
     return described
-
-
-def guard_actions(journal: Path) -> list[str]:
-    """What guards found and did in a stage, in sentences."""
-    lines = read_journal(journal) if journal.is_file() else []
-    return [f"after {line['seen']:,} images {line['words']}" for line in lines if "guard" in line and "words" in line]
 
 
 def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:
     """Parameters and multiply-adds an image of each network."""
-    with torch.random.fork_rng(devices=[]):
-        config = replace(config, classes=0)  # a label's biases are next to nothing
-        decoder, encoder, critic = (kind(config, size, channels) for kind in (Decoder, Encoder, Critic))
+    config = replace(config, classes=0)  # a label's biases are next to nothing
     latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, size, size)
-    pairs: dict[str, tuple[nn.Module, Tensor]] = {
-        "decoder": (decoder, latents),
-        "encoder": (encoder, images),
-        "critic": (critic, images),
-    }
-    return {
-        name: {
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            "multiply_adds": count_multiply_adds(network, example),
-        }
-        for name, (network, example) in pairs.items()
-    }
-
-
-@torch.no_grad()
-def count_multiply_adds(network: nn.Module, example: Tensor) -> int:
-    """Multiplications of the linear and convolutional layers for `example` (batch of 1), by counting in hooks."""
-    total = 0
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.ConvTranspose2d):
-            total += inputs[0].numel() * layer.weight[0].numel()
-        elif isinstance(layer, nn.Conv2d | nn.Linear):
-            total += output.numel() * layer.weight[0].numel()
-        elif isinstance(layer, SubPixel):
-            total += output.numel() * layer.kernel[0].numel()
-
-    handles = [layer.register_forward_hook(count) for layer in network.modules()]
-    network(example)
-    for handle in handles:
-        handle.remove()
-    return total
+    costs: dict[str, dict[str, int]] = {}
+    for name, kind, example in (("decoder", Decoder, latents), ("encoder", Encoder, images), ("critic", Critic, images)):
+        with torch.random.fork_rng(devices=[]):
+            network = kind(config, size, channels)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(example)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        costs[name] = {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
+    return costs
 
 
 def measure_speed(
@@ -103,16 +72,8 @@ def measure_speed(
 ) -> dict[str, float]:
     """Images a second that training will do: the VAE's measured in about two seconds, the GAN's derived from it.
 
-    Args:
-        config: of the networks.
-        size: side of the images [pixels].
-        channels: of the images.
-        batch_size: of training [images].
-        device: where training will be; the processor when None.
-        precision: of training.
-
     Returns:
-        "vae" and "gan" [images/s].
+        "vae" and "gan" [images/s] on the device, the processor when None.
     """
     device = device or torch.device("cpu")
     encoder, decoder = (

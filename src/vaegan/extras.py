@@ -8,16 +8,7 @@ from vaegan.errors import RequestError
 
 
 def need(extra: str, *packages: str, purpose: str) -> None:
-    """Makes sure that the packages of an extra are there, before any work is done.
-
-    Args:
-        extra: the name in `pip install 'vaegan[extra]'`.
-        packages: as they are imported and installed.
-        purpose: begins the message, such as "Exporting to ONNX".
-
-    Raises:
-        RequestError: naming what is missing and how to install it.
-    """
+    """Refuses to begin, saying how to install them, where packages of an extra are missing; `purpose` begins the sentence."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         names = " ".join(missing)

@@ -15,11 +15,10 @@ from typing import IO, Any
 from vaegan.errors import RequestError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Of errors that say that the disk, or somebody's share of it, takes no more."""
-
+"""Numbers of errors that say that the disk, or somebody's share of it, takes no more."""
 TEMPORARY = ".vaegan-"
 """Part of every temporary name, by which the leavings of a killed process are known."""
-LONGEST = 40  # letters of a name that go into the temporary one, which must not be longer than a file system takes
+_LONGEST = 40  # letters of a name that go into the temporary one, which must not be longer than a file system takes
 
 
 @contextmanager
@@ -29,18 +28,15 @@ def atomic_path(path: Path) -> Generator[Path]:
     The temporary name keeps the suffix, because some writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _told_as(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:LONGEST]}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
+    with _errors_about(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:_LONGEST]}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
             yield temporary
             temporary.chmod(0o666 & ~_umask())
-            descriptor = os.open(temporary, os.O_RDWR)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -59,8 +55,8 @@ def atomic_folder(path: Path) -> Generator[Path]:
     there = path.is_dir()  # perhaps as a link, a mounted volume, or where one stands, so that it cannot be replaced
     if there and any(path.iterdir()):
         raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
-    with _told_as(path):
-        name = f".{path.name[:LONGEST]}{TEMPORARY}"
+    with _errors_about(path):
+        name = f".{path.name[:_LONGEST]}{TEMPORARY}"
         temporary = Path(tempfile.mkdtemp(prefix=name, dir=path if there else path.parent))
         try:
             yield temporary
@@ -75,11 +71,8 @@ def atomic_folder(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def _told_as(path: Path) -> Generator[None]:
-    """Errors about a temporary file or folder name the place that was asked for: the other name is nobody's.
-
-    So do those of a full disk, which name none.
-    """
+def _errors_about(path: Path) -> Generator[None]:
+    """Lets errors about a temporary file, and those of a full disk, which name no file, name `path`."""
     try:
         yield
     except OSError as error:
@@ -93,7 +86,7 @@ def check_file_place(path: Path, option: str = "--out") -> None:
     """Refuses, before any work, a place where no file could be written.
 
     Raises:
-        RequestError: saying why.
+        RequestError: saying why, with the name of the `option`.
     """
     if path.is_dir():
         raise RequestError(f"{option} {path} is a folder; give the name of a file in it.")
@@ -101,15 +94,10 @@ def check_file_place(path: Path, option: str = "--out") -> None:
 
 
 def check_new_folder(path: Path, option: str = "--out", ignore: str | None = None) -> None:
-    """Refuses, before any work, a place where no folder could be made, or that already holds something.
-
-    Args:
-        path: of the folder, which may exist if it is empty.
-        option: names it in messages.
-        ignore: name of a file that does not count.
+    """Refuses, before any work, a place where no folder could be made, or that holds more than a file named `ignore`.
 
     Raises:
-        RequestError: saying why.
+        RequestError: saying why, with the name of the `option`.
     """
     if path.exists() and (not path.is_dir() or any(entry.name != ignore for entry in path.iterdir())):
         raise RequestError(f"{option} {path} already exists; give a new or an empty folder.")
@@ -145,13 +133,12 @@ def remove_leavings(folder: Path) -> None:
 def held(path: Path) -> Generator[bool]:
     """Yields whether this process alone has the operating system's lock on `path`, which is made if it does not exist.
 
-    The system takes the lock back when the process ends, even by kill -9, so nothing stale can stay behind. Where a file system
-    has no locks everybody is told yes.
+    The system releases the lock when the process ends, even by kill -9, so nothing stale can stay behind. Where a file system
+    has no locks the answer is always yes.
     """
     with path.open("a+b") as file:
-        got = _lock(file.fileno())
-        yield got
-        # Closing the file gives the lock back; the file itself stays, because another process may be waiting for it.
+        yield _lock(file.fileno())
+        # Closing the file releases the lock; the file itself stays, because another process may be waiting for it.
 
 
 @contextmanager

@@ -4,10 +4,7 @@ from typing import Any
 
 SCALARS: dict[str, tuple[str, str]] = {
     "loss": ("Loss", "What the VAE minimises: reconstruction and KL divergence together, in nats an image. Lower is better."),
-    "error": (
-        "Reconstruction error",
-        "Mean squared error a value on [-1, 1] between an image and what comes back of it. Lower is better.",
-    ),
+    "error": ("Reconstruction error", "Mean squared error a value on [-1, 1] of an image's reconstruction. Lower is better."),
     "kl": ("KL divergence", "How many nats of an image the latent carries. Near 0 the latent is ignored."),
     "beta": ("Effective beta", "How much a nat of KL weighs against the squared error. It follows the error down."),
     "elbo": ("Evidence lower bound", "A lower bound on log p(image), in nats. Higher is better."),
@@ -18,42 +15,32 @@ SCALARS: dict[str, tuple[str, str]] = {
         "How often the critic finds the real one in a pair. 0.5 is guessing; near 1 the generator is beaten.",
     ),
     "slope": ("Critic's slope", "Squared gradient of the critic at real and generated images, which the penalty keeps small."),
-    "slope_error": (
-        "Critic's slope, error",
-        "Squared distance of the slope from 1, between real and generated images.",
-    ),
-    "critic_gradient": ("Critic's gradient", "Length of the gradient that its optimiser was given; sudden peaks are trouble."),
-    "generator_gradient": (
-        "Generator's gradient",
-        "Length of the gradient that its optimiser was given; at 0 it learns nothing.",
-    ),
+    "slope_error": ("Critic's slope, error", "Squared distance of the slope from 1, between real and generated images."),
+    "critic_gradient": ("Critic's gradient", "Length of the gradient given to its optimiser; sudden peaks are trouble."),
+    "generator_gradient": ("Generator's gradient", "Length of the gradient given to its optimiser; at 0 it learns nothing."),
     "variety": ("Variety of samples", "How different samples are from one another at 16 pixels. At 0 they are all alike."),
     "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
     "details": (
         "Discrepancy of details",
-        "How much more alike fine details of samples are to one another than to those of real images. Near 0 is right, 4 is "
-        "all the same.",
+        "How much more alike fine details of samples are than real ones. 0 is right, 4 the worst.",
     ),
-    "recovery": ("Latent recovery, error", "How far the encoder is from giving back the latent of a sample. Lower is better."),
-    "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder gives back. 1 is all of it."),
+    "recovery": ("Latent recovery, error", "How far the encoder is from finding the latent of a sample. Lower is better."),
+    "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder finds. 1 is all of it."),
     "gradient": ("Gradient", "Length of the gradient of a step. A sudden rise is the first sign of a training that breaks down."),
-    "image_gradient": (
-        "Gradient at a sample",
-        "What the critic still tells the generator about its samples. Near 0 it learns nothing more.",
-    ),
+    "image_gradient": ("Gradient at a sample", "What the generator can still learn from the critic. Near 0 it is nothing more."),
     "recall": (
-        "Recall, watched",
-        "Share of held-out images that lie among samples at 16 pixels. Its fall says that kinds of image are lost.",
+        "Recall while training",
+        "Share of held-out images among samples at 16 pixels. When it falls, kinds of image are lost.",
     ),
-    "overfitting": (
-        "Overfitting of the critic",
-        "0 while the critic treats unseen images like those it knows, 1 when it takes them for generated.",
+    "overfitting": ("Overfitting of the critic", "0 while unseen images are to it like known ones, 1 when like generated ones."),
+    "copying": (
+        "Copying while training",
+        "How often a sample is nearer to training images than to as many unseen ones. 0.5 is right.",
     ),
-    "copying": ("Copying, watched", "How often a sample is nearer to training images than to as many unseen ones. 0.5 is right."),
     "nearness": (
-        "Nearness, watched",
-        "Distance of samples to the training images over that of unseen images. Far under 1 they are copies.",
+        "Nearness while training",
+        "Distance of samples to training images over that of unseen ones. Far under 1: copies.",
     ),
     "kernel_distance": (
         "Kernel distance of samples",
@@ -63,12 +50,13 @@ SCALARS: dict[str, tuple[str, str]] = {
     "kernel_error": ("Kernel distance, error", "How far chance moves the kernel distance: its standard error."),
     "sharpness": (
         "Sharpness of samples",
-        "Energy of the finest detail, samples over unseen images. 1 is right; lower is blurred.",
+        "Energy of the finest detail, samples over unseen images. 1 is right, less is blurred.",
     ),
     "texture_2": ("Texture at 2 pixels", "Power at a period of 2 pixels, samples over unseen images. Far above 1 it is a grid."),
-    "texture_4": ("Texture at 4 pixels", "The same at a period of 4 pixels."),
+    "texture_4": ("Texture at 4 pixels", "Power at a period of 4 pixels, samples over unseen images. Far above 1 it is a grid."),
     "low_pass_error": ("Error of blurred reconstructions", "Squared error after both images are made four times smaller."),
 }
+"""What a scalar is called, and a sentence on it."""
 
 
 def scalar_title(name: str) -> str:
@@ -86,10 +74,10 @@ FACTS: dict[str, str] = {
     "planned_images": "images planned",
     "mean_speed": "images a second",
     "ended": "ended because",
-    "kept": "model kept",
+    "kept": "model saved",
     "brought_forward": "end brought forward",
     "best": "best model while training",
-    "of_last_model": "the same of the last model",
+    "of_last_model": "score of the last model",
     "heldout": "finished model, on held-out images",
     "handover": "from the VAE to the GAN",
     "verified_tensors": "arrays of weights taken over and checked",
@@ -99,12 +87,12 @@ FACTS: dict[str, str] = {
     "vae_low_pass_error": "the VAE's error of blurred reconstructions",
     "equalised": "factors on the finest octave of samples, the second, and the textures of two and of four pixels",
     "steep_floor": "steep floor: fine details weaker than this are taken out of samples as noise (1 is black to grey)",
-    "inverse": "giving back real images",
+    "inverse": "reconstructing real images",
     "low_pass_ratio": "error of blurred reconstructions, over the VAE's",
     "own_source_nearest": "share of images recognised in their reconstruction",
     "guards": "what went wrong, and what was done",
 }
-"""Of `vaegan info`, where the name itself does not say it."""
+"""What facts of a run are called, where the name itself does not say it."""
 
 
 def fact_title(name: str) -> str:
@@ -122,13 +110,12 @@ def fact_meaning(name: str) -> str | None:
 
 
 def sooner_words(moves: list[dict[str, int]]) -> str:
-    """Where a stage ends that was brought forward, in words; one brought forward again is told once."""
+    """Where a stage ends that was brought forward, in words; several moves in a row are one."""
     ends: list[tuple[int, int]] = []
     for move in moves:
         planned = ends.pop()[0] if ends and ends[-1][1] == move["from"] else move["from"]
         ends.append((planned, move["to"]))
-    told = (f"to {end:,} instead of {planned:,} images, because the machine became slower" for planned, end in ends)
-    return "; ".join(told)
+    return "; ".join(f"to {to:,} instead of {planned:,} images, because the machine became slower" for planned, to in ends)
 
 
 def setting_words(value: Any) -> str:

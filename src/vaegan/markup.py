@@ -45,11 +45,6 @@ def tag(name: str, /, *content: Content, **attributes: Any) -> Markup:
     return Markup(f"{start}{escaped(content)}</{name}>")
 
 
-def joined(parts: Iterable[Content], between: str = " ") -> Markup:
-    """Parts with (escaped) text between them."""
-    return Markup(escaped(between).join(escaped(part) for part in parts if part))
-
-
 def trusted(text: str) -> Markup:
     """Text of the package's own files, which is HTML (or CSS, or a script) already."""
     return Markup(text)

@@ -1,9 +1,6 @@
 """Model: encode, decode, sample. Inference only; knows no training."""
 
 import copy
-import shutil
-import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +10,12 @@ import torch
 from torch import Tensor
 
 from vaegan.errors import RequestError, did_you_mean
-from vaegan.model_files import CARD_PICTURE, ModelConfig, Networks, check_free_for_model, read_model, write_model
-from vaegan.networks import Encoder, Gaussian
+from vaegan.model_files import ModelConfig, Networks, check_free_for_model, read_model, write_model
+from vaegan.networks import Gaussian
 from vaegan.objectives import likelihood as likelihoods
 from vaegan.priors import Mixture, Prior
 from vaegan.randomness import keyed_seed
-from vaegan.sharing import check_hub, copying_warning, upload
+from vaegan.sharing import share
 from vaegan.types import Images, Labels, Latents
 
 BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that image i does not depend on how many are asked for
@@ -42,8 +39,8 @@ class Model:
         self.networks.eval().requires_grad_(False)
         self.folder: Path | None = None
         """Where the model was read from."""
-        self.told_label: str | None = None
-        """The label that `told` folded into the weights."""
+        self.fixed_label: str | None = None
+        """The label that `for_label` folded into the weights."""
 
     @property
     def latent_dim(self) -> int:
@@ -70,25 +67,21 @@ class Model:
         """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
 
         Raises:
-            RequestError: if the model has no encoder, the images have another shape, or a conditional model is not told `labels`,
-                one code for each image.
+            RequestError: if the model has no encoder, the images have another shape, or a conditional model gets no `labels`.
         """
-        encoder = self._encoder()
+        self.require_encoder()
+        assert self.networks.encoder is not None
         self._check(images)
         self._check_labels(labels, len(images))
         if len(images) == 0:
             empty = torch.zeros(0, self.latent_dim, device=self.device)
             return Gaussian(empty, empty)
-        parts = [encoder(*block) for block in self._blocks(images, labels)]
-        return Gaussian(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
+        means, log_vars = zip(*(self.networks.encoder(*block) for block in self._blocks(images, labels)), strict=True)
+        return Gaussian(torch.cat(means), torch.cat(log_vars))
 
     @torch.no_grad()
     def encode(self, images: Images, labels: Labels | None = None) -> Latents:
-        """The latent of each image: the posterior mean, in the decoder's coordinates.
-
-        Raises:
-            RequestError: if the model has no encoder or the images have another shape.
-        """
+        """The latent of each image: the mean of its `posterior`, in the decoder's coordinates."""
         return self.whitened(self.posterior(images, labels).mean)
 
     @torch.no_grad()
@@ -106,8 +99,7 @@ class Model:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
         if len(latents) == 0:
             return torch.zeros(0, self.config.channels, self.config.size, self.config.size, device=self.device)
-        parts = [self.networks.decoder(*block) for block in self._blocks(latents, labels)]
-        return torch.cat(parts)
+        return torch.cat([self.networks.decoder(*block) for block in self._blocks(latents, labels)])
 
     @torch.no_grad()
     def raw(self, latents: Latents, labels: Labels | None = None) -> Tensor:
@@ -119,8 +111,8 @@ class Model:
         """Decoded encodings: what the model keeps of each image."""
         return self.decode(self.encode(images, labels), labels)
 
-    def told(self, label: str) -> "Model":
-        """The unconditional model that takes every image for one of `label`: the label's biases are folded into the weights.
+    def for_label(self, label: str) -> "Model":
+        """The unconditional model that takes every image for one of `label`, whose biases are folded into the weights.
 
         Raises:
             RequestError: if the model does not know the label.
@@ -135,34 +127,29 @@ class Model:
         state = {name: tensor for name, tensor in self.networks.state_dict().items() if name in networks.state_dict()}
         for part, network in (("decoder", self.networks.decoder), ("encoder", self.networks.encoder)):
             if network is not None:
-                state |= {f"{part}.{name}": tensor for name, tensor in network.told(names.index(label)).items()}
+                state |= {f"{part}.{name}": tensor for name, tensor in network.for_label(names.index(label)).items()}
         networks.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
         model = Model(config, networks, self.device)
-        model.folder, model.told_label = self.folder, label
+        model.folder, model.fixed_label = self.folder, label
         return model
 
     def unconditional(self, label: str | None, option: str = "--label") -> "Model":
-        """This model, or of a conditional one the unconditional model of `label`.
-
-        Args:
-            label: None for a model that was not trained with --conditional.
-            option: what gives the label, for the message.
+        """This model, or of a conditional one the unconditional model of `label`; `option` gives the label, for messages.
 
         Raises:
-            RequestError: if a conditional model is told nothing, or the model does not know the label.
+            RequestError: if a conditional model is given no label, or the model does not know it.
         """
-        if label is not None:
-            return self.told(label)
-        self._check_told(None, option)
-        return self
+        return self._needs_label(option) if label is None else self.for_label(label)
 
-    def _check_told(self, labels: Labels | None, option: str = "--label") -> None:
-        if self.config.labels and labels is None:
+    def _needs_label(self, option: str = "--label") -> Self:
+        if self.config.labels:
             known = ", ".join(self.config.labels)
             raise RequestError(f"This model was trained with --conditional; say which with {option}: {known}.")
+        return self
 
     def _check_labels(self, labels: Labels | None, count: int) -> None:
-        self._check_told(labels)
+        if labels is None:
+            self._needs_label()
         if not self.config.labels or labels is None:
             return
         if labels.shape != (count,):
@@ -178,13 +165,7 @@ class Model:
 
     @torch.no_grad()
     def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None, temperature: float = 1.0) -> Latents:
-        """`count` latents from the prior or the fitted mixture; the first ones are the same for every count.
-
-        Args:
-            count: how many.
-            seed: as for `sample`.
-            sampler: as for `sample`.
-            temperature: as for `sample`.
+        """`count` latents from the prior or the fitted mixture; the first ones are the same for every count. See `sample`.
 
         Raises:
             RequestError: if the model lacks what the sampler draws from, or the temperature is no positive number.
@@ -199,7 +180,7 @@ class Model:
             raise RequestError(
                 f"The temperature is {temperature:g}; give a number over 0 and up to {HOTTEST}; 1 changes nothing."
             )
-        sampler = sampler or self.usual_sampler
+        sampler = sampler or self.default_sampler
         if sampler not in get_args(Sampler):
             raise RequestError(f"There is no sampler {sampler!r}; there are {' and '.join(get_args(Sampler))}.")
         if sampler == "prior" and not self.has_prior:
@@ -225,13 +206,12 @@ class Model:
         Args:
             count: how many.
             seed: the same seed gives the same images, bit for bit on one machine; image i does not depend on count.
-            sampler: prior draws latents from the prior; gmm from a mixture fitted to the encoded training images; the usual one
-                of the model when None.
+            sampler: prior draws latents from the prior; gmm from a mixture fitted to the encoded training images; the model's
+                default when None.
             observation_noise: draw from p(x|z) and not only its mean.
             labels: one code for each image, for a conditional model; all its labels in turn when None.
-            temperature: times the usual width of the prior, or of each Gaussian of the mixture, which for a GAN that grew out of
-                a VAE is `--gan.temperature` already; what changes coarse images most stays as it is there. Under 1 there are
-                fewer odd images and fewer kinds of them (Kingma & Dhariwal 2018, Section 6).
+            temperature: factor on the width of the prior, or of each Gaussian of the mixture; what changes coarse images most
+                stays. Under 1: fewer odd images and fewer kinds of them (Kingma & Dhariwal 2018, Section 6).
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
@@ -249,14 +229,7 @@ class Model:
     ) -> Iterator[Images]:
         """The images of `sample` in blocks of 64, for more of them than fit into memory.
 
-        Args:
-            count: as for `sample`.
-            seed: as for `sample`.
-            sampler: as for `sample`.
-            observation_noise: as for `sample`.
-            labels: as for `sample`.
-            temperature: as for `sample`.
-            share: (r, w) gives every w-th block from the r-th on, for the r-th of w processes.
+        `share` (r, w) gives every w-th block from the r-th on, for the r-th of w processes.
         """
         _check_count(count)
         if observation_noise and not self.has_observation_noise:
@@ -293,8 +266,8 @@ class Model:
         return likelihoods.draw(self.config.likelihood, images, raw, variance, generator).clamp(-1, 1)
 
     @property
-    def usual_sampler(self) -> Sampler:
-        """What latents are drawn from unless told otherwise: the prior, where there is one."""
+    def default_sampler(self) -> Sampler:
+        """What latents are drawn from by default: the prior, where there is one."""
         return "prior" if self.has_prior else "gmm"
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
@@ -324,7 +297,7 @@ class Model:
         return model
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None, card: str | None = None) -> str:
-        """Shares the model on the Hugging Face Hub: the three files of `save_pretrained`, nothing of the training images.
+        """Shares the files of `save_pretrained` on the Hugging Face Hub; returns the address.
 
         Warns (UserWarning) if the evaluation of its run found that it copies training images.
 
@@ -334,25 +307,11 @@ class Model:
             token: of an account; that of `hf auth login` when None.
             card: text of README.md; the card that was saved with the model when None.
 
-        Returns:
-            The address.
-
         Raises:
             RequestError: if the extra [hub] is missing or the name is none.
             VaeganError: if the Hub cannot be reached or refuses.
         """
-        check_hub()
-        warning = copying_warning(self.folder, self.config.stage)
-        if warning is not None:
-            warnings.warn(warning, stacklevel=2)
-        saved = self.folder / "README.md" if self.folder is not None else None
-        if card is None and saved is not None and saved.is_file():
-            card = saved.read_text("utf-8")
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, card)
-            if self.folder is not None and (self.folder / CARD_PICTURE).is_file():
-                shutil.copy(self.folder / CARD_PICTURE, folder)
-            return upload(Path(folder), repository, private, token)
+        return share(self, self.folder, repository, private, token, card)
 
     def require_encoder(self, instead: str | None = None) -> None:
         """Refuses what only an encoder can do.
@@ -366,11 +325,6 @@ class Model:
         if not self.has_encoder:
             other = f", or {instead}" if instead else ""
             raise RequestError(f"This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan{other}.")
-
-    def _encoder(self) -> Encoder:
-        self.require_encoder()
-        assert self.networks.encoder is not None
-        return self.networks.encoder
 
     def _mixture(self) -> Mixture:
         mixture = self.networks.mixture

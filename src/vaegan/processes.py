@@ -4,18 +4,17 @@ import os
 
 from vaegan.errors import RequestError
 
-# A rank means something beside the number of processes that it is one of; some other program may have left it alone.
-RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"), ("LOCAL_RANK", "WORLD_SIZE"))
+# A rank counts only beside a number of processes: another program may have left it alone in the environment.
+_RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"), ("LOCAL_RANK", "WORLD_SIZE"))
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that talks, told by the launchers' variables before anything is launched."""
-    ranks = (os.environ[rank] for rank, size in RANKS if rank in os.environ and _is_several(os.environ.get(size, "")))
-    return next(ranks, "0") == "0"
-
-
-def _is_several(number: str) -> bool:
-    return number.isdecimal() and int(number) > 1
+    """Whether this process is the one that writes to the screen, by the launchers' variables before anything is launched."""
+    for rank, size in _RANKS:
+        count = os.environ.get(size, "")
+        if rank in os.environ and count.isdecimal() and int(count) > 1:
+            return os.environ[rank] == "0"
+    return True
 
 
 def is_launched() -> bool:

@@ -4,7 +4,7 @@ import math
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -23,11 +23,11 @@ def to_dictionary(settings: Any) -> dict[str, Any]:
 
 
 def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str, prefix: str = "") -> Settings:
-    """Builds a settings dataclass from plain values, checking names and types.
+    """Builds a settings dataclass from plain values; what they leave out has its default.
 
     Args:
         kind: the dataclass.
-        values: may leave fields out, which then have their defaults.
+        values: by the names of fields.
         where: the file the values come from, for messages.
         prefix: of the names in messages.
 
@@ -42,9 +42,9 @@ def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str,
         if name not in names:
             raise RequestError(f"{where}: there is no setting {prefix}{name}; there are {', '.join(names)}.")
         given[name] = _checked(hints[name], value, where, prefix + name)
-    missing = [entry.name for entry in entries if entry.name not in given and _is_required(entry)]
-    if missing:
-        raise RequestError(f"{where}: {prefix}{missing[0]} is missing.")
+    for entry in entries:
+        if entry.name not in given and entry.default is MISSING and entry.default_factory is MISSING:
+            raise RequestError(f"{where}: {prefix}{entry.name} is missing.")
     return kind(**given)
 
 
@@ -58,10 +58,6 @@ def known_settings(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _is_required(entry: "Field[Any]") -> bool:
-    return entry.default is MISSING and entry.default_factory is MISSING
-
-
 def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(value, Mapping):
@@ -72,11 +68,8 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
             raise RequestError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, get_args(hint)))}.")
         return value
     if isinstance(hint, UnionType):
-        kinds = get_args(hint)
-        if value is None and NoneType in kinds:
-            return None
-        (hint,) = (kind for kind in kinds if kind is not NoneType)
-        return _checked(hint, value, where, name)
+        (inner,) = (kind for kind in get_args(hint) if kind is not NoneType)
+        return None if value is None else _checked(inner, value, where, name)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise RequestError(f"{where}: {name} must be a list.")
@@ -94,11 +87,7 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
 
 
 def check_seed(seed: int) -> None:
-    """Refuses a seed that no generator of torch takes.
-
-    Raises:
-        RequestError: saying what can be given.
-    """
+    """Refuses a seed that no generator of torch takes."""
     if not 0 <= seed <= MOST_SEED:
         raise RequestError(f"The seed {seed} is not possible; give 0 to {MOST_SEED}.")
 

@@ -1,58 +1,72 @@
 """Before a model leaves this machine: does it copy its training images; and the way to the Hugging Face Hub."""
 
 import json
+import shutil
+import tempfile
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vaegan.errors import RequestError, VaeganError
 from vaegan.extras import need
+from vaegan.model_files import CARD_PICTURE, ModelConfig
 
-MAXIMUM_BYTES = 50_000_000
+_MOST_EVALUATION_BYTES = 50_000_000
 
 
 def copying_warning(model_folder: Path | None, stage: str) -> str | None:
     """A sentence for whoever is about to share a model whose samples are near copies of its training images.
 
-    Args:
-        model_folder: of the model, inside its run; None for a model that was never on disk.
-        stage: of the model.
-
-    Returns:
-        None if `vaegan evaluate` found no copying, or was never asked.
+    None if `vaegan evaluate` found no copying or did not run, or if the model has no folder or its evaluation cannot be read.
     """
-    found = None if model_folder is None else _copying(model_folder.resolve().parent.parent / "evaluation.json", stage)
-    if found is None:
+    if model_folder is None:
+        return None
+    path = model_folder.resolve().parent.parent / "evaluation.json"
+    try:
+        if path.stat().st_size > _MOST_EVALUATION_BYTES:
+            return None
+        values: Any = json.loads(path.read_text("utf-8"))
+        found = values["copies"][stage]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not isinstance(found, str):
         return None
     return (
         f"Of this model's samples: {found} Sharing it may share training images; look at the report's nearest neighbours first."
     )
 
 
-def _copying(path: Path, stage: str) -> str | None:
-    """What the evaluation says of a stage that copies; one that cannot be read warns of nothing."""
-    try:
-        if path.stat().st_size > MAXIMUM_BYTES:
-            return None
-        values: Any = json.loads(path.read_text("utf-8"))
-        found = values["copies"][stage]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None
+class Saved(Protocol):
+    """What sharing asks of a model."""
+
+    config: ModelConfig
+
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
+        """Writes its files."""
+        ...
 
 
-def check_hub() -> None:
-    """Raises RequestError if the extra [hub] is missing."""
+def share(model: Saved, saved: Path | None, repository: str, private: bool, token: str | None, card: str | None) -> str:
+    """Uploads the files of `save_pretrained`, with the card and the picture that lie in `saved`; returns the address."""
     need("hub", "huggingface_hub", purpose="Sharing on the Hugging Face Hub")
+    if (warning := copying_warning(saved, model.config.stage)) is not None:
+        warnings.warn(warning, stacklevel=3)
+    if card is None and saved is not None and (saved / "README.md").is_file():
+        card = (saved / "README.md").read_text("utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, card)
+        if saved is not None and (saved / CARD_PICTURE).is_file():
+            shutil.copy(saved / CARD_PICTURE, folder)
+        return upload(Path(folder), repository, private, token)
 
 
 def upload(folder: Path, repository: str, private: bool, token: str | None) -> str:
     """Uploads a folder as a model repository, which is made if it does not exist; returns its address.
 
     Raises:
-        RequestError: if the extra [hub] is missing or the name is none.
+        RequestError: if the name is none.
         VaeganError: if the Hub cannot be reached or refuses.
     """
-    check_hub()
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 

@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
     images: Images
     labels: Labels | None = None
-    """None unless the networks are told."""
+    """None unless the networks are conditional."""
 
     def first(self, count: int) -> "Batch":
         """The first `count` images with their labels."""

@@ -5,15 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import (
-    MOST_IN_A_FOLDER,
-    MOST_IN_A_GRID,
-    ModelOptions,
-    check_number,
-    check_picture_or_folder,
-    is_picture,
-    save_images,
-)
+from vaegan.commands.shared import ModelOptions, check_number, check_picture_or_folder, save_images
 from vaegan.errors import RequestError
 
 BLOCK = 256
@@ -34,14 +26,12 @@ class Options(ModelOptions):
 def run(options: Options) -> None:
     """Decodes latents."""
     from vaegan.data import to_uint8
-    from vaegan.latent.tables import read_latents
-    from vaegan.latent.text import parse_latent
+    from vaegan.latent.tables import parse_latent, read_latents
 
     if (options.latents is None) == (options.text is None):
         raise RequestError('Give a file of latents, or one latent as text: --text "0.3,-1.2,...".')
-    check_picture_or_folder(options.out)
+    most = check_picture_or_folder(options.out)
     model = options.model()
-    most = MOST_IN_A_GRID if is_picture(options.out) else MOST_IN_A_FOLDER
     if options.latents is not None:
         latents = read_latents(options.latents, model.latent_dim, most)
     else:

@@ -1,4 +1,4 @@
-"""vaegan direction: learn a direction in latent space, measure it, and keep it with the model."""
+"""vaegan direction: learn a direction in latent space, measure it, and save it with the model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,14 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import RunOptions, check_number, check_picture, images_config, open_given
-from vaegan.config import Fit, Stage
+from vaegan.commands.shared import ModelOptions, check_number, check_picture, images_config, open_given
+from vaegan.config import Fit
 from vaegan.errors import RequestError, did_you_mean, meant
 
 if TYPE_CHECKING:
     from vaegan.console import Console
     from vaegan.data import ImageDataset
-    from vaegan.latent.learning import Group
+    from vaegan.latent.learning import Examples
     from vaegan.latent.stored import Direction
     from vaegan.model import Model
     from vaegan.types import Latents
@@ -23,15 +23,13 @@ PRINCIPAL_STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SHOWN = 8
 MOST_PRINCIPAL = 100
 LOW_AREA = 0.7
-"""Under this AUC a person is told that the direction was hardly found."""
+"""With a smaller AUC a direction is called hardly found."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
-    """Learn a direction in latent space and keep it with the model: from two folders, from labels, or without labels."""
+class Options(ModelOptions):
+    """Learn a direction in latent space and save it with the model: from two folders, from labels, or without labels."""
 
-    run: Annotated[Path, Spelling("RUN", positional=True)]
-    """A run, or a saved model."""
     name: str | None = None
     """What the direction is called, for edit; the label's by default."""
     positive: Annotated[str | None, Spelling("DATA")] = None
@@ -45,16 +43,14 @@ class Options(RunOptions):
     data: str | None = None
     """The images for --label and --principal; the run's own by default."""
     method: Literal["whitened", "classifier", "mean"] = "whitened"
-    """whitened: the difference of the two groups' means after whitening within the groups (LDA), which told held-out images
-    apart best; classifier: the normal of a logistic regression; mean: the plain difference."""
+    """whitened: the difference of the two groups' means after whitening within the groups (LDA), which separated held-out
+    images best; classifier: the normal of a logistic regression; mean: the plain difference."""
     beside: tuple[str, ...] = ()
-    """Directions already kept that this one must not change."""
+    """Saved directions that this one must not change."""
     list: bool = False
-    """Only list the directions kept with the model."""
+    """Only list the directions saved with the model."""
     out: Path | None = None
     """A picture: a row an image, along the direction; direction-NAME.png by default."""
-    stage: Stage | None = None
-    """ae, vae, gan or joint; the last one trained by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
     told: str | None = None
@@ -131,10 +127,10 @@ def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direct
     for asked in options.beside:
         other = meant(asked, known)
         if other is None:
-            names = f"kept are: {', '.join(known) or 'none'}.{did_you_mean(asked, known)}"
+            names = f"there are: {', '.join(known) or 'none'}.{did_you_mean(asked, known)}"
             raise RequestError(f"There is no direction {asked!r} to stay beside of; {names}")
         beside[other] = known[other]
-    console = options.console()
+    console = options.console
     positive, negative = _groups(options, model, console)
     label = None if options.label is None else meant(options.label.partition("=")[0], positive.dataset.labels)
     found = learn_direction(
@@ -144,23 +140,23 @@ def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direct
     return [found], model.encode(shown).to(torch.float32)
 
 
-def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Group, Group]":
+def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Examples, Examples]":
     import numpy as np
 
     from vaegan.latent.groups import groups_of_label
-    from vaegan.latent.learning import Group
+    from vaegan.latent.learning import Examples
     from vaegan.training import saved
 
     if options.positive is not None and options.negative is not None:
         config = images_config(model, options.run, options.fit)
         folders = [open_given([folder], config, console) for folder in (options.positive, options.negative)]
-        positive, negative = (Group(dataset, np.arange(len(dataset))) for dataset in folders)
+        positive, negative = (Examples(dataset, np.arange(len(dataset))) for dataset in folders)
         return positive, negative
     dataset = _images(options, model, console)
     label, _, word = (options.label or "").partition("=")
     found = groups_of_label(dataset, label, word or None)
-    shown = saved.showing(options.run, dataset, model.told_label)
-    positive, negative = (Group(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
+    shown = saved.showing(options.run, dataset, model.fixed_label)
+    positive, negative = (Examples(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
     return positive, negative
 
 
@@ -182,9 +178,9 @@ def _principal(options: Options, model: "Model", name: str) -> "tuple[list[Direc
     if options.data is not None:
         model.require_encoder("leave --data out: the directions are then found on its own samples")
     if model.has_encoder:
-        console = options.console()
+        console = options.console
         dataset = _images(options, model, console)
-        used = saved.showing(options.run, dataset, model.told_label)
+        used = saved.showing(options.run, dataset, model.fixed_label)
         latents = encode_images(model, dataset, evenly(used, MOST_IMAGES), console.preparing)
     else:
         latents = model.latents(1024)
@@ -214,14 +210,14 @@ def _words(found: "list[Direction]", stage: str, out: Path) -> str:
     learned = f"from {facts['positive']:,} and {facts['negative']:,} images"
     if facts["auc"] < LOW_AREA:
         return (
-            f"{one.name} was hardly found: {learned}, the {stage.upper()} tells held-out ones apart with AUC {facts['auc']:.3f} "
+            f"{one.name} was hardly found: {learned}, the {stage.upper()} separates held-out ones with AUC {facts['auc']:.3f} "
             "(0.5 is guessing, 1 always right), so that edits along it will change something else. Train longer or with more "
-            f"latents, or give more images that differ in nothing else. Kept all the same; along it: {out}."
+            f"latents, or give more images that differ in nothing else. Saved all the same; along it: {out}."
         )
     return (
-        f"{one.name}, {learned}: tells held-out ones apart with AUC {facts['auc']:.3f}; "
+        f"{one.name}, {learned}: separates held-out ones with AUC {facts['auc']:.3f}; "
         f"at strength 1, {facts['identity_kept']:.0%} of {facts['identity_of']} edited images stay nearest to their source"
-        f"{f', and each also gets {also}' if also else ''}. Kept with the {stage.upper()}; along it: {out}."
+        f"{f', and each also gets {also}' if also else ''}. Saved with the {stage.upper()}; along it: {out}."
     )
 
 
@@ -235,7 +231,7 @@ def _edit_command(options: Options, name: str) -> str:
 def _list(options: Options, known: "dict[str, Direction]") -> None:
     facts: dict[str, Any] = {name: one.facts for name, one in known.items()}
     lines = [f"{name}: {_line(one.facts)}" for name, one in known.items()]
-    options.answer({"directions": facts}, lines or "No directions are kept with this model.")
+    options.answer({"directions": facts}, lines or "No directions are saved with this model.")
 
 
 def _line(facts: dict[str, Any]) -> str:

@@ -6,9 +6,10 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
+from vaegan import __version__
 from vaegan.commands.shared import JsonOption
 from vaegan.config_files import load_preset
 
@@ -27,7 +28,7 @@ def run(options: Options) -> None:
     if options.json:
         print(json.dumps(facts | {"problems": problems}, indent=2))
     else:
-        console = options.console()
+        console = options.console
         console.table({name.replace("_", " "): value for name, value in facts.items()})
         for sentence in [f"To fix: {problem}" for problem in problems] or ["Everything is in order."]:
             console.say(sentence)
@@ -48,15 +49,17 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     cache = default_cache_dir()
     place = next(folder for folder in (cache, *cache.parents) if folder.exists())
     free = {"cache": shutil.disk_usage(place).free / 1e9, "here": shutil.disk_usage(".").free / 1e9}
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    devices += ["Apple GPU"] if torch.backends.mps.is_available() else []
     facts: dict[str, Any] = {
-        "vaegan": _version("vaegan"),
+        "vaegan": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
         "torch": torch.__version__,
-        "lightning_fabric": _version("lightning-fabric"),
+        "lightning_fabric": version("lightning-fabric"),
         "processor_cores": os.cpu_count(),
         "threads_torch_uses": torch.get_num_threads(),
-        "devices": _devices(),
+        "devices": devices or ["no GPU: the processor is used"],
         "convolution_gflops": {name: round(rate) for name, rate in rates.items()},
         "faster_precision": faster,
         "cache": str(cache),
@@ -73,19 +76,3 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         rate = f"{max(rates.values()):.0f} GFLOP/s"
         problems.append(f"convolutions run at {rate}, slower than a laptop: close other programs, or plan more minutes.")
     return facts, problems
-
-
-def _devices() -> list[str]:
-    import torch
-
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        names.append("Apple GPU")
-    return names or ["no GPU: the processor is used"]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -26,16 +26,11 @@ def run(options: Options) -> None:
     check_picture(options.out, *options.images)
     check_number("--tolerance", options.tolerance, 255, least=0)
 
-    import numpy as np
-
-    from vaegan.latent.duplicates import find_duplicates
-    from vaegan.latent.groups import encode_images
+    from vaegan.latent.similar import find_duplicates
     from vaegan.pictures import rows, save_png
 
-    model, console = options.encoder(), options.console()
-    dataset = options.dataset(model)
-    latents = encode_images(model, dataset, np.arange(len(dataset)), console.preparing)
-    groups = find_duplicates(latents, dataset, options.tolerance, console.preparing)
+    model, dataset = options.open()
+    groups = find_duplicates(options.latents(model, dataset), dataset, options.tolerance, options.console.preparing)
     if groups:
         shown = [dataset.images[list(group.members[:COLUMNS])] for group in groups[:MOST_ROWS]]
         save_png(rows(shown), options.out, {"software": "vaegan"})

@@ -1,19 +1,13 @@
 """vaegan edit: more or less of what named directions stand for."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import ImagesOptions, check_picture_or_folder, is_picture
+from vaegan.commands.shared import ImagesOptions, check_picture_or_folder, is_picture, save_images
 from vaegan.errors import RequestError, did_you_mean, meant
-from vaegan.files import atomic_folder
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from vaegan.data import ImageDataset
 
 MOST_IN_A_PICTURE = 200
 MOST_STRENGTH = 100.0
@@ -29,29 +23,33 @@ class Options(ImagesOptions):
     strength: float = 1.0
     """For directions that say none: 1 is the distance between images with and without; negative goes the other way."""
     out: Path = Path("edited.png")
-    """A .png: originals, what the model keeps of them, edited; anything else: a folder with one PNG each."""
+    """A .png: originals, reconstructions, edited; anything else: a folder with one PNG each."""
 
 
 def run(options: Options) -> None:
     """Edits images."""
     from vaegan.data import to_uint8
-    from vaegan.latent.editing import edit
     from vaegan.latent.stored import load_directions
+    from vaegan.latent.walks import edit
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
     check_picture_or_folder(options.out, *options.images)
     asked = [_parse(text, options.strength) for text in options.direction]
-    model = options.encoder()
+    model = options.model()
+    model.require_encoder()
     stage = model.config.stage
     known = load_directions(saved.model_folder(options.run, options.stage), model)
     if not asked:
-        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; kept are: {', '.join(known) or 'none'}.")
+        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; there are: {', '.join(known) or 'none'}.")
     changes = [(_named(name, known, stage), strength) for name, strength in asked]
     steps = [(known[name].vector, strength) for name, strength in changes]
-    dataset = options.dataset(model)
+    dataset = options.dataset(model, *options.images)
     if not is_picture(options.out):
-        written = _save_folder(dataset, lambda images: edit(model, images, steps), options.out)
+        names = _file_names(dataset.names)
+        blocks = (dataset.load(range(start, min(start + BLOCK, len(dataset)))) for start in range(0, len(dataset), BLOCK))
+        save_images((to_uint8(edit(model, block, steps)) for block in blocks), options.out, {"software": "vaegan"}, names)
+        written = [options.out / f"{name}.png" for name in names]
     elif len(dataset) <= MOST_IN_A_PICTURE:
         images = dataset.load(range(len(dataset)))
         layers = [to_uint8(layer) for layer in (images, model.reconstruct(images), edit(model, images, steps))]
@@ -85,25 +83,15 @@ def _named(name: str, known: dict[str, Any], stage: str) -> str:
     found = meant(name, known)
     if found is None:
         names = ", ".join(known) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
-        raise RequestError(f"The {stage.upper()} has no direction {name!r}; kept are: {names}.{did_you_mean(name, known)}")
+        raise RequestError(f"The {stage.upper()} has no direction {name!r}; there are: {names}.{did_you_mean(name, known)}")
     return found
 
 
-def _save_folder(dataset: "ImageDataset", edited: "Callable[[Tensor], Tensor]", out: Path) -> list[Path]:
-    """Writes a PNG for every image, called like it."""
-    from vaegan.data import to_uint8
-    from vaegan.pictures import save_png, to_picture
-
-    taken: set[str] = set()
-    paths: list[Path] = []
-    with atomic_folder(out) as folder:
-        for start in range(0, len(dataset), BLOCK):
-            indices = range(start, min(start + BLOCK, len(dataset)))
-            for index, image in zip(indices, to_uint8(edited(dataset.load(indices))), strict=True):
-                name = Path(dataset.names[index]).stem
-                while name.casefold() in taken:  # not every file system tells A from a
-                    name = f"{name}-{index:05d}"
-                taken.add(name.casefold())
-                save_png(to_picture(image), folder / f"{name}.png", {"software": "vaegan"})
-                paths.append(out / f"{name}.png")
-    return paths
+def _file_names(names: Sequence[str]) -> list[str]:
+    """A name of its own for every image, without suffix; not every file system tells A from a."""
+    found: dict[str, str] = {}
+    for index, name in enumerate(Path(name).stem for name in names):
+        while name.casefold() in found:
+            name = f"{name}-{index:05d}"
+        found[name.casefold()] = name
+    return list(found.values())

@@ -20,14 +20,12 @@ def run(options: Options) -> None:
     """Encodes images."""
     import numpy as np
 
-    from vaegan.latent.groups import encode_images
     from vaegan.latent.principal import projection
     from vaegan.latent.tables import SUFFIXES, LatentTable, as_text, write_table
 
     check_suffix(options.out, SUFFIXES, *options.images)
-    model = options.encoder()
-    dataset = options.dataset(model)
-    latents = encode_images(model, dataset, np.arange(len(dataset)), options.console().preparing)
+    model, dataset = options.open()
+    latents = options.latents(model, dataset)
     if not latents.isfinite().all():
         raise ModelError(f"{options.run} encodes images as what is no number: its training diverged, or its files were changed.")
     labels = {

@@ -25,10 +25,11 @@ GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):
-    """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on."""
+    """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on.
 
-    run: Annotated[Path, Spelling("RUN", positional=True)]
-    """The run; evaluation.json and report.html are written into it."""
+    evaluation.json and report.html are written into the run.
+    """
+
     data: Annotated[str | None, Spelling("[DATA]", positional=True)] = None
     """Images to compare with, all of them unseen; the held-out test side of the run's own data by default."""
     stage: Stage | None = None
@@ -38,7 +39,7 @@ class Options(RunOptions):
     full: bool = False
     """More samples and more draws, for numbers to publish; takes many times as long."""
     features: Path | None = None
-    """A feature network of your own, .onnx or .pt2, with a .toml beside it; docs/evaluation.md says how to get the usual ones."""
+    """A feature network of your own, .onnx or .pt2, with a .toml beside it; docs/evaluation.md names standard ones."""
     seed: int = 0
     """The same seed gives the same numbers."""
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -55,7 +56,7 @@ def run(options: Options) -> None:
     from vaegan.evaluation import EVALUATION_FILE, evaluate
     from vaegan.report import write_report
 
-    console = options.console()
+    console = options.console
     try:
         facts = evaluate(
             options.run,
@@ -77,7 +78,7 @@ def run(options: Options) -> None:
         print(json.dumps(facts, indent=2))
     else:
         print_evaluation(facts, options.run / EVALUATION_FILE, console)
-        console.say(f"The whole report, to be opened in a browser: {page}")
+        console.say(f"The report, to be opened in a browser: {page}")
 
 
 def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> None:

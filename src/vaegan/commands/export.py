@@ -63,7 +63,7 @@ def _export_html(options: Options) -> None:
     from vaegan.sharing import copying_warning
     from vaegan.training.saved import model_folder
 
-    console = options.console()
+    console = options.console
     out = options.out or Path(f"{options.run.resolve().name}.html")
     check_place(out)
     folder = model_folder(options.run, options.stage)

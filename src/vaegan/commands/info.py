@@ -22,7 +22,7 @@ def run(options: Options) -> None:
     if options.json:
         print(json.dumps(facts, indent=2))
         return
-    console = options.console()
+    console = options.console
     for title, part in facts.items():
         if isinstance(part, dict):
             console.table(_in_words(part), title)

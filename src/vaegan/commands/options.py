@@ -1,6 +1,7 @@
 """The front of the command line: reads the options that a dataclass declares, and says what is wrong in one sentence.
 
-Names, types, choices, defaults and help texts come from the dataclass and the settings inside it.
+Names, types, choices, defaults and help texts come from the dataclass and the settings inside it. Argparse lays the help out.
+It does not read the words: it takes positional arguments in one piece alone, and -0.3,1.2 for an option.
 """
 
 import argparse
@@ -27,13 +28,7 @@ WITHOUT_PREFIX = (TrainConfig, DataConfig, DeviceConfig, Budget)
 """Settings whose options are called by their names alone: --size, not --data.size."""
 RUNS = ("run", "runs", "init", "resume")
 """Options that name runs."""
-RENAMED = {"init_stage": "stage"}
-KINDS: dict[Any, tuple[str, str]] = {
-    int: ("INT", "a whole number"),
-    float: ("FLOAT", "a number"),
-    str: ("STR", "a text"),
-    Path: ("PATH", "a path"),
-}
+KINDS = {int: ("INT", "a whole number"), float: ("FLOAT", "a number"), str: ("STR", "a text"), Path: ("PATH", "a path")}
 """What stands for a value in a help text, and what it is called in a sentence."""
 
 
@@ -144,7 +139,7 @@ def _declared(kind: type[Any], defaults: Mapping[str, Any], path: str = "", pref
         many = get_origin(hint) is tuple
         if many or get_origin(hint) in (Union, UnionType):
             hint = next(one for one in get_args(hint) if one is not NoneType)
-        name = RENAMED.get(field, field).strip("_").replace("_", "-")
+        name = field.strip("_").replace("_", "-")
         if is_dataclass(hint):
             inner = {inside: value for inside, value in vars(default).items() if inside in (spelling.only or vars(default))}
             within = prefix if hint in WITHOUT_PREFIX else f"{prefix}{name}."
@@ -223,8 +218,10 @@ def _print_help(kind: type[Any], prog: str, options: list[_Option], everything: 
     page = argparse.ArgumentParser(usage=usage, description=inspect.getdoc(kind), epilog=note, add_help=False)
     groups: dict[str, Any] = {"": page}
     for option in options:
-        sentences = _sentences(option.owner).get(option.path.rpartition(".")[2], "")
-        shown: dict[str, Any] = {"help": f"{sentences}{_default_shown(option.default)}".replace("%", "%%")}
+        text = _sentences(option.owner).get(option.path.rpartition(".")[2], "")
+        if option.default not in (MISSING, None, ()):
+            text += f" (default: {option.default})"
+        shown: dict[str, Any] = {"help": text.replace("%", "%%")}
         if option.spelling.positional:
             page.add_argument(option.path, metavar=option.metavar, **shown)
         elif everything or not option.prefix:
@@ -237,29 +234,17 @@ def _print_help(kind: type[Any], prog: str, options: list[_Option], everything: 
     page.print_help()
 
 
-def _default_shown(default: Any) -> str:
-    if default is MISSING or default is None or default == ():
-        return ""
-    return f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
-
-
 def _sentences(kind: type[Any]) -> dict[str, str]:
     """The texts below the fields of a dataclass, each as one paragraph, wherever the source breaks its lines."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__[:-1]):
-        for field, text in pairwise(_body(one.__module__, one.__name__)):
-            match field, text:
-                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str() as sentences)):
-                    found[name] = " ".join(sentences.split())
-                case _:
-                    pass
+        for field, text in pairwise(_classes(one.__module__)[one.__name__]):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
     return found
 
 
-def _body(module: str, name: str) -> list[ast.stmt]:
-    return next(one.body for one in _parsed(module).body if isinstance(one, ast.ClassDef) and one.name == name)
-
-
 @cache
-def _parsed(module: str) -> ast.Module:
-    return ast.parse(inspect.getsource(sys.modules[module]))
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {one.name: one.body for one in tree.body if isinstance(one, ast.ClassDef)}

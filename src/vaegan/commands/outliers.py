@@ -44,8 +44,8 @@ def run(options: Options) -> None:
     from vaegan.training import saved
 
     options = replace(options, stage=options.stage or saved.stage_with_likelihood(options.run))
-    model, progress = options.encoder(), options.console().preparing
-    dataset = options.dataset(model)
+    model, dataset = options.open()
+    progress = options.console.preparing
     if options.reference is not None:
         ordinary = options.dataset(model, options.reference)
         reference = (ordinary, np.arange(len(ordinary)))
@@ -92,7 +92,7 @@ def _words(facts: dict[str, Any], drawn: int) -> list[str]:
         f"{100 * facts['level']:g}% of {facts['reference']:,} ordinary ones{_conclusion(facts)}; "
         f"the worst {drawn}: {facts['out']}",
         *(f"  {one['name']}: explained {one['score']:.1f} deviations {one['reason']}" for one in named),
-        *(["  the whole ranking: --json"] if len(named) < facts["images"] else []),
+        *(["  the full ranking: --json"] if len(named) < facts["images"] else []),
     ]
 
 
@@ -101,7 +101,7 @@ def _conclusion(facts: dict[str, Any]) -> str:
     flagged, images, reference, level = (facts[name] for name in ("outliers", "images", "reference", "level"))
     if level * (reference + 1) < 1:
         least = math.ceil(10_000 / (reference + 1)) / 10_000
-        return f" (too few ordinary ones to say so of any: --level {least:g} or more can be told)"
+        return f" (too few ordinary ones to say so of any: give --level {least:g} or more)"
     chance = level * images
     # The ordinary images are a draw, too: the fewer there are, the less is known how strange one in so many is.
     deviation = math.sqrt(chance * (1 - level) * (1 + images / (reference + 1)))

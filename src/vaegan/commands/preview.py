@@ -25,7 +25,7 @@ class Options(JsonOption):
     """See what training will see: a contact sheet after cropping, counts, what is skipped, a time estimate."""
 
     source: Annotated[str, Spelling("DATA", positional=True)]
-    """As for train."""
+    """The images, as for train."""
     out: Path = Path("preview.png")
     """The contact sheet."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -39,7 +39,7 @@ def run(options: Options) -> None:
     from vaegan.describe import measure_speed
     from vaegan.pictures import save_png
 
-    console = options.console()
+    console = options.console
     dataset = open_dataset(options.source, options.data, progress=console.preparing)
     save_png(contact_sheet(dataset), options.out)
     speed = measure_speed(load_preset("tiny").network, dataset.config.size, dataset.channels)

@@ -1,4 +1,4 @@
-"""vaegan reconstruct: what the model keeps of images."""
+"""vaegan reconstruct: images and their reconstructions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ MOST_IMAGES, COLUMNS = 1_000, 16
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ImagesOptions):
-    """Encode images and decode them again: above the originals, below what the model keeps of them."""
+    """Encode images and decode them again: above the originals, below the reconstructions."""
 
     n: int = 64
     """At most so many of them, the first ones."""
@@ -26,8 +26,7 @@ def run(options: Options) -> None:
     from vaegan.data import to_uint8
     from vaegan.pictures import save_png, stacked
 
-    model = options.encoder()
-    dataset = options.dataset(model)
+    model, dataset = options.open()
     count = min(len(dataset), options.n)
     originals = dataset.load(range(count))
     back = model.reconstruct(originals).cpu()
@@ -40,5 +39,5 @@ def run(options: Options) -> None:
         "mean_squared_error": {dataset.names[index]: round(float(error), 5) for index, error in enumerate(errors)},
     }
     some = "" if count == len(dataset) else f"The first {count} of {len(dataset):,} images. "
-    words = f"{some}Originals above, what the {model.config.stage.upper()} keeps of them below: {options.out}"
+    words = f"{some}Originals above, reconstructions of the {model.config.stage.upper()} below: {options.out}"
     options.answer(facts, f"{words} (mean squared error {float(errors.mean()):.4f} on [-1, 1])")

@@ -20,7 +20,7 @@ def run(options: Options) -> None:
     """Writes the page; the run need not be finished or evaluated."""
     from vaegan.report import write_report
 
-    progress = options.console().preparing
+    progress = options.console.preparing
     page = write_report(options.run, options.out, with_images=not options.without_images, progress=progress)
     size = page.stat().st_size
     holds = "no image of the data" if options.without_images else "images of the data"

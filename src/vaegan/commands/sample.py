@@ -4,14 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vaegan.commands.shared import (
-    MOST_IN_A_FOLDER,
-    MOST_IN_A_GRID,
-    ModelOptions,
-    check_picture_or_folder,
-    is_picture,
-    save_images,
-)
+from vaegan.commands.shared import ModelOptions, check_picture_or_folder, save_images
 from vaegan.errors import RequestError
 
 
@@ -41,17 +34,16 @@ class Options(ModelOptions):
 
 def run(options: Options) -> None:
     """Makes images."""
-    limit = MOST_IN_A_GRID if is_picture(options.out) else MOST_IN_A_FOLDER
-    if not 1 <= options.n <= limit:
-        raise RequestError(f"-n {options.n} is not possible; give 1 to {limit} (one PNG), or a folder as --out for more.")
-    check_picture_or_folder(options.out)
+    most = check_picture_or_folder(options.out)
+    if not 1 <= options.n <= most:
+        raise RequestError(f"-n {options.n} is not possible; give 1 to {most:,} (one PNG), or a folder as --out for more.")
 
     from vaegan.data import to_uint8
     from vaegan.training.saved import load
 
     model = load(options.run, options.stage)
-    model = model if options.label is None else model.told(options.label)
-    stage, sampler = model.config.stage, options.sampler or model.usual_sampler
+    model = model if options.label is None else model.for_label(options.label)
+    stage, sampler = model.config.stage, options.sampler or model.default_sampler
     how = {"seed": options.seed, "stage": stage, "sampler": sampler, "temperature": options.temperature}
     notes = {name: str(value) for name, value in how.items()} | {"software": "vaegan"}
     notes |= {} if options.label is None else {"label": options.label}

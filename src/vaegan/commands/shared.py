@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vaegan.data import ImageDataset
     from vaegan.model import Model
     from vaegan.pictures import Pixels
+    from vaegan.types import Latents
 
 MOST_IN_A_GRID, MOST_IN_A_FOLDER = 10_000, 1_000_000
 IMAGES = (".png", ".gif", ".webp")
@@ -31,6 +33,7 @@ class JsonOption:
     json: bool = False
     """Print JSON instead of words."""
 
+    @cached_property
     def console(self) -> "Console":
         """Where a person sees how far the command is; silent where JSON is asked for."""
         from vaegan.console import Console
@@ -48,15 +51,13 @@ class RunOptions(JsonOption):
     """Options of a command that reads a run."""
 
     run: Annotated[Path, Spelling("RUN", positional=True)]
-    """A run."""
+    """A run; or a saved model, where nothing else of a run is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(RunOptions):
     """Options of a command that uses a model."""
 
-    run: Annotated[Path, Spelling("RUN", positional=True)]
-    """A run, or a saved model."""
     stage: Stage | None = None
     """ae, vae, gan or joint; the last one trained by default."""
     label: str | None = None
@@ -78,22 +79,31 @@ class ImagesOptions(ModelOptions):
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
 
-    def encoder(self, instead: str | None = None) -> "Model":
-        """The model, which must have an encoder; `instead` says what can be done without one."""
-        model = self.model()
-        model.require_encoder(instead)
-        return model
-
-    def dataset(self, model: "Model", *places: str, most: int | None = None) -> "ImageDataset":
-        """The images at places that a person names, at `images` by default.
+    def open(self, most: int | None = None, instead: str | None = None) -> "tuple[Model, ImageDataset]":
+        """The model, which must have an encoder, and the images that a person names.
 
         Raises:
-            RequestError: if they cannot be used, or are more than `most` for one picture.
+            RequestError: if there is no encoder, saying what to do `instead`; if the images cannot be used, or are more than
+                `most` for one picture.
         """
-        dataset = open_given(places or self.images, images_config(model, self.run, self.fit), self.console())
+        model = self.model()
+        model.require_encoder(instead)
+        dataset = self.dataset(model, *self.images)
         if most is not None and len(dataset) > most:
             raise RequestError(f"{len(dataset):,} images are too many for one picture; give at most {most}.")
-        return dataset
+        return model, dataset
+
+    def dataset(self, model: "Model", *places: str) -> "ImageDataset":
+        """Images at places that a person names, prepared for the model."""
+        return open_given(places, images_config(model, self.run, self.fit), self.console)
+
+    def latents(self, model: "Model", dataset: "ImageDataset") -> "Latents":
+        """The latents of all images of a data set."""
+        import numpy as np
+
+        from vaegan.latent.groups import encode_images
+
+        return encode_images(model, dataset, np.arange(len(dataset)), self.console.preparing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +150,8 @@ def open_given(places: Sequence[str], config: DataConfig, console: "Console") ->
     return dataset
 
 
-def save_images(blocks: Iterable["Pixels"], out: Path, notes: dict[str, str]) -> None:
-    """Writes images as one picture where `out` ends in .png, as a folder with one PNG each elsewhere."""
+def save_images(blocks: Iterable["Pixels"], out: Path, notes: dict[str, str], names: Sequence[str] = ()) -> None:
+    """Writes images as one picture where `out` ends in .png, elsewhere as a folder with one PNG each, by number or name."""
     import numpy as np
 
     from vaegan.pictures import grid, save_png, to_picture
@@ -151,7 +161,8 @@ def save_images(blocks: Iterable["Pixels"], out: Path, notes: dict[str, str]) ->
         return
     with atomic_folder(out) as folder:
         for index, image in enumerate(chain.from_iterable(blocks)):
-            save_png(to_picture(image), folder / f"{index:05d}.png", notes | {"index": str(index)})
+            name = names[index] if names else f"{index:05d}"
+            save_png(to_picture(image), folder / f"{name}.png", notes | {"index": str(index)})
 
 
 def is_picture(out: Path) -> bool:
@@ -160,16 +171,7 @@ def is_picture(out: Path) -> bool:
 
 
 def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | None) -> None:
-    """Refuses a file that cannot be written, or that is one of those that are read, before any work is done.
-
-    Args:
-        out: where it is to be written.
-        suffixes: that it can end in.
-        inputs: files and folders that are read, as a person gave them.
-
-    Raises:
-        RequestError: naming what is wrong.
-    """
+    """Refuses a file to write that ends in none of the suffixes, cannot be written, or is one of the inputs or in one of them."""
     from vaegan.extras import need
 
     if out.suffix.lower() not in suffixes:
@@ -191,14 +193,15 @@ def check_picture(out: Path, *inputs: str | Path | None) -> None:
     check_suffix(out, (".png",), *inputs)
 
 
-def check_picture_or_folder(out: Path, *inputs: str | Path | None) -> None:
-    """Refuses a place for one PNG, or for a folder of them, that cannot be written or already holds files."""
+def check_picture_or_folder(out: Path, *inputs: str | Path | None) -> int:
+    """Refuses a place for one PNG, or for a folder of them, that cannot be written; returns how many images it may hold."""
     if is_picture(out):
         check_picture(out, *inputs)
-        return
+        return MOST_IN_A_GRID
     if out.suffix.lower() in (".jpg", ".jpeg", ".gif", ".webp", ".bmp"):
         raise RequestError(f"--out {out} is no PNG; give a name that ends in .png, or a folder.")
     check_new_folder(out)
+    return MOST_IN_A_FOLDER
 
 
 def check_number(option: str, number: float, most: float, least: float = 1) -> None:

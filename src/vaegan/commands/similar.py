@@ -29,15 +29,12 @@ def run(options: Options) -> None:
 
     import numpy as np
 
-    from vaegan.latent.groups import encode_images
-    from vaegan.latent.nearest import nearest
+    from vaegan.latent.similar import nearest
     from vaegan.pictures import grid, save_png
 
-    model = options.encoder()
-    asked = options.dataset(model, most=MOST_ROWS)
+    model, asked = options.open(most=MOST_ROWS)
     dataset = options.dataset(model, options.in_)
-    latents = encode_images(model, dataset, np.arange(len(dataset)), options.console().preparing)
-    found = nearest(latents, model.encode(asked.load(range(len(asked)))), options.n)
+    found = nearest(options.latents(model, dataset), model.encode(asked.load(range(len(asked)))), options.n)
     rows = [np.concatenate([asked.images[row][None], dataset.images[near.numpy()]]) for row, near in enumerate(found.indices)]
     save_png(grid(np.concatenate(rows), columns=len(rows[0])), options.out, {"software": "vaegan"})
     neighbours = {

@@ -14,20 +14,13 @@ if TYPE_CHECKING:
     from vaegan.types import ProgressCallback
 
 
-def interruptible(preparing: "ProgressCallback", stop: Callable[[], bool]) -> "ProgressCallback":
-    """Decoding has nothing to save: a request to stop ends it at once."""
-
-    def tell(what: str, done: int, total: int) -> None:
-        if stop():
-            raise KeyboardInterrupt
-        preparing(what, done, total)
-
-    return tell
-
-
 @contextmanager
-def stoppable() -> Generator[Callable[[], bool]]:
-    """Ctrl-C, SIGTERM and a closed window ask the training to save and stop; a second Ctrl-C stops at once."""
+def stoppable(show: "ProgressCallback") -> "Generator[tuple[Callable[[], bool], ProgressCallback]]":
+    """Ctrl-C, SIGTERM and a closed window ask the training to save and stop; a second Ctrl-C stops at once.
+
+    Yields:
+        What the training asks whether to stop; and `show` for what has nothing to save: a wish to stop ends it at once.
+    """
     asked = threading.Event()
     hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows knows none
 
@@ -37,7 +30,7 @@ def stoppable() -> Generator[Callable[[], bool]]:
                 raise KeyboardInterrupt
             return
         asked.set()
-        with suppress(OSError):  # nobody may be there to be told
+        with suppress(OSError):  # nobody may read it
             if is_first_process():
                 print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
 
@@ -46,8 +39,14 @@ def stoppable() -> Generator[Callable[[], bool]]:
     if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
         asking.append(hang_up)
     before = {number: signal.signal(number, ask) for number in asking}
+
+    def preparing(what: str, done: int, total: int) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        show(what, done, total)
+
     try:
-        yield asked.is_set
+        yield asked.is_set, preparing
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

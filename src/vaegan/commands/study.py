@@ -8,7 +8,7 @@ from typing import Annotated
 
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import SettingsOptions
-from vaegan.commands.stopping import interruptible, stoppable
+from vaegan.commands.stopping import stoppable
 from vaegan.config import TrainConfig
 from vaegan.errors import RequestError
 
@@ -20,7 +20,7 @@ class Options(SettingsOptions):
     name: Annotated[str | None, Spelling("NAME", positional=True)] = None
     """Which study; --list shows them."""
     source: Annotated[str | None, Spelling("DATA", positional=True)] = None
-    """As for train."""
+    """The images, as for train."""
     list: bool = False
     """Show the studies and stop."""
     minutes: float | None = None
@@ -52,8 +52,8 @@ def run(options: Options) -> None:
         raise RequestError(f"On which images? Give a folder, or: vaegan study {found.name} faces")
     stem = Path(options.source).name.split(".")[0].replace(":", "-") or "images"
     out = options.out or Path("studies") / f"{found.name}-{stem}"
-    console = options.console()
-    with stoppable() as stop:
+    console = options.console
+    with stoppable(console.preparing) as (stop, preparing):
         folder = run_study(
             found,
             options.source,
@@ -62,7 +62,7 @@ def run(options: Options) -> None:
             minutes=options.minutes,
             images=options.images,
             seeds=options.seeds,
-            preparing=interruptible(console.preparing, stop),
+            preparing=preparing,
             progress=console.preparing,
             cancel=stop,
         )

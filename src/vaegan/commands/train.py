@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import SettingsOptions
-from vaegan.commands.stopping import interruptible, stoppable
+from vaegan.commands.stopping import stoppable
 from vaegan.config import SHORT_VAE
 from vaegan.config_files import load_preset
 from vaegan.errors import RequestError
@@ -58,20 +58,20 @@ def run(options: Options) -> None:
     """Trains or goes on with a run."""
     from vaegan import api
 
-    console = options.console()
+    console = options.console
     if options.resume is None and options.source is None:
         raise RequestError("What shall it learn from? Give a folder of images, or: vaegan train faces")
-    if options.resume is None and options.init is None and _has_time_for_more_width(options):
-        console.say(f"With {options.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
     if options.dry_run:
         api.check_request(options.settings, options.minutes, options.images)
         api.check_new(str(options.source), options.settings, options.out, options.init)
+    if options.resume is None and options.init is None and _has_time_for_more_width(options):
+        console.say(f"With {options.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
+    if options.dry_run:
         _print_plan(options, console)
         return
     length = {"minutes": options.minutes, "images": options.images}
-    with stoppable() as stop:
-        listening: dict[str, Any] = {"progress": console.progress, "say": console.say, "cancel": stop}
-        listening["preparing"] = interruptible(console.preparing, stop)
+    with stoppable(console.preparing) as (stop, preparing):
+        listening: dict[str, Any] = dict(progress=console.progress, preparing=preparing, say=console.say, cancel=stop)
         if options.resume is not None:
             folder = api.resume(options.resume, options.source, **length, **listening)
         else:
@@ -147,5 +147,5 @@ def _recognition_words(inverse: dict[str, Any]) -> str:
     """What the GAN's encoder makes of real images, in a sentence."""
     recognised, latent = inverse["own_source_nearest"], f"{max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
     if isinstance(recognised, str):
-        return f"Encoding: whether held-out images are recognised in what the GAN gives back of them {recognised}; {latent}"
-    return f"Encoding: {recognised:.0%} of held-out images are recognised in what the GAN gives back of them, {latent}"
+        return f"Encoding: whether held-out images are recognised in the GAN's reconstructions of them {recognised}; {latent}"
+    return f"Encoding: {recognised:.0%} of held-out images are recognised in the GAN's reconstructions of them, {latent}"

@@ -10,7 +10,7 @@ MOST_ROWS, MOST_VARIATIONS, MOST_STRENGTH = 64, 1_000, 100
 
 @dataclass(frozen=True, kw_only=True)
 class Options(ImagesOptions):
-    """Images that resemble yours: their latent plus noise, decoded. A row an image: it, what is kept of it, variations."""
+    """Images that resemble yours: their latent plus noise, decoded. A row an image: it, its reconstruction, variations."""
 
     n: int = 9
     """Variations of each image."""
@@ -31,11 +31,10 @@ def run(options: Options) -> None:
     import torch
 
     from vaegan.data import to_uint8
-    from vaegan.latent.variations import vary_latents
+    from vaegan.latent.walks import vary_latents
     from vaegan.pictures import grid, save_png
 
-    model = options.encoder()
-    dataset = options.dataset(model, most=MOST_ROWS)
+    model, dataset = options.open(most=MOST_ROWS)
     originals = dataset.load(range(len(dataset)))
     latents = model.encode(originals)
     rows: list[torch.Tensor] = []
@@ -55,5 +54,5 @@ def run(options: Options) -> None:
         "mean_change": changes,
     }
     mean = sum(changes.values()) / len(changes)
-    words = f"The image, what the {model.config.stage.upper()} keeps of it, {options.n} variations: {options.out}"
+    words = f"The image, its reconstruction by the {model.config.stage.upper()}, {options.n} variations: {options.out}"
     options.answer(facts, f"{words} (strength {options.strength:g} changed pixels by {mean:.2f} on [-1, 1])")

@@ -1,5 +1,6 @@
 """What vaegan interpolate and vaegan morph share: options, limits, and the way as a file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,7 +9,9 @@ from vaegan.commands.shared import ImagesOptions, check_number, check_suffix, is
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
+    from vaegan.model import Model
     from vaegan.pictures import Pixels
+    from vaegan.types import Latents
 
 MOST_FRAMES = 2_000
 FRAME_SIDE = 256
@@ -17,35 +20,50 @@ FRAME_SIDE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class WalkOptions(ImagesOptions):
-    """Options of a way through latents."""
+    """Options of a way through latents, and what follows from them."""
 
     seeds: tuple[int, ...] = ()
     """Seeds, instead of images: the first samples that vaegan sample --seed makes."""
+    steps: int
+    """Images from one end of the way to the other, or from one image of a loop to the next."""
+    out: Path
+    """A .gif, .webp or .mp4 (with the extra [video]) for an animation; a .png lays the frames out."""
     path: Literal["linear", "spherical"] | None = None
     """linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie near a sphere, but linear for
     one with a uniform prior, whose latents fill a cube."""
+    milliseconds: int
+    """How long a frame of an animation stays."""
+
+    def check(self, wanted: str, least_steps: int) -> None:
+        """Refuses, before any work, what is no way: `wanted` says in a sentence which ends it has."""
+        check_suffix(self.out, (".png", ".gif", ".webp", ".mp4"), *self.images)
+        check_number("--milliseconds", self.milliseconds, 10_000, least=20)
+        check_number("--steps", self.steps, MOST_FRAMES, least_steps)
+        if bool(self.images) == bool(self.seeds):
+            raise RequestError(wanted)
+        if self.images and all(image.isdecimal() and not Path(image).exists() for image in self.images):
+            seeds = " ".join(self.images)
+            raise RequestError(f"There is no file {self.images[0]}; seeds are given with --seeds: --seeds {seeds}")
+
+    def stops(self, check_count: Callable[[int], None], instead: str) -> "tuple[Model, Latents, list[str]]":
+        """The model, the latents that the way leads through, and what they are called."""
+        from vaegan.latent.walks import seed_latents
+
+        if self.seeds:
+            check_count(len(self.seeds))
+            model = self.model()
+            return model, seed_latents(model, self.seeds), [f"seed {seed}" for seed in self.seeds]
+        model, dataset = self.open(instead=instead)
+        check_count(len(dataset))
+        return model, model.encode(dataset.load(range(len(dataset)))), list(dataset.names)
 
 
-def check_walk(options: WalkOptions, out: Path, milliseconds: int, what: str) -> None:
-    """Refuses a file that cannot be written, frames that cannot be watched, and all but either images or seeds.
-
-    Raises:
-        RequestError: naming what can.
-    """
-    check_suffix(out, (".png", ".gif", ".webp", ".mp4"), *options.images)
-    check_number("--milliseconds", milliseconds, 10_000, least=20)
-    if bool(options.images) == bool(options.seeds):
-        raise RequestError(f"Give {what}.")
-    if options.images and all(image.isdecimal() and not Path(image).exists() for image in options.images):
-        seeds = " ".join(options.images)
-        raise RequestError(f"There is no file {options.images[0]}; seeds are given with --seeds: --seeds {seeds}")
-
-
-def save_walk(pixels: "Pixels", out: Path, milliseconds: int, notes: dict[str, str], hold: int = 2000) -> None:
-    """Images on a way as a strip (.png) or an animation (.gif, .webp, .mp4)."""
+def save_walk(pixels: "Pixels", options: WalkOptions, notes: dict[str, str], hold: int = 2000) -> None:
+    """Images on a way as a strip (.png) or an animation (.gif, .webp, .mp4), whose last frame is held [ms]."""
     from vaegan.pictures import enlarged, grid, save_animation, save_png, to_picture
 
-    if is_picture(out):
-        save_png(grid(pixels, columns=min(len(pixels), 20)), out, notes)
+    if is_picture(options.out):
+        save_png(grid(pixels, columns=min(len(pixels), 20)), options.out, notes)
     else:
-        save_animation([to_picture(image) for image in enlarged(pixels, FRAME_SIDE)], out, milliseconds, hold)
+        frames = [to_picture(image) for image in enlarged(pixels, FRAME_SIDE)]
+        save_animation(frames, options.out, options.milliseconds, hold)

@@ -16,8 +16,7 @@ from typing import IO, Any
 
 from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, Prepared, Skipped, skip_reason
-from vaegan.data.image_files import FILES_AT_A_TIME, Item, decode_items, is_hidden, read_bounded
-from vaegan.data.source import Source, Task, file_stamp
+from vaegan.data.source import FILES_AT_A_TIME, Item, Source, Task, decode_items, file_stamp, is_hidden, read_bounded
 from vaegan.errors import DataError
 
 # A tar of images never packs this well; more is a bomb that would keep the machine unpacking for hours.

@@ -1,5 +1,7 @@
 """Training batches as a function of (seed, images seen): endless, resumable anywhere, sliced among processes."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from vaegan.types import Batch
 _ORDER, _FLIP, _BINARIZE = 1, 2, 3  # streams of random numbers, so that no draw explains another
 
 
+@dataclass(eq=False)
 class TrainingBatches:
     """The train side in a new random order every epoch, as float batches.
 
@@ -20,45 +23,34 @@ class TrainingBatches:
     binarises it depend only on the seed and on how many images came before it. Epochs follow each other without a
     border, so every batch is full. The order starts from the images' content, not from their names, so that the same
     images give the same run from a folder and from a zip.
+
+    Raises:
+        RequestError: `batch_size` cannot be divided among the processes.
+        DataError: the train side is empty.
     """
 
-    def __init__(
-        self,
-        dataset: ImageDataset,
-        *,
-        batch_size: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        codes: NDArray[np.int64] | None = None,
-    ) -> None:
-        """Stores the choice.
+    dataset: ImageDataset
+    """The images; only the train side is used."""
+    _: KW_ONLY
+    batch_size: int
+    """Images in the batch of all processes together."""
+    seed: int
+    """Key of every draw."""
+    rank: int = 0
+    """This process, 0 to world_size - 1."""
+    world_size: int = 1
+    codes: NDArray[np.int64] | None = None
+    """The label of every image of the dataset."""
 
-        Args:
-            dataset: The images; only its train side is used.
-            batch_size: Images in the batch of all processes together.
-            seed: Key of every draw.
-            rank: This process, 0 to world_size - 1.
-            world_size: Number of processes.
-            codes: The label of every image of the dataset.
-
-        Raises:
-            RequestError: `batch_size` cannot be divided among the processes.
-            DataError: the train side is empty.
-        """
-        if batch_size < 1 or batch_size % world_size:
-            raise RequestError(f"A batch of {batch_size} cannot be shared by {world_size} processes: choose a multiple.")
-        train = dataset.indices(TRAIN)
-        if not len(train):
-            raise DataError(f"{dataset.source} has no images to train on: add more.")
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.codes = codes
-        self._train = train[np.argsort(dataset.contents[train], kind="stable")]
-        self._pixels = np.asarray(dataset.images)  # without the map's subclass, whose indexing is slower
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.batch_size % self.world_size:
+            raise RequestError(
+                f"A batch of {self.batch_size} cannot be shared by {self.world_size} processes: choose a multiple."
+            )
+        self._train = self.dataset.first_by_content(TRAIN, len(self.dataset))
+        if not len(self._train):
+            raise DataError(f"{self.dataset.source} has no images to train on: add more.")
+        self._pixels = np.asarray(self.dataset.images)  # without the map's subclass, whose indexing is slower
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     def at(self, images_seen: int) -> Batch:
@@ -91,7 +83,7 @@ class TrainingBatches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             bits = random_bits(np.arange(len(self._train), dtype=np.uint64), self.seed, _ORDER, epoch)
-            # Two epochs are kept, because a batch may reach from one into the next.
+            # Two epochs stay in memory, because a batch may reach from one into the next.
             self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
             self._orders[epoch] = self._train[np.argsort(bits, kind="stable")]
         return self._orders[epoch]

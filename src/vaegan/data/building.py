@@ -40,9 +40,7 @@ FEWEST_TO_TRAIN = 64
 _MOST_WORKERS = 8
 
 
-def build(
-    source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None = None, *, for_training: bool = True
-) -> None:
+def build(source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None, for_training: bool) -> None:
     """Prepares every image of a source into the cache `directory`.
 
     Raises:
@@ -115,7 +113,7 @@ class _Collected:
         self.edges.add(result.edge)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
-        """Checks that the images suffice, and writes all that belongs to them; a long list of what was skipped to `listed`."""
+        """Checks that the images suffice, and writes all that belongs to them."""
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped, listed))
         by_content = np.array(self.sides, dtype=np.uint8)
@@ -169,12 +167,7 @@ def _side(image: Prepared) -> int:
 
 
 def side_of(content: bytes, *, test_share: float = _TEST_SHARE) -> int:
-    """The side of an image with this content hash; depends on nothing else.
-
-    Args:
-        content: A hash of the image's own bytes, at least 8 bytes long, uniformly distributed.
-        test_share: Share of the test side; 0 where the data come with a test side of their own.
-    """
+    """The side that an image's content hash decides; `test_share` is 0 where the data have a test side of their own."""
     place = int.from_bytes(content[:8], "big") / 2**64
     if place < _VALIDATION_SHARE:
         return VALIDATION
@@ -187,47 +180,28 @@ def set_duplicates_aside(sides: NDArray[np.uint8], pixel_hashes: NDArray[np.uint
     """Marks SET_ASIDE every image whose prepared pixels equal those of an image on a more protected side.
 
     Two files may hold the same picture in different bytes, as a PNG and a BMP do; their content hashes differ, so they
-    may land on different sides, and the model would be judged on what it was taught.
-
-    Args:
-        sides: uint8 [count], by content.
-        pixel_hashes: uint64 [count], hashes of the prepared pixels.
-
-    Returns:
-        uint8 [count]: a copy with the duplicates marked. Duplicates within one side stay.
+    may land on different sides, and the model would be judged on what it was taught. Duplicates within one side stay.
     """
     _, group = np.unique(pixel_hashes, return_inverse=True)
     strongest = np.full(int(group.max(initial=-1)) + 1, -1, dtype=np.int8)
     protection = _PROTECTION[sides]
     np.maximum.at(strongest, group, protection)
-    kept = sides.copy()
-    kept[protection < strongest[group]] = SET_ASIDE
-    return kept
+    return np.where(protection < strongest[group], np.uint8(SET_ASIDE), sides)
 
 
 def check_most_images(place: str, count: int) -> None:
-    """Refuses more images than can be kept in mind.
-
-    Raises:
-        DataError: over 5,000,000.
-    """
+    """Raises DataError for more than `MOST_IMAGES`."""
     if count > MOST_IMAGES:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
 def skipped_list(directory: Path) -> Path:
-    """Where the list of what was skipped is left when the images are refused: beside their cache, as they get none."""
+    """Where the list of skipped files is left when the images are refused: beside the place of their cache."""
     return directory.with_name(f"{directory.name}-skipped.csv")
 
 
 def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], listed: Path) -> None:
-    """Refuses images that no model can be trained on.
-
-    Args:
-        place: where they are, for the message.
-        sides: of the usable ones.
-        skipped: the others.
-        listed: where these are listed if they are many and the images are refused.
+    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`.
 
     Raises:
         DataError: under 64 images, or none on the training side.

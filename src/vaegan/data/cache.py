@@ -149,13 +149,9 @@ class CacheWriter:
 
 @contextmanager
 def building(directory: Path, needed: int) -> Generator[Path]:
-    """Yields a folder to build in; on success it becomes `directory`, on failure nothing is left.
+    """Yields a folder to build in, for which `needed` [bytes] must be free; it becomes `directory`, or nothing on failure.
 
     Two processes may build the same cache at once: the first to finish wins, and the other's work is thrown away.
-
-    Args:
-        directory: The final place.
-        needed: The most that will be written [bytes]; checked against the free disk first.
 
     Raises:
         VaeganError: the disk is full or the place cannot be written.

@@ -12,8 +12,8 @@ from vaegan.config import DataConfig
 from vaegan.data.building import TRAIN
 from vaegan.data.dataset import ImageDataset, open_dataset
 from vaegan.data.decoding import Skipped, content_keys, decode, quiet_pillow
-from vaegan.data.image_files import read_bounded
 from vaegan.data.pixels import binarized, to_tensor
+from vaegan.data.source import read_bounded
 from vaegan.errors import DataError, RequestError
 from vaegan.types import ProgressCallback
 
@@ -23,10 +23,7 @@ _MOST_FILES = 10_000
 def open_images(places: Sequence[str | Path], config: DataConfig, progress: ProgressCallback | None = None) -> ImageDataset:
     """One folder, archive, array file or the word faces; or some image files. A single image is enough.
 
-    Args:
-        places: as a person gave them.
-        config: how images are prepared; `channels` must be 1 or 3.
-        progress: called while images are prepared.
+    `config.channels` must be 1 or 3.
 
     Raises:
         DataError: a file is missing or cannot be used, or no image is found.
@@ -59,10 +56,8 @@ def _is_image_file(path: Path) -> bool:
 def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
     """Image files as float32 [n, channel, size, size] in [-1, 1].
 
-    Args:
-        paths: of the files.
-        config: how they are prepared; `channels` must be 1 or 3. With `binarize="dynamic"` each image is drawn once and for all,
-            keyed by the file's content, as in a data set that holds the file.
+    `config.channels` must be 1 or 3. With `binarize="dynamic"` each image is drawn once and for all, keyed by the file's
+    content, as in a data set that holds the file.
 
     Raises:
         DataError: naming the first file that cannot be used, and why.
@@ -71,15 +66,10 @@ def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
 
 
 def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
-    """One image file's bytes as float32 [1, channel, size, size] in [-1, 1], under the guards of training data.
-
-    Args:
-        name: what to call it in an error.
-        data: the file's content; over `decoding.MAX_FILE_BYTES` it is refused.
-        config: how it is prepared, as for `load_images`.
+    """One image file's bytes as float32 [1, channel, size, size] in [-1, 1], prepared as `load_images` does.
 
     Raises:
-        DataError: saying why it cannot be used.
+        DataError: saying why `name` cannot be used.
     """
     with quiet_pillow():
         pixels, content = _prepared(name, data, config)

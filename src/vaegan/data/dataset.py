@@ -1,22 +1,32 @@
-"""`open_dataset`: from a path or a word to prepared images that are mapped, labelled and divided into sides."""
+"""From a path or a word to prepared images that are mapped, labelled and divided into sides."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from vaegan.config import MOST_CLASSES, DataConfig
-from vaegan.data.building import TEST, VALIDATION, build, check_trainable, skipped_list, write_skipped
+from vaegan.data import faces
+from vaegan.data.archives import archive
+from vaegan.data.arrays import idx_file, idx_folder, numpy_file
+from vaegan.data.building import FEWEST_TO_TRAIN, TEST, VALIDATION, build, check_trainable, skipped_list, write_skipped
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
-from vaegan.data.pixels import binarized, to_tensor
-from vaegan.data.source import digest
-from vaegan.data.sources import find_source
-from vaegan.errors import RequestError, VaeganError
+from vaegan.data.decoding import Prepared, Skipped, content_hash
+from vaegan.data.pixels import binarized, prepare, to_tensor
+from vaegan.data.source import FolderSource, LabelTable, Source, Task, digest
+from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.types import ProgressCallback
 
+DRAWN_FACES = 8300
+_FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
+_PIXELS_AT_A_TIME = 2**22  # enough faces that the threads which draw them are worth starting, and 12 MB of them
 _ENOUGH_TO_JUDGE = 200
 
 
@@ -50,10 +60,9 @@ class ImageDataset(CachedImages):
         return indices[np.argsort(self.contents[indices], kind="stable")][:count]
 
     def categories(self, name: str | None) -> tuple[str, NDArray[np.int64], tuple[str, ...]]:
-        """The label to tell a conditional model: its name, the code of every image, and the words of the codes.
+        """The label that conditions a model: its name, the code of every image, and the words of the codes.
 
-        Args:
-            name: which label; None takes the only one that has categories.
+        None as `name` takes the only label that has categories.
 
         Raises:
             RequestError: if there is none, there are several, or the one named has no categories.
@@ -115,7 +124,7 @@ def open_dataset(
         source: "faces" (drawn by the package; "faces:500" the first 500), or the path of a folder, a zip or tar of
             images, MNIST's IDX form, or a .npy or .npz of uint8 images.
         config: How the images are prepared.
-        cache_dir: Where prepared images are kept; $VAEGAN_CACHE or the user's cache folder when not given.
+        cache_dir: Where prepared images are stored; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
         for_training: Without it a single usable image is enough.
 
@@ -130,7 +139,7 @@ def open_dataset(
     directory = (cache_dir or default_cache_dir()) / "images" / key
     cached = open_cached(directory)
     if cached is None:
-        build(found, config, directory, progress, for_training=for_training)
+        build(found, config, directory, progress, for_training)
         cached = open_cached(directory)
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
@@ -166,3 +175,81 @@ def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[s
     if not test:
         found.append("No image fell on the test side: there is nothing to judge the finished model with.")
     return tuple(found)
+
+
+class FacesSource(Source):
+    """The comic faces that the package draws itself."""
+
+    def __init__(self, total: int = DRAWN_FACES) -> None:
+        """Stores how many are drawn [images]."""
+        super().__init__("faces" if total == DRAWN_FACES else f"faces:{total}")
+        self.total = total
+
+    def identity(self) -> bytes:
+        """The number of faces and the code that draws them."""
+        code = sorted(Path(faces.__file__).parent.glob("*.py"))
+        return digest(str(self.total).encode(), *(file.read_bytes() for file in code)).encode()
+
+    def count(self) -> int:
+        """How many are drawn [images]."""
+        return self.total
+
+    @contextmanager
+    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
+        """Draws at the size asked for, so that nothing is scaled."""
+        at_a_time = _PIXELS_AT_A_TIME // config.size**2
+        starts = range(0, self.total, at_a_time)
+        yield (partial(self._draw, start, min(at_a_time, self.total - start), config) for start in starts)
+
+    def _draw(self, start: int, count: int, config: DataConfig) -> list[Prepared | Skipped]:
+        drawn = faces.draw_faces(count, size=config.size, seed=0, start=start)
+        prepared: list[Prepared | Skipped] = []
+        for index, face in enumerate(drawn, start):
+            pixels, traits = prepare(Image.fromarray(face), config)
+            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, config.size, traits))
+        return prepared
+
+    def labels(self, names: Sequence[str]) -> LabelTable:
+        """The factors each face was drawn from."""
+        words = {name: known for name, known in faces.FACTORS.items() if known is not None}
+        return LabelTable(dict(faces.face_factors(len(names), seed=0)), words)
+
+
+def find_source(source: str | Path) -> Source:
+    """Finds out what kind of source a path or a word names, as in `open_dataset`.
+
+    Raises:
+        DataError: the path does not exist, cannot be read, or holds nothing that can be used.
+    """
+    word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
+    if word:
+        return FacesSource(int(word[1] or DRAWN_FACES))
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError:
+        raise DataError(f"{source} does not exist: there is no such user.") from None
+    try:
+        if path.is_dir():
+            folder = FolderSource(path)
+            return idx_folder(path, [path / item.name for item in folder.items]) or folder
+        if path.is_file() and (found := numpy_file(path) or idx_file(path) or archive(path)):
+            return found
+    except PermissionError as error:
+        raise DataError(f"No permission to read {error.filename or path}: change its permissions or choose another.") from None
+    if path.is_file():
+        raise DataError(f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images.")
+    if path.exists():
+        raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
+    raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")
+
+
+def check_source(source: str | Path) -> None:
+    """Makes sure that there is something to decode, without decoding it.
+
+    Raises:
+        DataError: as for `find_source`, or if there are too few files for the fewest images that a training needs.
+    """
+    found = find_source(source)
+    count = found.count()
+    if count < FEWEST_TO_TRAIN:
+        raise DataError(f"{found.place} holds only {count} images or files, and at least {FEWEST_TO_TRAIN} are needed: add more.")

@@ -1,18 +1,29 @@
-"""What every source of images offers: the contract between finding images and preparing them."""
+"""Sources of images: the contract between finding images and preparing them, and folders of image files."""
 
+import errno
+import os
+import stat
+import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaegan.config import DataConfig
-from vaegan.data.decoding import Prepared, Skipped
+from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, decode, skip_reason
+from vaegan.errors import DataError
+
+FILES_AT_A_TIME = 16
+
+_large_file = threading.Lock()
 
 Task = Callable[[], list[Prepared | Skipped]]
 """Prepares a few images; run on any thread."""
@@ -87,3 +98,124 @@ def digest(*parts: bytes) -> str:
     for part in parts:
         hashed.update(len(part).to_bytes(8, "big") + part)
     return hashed.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file that may be an image."""
+
+    name: str
+    """Its path inside the folder or archive, with forward slashes."""
+    size: int
+    """What the listing says [bytes]."""
+    modified: tuple[int, int] = (0, 0)
+    """When it was last written [ns], and who may read it: what could not be read may be readable another time."""
+    reason: str | None = None
+    """Why it cannot be read, where the listing already shows it."""
+
+
+class FolderSource(Source):
+    """A folder of image files, searched recursively."""
+
+    def __init__(self, root: Path) -> None:
+        """Lists the folder without opening a file.
+
+        Hidden files and folders are left out; links are followed, but never in circles.
+
+        Raises:
+            DataError: the folder cannot be read or holds no file.
+        """
+        super().__init__(root)
+        self.root = root
+        self.items = sorted(_list_folder(root), key=lambda item: item.name)
+        if not self.items:
+            raise DataError(f"{root} holds no files: give a folder with images in it.")
+
+    def identity(self) -> bytes:
+        """Where the folder is, and every file's name, size, time of writing and permissions."""
+        lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in self.items)
+        return "\n".join((str(self.root.resolve()), *lines)).encode(errors="surrogateescape")
+
+    def count(self) -> int:
+        """Files found [images at most]."""
+        return len(self.items)
+
+    @contextmanager
+    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
+        """Reads and decodes a few files at a time."""
+
+        def read(item: Item) -> bytes:
+            with (self.root / item.name).open("rb") as file:
+                return read_bounded(file)
+
+        starts = range(0, len(self.items), FILES_AT_A_TIME)
+        blocks = (self.items[start : start + FILES_AT_A_TIME] for start in starts)
+        yield (partial(decode_items, [(item, partial(read, item)) for item in block], config) for block in blocks)
+
+
+def _list_folder(root: Path) -> list[Item]:
+    items: list[Item] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            found = (root / inside).stat()
+            if (found.st_dev, found.st_ino) in seen:
+                continue
+            seen.add((found.st_dev, found.st_ino))
+            with os.scandir(root / inside) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    _list_entry(entry, inside, items, waiting)
+        except OSError as error:
+            if not inside:
+                raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
+            items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
+    return items
+
+
+def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting: list[str]) -> None:
+    name = f"{inside}/{entry.name}" if inside else entry.name
+    if is_hidden(entry.name):
+        return
+    try:
+        if entry.is_dir():
+            waiting.append(name)
+            return
+        found = entry.stat()
+    except OSError as error:
+        reason = "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else f"cannot be read: {error.strerror}"
+        items.append(Item(name, 0, reason=reason))
+        return
+    # Reading a pipe or a device would wait for ever.
+    reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
+    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether any part of a path is hidden or macOS's shadow of an archive."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+def read_bounded(file: IO[bytes]) -> bytes:
+    """Reads a file, but never more than a little over the largest that is decoded, whatever its listing said."""
+    return file.read(MAX_FILE_BYTES + 1)
+
+
+def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Prepared | Skipped]:
+    """Reads and prepares files, one after the other; what cannot be read is skipped with the reason."""
+    return [_decode_item(item, read, config) for item, read in items]
+
+
+def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> Prepared | Skipped:
+    reason = item.reason or skip_reason(item.name, item.size)
+    if reason:
+        return Skipped(item.name, reason)
+    with _large_file if item.size > LARGE_FILE_BYTES else nullcontext():
+        try:
+            data = read()
+        except OSError as error:
+            return Skipped(item.name, f"cannot be read: {error.strerror or error}")
+        except Exception as error:  # an archive's member can be damaged in as many ways as there are compressions
+            return Skipped(item.name, f"cannot be unpacked: {' '.join(str(error).split()) or 'damaged'}")
+        return decode(item.name, data, config)

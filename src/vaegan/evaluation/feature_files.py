@@ -19,7 +19,7 @@ from torch import Tensor
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError, one_line
 from vaegan.evaluation.copies import ENCODER, PIXELS
-from vaegan.evaluation.labelled import FEATURES as BOTH_FEATURES
+from vaegan.evaluation.factors import FEATURES as BOTH_FEATURES
 from vaegan.extras import need
 from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES
 from vaegan.settings import from_dictionary, read_toml
@@ -45,9 +45,9 @@ class Description:
     """Its input for black."""
     high: float
     """Its input for white."""
-    mean: str = ""
+    mean: tuple[float, ...] = ()
     """Three numbers subtracted after the range (ImageNet's: [0.485, 0.456, 0.406])."""
-    deviation: str = ""
+    deviation: tuple[float, ...] = ()
     """Divided by then (ImageNet's: [0.229, 0.224, 0.225])."""
     batch: int = 32
     """Images at a time; for a network with a fixed batch, that one."""
@@ -67,23 +67,15 @@ class Description:
         if not self.low < self.high:
             raise RequestError(f"low is {self.low:g} and high {self.high:g}; low must be less than high")
         if self.mean or self.deviation:
-            _three_numbers("mean", self.mean)
-            if min(_three_numbers("deviation", self.deviation)) < 1 / MOST_VALUE:
-                raise RequestError(f"deviation is {self.deviation!r}; its numbers must be positive, and not next to 0")
-
-
-def _three_numbers(key: str, text: str) -> list[float]:
-    try:
-        numbers = [float(word) for word in text.split()]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 3 or not all(abs(number) <= MOST_VALUE for number in numbers):
-        raise RequestError(f"{key} is {text!r}; it must be three numbers, and mean and deviation are given together")
-    return numbers
+            for key, values in (("mean", self.mean), ("deviation", self.deviation)):
+                if len(values) != 3 or not all(abs(value) <= MOST_VALUE for value in values):
+                    raise RequestError(f"{key} is {values}; it must be three numbers, and mean and deviation are given together")
+            if min(self.deviation) < 1 / MOST_VALUE:
+                raise RequestError(f"deviation is {self.deviation}; its numbers must be positive, and not next to 0")
 
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""From images [batch, 3, size, size] in the network's range to features [batch, dimension]."""
+"""What runs a network, from images [batch, 3, size, size] in the network's range to features [batch, dimension]."""
 
 
 @dataclass(frozen=True)
@@ -101,36 +93,23 @@ class FeatureNetwork:
         Raises:
             RequestError: if the network does not give one vector of finite numbers an image.
         """
-        described, parts = self.description, list[Tensor]()
-        for block in images.split(described.batch):
-            pixels = prepared(block, described)
-            short = described.batch - len(pixels)
+        name, batch, parts = self.description.name, self.description.batch, list[Tensor]()
+        for block in images.split(batch):
+            pixels = prepared(block, self.description)
             # A last block that is not full is filled up, for networks whose batch is fixed.
-            features = self.run(np.concatenate([pixels, np.repeat(pixels[-1:], short, 0)]) if short else pixels)
-            if features.ndim != 2 or len(features) != described.batch or not 1 <= features.shape[1] <= MOST_FEATURES:
-                raise RequestError(
-                    f"The feature network {described.name} answers {described.batch} images with the shape "
-                    f"{list(features.shape)}; it must be [{described.batch}, features]."
-                )
+            features = self.run(np.concatenate([pixels, np.repeat(pixels[-1:], batch - len(pixels), 0)]))
+            if features.ndim != 2 or len(features) != batch or not 1 <= features.shape[1] <= MOST_FEATURES:
+                shape = f"{batch} images with the shape {list(features.shape)}; it must be [{batch}, features]"
+                raise RequestError(f"The feature network {name} answers {shape}.")
             parts.append(torch.from_numpy(np.ascontiguousarray(features[: len(pixels)], dtype=np.float32)))
-        whole = torch.cat(parts)
-        if not whole.isfinite().all():
-            raise RequestError(
-                f"The feature network {described.name} gives numbers that are not finite; check its range in the TOML."
-            )
-        return whole
+        found = torch.cat(parts)
+        if not found.isfinite().all():
+            raise RequestError(f"The feature network {name} gives numbers that are not finite; check its range in the TOML.")
+        return found
 
 
 def check_features(features: Tensor, described: Description) -> None:
-    """Refuses features that are the same for all images: in them every model would be perfect.
-
-    Args:
-        features: of different real images.
-        described: their network.
-
-    Raises:
-        RequestError: naming the network.
-    """
+    """Refuses features that are the same for all of different real images: in them every model would be perfect."""
     apart = features.amax(0) - features.amin(0)
     # Rounding differs with an image's place in its batch.
     if bool((apart <= 1e-6 * features.abs().amax(0)).all()):
@@ -175,8 +154,7 @@ def prepared(images: Images, described: Description) -> NDArray[np.float32]:
     resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
     pixels = resized / 255 * (described.high - described.low) + described.low
     if described.mean:
-        mean, deviation = (np.array([float(word) for word in text.split()]) for text in (described.mean, described.deviation))
-        pixels = (pixels - mean) / deviation
+        pixels = (pixels - np.array(described.mean)) / np.array(described.deviation)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
@@ -194,10 +172,8 @@ def _description(path: Path, network: Path) -> Description:
         raise RequestError(
             f"{network} needs {path.name} beside it, with name, size, low and high of its input; docs/evaluation.md shows one."
         ) from error
-    # mean and deviation read naturally as lists.
-    words = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in values.items()}
     try:
-        return from_dictionary(Description, words, str(path))
+        return from_dictionary(Description, values, str(path))
     except RequestError as error:
         message = str(error)
         raise RequestError(message if message.startswith(str(path)) else f"{path}: {message}.") from error
@@ -207,8 +183,7 @@ def _digest(*paths: Path) -> str:
     hashed = hashlib.blake2b(digest_size=16)
     for path in paths:
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                hashed.update(block)
+            hashlib.file_digest(file, lambda: hashed)
     return hashed.hexdigest()
 
 
@@ -242,12 +217,12 @@ def _locations(message: Any) -> Generator[str]:
 
 
 def _program(path: Path) -> tuple[Run, list[Path]]:
-    """What runs the program; it is whole in its file."""
+    """What runs the program; no weights lie beside its file."""
     names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any("custom_obj" in name for name in names) or any(name.endswith("/code/") or "/code/__torch__" in name for name in names):
         raise RequestError(f"--features {path} holds TorchScript, which is not run here; export it with torch.export.")
     try:
-        with _only_weights(), _no_log_of_torch():
+        with _tensors_only():
             module = torch.export.load(path).module()
     except Exception as error:  # what a foreign file can raise is known to nobody, and torch points to what it has logged
         raise RequestError(
@@ -265,26 +240,16 @@ def _program(path: Path) -> tuple[Run, list[Path]]:
 
 
 @contextmanager
-def _no_log_of_torch() -> Generator[None]:
-    """Keeps tracebacks that torch writes before it raises from the user, who gets one line."""
-    log = logging.getLogger("torch.export")
-    before = log.level
+def _tensors_only() -> Generator[None]:
+    """While a program is loaded, no pickle may do more than hold tensors; and torch logs no traceback before it raises."""
+    name, log = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", logging.getLogger("torch.export")
+    before, level = os.environ.get(name), log.level
+    os.environ[name] = "1"
     log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(before)
-
-
-@contextmanager
-def _only_weights() -> Generator[None]:
-    """While a program is loaded, no pickle may do more than hold tensors, whatever the file says of itself."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
+        log.setLevel(level)
         if before is None:
             del os.environ[name]
         else:

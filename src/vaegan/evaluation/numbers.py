@@ -1,7 +1,9 @@
-"""A number of an evaluation with what it takes to judge it, and what was left out for want of images."""
+"""The numbers of a set of images, each with what it takes to judge it, and what was left out for want of images."""
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from vaegan.metrics.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -9,7 +11,7 @@ class Number:
     """One metric's value."""
 
     value: float
-    interval: tuple[float, float] | str
+    interval: Interval | str
     """95 %, or why there is none; docs/evaluation.md says how each is made."""
     n: int
     """Images it was computed from: samples, or held-out images where only those are used."""
@@ -40,23 +42,26 @@ class Findings:
         self,
         name: str,
         value: float,
-        interval: tuple[float, float] | str | None,
+        interval: Interval | str | None,
         n: int,
         features: str | None = None,
         against: int | None = None,
         chance: float | None = None,
     ) -> None:
-        """Keeps a number; `interval` may be the reason why there is none."""
+        """Adds a `Number`; `interval` may be the reason why there is none."""
         self.numbers[name] = Number(value, interval or "no replicates were drawn", n, features, against, chance)
 
     def lacks(self, names: str | tuple[str, ...], needed: int, there: int, what: str = "held-out images") -> bool:
         """Whether there are too few images for these metrics; if so, says so in `left_out`."""
         if there >= needed:
             return False
-        for name in (names,) if isinstance(names, str) else names:
-            few = f"-n takes only {there}" if there == self.most else f"there are {there}"
-            self.left_out[name] = f"needs {needed} {what}, and {few}"
+        few = f"-n takes only {there}" if there == self.most else f"there are {there}"
+        self.leave_out((names,) if isinstance(names, str) else names, f"needs {needed} {what}, and {few}")
         return True
+
+    def leave_out(self, names: tuple[str, ...], reason: str) -> None:
+        """Says why there are no numbers of these names."""
+        self.left_out |= dict.fromkeys(names, reason)
 
     def as_json(self) -> dict[str, Any]:
         """What evaluation.json holds of the numbers."""

@@ -1,4 +1,4 @@
-"""The real images an evaluation compares with: held-out ones, training ones as the floor, and their cached features."""
+"""The real images an evaluation compares with: held-out ones, training ones as the floor, their labels and cached features."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,20 +14,22 @@ from torch import Tensor
 
 from vaegan.data import TEST, TRAIN, VALIDATION, ImageDataset, default_cache_dir
 from vaegan.files import atomic_path
+from vaegan.model import Model
 from vaegan.randomness import keyed_seed
-from vaegan.types import Images
+from vaegan.types import Images, Labels, Latents
 
 BLOCK = 512  # [images]
 MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 52 MB, and each seed and -n has its own
 OTHER = "other"
 """In place of a side: images of another data set than the run's."""
 VERSION = 6
-"""Of what is cached; raised when a fixed feature space or what is noted of images changes."""
+"""Version of what is cached; raised when a fixed feature space or what is recorded of images changes."""
+WITHOUT_LABELS = "the model is told labels, and these images have none of them"
 
 
 @dataclass(frozen=True)
 class RealImages:
-    """Some images of a data set; features of them are computed once and kept beside the data."""
+    """Some images of a data set; features of them are computed once and cached beside the data."""
 
     dataset: ImageDataset
     indices: NDArray[np.int64]
@@ -38,7 +40,7 @@ class RealImages:
         return len(self.indices)
 
     def images(self) -> Images:
-        """All of them, float."""
+        """[count, channel, height, width]."""
         return self.dataset.load(self.indices).contiguous()
 
     def first(self, count: int) -> "RealImages":
@@ -46,40 +48,28 @@ class RealImages:
         return RealImages(self.dataset, self.indices[:count], self.side)
 
     def blocks(self, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[int, "RealImages"]]:
-        """Parts that fit into memory, each with the position of its first image.
-
-        Args:
-            share: (r, w) gives every w-th part from the r-th on, for the r-th of w processes.
-        """
+        """Parts that fit into memory, each with the position of its first image; every w-th from the r-th on for (r, w)."""
         for at in range(share[0] * BLOCK, len(self), share[1] * BLOCK):
             yield at, RealImages(self.dataset, self.indices[at : at + BLOCK], self.side)
 
-    def features(self, name: str, compute: Callable[[Images], Tensor], cache: Path | None = None) -> Tensor:
-        """[count, dimension], from the cache beside the data if there; of so many images as fit into memory.
+    def features(self, name: str, compute: Callable[[Images], Tensor]) -> Tensor:
+        """What `compute` gives of the images [count, dimension], from the cache if there.
 
-        Args:
-            name: says which network with which weights; the same name must mean the same features.
-            compute: from images to features.
-            cache: where caches are; the usual place when None.
+        One name must always mean the same network with the same weights.
         """
-        path = self.cache_file(name, cache)
+        path = self.cache_file(name)
         found = read_cached(path)
         if "features" not in found:
             found = {"features": torch.cat([compute(block.images()).cpu().float() for _, block in self.blocks()]).contiguous()}
             write_cached(path, found)
         return found["features"]
 
-    def cache_file(self, name: str, cache: Path | None = None) -> Path:
-        """Where what `name` says of exactly these images is kept.
-
-        Args:
-            name: says what, by which network with which weights.
-            cache: where caches are; the usual place when None.
-        """
+    def cache_file(self, name: str) -> Path:
+        """Where features of exactly these images are cached; `name` says which, by which network with which weights."""
         contents = self.dataset.contents[self.indices].tobytes().hex()
         # The fingerprint is that of the grey cache, which runs with and without binarisation share.
         key = keyed_seed(VERSION, name, self.dataset.fingerprint, self.dataset.config.binarize, contents)
-        return (cache or default_cache_dir()) / "features" / f"{key:016x}.safetensors"
+        return default_cache_dir() / "features" / f"{key:016x}.safetensors"
 
 
 def read_cached(path: Path) -> dict[str, Tensor]:
@@ -93,8 +83,9 @@ def read_cached(path: Path) -> dict[str, Tensor]:
 
 
 def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Keeps tensors, and drops what was not used for longest beyond `MOST_BYTES`; no cache costs time, nothing else."""
-    with suppress(OSError), atomic_path(path) as temporary:
+    """Caches tensors, and drops what was not used for longest beyond `MOST_BYTES`; no cache costs time, nothing else."""
+    # On a full disk safetensors raises an error of its own.
+    with suppress(OSError, SafetensorError), atomic_path(path) as temporary:
         save_file(tensors, temporary)
     with suppress(OSError):
         files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in path.parent.glob("*.safetensors"))
@@ -106,9 +97,8 @@ def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
-    """A side's images in the order of their content hashes, so that names and places change nothing."""
-    indices = dataset.indices(side)
-    return RealImages(dataset, indices[np.argsort(dataset.contents[indices], kind="stable")], name)
+    """All images of a side, in the order of their contents."""
+    return RealImages(dataset, dataset.first_by_content(side, len(dataset)), name)
 
 
 @dataclass(frozen=True)
@@ -121,6 +111,13 @@ class References:
     """What was trained on; None where those images are no longer at hand."""
     mirrored: bool
     """Whether half of the training images were mirrored."""
+
+    @property
+    def validation(self) -> RealImages | None:
+        """Images that were neither trained on nor are compared with: they show how copying looks where there is none."""
+        if self.train is None or self.heldout.side == "validation":
+            return None
+        return of_side(self.train.dataset, VALIDATION, "validation")
 
 
 def references(own: ImageDataset | None, other: ImageDataset | None) -> References:
@@ -142,3 +139,39 @@ def references(own: ImageDataset | None, other: ImageDataset | None) -> Referenc
         seen = own.contents[own.indices(TRAIN)]
         order = order[~np.isin(other.contents[order], seen)]
     return References(RealImages(other, order.astype(np.int64), OTHER), train, mirrored)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Which label the networks are conditioned on, and its words in the order of their codes; neither for other runs."""
+
+    name: str | None
+    words: tuple[str, ...]
+
+    def labels(self, real: RealImages) -> Labels | None:
+        """The model's code of each image [images]; None if the model wants none, or an image lacks one."""
+        values, theirs = real.dataset.labels.get(self.name or ""), real.dataset.label_words.get(self.name or "", ())
+        if not self.words or values is None or not set(theirs) <= set(self.words):
+            return None
+        codes = torch.tensor([self.words.index(word) for word in theirs])
+        return codes[torch.from_numpy(values[real.indices]).long()]
+
+    def lacks(self, real: RealImages) -> bool:
+        """Whether the model wants labels that the images do not have."""
+        return bool(self.words) and self.labels(real) is None
+
+    def sample_labels(self, real: References, count: int, seed: int) -> Labels | None:
+        """Codes for samples in the data's proportions [count]: drawn from those of the training images.
+
+        Where these are no longer at hand from the held-out images; None, which takes all labels in turn, if they have none.
+        """
+        found = None if real.train is None else self.labels(real.train)
+        found = self.labels(real.heldout) if found is None else found
+        if found is None:
+            return None
+        generator = torch.Generator().manual_seed(keyed_seed(seed, "labels"))
+        return found[torch.randint(len(found), (count,), generator=generator)]
+
+    def encode(self, model: Model, real: RealImages) -> Latents:
+        """The latents of real images, in blocks, on the CPU."""
+        return torch.cat([model.encode(block.images(), self.labels(block)).cpu() for _, block in real.blocks()])

@@ -1,4 +1,4 @@
-"""Every number that compares a set of images with held-out real ones: for a stage's samples, and for real images as the floor."""
+"""Numbers that compare images with held-out real ones: a stage's samples, and real images as the floor."""
 
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -10,43 +10,43 @@ from torch import Tensor
 
 from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.tally import Tally
-from vaegan.metrics.bins import compare_bins, fill_bins, find_bins
-from vaegan.metrics.birthday import duplicate_ratio, duplicate_threshold, support_interval, support_size
 from vaegan.metrics.classifier import two_sample_accuracy
-from vaegan.metrics.diversity import effective_rank
-from vaegan.metrics.features import (
-    LAYOUT_FEATURES,
-    RANDOM_FEATURES,
-    Standardise,
-    layout_features,
-    random_features,
-    small_images,
+from vaegan.metrics.diversity import (
+    compare_bins,
+    duplicate_ratio,
+    duplicate_threshold,
+    effective_rank,
+    fill_bins,
+    find_bins,
+    support_interval,
+    support_size,
 )
-from vaegan.metrics.frechet import frechet_with_interval
-from vaegan.metrics.kernel import kernel_distance_with_interval
-from vaegan.metrics.neighbours import neighbour_scores
+from vaegan.metrics.feature_distances import frechet_with_interval, kernel_distance_with_interval
+from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
+from vaegan.metrics.neighbours import NEIGHBOUR_SCORES, neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
-from vaegan.metrics.statistics import FEW_SPLITS, Moments, interval, ratio_with_interval, reach_by_halves
+from vaegan.metrics.statistics import FEW_SPLITS, Moments, clipped, interval, ratio_with_interval, with_interval_by_halves
 from vaegan.parts.details import FAINT, finest_octave
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
 OCTAVES = ("swd_full", "swd_half", "swd_quarter")
-FEW = {"kernel": 10, "patches": 10, "power": 10, "frechet": 200, "neighbours": 100, "classifier": 100, "bins": 200, "pairs": 100}
-"""Held-out images below which a metric says nothing [images]."""
-KEPT_DETAILS = 128
-"""Images whose finest octave is kept, 100 MB at 256x256, for 8,128 pairs: the likeness of these is known to about 5 %."""
+FEWEST_FOR_MEANS, FEWEST_FOR_PAIRS, FEWEST_FOR_COVARIANCES = 10, 100, 200
+"""Held-out images below which metrics of these kinds say nothing."""
+RECORDED_DETAILS = 128
+"""Images whose finest octave is recorded, 100 MB at 256x256, for 8,128 pairs: the likeness of these is known to about 5 %."""
+WITHOUT_TRAIN = "the training images are not at hand"
 LEAST_FLAT = 0.01
 """Share of a real image's pixels that must be flat on average, for the ratio to mean anything."""
 
 
 @dataclass(frozen=True)
 class Described:
-    """A set of images as what was noted of them while they passed by."""
+    """A set of images as what was recorded of them while they passed by."""
 
     count: int
-    """[images] of the whole set."""
+    """Images of the set."""
     tally: Tally
 
     @classmethod
@@ -58,35 +58,35 @@ class Described:
 
     @cached_property
     def random(self) -> Tensor:
-        """Random features of at most `KEPT` images."""
+        """Random features of at most `MOST_RECORDED` images."""
         return self.tally.rows("random")
 
     @cached_property
     def layout(self) -> Tensor:
-        """`layout_features` of at most `KEPT` images."""
+        """`layout_features` of at most `MOST_RECORDED` images."""
         return layout_features(self.tally.rows("small"))
 
 
 def describe(tally: Tally, first: int, images: Images, count: int, seed: int, given: bool) -> None:
-    """Notes what all sample metrics need of one block.
+    """Records what all sample metrics need of one block.
 
     Args:
         tally: of the set.
         first: position of the block's first image in the set.
         images: the block.
-        count: of the whole set [images].
+        count: images of the set.
         seed: of the places of patches.
         given: whether the set is compared with real images; patches of the real ones are at other places.
     """
     random, small = random_features(images), small_images(images)
     tally.add_moments("random", first, random)
-    tally.keep_first("random", first, random)
-    tally.keep_first("small", first, small)
+    tally.record_first("random", first, random)
+    tally.record_first("small", first, small)
     tally.add("small", first, torch.cat([small, small.square().sum(1, keepdim=True)], 1))
     tally.add("sharpness", first, detail_energy(images))
     tally.add("flatness", first, flat_share(images))
-    if first < KEPT_DETAILS:
-        tally.keep_first("details", first, finest_octave(images[: KEPT_DETAILS - first])[0], KEPT_DETAILS)
+    if first < RECORDED_DETAILS:
+        tally.record_first("details", first, finest_octave(images[: RECORDED_DETAILS - first])[0], RECORDED_DETAILS)
     for period in (2, 4):
         tally.add(f"texture_{period}", first, texture_power(images, period))
     tally.add("spectrum", first, radial_spectrum(power_spectrum(images)))
@@ -94,22 +94,24 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
         places = patch_places(count, octave.shape[-1], seed, given)
         here = torch.nonzero((places.image >= first) & (places.image < first + len(images)))[:, 0]
         mine = Places(places.image[here] - first, places.top[here], places.left[here])
-        tally.keep(name, here, take_patches(octave, mine))
-        tally.keep(f"{name}-image", here, places.image[here])
+        tally.record(name, here, take_patches(octave, mine))
+        tally.record(f"{name}-image", here, places.image[here])
 
 
+@dataclass(frozen=True)
 class Yardstick:
     """Held-out real images and what is derived from them once, for all sets of images that are compared with them."""
 
-    def __init__(self, real: Described, train: Described | None, seed: int) -> None:
-        """Args: real: held-out images; train: training images, if at hand; seed: of everything random."""
-        self.real, self.train, self.seed = real, train, seed
+    real: Described
+    train: Described | None
+    """Training images, if they are at hand."""
+    seed: int
 
     @cached_property
     def standardise(self) -> Standardise:
-        """To units of the real deviation."""
-        whole = reduce(Moments.merge, self.real.tally.moments("random"))
-        return Standardise(whole.mean.float(), whole.covariance.diagonal().clamp_min(0).sqrt().float())
+        """Random features in units of the real deviation."""
+        moments = reduce(Moments.merge, self.real.tally.moments("random"))
+        return Standardise(moments.mean.float(), moments.covariance.diagonal().clamp_min(0).sqrt().float())
 
     @cached_property
     def bins(self) -> Tensor | None:
@@ -126,7 +128,7 @@ def log_spectrum(described: Described) -> list[float]:
 
 
 def compare(yard: Yardstick, given: Described, found: Findings) -> None:
-    """Puts all sample metrics of `given` into `found`."""
+    """Adds all sample metrics of `given` to `found`."""
     _distances(yard, given, found)
     _appearance(yard, given, found)
     _neighbours(yard, given, found)
@@ -136,20 +138,20 @@ def compare(yard: Yardstick, given: Described, found: Findings) -> None:
 def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
     there, seed = yard.real.count, yard.seed
     real, fake = yard.standardise(yard.real.random), yard.standardise(given.random)
-    if not found.lacks("kernel_distance", FEW["kernel"], there):
+    if not found.lacks("kernel_distance", FEWEST_FOR_MEANS, there):
         found.add("kernel_distance", *kernel_distance_with_interval(real, fake, seed), len(fake), RANDOM_FEATURES, len(real))
-    if not found.lacks("frechet_distance", FEW["frechet"], there):
+    if not found.lacks("frechet_distance", FEWEST_FOR_COVARIANCES, there):
         unit = yard.standardise.deviation.double()
         one, two = ([part.scaled(unit) for part in cloud.tally.moments("random")] for cloud in (yard.real, given))
         found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES, there)
-    if not found.lacks(OCTAVES, FEW["patches"], there):
+    if not found.lacks(OCTAVES, FEWEST_FOR_MEANS, there):
         for name in OCTAVES:
             if not yard.real.tally.has_rows(name):
                 found.left_out[name] = "the images are too small for this octave"
                 continue
             patches = [one.tally.rows(rows) for one in (yard.real, given) for rows in (name, f"{name}-image")]
-            found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count, against=there)
-    if not found.lacks("two_sample_accuracy", FEW["classifier"], min(there, given.count)):
+            found.add(name, *sliced_distance(*patches, seed=seed, replicates=30), given.count, None, there)
+    if not found.lacks("two_sample_accuracy", FEWEST_FOR_PAIRS, min(there, given.count)):
         equal = min(len(real), len(fake))
         accuracy = two_sample_accuracy(real[:equal], fake[:equal], seed)
         found.add("two_sample_accuracy", *accuracy, equal, RANDOM_FEATURES, equal)
@@ -157,14 +159,14 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
 
 def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
     names = ("sharpness", "flatness", "texture_2", "texture_4")
-    if not found.lacks(names, FEW["power"], yard.real.count):
+    if not found.lacks(names, FEWEST_FOR_MEANS, yard.real.count):
         for name in names:
             fake, real = given.tally.sums(name), yard.real.tally.sums(name)
             if name == "flatness" and float(real.mean) < LEAST_FLAT:
                 found.left_out[name] = "the real images have no flat areas"
                 continue
-            found.add(name, *ratio_with_interval(fake, real, yard.seed), given.count, against=yard.real.count)
-    if not found.lacks("detail_likeness", FEW["power"], min(yard.real.count, given.count)):
+            found.add(name, *ratio_with_interval(fake, real, yard.seed), given.count, None, yard.real.count)
+    if not found.lacks("detail_likeness", FEWEST_FOR_MEANS, min(yard.real.count, given.count)):
         _details(yard, given, found)
 
 
@@ -173,14 +175,13 @@ def _details(yard: Yardstick, given: Described, found: Findings) -> None:
     if float(rows[1].square().mean(1).median()) < FAINT**2:  # not the mean: one image with details is like no other
         found.left_out["detail_likeness"] = "the real images have no fine details"
         return
-    fake, real = (F.normalize(kept) @ F.normalize(kept).T for kept in rows)
+    fake, real = (F.normalize(details) @ F.normalize(details).T for details in rows)
 
     def ratio(mine: Tensor, others: Tensor) -> Tensor:
         return _likeness(fake[mine][:, mine]) / _likeness(real[others][:, others])
 
-    counts = len(fake), len(real)
-    value, reach = float(ratio(*map(torch.arange, counts))), float(reach_by_halves(ratio, counts, yard.seed))
-    found.add("detail_likeness", value, (max(0.0, value - reach), value + reach), len(fake), against=len(real))
+    number = with_interval_by_halves(ratio, (len(fake), len(real)), yard.seed)
+    found.add("detail_likeness", *number, len(fake), None, len(real))
 
 
 def _likeness(cosines: Tensor) -> Tensor:
@@ -191,7 +192,7 @@ def _likeness(cosines: Tensor) -> Tensor:
 def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
     # Equal counts: with many more samples than real images every real one would be covered.
     equal = min(len(yard.real.layout), len(given.layout))
-    if found.lacks(("precision", "recall", "density", "coverage", "nearest_neighbour_accuracy"), FEW["neighbours"], equal):
+    if found.lacks(NEIGHBOUR_SCORES, FEWEST_FOR_PAIRS, equal):
         return
     real, fake = (one.layout[:equal] for one in (yard.real, given))
     for name, (value, between) in neighbour_scores(real, fake, yard.seed).items():
@@ -202,30 +203,29 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
     real, fake, seed = yard.real.layout, given.layout, yard.seed
     there = min(len(real), len(fake))
     if yard.bins is None:
-        for name in ("different_bins", "bins_divergence"):
-            found.left_out[name] = "the training images are not at hand"
-    elif not found.lacks(("different_bins", "bins_divergence"), FEW["bins"], there):
+        found.leave_out(("different_bins", "bins_divergence"), WITHOUT_TRAIN)
+    elif not found.lacks(("different_bins", "bins_divergence"), FEWEST_FOR_COVARIANCES, there):
         _bins(real, fake, yard.bins, found, seed)
-    if not found.lacks("variety", FEW["power"], there):
+    if not found.lacks("variety", FEWEST_FOR_MEANS, there):
         # The mean squared distance of pairs is twice the summed variance.
         small = given.tally.sums("small"), yard.real.tally.sums("small")
         found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16", yard.real.count)
-    if found.lacks(("duplicates", "support", "effective_rank"), FEW["pairs"], there):
+    if found.lacks(("duplicates", "support", "effective_rank"), FEWEST_FOR_PAIRS, there):
         return
-    _duplicates(real, fake, found)
+    duplicates(real, fake, found)
     # The rank of a covariance rises with the number of images: equal counts on both sides.
-    spread, usual = (yard.standardise(one.random[:there]) for one in (given, yard.real))
+    ours, theirs = (yard.standardise(one.random[:there]) for one in (given, yard.real))
 
     def rank(mine: Tensor, others: Tensor) -> Tensor:
-        ranks = [effective_rank(Moments.of(features)) for features in (spread[mine], usual[others])]
+        ranks = [effective_rank(Moments.of(features)) for features in (ours[mine], theirs[others])]
         return torch.tensor(ranks[0] / ranks[1], dtype=torch.float64)
 
-    value, reach = float(rank(*[torch.arange(there)] * 2)), float(reach_by_halves(rank, (there, there), seed, FEW_SPLITS))
-    found.add("effective_rank", value, (max(0.0, value - reach), value + reach), there, RANDOM_FEATURES, there)
+    number = with_interval_by_halves(rank, (there, there), seed, FEW_SPLITS)
+    found.add("effective_rank", *number, there, RANDOM_FEATURES, there)
 
 
 def _summed_variance(mean: Tensor) -> Tensor:
-    """Of images of which the mean [..., values] and, behind it, the mean of their squared length is known."""
+    """Variance from the mean of images [..., values] and, behind it, the mean of their squared length."""
     return mean[..., -1] - mean[..., :-1].square().sum(-1)
 
 
@@ -233,12 +233,9 @@ def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: in
     first, second = fill_bins(real, centres), fill_bins(fake, centres)
     filling = compare_bins(first, second, len(centres))
     drawn = [compare_bins(_redrawn(first, 2 * k, seed), _redrawn(second, 2 * k + 1, seed), len(centres)) for k in range(50)]
-    for name, value, replicates in (
-        ("different_bins", filling.different, [one.different for one in drawn]),
-        ("bins_divergence", filling.divergence, [one.divergence for one in drawn]),
-    ):
-        low, high = interval(value, replicates)
-        found.add(name, value, (max(0.0, low), min(1.0, high)), len(fake), LAYOUT_FEATURES, len(real))
+    columns = zip(("different_bins", "bins_divergence"), filling, zip(*drawn, strict=True), strict=True)
+    for name, value, replicates in columns:
+        found.add(name, value, clipped(interval(value, replicates), 1.0), len(fake), LAYOUT_FEATURES, len(real))
 
 
 def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
@@ -246,8 +243,9 @@ def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
     return bins[torch.randint(len(bins), (len(bins),), generator=generator)]
 
 
-def _duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
-    # Exactly, as the threshold is: by products of matrices equal images are not 0 apart.
+def duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
+    """Adds near-duplicates, and how many different images there seem to be, judged by features [count, dimension]."""
+    # Exact distances, as the threshold's are: by products of matrices equal images are not 0 apart.
     apart, distances = (
         torch.cdist(one.double(), one.double(), compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
         for one in (real, fake)
@@ -255,7 +253,7 @@ def _duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
     threshold = duplicate_threshold(real)
     close = [(one <= threshold).sum(1) for one in (distances, apart)]
     found.add("duplicates", *duplicate_ratio(*close), len(fake), LAYOUT_FEATURES, len(real))
-    # Nearly identical: four times as near as a real image's nearest neighbour usually is.
+    # Nearly identical: four times as near as the median real image's nearest neighbour.
     alike = (distances < apart.min(1).values.median() / 4).sum(1)
     size, between = support_size(int(alike.sum()) // 2, len(fake)), support_interval(alike)
     found.add("support", size, between or "a lower bound at 95 %, no estimate", len(fake), LAYOUT_FEATURES)

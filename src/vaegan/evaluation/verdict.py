@@ -19,9 +19,7 @@ WHO = {"ae": "autoencoder", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
     """Three sentences: how samples look, how varied they are, whether they are copies.
 
-    Args:
-        stages: numbers of each stage as in evaluation.json; the last one is judged.
-        floor: the same for real images.
+    `stages` are the numbers of each stage as in evaluation.json, of which the last is judged; `floor` those of real images.
     """
     name = list(stages)[-1]
     judged, others = stages[name], [stages[other] for other in list(stages)[:-1]]
@@ -31,11 +29,7 @@ def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
 def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
     """Whether more training is what to try first: the last stage's samples look wrong or miss kinds of image, and are no copies.
 
-    Blur does not count against a VAE or an autoencoder, which stay blurred.
-
-    Args:
-        stages: as for `verdict`.
-        floor: as for `verdict`.
+    Blur does not count against a VAE or an autoencoder, which stay blurred. The arguments are those of `verdict`.
     """
     name = list(stages)[-1]
     judged = stages[name]
@@ -75,15 +69,15 @@ def looks(name: str, judged: Numbers, before: Numbers | None, floor: Numbers) ->
         parts.append(
             f"with the same fine strokes in all of them (details are {alike:.0f} times as alike as those of real images)"
         )
-    told = _value(judged, "two_sample_accuracy")
+    accuracy = _value(judged, "two_sample_accuracy")
     sentence = f"Samples of the {WHO[name]} are {', '.join(parts)}"
-    if told is not None:
-        sentence += f"; a simple classifier tells them from real images {told:.0%} of the time (50% is guessing)"
+    if accuracy is not None:
+        sentence += f"; a simple classifier tells them from real images {accuracy:.0%} of the time (50% is guessing)"
     return sentence + "."
 
 
 def _sharpness(numbers: Numbers, floor: Numbers) -> float | None:
-    """Over that of as many training images: some twenty held-out ones may be sharper or softer than most."""
+    """Sharpness over that of as many training images: some twenty held-out ones may be sharper or softer than most."""
     value, of_training = _value(numbers, "sharpness"), _value(floor, "sharpness")
     return value if value is None or not of_training else value / of_training
 
@@ -103,8 +97,8 @@ def variety(judged: Numbers, floor: Numbers) -> str:
     spread, duplicates = _value(judged, "variety"), _value(judged, "duplicates")
     if coverage is None or spread is None:
         return "How varied samples are cannot be said: there are too few held-out images."
-    usual = _value(floor, "variety")
-    relative, real = spread / (usual or 1.0), "the same number of training images" if usual else "real images"
+    of_real = _value(floor, "variety")
+    relative, real = spread / (of_real or 1.0), "the same number of training images" if of_real else "real images"
     if abs(relative - 1) <= 0.05:
         first = f"They are as varied as {real}"
     else:

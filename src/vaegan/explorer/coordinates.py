@@ -1,30 +1,31 @@
-"""What the sliders and the map's axes are: directions in latent space, how far one unit of each goes, and how to read it off."""
+"""The sliders and the map's axes: directions in latent space, how far one unit of each goes, and how to read it off."""
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vaegan.explorer.encoding import Encodings
-from vaegan.latent.stored import Direction as Saved
+from vaegan.latent.stored import Direction
 from vaegan.model import Model
 
-Group = Literal["principal", "attribute", "dimension"]
+SliderKind = Literal["principal", "attribute", "dimension"]
 
-LEAST_OF_A_KIND = 20  # [images] on both sides before a label becomes a direction
+FEWEST_ON_A_SIDE = 20  # [images] on both sides before a label becomes a direction
 
 
 @dataclass(frozen=True, eq=False)
-class Direction:
+class Slider:
     """One slider: `latent + amount * move` changes `read(latent) = latent @ read - zero` by the amount."""
 
-    group: Group
+    kind: SliderKind
     name: str
     note: str
-    """What the person is told about it."""
+    """Shown beside the slider."""
     move: NDArray[np.float32]
     """[latent], what one unit adds."""
     read: NDArray[np.float32] | None = None
@@ -33,29 +34,44 @@ class Direction:
     residual: NDArray[np.float32] | None = None
     """[latent], the strongest direction at right angles to an attribute: the map's other axis."""
 
+    def as_json(self) -> dict[str, Any]:
+        """The slider as the page reads it; vectors as in `as_base64`."""
+        return {
+            "group": self.kind,
+            "name": self.name,
+            "note": self.note,
+            "move": as_base64(self.move),
+            "read": None if self.read is None else as_base64(self.read),
+            "zero": self.zero,
+            "residual": None if self.residual is None else as_base64(self.residual),
+        }
 
-def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Direction]:
+
+def as_base64(values: NDArray[np.float32]) -> str:
+    """The numbers as the page reads them: float32, little-endian."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Slider]:
     """Directions without labels, strongest first; one unit is one standard deviation of the latents.
 
-    Args:
-        latents: [images, latent], encoded images, or draws of the prior where there is no encoder.
-        gram: the decoder's mean J'J; its eigenvectors are taken where the latents' own covariance says nothing, because the
-            handover has made it the identity. None takes the principal components of the latents.
+    They are the principal components of the latents [images, latent], or the eigenvectors of `gram`, the decoder's mean J'J,
+    where the latents' own covariance says nothing, because the handover has made it the identity.
     """
     points = latents.astype(np.float64)
     mean, covariance = points.mean(0), np.cov(points.T).reshape(latents.shape[1], latents.shape[1])
     vectors = np.linalg.eigh(covariance if gram is None else gram.astype(np.float64))[1].T
     variances = np.maximum(np.einsum("ki,ij,kj->k", vectors, covariance, vectors), 1e-12)
     strengths = variances if gram is None else variances * np.einsum("ki,ij,kj->k", vectors, gram, vectors)
-    found: list[Direction] = []
+    found: list[Slider] = []
     for number, place in enumerate(np.argsort(-strengths, kind="stable"), 1):
         vector, deviation = vectors[place], variances[place] ** 0.5
         vector = vector if vector[np.abs(vector).argmax()] > 0 else -vector  # a sign that does not depend on the solver
         share = strengths[place] / strengths.sum()
         of = "the variance of the encoded images" if gram is None else "the change that such steps make in the picture"
         found.append(
-            Direction(
-                group="principal",
+            Slider(
+                kind="principal",
                 name=f"Principal {number}",
                 note=f"{share:.1%} of {of}",
                 move=(deviation * vector).astype(np.float32),
@@ -66,26 +82,27 @@ def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32]
     return found
 
 
-def saved_directions(directions: Iterable[Saved], latents: NDArray[np.float32]) -> list[Direction]:
+def saved_directions(directions: Iterable[Direction], latents: NDArray[np.float32]) -> list[Slider]:
     """The named directions that were saved with the model, as attributes."""
-    found: list[Direction] = []
-    for one in directions:
-        move = one.vector.numpy()
-        length = float(np.linalg.norm(move))
-        if length > 0:
-            residual = residual_direction(latents, move / length)
-            found.append(Direction("attribute", one.name, "saved with the model", move, residual=residual))
-    return found
+    found = (_attribute(one.name, "saved with the model", one.vector.numpy(), latents) for one in directions)
+    return [one for one in found if one is not None]
 
 
-def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Direction]:
+def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray[np.float32]) -> Slider | None:
+    length = float(np.linalg.norm(move))
+    if length <= 1e-6:
+        return None
+    return Slider("attribute", name, note, move, residual=residual_direction(latents, move / length))
+
+
+def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Slider]:
     """The encoder's own coordinates, sorted by their KL divergence; in order of their number where there is no encoder."""
     root, inverse_root, shift = _whitening(model)
     kl = None if encodings is None else encodings.kl
     order = np.arange(model.latent_dim) if kl is None else np.argsort(-kl, kind="stable")
     return [
-        Direction(
-            group="dimension",
+        Slider(
+            kind="dimension",
             name=f"z{index}",
             note="" if kl is None else f"KL {kl[index]:.2f} nats",
             move=inverse_root[index].astype(np.float32),
@@ -98,23 +115,20 @@ def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Direction]
 
 def label_directions(
     encodings: Encodings, labels: dict[str, NDArray[np.float32]], words: dict[str, tuple[str, ...]]
-) -> list[Direction]:
+) -> list[Slider]:
     """Attributes from labels: from the mean of the images without it to the mean of those with it.
 
     A category of two words gives one; of more words, one for each against all others; of a number, the lowest third and the
     highest third are the two sides.
     """
-    found: list[Direction] = []
+    found: list[Slider | None] = []
     sided = [(name, *side) for name, values in labels.items() for side in _sides(values, words.get(name))]
     for name, what, low, high, note in sorted(sided, key=lambda one: len(words.get(one[0], "")) > 2):
-        if min(low.sum(), high.sum()) < LEAST_OF_A_KIND:
+        if min(low.sum(), high.sum()) < FEWEST_ON_A_SIDE:
             continue
         move = encodings.latents[high].mean(0) - encodings.latents[low].mean(0)
-        length = float(np.linalg.norm(move))
-        if length > 1e-6:
-            residual = residual_direction(encodings.latents, move / length)
-            found.append(Direction("attribute", f"{name}{what}", note, move.astype(np.float32), residual=residual))
-    return found
+        found.append(_attribute(f"{name}{what}", note, move.astype(np.float32), encodings.latents))
+    return [one for one in found if one is not None]
 
 
 def residual_direction(latents: NDArray[np.float32], unit: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -126,11 +140,11 @@ def residual_direction(latents: NDArray[np.float32], unit: NDArray[np.floating])
     return (vector * max(float(values[-1]), 1e-12) ** 0.5).astype(np.float32)
 
 
-Side = tuple[str, NDArray[np.bool_], NDArray[np.bool_], str]
+_Side = tuple[str, NDArray[np.bool_], NDArray[np.bool_], str]
 """What is added to a label's name; the images on the low and on the high side; the difference in words."""
 
 
-def _sides(values: NDArray[np.float32], words: tuple[str, ...] | None) -> list[Side]:
+def _sides(values: NDArray[np.float32], words: tuple[str, ...] | None) -> list[_Side]:
     known = np.isfinite(values)
     if words is not None and len(words) == 2:
         return [("", known & (values == 0), known & (values == 1), f"from {words[0]} to {words[1]}: difference of the means")]

@@ -1,4 +1,4 @@
-"""The images of a data set as latents, encoded once for a model and then kept beside the prepared images."""
+"""The images of a data set as latents, encoded once for a model and then stored beside the prepared images."""
 
 import contextlib
 import hashlib
@@ -57,16 +57,16 @@ def encode_dataset(
     Args:
         model: one with an encoder.
         dataset: prepared for this model's size and channels.
-        indices: of the images, by their positions in the data set.
-        cache_dir: where they are kept; beside the prepared images when None.
+        indices: positions of the images in the data set.
+        cache_dir: where latents are stored; beside the prepared images when None.
         progress: called with (what, done, total).
         cancelled: asked between blocks.
         early: called once with what is known after the first `EARLY` of `early_first`, if there are more than these.
     """
     path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset, indices)}.npz"
-    kept = _read(path, len(indices), model.latent_dim)
-    if kept is not None:
-        return kept
+    stored = _read(path, len(indices), model.latent_dim)
+    if stored is not None:
+        return stored
     latents = np.empty((len(indices), model.latent_dim), np.float32)
     kl = torch.zeros(model.latent_dim)
     whitening = model.networks.whitening
@@ -91,7 +91,8 @@ def encode_dataset(
             progress("Encoding", done, len(indices))
     found = Encodings(latents, (kl / len(indices)).numpy(), gram)
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
-        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **_arrays(found)))
+        arrays = {name: values for name, values in vars(found).items() if values is not None}
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
     return found
 
 
@@ -124,11 +125,6 @@ def quick_gram(model: Model, latents: Latents) -> NDArray[np.float32]:
     return mean_gram(model, latents[chosen]).float().numpy()
 
 
-def _arrays(found: Encodings) -> dict[str, NDArray[np.float32]]:
-    arrays = {"latents": found.latents, "kl": found.kl}
-    return arrays if found.gram is None else arrays | {"gram": found.gram}
-
-
 def _key(model: Model, dataset: ImageDataset, indices: NDArray[np.int64]) -> str:
     hashed = hashlib.blake2b(dataset.fingerprint.encode(), digest_size=16)
     # The fingerprint does not change with the images' order, the latents do.
@@ -148,5 +144,5 @@ def _read(path: Path, count: int, latent_dim: int) -> Encodings | None:
             found = Encodings(arrays["latents"], arrays["kl"], arrays.get("gram"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    whole = found.latents.shape == (count, latent_dim) and found.kl.shape == (latent_dim,)
-    return found if whole and found.latents.dtype == np.float32 else None
+    complete = found.latents.shape == (count, latent_dim) and found.kl.shape == (latent_dim,)
+    return found if complete and found.latents.dtype == np.float32 else None

@@ -37,7 +37,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True)
-class Request:
+class Message:
     """One frame of the page."""
 
     number: int
@@ -47,11 +47,7 @@ class Request:
     payload: bytes
 
     def latents(self, latent_dim: int) -> NDArray[np.float32]:
-        """The payload as finite latents [count, latent_dim].
-
-        Raises:
-            RequestError: if it is anything else.
-        """
+        """The payload as finite latents [count, latent_dim]; RequestError if it is anything else."""
         wanted = 4 * self.count * latent_dim
         if len(self.payload) != wanted:
             numbers = len(self.payload) // 4 // max(1, self.count)
@@ -62,11 +58,7 @@ class Request:
         return latents
 
     def indices(self, total: int) -> NDArray[np.int64]:
-        """The payload as positions under `total`.
-
-        Raises:
-            RequestError: if it is anything else.
-        """
+        """The payload as positions under `total`; RequestError if it is anything else."""
         if len(self.payload) != 4 * self.count:
             raise RequestError("The request's indices are incomplete.")
         indices = np.frombuffer(self.payload, "<u4").astype(np.int64)
@@ -75,12 +67,8 @@ class Request:
         return indices
 
 
-def parse(frame: bytes) -> Request:
-    """The request in a frame.
-
-    Raises:
-        RequestError: if it is none.
-    """
+def parse(frame: bytes) -> Message:
+    """The request in a frame; RequestError if there is none."""
     if len(frame) < HEADER.size:
         raise RequestError("The request is incomplete.")
     number, kind, option, count = HEADER.unpack_from(frame)
@@ -88,12 +76,12 @@ def parse(frame: bytes) -> Request:
         raise RequestError(f"There is no request of kind {kind}.")
     if not 1 <= count <= MOST_IMAGES:
         raise RequestError(f"A request is for 1 to {MOST_IMAGES} images, not {count}.")
-    return Request(number, Kind(kind), option, count, frame[HEADER.size :])
+    return Message(number, Kind(kind), option, count, frame[HEADER.size :])
 
 
-def answer(request: Request, payload: bytes) -> bytes:
+def answer(message: Message, payload: bytes) -> bytes:
     """The frame that carries what was asked for."""
-    return HEADER.pack(request.number, OK, request.kind, request.count) + payload
+    return HEADER.pack(message.number, OK, message.kind, message.count) + payload
 
 
 def refusal(frame: bytes, reason: str) -> bytes:

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import torch
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -53,7 +52,6 @@ class LocalOnly:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Args: app: what is guarded."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +83,6 @@ class Handlers:
     """What is done with each request. Whatever touches the model happens on one thread, one after the other."""
 
     def __init__(self, explorer: Explorer) -> None:
-        """Args: explorer: what is being explored."""
         self.explorer = explorer
         # More threads than one only get in each other's way on images this small: 7 ms became 150 beside another busy program.
         self._uploads = asyncio.Semaphore(UPLOADS)
@@ -94,26 +91,26 @@ class Handlers:
     async def _on_model_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._model_thread, function)
 
-    async def page(self, request: HttpRequest) -> Response:
+    async def page(self, request: Request) -> Response:
         """A file of the page; nothing but what lies in its folder has a name here."""
         name = request.path_params.get("name") or "index.html"
         if name not in {path.name for path in PAGE.iterdir() if path.suffix in TYPES}:
             return _refused("There is no such page.", 404)
         return FileResponse(PAGE / name, media_type=TYPES[Path(name).suffix], headers=HEADERS)
 
-    async def model(self, _: HttpRequest) -> Response:
+    async def model(self, _: Request) -> Response:
         """What is being explored."""
         return JSONResponse(self.explorer.describe(), headers=HEADERS)
 
-    async def labels(self, request: HttpRequest) -> Response:
+    async def labels(self, request: Request) -> Response:
         """A label of every image."""
         return _bytes(self.explorer.labels(request.path_params["name"]))
 
-    async def colours(self, _: HttpRequest) -> Response:
+    async def colours(self, _: Request) -> Response:
         """The mean colour of every image."""
         return _bytes(await asyncio.to_thread(self.explorer.mean_colours))
 
-    async def tsne(self, request: HttpRequest) -> Response:
+    async def tsne(self, request: Request) -> Response:
         """POST begins a map by t-SNE; GET fetches it."""
         if request.method == "POST":
             if self.explorer.encodings is None:
@@ -124,7 +121,7 @@ class Handlers:
             return JSONResponse(self.explorer.tsne.describe(), headers=HEADERS)
         return _bytes(self.explorer.tsne.content())
 
-    async def encode(self, request: HttpRequest) -> Response:
+    async def encode(self, request: Request) -> Response:
         """An image file in, its latent and its pixels out."""
         try:
             async with self._uploads, asyncio.timeout(UPLOAD_SECONDS):
@@ -141,16 +138,16 @@ class Handlers:
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
-                message = await socket.receive()
-                if message["type"] == "websocket.disconnect":
+                received = await socket.receive()
+                if received["type"] == "websocket.disconnect":
                     return
-                frame: bytes = message.get("bytes") or b""
+                frame: bytes = received.get("bytes") or b""
                 await socket.send_bytes(await self._on_model_thread(partial(self._answer, frame)))
 
     def _answer(self, frame: bytes) -> bytes:
         try:
-            request = parse(frame)
-            return answer(request, self.explorer.answer(request))
+            message = parse(frame)
+            return answer(message, self.explorer.answer(message))
         except VaeganError as error:
             return refusal(frame, str(error))
 
@@ -169,10 +166,10 @@ def build_app(explorer: Explorer) -> ASGIApp:
         yield
         handlers.close()
 
-    async def refuse(_: HttpRequest, error: Exception) -> Response:
+    async def refuse(_: Request, error: Exception) -> Response:
         return _refused(str(error), 400)
 
-    async def nobody_there(_: HttpRequest, error: Exception) -> Response:
+    async def nobody_there(_: Request, error: Exception) -> Response:
         return _refused("The upload was broken off.", 400)
 
     app = Starlette(
@@ -234,7 +231,7 @@ def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:
     ready()
 
 
-async def _bounded_body(request: HttpRequest) -> bytes | None:
+async def _bounded_body(request: Request) -> bytes | None:
     """The body, or None as soon as it is longer than an upload may be."""
     body = bytearray()
     async for part in request.stream():

@@ -1,6 +1,5 @@
 """What is being explored: the models of a run, its images as latents, and everything the page may ask about them."""
 
-import base64
 import os
 import threading
 from collections.abc import Callable
@@ -17,16 +16,11 @@ from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
-from vaegan.explorer.coordinates import (
-    Direction,
-    label_directions,
-    principal_directions,
-    raw_dimensions,
-    saved_directions,
-)
+from vaegan.explorer import coordinates
+from vaegan.explorer.coordinates import Slider, as_base64, raw_dimensions
 from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset, quick_gram
 from vaegan.explorer.maps import TsneMap
-from vaegan.explorer.protocol import Kind, Request
+from vaegan.explorer.protocol import Kind, Message
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
 from vaegan.training.run import RunFolder, RunRecord
@@ -36,7 +30,7 @@ from vaegan.types import ProgressCallback
 MAX_UPLOAD_BYTES = 32 * 2**20
 """Larger uploads are refused [bytes]."""
 
-FEWEST = 2  # images that have a spread
+FEWEST_ON_MAP = 2  # images that have a spread
 PRIOR_DRAWS = 512
 MOST_BYTES_FOR_COLOURS = 2**30  # reading more than this for the colour of dots would take too long
 
@@ -44,23 +38,23 @@ DataState = Literal["absent", "waiting", "ready"]
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
-    """The models of a run: the last one trained, whose latents everything is expressed in, and those before it."""
+class StageModels:
+    """The models of a run that share one latent space: the last one trained, in whose latents all is expressed, and its VAE."""
 
-    models: dict[str, Model]
+    by_name: dict[str, Model]
     """By stage, the last one trained first."""
 
     @property
     def main(self) -> Model:
         """The model whose coordinates the page speaks."""
-        return next(iter(self.models.values()))
+        return next(iter(self.by_name.values()))
 
     def decode(self, stage: str, latents: torch.Tensor) -> torch.Tensor:
         """Images of the main model's latents by any stage.
 
         The VAE that a GAN grew out of knows these latents before the handover's whitening: z = L z' + m.
         """
-        model = self.models[stage]
+        model = self.by_name[stage]
         if model is not self.main:
             whitening = self.main.networks.whitening
             assert whitening is not None
@@ -68,32 +62,17 @@ class Stages:
         return model.decode(latents)
 
 
-def load_stages(run: Path, stage: str | None = None, label: str | None = None) -> Stages:
-    """The models of a run that share one latent space; a GAN without an encoder shares with nobody.
-
-    Args:
-        run: a run or a saved model.
-        stage: this one alone.
-        label: what conditional models are told.
-
-    Raises:
-        ModelError: if there is none.
-        RequestError: if a conditional model is told no label, or one it does not know.
-    """
+def load_stages(run: Path, stage: str | None = None, label: str | None = None) -> StageModels:
+    """The model of a run's last stage and, of a GAN with an encoder, the VAE that it grew out of; arguments as of `Explorer`."""
     main = load(run, stage).unconditional(label)
     models = {main.config.stage: main}
-    if stage is not None:
-        return Stages(models)
     vae = RunFolder(run).model("vae") / "config.json"
-    if main.config.stage == "gan" and main.has_encoder and vae.is_file():
+    if stage is None and main.config.stage == "gan" and main.has_encoder and vae.is_file():
         older = Model.from_pretrained(vae.parent).unconditional(label)
-        same = (older.latent_dim, older.config.size, older.config.channels) == (
-            *(main.latent_dim, main.config.size),
-            main.config.channels,
-        )
-        if same:
+        shapes = {(model.latent_dim, model.config.size, model.config.channels) for model in (main, older)}
+        if len(shapes) == 1:
             models["vae"] = older
-    return Stages(models)
+    return StageModels(models)
 
 
 class Explorer:
@@ -106,11 +85,11 @@ class Explorer:
             run: a run or a saved model.
             data: other images than the run's own.
             stage: this stage alone.
-            label: what a conditional model is told; the map then shows the images of this label.
+            label: the condition of a conditional model; the map then shows the images of this label.
 
         Raises:
             ModelError: if there is no model.
-            RequestError: if a conditional model is told no label, or one it does not know.
+            RequestError: if a conditional model gets no label, or one it does not know.
         """
         self.run = run
         self.stages = load_stages(run, stage, label)
@@ -120,7 +99,7 @@ class Explorer:
         self.source = data or (None if record is None else record.source)
         self.dataset: ImageDataset | None = None
         self.encodings: Encodings | None = None
-        """Of the images on the map, in the order of `order`."""
+        """What is known of the images on the map, in the order of `order`."""
         self.order = np.zeros(0, np.int64)
         """Position in the data set of each image on the map; images are only ever added at its end."""
         self.growing = False
@@ -129,8 +108,8 @@ class Explorer:
         self.progress = ("Opening the images", 0, 0)
         self.why_no_data = ""
         self.data_state: DataState = "waiting"
-        self._directions = raw_dimensions(self.model, None)
-        self._principal: list[Direction] = []
+        self._sliders = raw_dimensions(self.model, None)
+        self._principal: list[Slider] = []
         self._origin = np.zeros(self.model.latent_dim, np.float32)
         """The middle of the map: the prior's, until images were encoded."""
         self._saved = list(load_directions(self.model.folder, self.model, "drop").values()) if self.model.folder else []
@@ -143,16 +122,13 @@ class Explorer:
 
     @property
     def knows_only_the_mixture(self) -> bool:
-        """Whether nothing but the mixture fitted to encoded images says where latents lie: of a plain autoencoder."""
+        """Whether only the mixture fitted to encoded images says where latents lie, as for a plain autoencoder."""
         mixture = self.model.networks.mixture
         return not self.model.has_prior and mixture is not None and mixture.is_fitted
 
     @property
     def data_config(self) -> DataConfig:
-        """How images are prepared for this model: as the run's held-out images were.
-
-        Of a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
-        """
+        """How images are prepared for this model: as the run's held-out images were, each binarised once and for all."""
         channels = "1" if self.model.config.channels == 1 else "3"
         return DataConfig(size=self.model.config.size, fit=self.fit, channels=channels, binarize=self.binarize)
 
@@ -164,11 +140,8 @@ class Explorer:
     def open_data(self, required: bool = False) -> None:
         """Opens and encodes the images; meant for a thread of its own, while the page is already in use.
 
-        Args:
-            required: whether images that cannot be opened are an error; else the page says why it has no map.
-
         Raises:
-            VaeganError: if they are required and cannot be opened.
+            VaeganError: if they are `required` and cannot be opened; else the page says why it has no map.
         """
         if self.data_state != "waiting":
             return
@@ -181,9 +154,9 @@ class Explorer:
             return
         try:
             dataset = open_dataset(self.source, self.data_config, progress=self._report)
-            shown = showing(self.run, dataset, self.model.told_label)
-            if len(shown) < FEWEST:
-                raise RequestError(f"A map takes at least {FEWEST} images, and there are only {len(shown)}.")
+            shown = showing(self.run, dataset, self.model.fixed_label)
+            if len(shown) < FEWEST_ON_MAP:
+                raise RequestError(f"A map takes at least {FEWEST_ON_MAP} images, and there are only {len(shown)}.")
             encodings = encode_dataset(
                 self.model,
                 dataset,
@@ -202,33 +175,31 @@ class Explorer:
             self._show(dataset, shown, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
 
     def _show(self, dataset: ImageDataset, shown: NDArray[np.int64], encodings: Encodings, growing: bool) -> None:
-        """Puts the first images on the map, or all of them; the axes and the middle stay what the first ones made them."""
+        """Puts the first images on the map, or all of them; the first ones decide its axes and its middle."""
         if not self._principal:
             first = encodings.latents[:EARLY]
-            self._principal, self._origin = principal_directions(first, encodings.gram), first.mean(0)
+            self._principal, self._origin = coordinates.principal_directions(first, encodings.gram), first.mean(0)
         order = shown[early_first(len(shown))[: len(encodings.latents)]]
         labels = {name: values[order] for name, values in dataset.labels.items()}
-        saved = saved_directions(self._saved, encodings.latents)
+        saved = coordinates.saved_directions(self._saved, encodings.latents)
         names = {one.name for one in saved}
-        learned = label_directions(encodings, labels, _in_text(dataset))
+        learned = coordinates.label_directions(encodings, labels, _in_text(dataset))
         attributes = [*saved, *(one for one in learned if one.name not in names)]
-        self._directions = [*self._principal, *attributes, *raw_dimensions(self.model, encodings)]
+        self._sliders = [*self._principal, *attributes, *raw_dimensions(self.model, encodings)]
         # The order first: whoever knows of an image can have it.
         self.dataset, self.order, self.encodings = dataset, order, encodings
         self.growing, self.data_state = growing, "ready"
 
     def leave_images_out(self, why: str) -> None:
-        """Makes do without images: directions from draws of the prior, or of a plain autoencoder's mixture.
-
-        Args:
-            why: told to the person.
-        """
+        """Makes do without images: sliders from draws of the prior, or of a plain autoencoder's mixture; `why` is shown."""
         if self.model.has_prior or self.knows_only_the_mixture:
             draws = self.model.latents(PRIOR_DRAWS, 0)
             if self.knows_only_the_mixture:
                 self._origin = draws.mean(0).numpy()
-            principal = principal_directions(draws.numpy(), quick_gram(self.model, draws) if self.model.has_prior else None)
-            self._directions = [*principal, *saved_directions(self._saved, draws.numpy()), *raw_dimensions(self.model, None)]
+            gram = quick_gram(self.model, draws) if self.model.has_prior else None
+            points = draws.numpy()
+            saved = coordinates.saved_directions(self._saved, points)
+            self._sliders = [*coordinates.principal_directions(points, gram), *saved, *raw_dimensions(self.model, None)]
         self.data_state, self.why_no_data = "absent", why
 
     def _report(self, what: str, done: int, total: int) -> None:
@@ -243,11 +214,11 @@ class Explorer:
         labels = [] if self.dataset is None else list(self.dataset.labels)
         words = {} if self.dataset is None else _in_text(self.dataset)
         return {
-            "name": one_line(self.run.resolve().name + (f", {self.model.told_label}" if self.model.told_label else "")),
+            "name": one_line(self.run.resolve().name + (f", {self.model.fixed_label}" if self.model.fixed_label else "")),
             "size": config.size,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,
-            "stages": list(self.stages.models),
+            "stages": list(self.stages.by_name),
             "canEncode": self.model.has_encoder,
             "prior": config.prior if self.model.has_prior else None,
             "mixture": self._mixture(),
@@ -256,7 +227,7 @@ class Explorer:
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,
             "origin": as_base64(self._origin),
-            "directions": [_as_json(direction) for direction in self._directions],
+            "directions": [slider.as_json() for slider in self._sliders],
             "data": {
                 "state": self.data_state,
                 "growing": self.growing,
@@ -279,69 +250,57 @@ class Explorer:
         parts = {"ends": mixture.ends[: used - 1], "means": mixture.means[:used], "factors": mixture.factors[:used]}
         return {name: as_base64(tensor.cpu().numpy()) for name, tensor in parts.items()}
 
-    def answer(self, request: Request) -> bytes:
-        """The payload that answers a request of the socket.
-
-        Raises:
-            RequestError: if it cannot be served.
-        """
-        answers: dict[Kind, Callable[[Request], bytes]] = {
+    def answer(self, message: Message) -> bytes:
+        """The payload that answers a message of the socket; RequestError if there is none."""
+        answers: dict[Kind, Callable[[Message], bytes]] = {
             Kind.DECODE: self._decode,
             Kind.LATENTS: self._latents,
             Kind.IMAGES: self._images,
             Kind.NEAREST: self._nearest,
             Kind.PROJECT: self._project,
         }
-        return answers[request.kind](request)
+        return answers[message.kind](message)
 
-    def _decode(self, request: Request) -> bytes:
-        names = list(self.stages.models)
-        if request.option >= len(names):
-            raise RequestError(f"There is no stage {request.option}; this run has {len(names)}.")
-        latents = torch.from_numpy(request.latents(self.model.latent_dim).copy())
-        images = self.stages.decode(names[request.option], latents)
+    def _decode(self, message: Message) -> bytes:
+        names = list(self.stages.by_name)
+        if message.option >= len(names):
+            raise RequestError(f"There is no stage {message.option}; this run has {len(names)}.")
+        latents = torch.from_numpy(message.latents(self.model.latent_dim).copy())
+        images = self.stages.decode(names[message.option], latents)
         return to_uint8(images.nan_to_num()).tobytes()  # sliders may ask for what no network can: a picture all the same
 
-    def _latents(self, request: Request) -> bytes:
+    def _latents(self, message: Message) -> bytes:
         latents = self._encoded().latents  # once: the map may grow meanwhile
-        return latents[request.indices(len(latents))].tobytes()
+        return latents[message.indices(len(latents))].tobytes()
 
-    def _images(self, request: Request) -> bytes:
+    def _images(self, message: Message) -> bytes:
         if self.dataset is None:
             raise RequestError("There are no images.")
-        chosen = self.order[request.indices(len(self.order))]
+        chosen = self.order[message.indices(len(self.order))]
         return np.take(np.asarray(self.dataset.images), chosen, axis=0).tobytes()
 
-    def _nearest(self, request: Request) -> bytes:
-        encoded, latent = self._encoded().latents, request.latents(self.model.latent_dim)[0]
+    def _nearest(self, message: Message) -> bytes:
+        encoded, latent = self._encoded().latents, message.latents(self.model.latent_dim)[0]
         distances = np.square(encoded - latent).sum(1)
-        count = min(max(1, request.option), len(encoded))
+        count = min(max(1, message.option), len(encoded))
         nearest = np.argpartition(distances, count - 1)[:count]
         return nearest[np.argsort(distances[nearest], kind="stable")].astype("<u4").tobytes()
 
-    def _project(self, request: Request) -> bytes:
-        if request.count != 3:
+    def _project(self, message: Message) -> bytes:
+        if message.count != 3:
             raise RequestError("A projection needs an origin and two axes.")
-        origin, across, up = request.latents(self.model.latent_dim)
+        origin, across, up = message.latents(self.model.latent_dim)
         axes = np.stack([across, up], axis=1)
         return (self._encoded().latents @ axes - origin @ axes).astype("<f4").tobytes()
 
     def labels(self, name: str) -> bytes:
-        """A label of every image, float32.
-
-        Raises:
-            RequestError: if the data have no such label.
-        """
+        """A label of every image, float32; RequestError if the data have no such label."""
         if self.dataset is None or name not in self.dataset.labels:
             raise RequestError(f"The images have no label {name!r}.")
         return self.dataset.labels[name][self.order].astype("<f4").tobytes()
 
     def mean_colours(self) -> bytes:
-        """The mean colour of the middle of every image, uint8 [images, 3].
-
-        Raises:
-            RequestError: if there are no images.
-        """
+        """The mean colour of the middle of every image, uint8 [images, 3]; RequestError if there are no images."""
         if self.dataset is None:
             raise RequestError("There are no images.")
         images, order, edge = self.dataset.images, self.order, self.model.config.size // 6
@@ -350,11 +309,7 @@ class Explorer:
         return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
-        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw.
-
-        Raises:
-            RequestError: if the model has no encoder or the file cannot be used.
-        """
+        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw; RequestError if it cannot be."""
         image = image_from_bytes("The image", data, self.data_config)
         return self.model.encode(image).cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
 
@@ -374,20 +329,3 @@ def _record_of(run: Path) -> RunRecord | None:
 def _in_text(dataset: ImageDataset) -> dict[str, tuple[str, ...]]:
     """The words of the labels: names of folders, which need not be text."""
     return {name: tuple(map(one_line, words)) for name, words in dataset.label_words.items()}
-
-
-def _as_json(direction: Direction) -> dict[str, Any]:
-    return {
-        "group": direction.group,
-        "name": direction.name,
-        "note": direction.note,
-        "move": as_base64(direction.move),
-        "read": None if direction.read is None else as_base64(direction.read),
-        "zero": direction.zero,
-        "residual": None if direction.residual is None else as_base64(direction.residual),
-    }
-
-
-def as_base64(values: NDArray[np.float32]) -> str:
-    """The numbers as the page reads them: float32, little-endian."""
-    return base64.b64encode(values.astype("<f4").tobytes()).decode()

@@ -25,7 +25,7 @@ BATCHES = (1, 2, 7, 64)
 
 PRIORS: dict[PriorName, str] = {
     "normal": "N(0, I)",
-    "uniform": "uniform on [-1, 1]",
+    "uniform": "uniform on [-1, 1]: what the graph named prior makes of N(0, I)",
     "mixture": "what the graph named prior makes of N(0, I)",
 }
 
@@ -36,7 +36,6 @@ class DecoderGraph(nn.Module):
     """Latents to images, as `Model.decode` gives them."""
 
     def __init__(self, decoder: nn.Module) -> None:
-        """Args: decoder: on the CPU."""
         super().__init__()
         self.decoder = decoder
 
@@ -55,7 +54,6 @@ class EncoderGraph(nn.Module):
     """
 
     def __init__(self, encoder: nn.Module, whitening: Whitening) -> None:
-        """Args: encoder, whitening: on the CPU."""
         super().__init__()
         self.encoder, self.whitening = encoder, whitening
 
@@ -70,7 +68,6 @@ class CodeGraph(nn.Module):
     """Images to their latents, for a plain autoencoder, which has no posterior."""
 
     def __init__(self, encoder: nn.Module) -> None:
-        """Args: encoder: on the CPU."""
         super().__init__()
         self.encoder = encoder
 
@@ -101,10 +98,7 @@ class Graph:
         return [part.numpy() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
     def difference(self, computed: Callable[[list[NDArray[np.float32]]], list[Arrays]]) -> float:
-        """The largest difference of another implementation from torch, over all batch sizes.
-
-        Args:
-            computed: the outputs for each of several inputs.
+        """The largest difference from torch, over all batch sizes, of what another implementation computes for several inputs.
 
         Raises:
             ModelError: if it exceeds the tolerance, or is not a number.
@@ -135,8 +129,13 @@ def graphs(model: Model) -> list[Graph]:
     images = model.decode(latents).cpu()
     name, facts = "generator" if model.config.stage == "gan" else "decoder", _facts(model)
     made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
+    if model.has_prior and model.config.prior != "normal":
+        noise = torch.randn(count, networks.prior.noise_dim, generator=torch.Generator().manual_seed(0))
+        prior = [Graph("prior", networks.prior.eval(), "noise", ("latents",), facts, noise)]
+    else:
+        prior = list[Graph]()
     if networks.encoder is None or networks.whitening is None:
-        return made
+        return [*made, *prior]
     mu = {"mu": f"the latent to decode with the {name}"}
     if not model.has_prior:
         return [*made, Graph("encoder", CodeGraph(networks.encoder).eval(), "images", ("mu",), facts | mu, images)]
@@ -149,10 +148,7 @@ def graphs(model: Model) -> list[Graph]:
     }
     module = EncoderGraph(networks.encoder, networks.whitening).eval()
     made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
-    if model.config.prior == "mixture" and networks.mixture is not None:
-        noise = torch.randn(count, model.latent_dim + 1, generator=torch.Generator().manual_seed(0))
-        made.append(Graph("prior", networks.mixture.eval(), "noise", ("latents",), facts, noise))
-    return made
+    return [*made, *prior]
 
 
 def _facts(model: Model) -> dict[str, str]:

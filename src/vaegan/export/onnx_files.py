@@ -1,6 +1,7 @@
 """ONNX: one self-contained file a network, any batch size, equal to torch or refused; and one with half the weights' bytes."""
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.errors import ModelError, RequestError
-from vaegan.export.graphs import Arrays, Graph, graphs, traced
+from vaegan.export.graphs import Arrays, Graph, traced
 from vaegan.extras import need
-from vaegan.model import Model
 
-OPSET = 18
-"""Of 2022: read by every onnxruntime since 1.14, in browsers too."""
+OPSET = 18  # from 2022: read by every onnxruntime since 1.14, in browsers too
 MAXIMUM_BYTES = 2**31 - 2**20  # a protobuf message, and so an ONNX file without others beside it, cannot be larger
 LEAST_DECIBELS = 60.0
 """How close float16 weights must stay to float32: peak signal-to-noise ratio over the range [-1, 1]."""
@@ -35,35 +34,20 @@ def onnx_bytes(graph: Graph) -> tuple[bytes, float]:
     return written, graph.difference(runner(written))
 
 
-def decoder_onnx_bytes(model: Model, half: bool) -> bytes:
-    """An ONNX file of the decoder or generator: `latents` [batch, latent] to `images` in [-1, 1], both float32.
-
-    Args:
-        model: any.
-        half: keep the weights as float16, which halves the file; arithmetic stays float32.
+def half_onnx_bytes(graph: Graph) -> bytes:
+    """An ONNX file of one graph with float16 weights, which halves it; arithmetic, inputs and outputs stay float32.
 
     Raises:
         RequestError: as for `onnx_bytes`.
-        ModelError: if the images differ from torch's by more than 1e-5, or with half by more than -60 dB.
+        ModelError: if the first output differs from torch's by more than -60 dB.
     """
-    return graph_onnx_bytes(graphs(model)[0], half)
-
-
-def graph_onnx_bytes(graph: Graph, half: bool) -> bytes:
-    """An ONNX file of one graph, with `half` with float16 weights; of an encoder, its latents are held to the same 60 dB.
-
-    Raises:
-        RequestError: as for `onnx_bytes`.
-        ModelError: as for `decoder_onnx_bytes`.
-    """
-    if not half:
-        return onnx_bytes(graph)[0]
     check_packages()
     proto = _converted(graph)
     _halve(proto)
     written = proto.SerializeToString()
     wanted, (found, *_) = graph.expected(graph.examples)[0], runner(written)([graph.examples.numpy()])[0]
-    decibels = peak_signal_to_noise(found, wanted)
+    error = float(np.square(found.astype(np.float64) - wanted).mean())
+    decibels = math.inf if error == 0 else 10 * math.log10(4 / error)  # of values that range over [-1, 1]
     if not decibels >= LEAST_DECIBELS:
         raise ModelError(
             f"With float16 weights the {graph.name} reaches {decibels:.0f} dB against float32, not {LEAST_DECIBELS:.0f}. "
@@ -75,12 +59,6 @@ def graph_onnx_bytes(graph: Graph, half: bool) -> bytes:
 def check_packages() -> None:
     """Raises RequestError if the extra [onnx] is missing."""
     need("onnx", "onnx", "onnxscript", "onnxruntime", purpose="Exporting to ONNX")
-
-
-def peak_signal_to_noise(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """10 log10(2^2 / mean squared difference) [dB] of images in [-1, 1]."""
-    error = float(np.square(found.astype(np.float64) - wanted).mean())
-    return float("inf") if error == 0 else 10 * float(np.log10(4 / error))
 
 
 def runner(written: bytes) -> Callable[[list[NDArray[np.float32]]], list[Arrays]]:

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from vaegan.data import default_cache_dir
 from vaegan.errors import RequestError, VaeganError
@@ -44,10 +45,7 @@ def integrity(name: str) -> str:
 
 
 def find_runtime(place: Path | None) -> Runtime:
-    """The runtime from a folder or tarball of the npm package, from the cache, or from npm.
-
-    Args:
-        place: the package's folder, its dist folder, or the tarball that `npm pack` makes; None: the cache, else npm.
+    """The runtime from a place: the npm package's folder, its dist folder, or its tarball; else from the cache or npm.
 
     Raises:
         RequestError: if the files are missing or are not the ones known here.
@@ -58,7 +56,7 @@ def find_runtime(place: Path | None) -> Runtime:
     cache = default_cache_dir() / "runtime" / f"onnxruntime-web-{VERSION}"
     with suppress(RequestError):  # a fetch that was interrupted has left some of them, a bad disk damaged ones
         return _read(cache)
-    runtime = _from_npm()
+    runtime = fetch_from_npm()
     for name, content in zip(FILES, (runtime.script, runtime.glue, runtime.binary), strict=True):
         write_atomically(cache / name, lambda file, content=content: file.write(content))
     return runtime
@@ -66,35 +64,32 @@ def find_runtime(place: Path | None) -> Runtime:
 
 def _read(place: Path) -> Runtime:
     if place.is_dir():
-        return Runtime(*(_from_folder(place, name) for name in FILES))
+        return Runtime(*(_checked(_in_folder(place, name), name, place) for name in FILES))
     if not place.is_file():
         raise RequestError(f"--runtime {place} does not exist; give the folder or tarball of the npm package onnxruntime-web.")
     try:
         with tarfile.open(place) as archive:
-            return Runtime(*(_from_archive(archive, place, name) for name in FILES))
+            return Runtime(*(_checked(_in_archive(archive, name), name, place) for name in FILES))
     except (tarfile.TarError, OSError, EOFError) as error:
         raise RequestError(f"--runtime {place} is no package of npm: {error}") from error
 
 
-def _from_folder(folder: Path, name: str) -> bytes:
-    for path in (folder / "dist" / name, folder / name):
-        if path.is_file():
-            with path.open("rb") as file:
-                return _checked(file.read(FILES[name][1] + 1), name, folder)
-    raise RequestError(f"{folder} has no {name}; give the folder or tarball of onnxruntime-web {VERSION}.")
+def _in_folder(folder: Path, name: str) -> IO[bytes] | None:
+    found = next((path for path in (folder / "dist" / name, folder / name) if path.is_file()), None)
+    return found and found.open("rb")
 
 
-def _from_archive(archive: tarfile.TarFile, place: Path, name: str) -> bytes:
-    try:
-        file = archive.extractfile(f"package/dist/{name}")
-    except KeyError:
-        file = None
+def _in_archive(archive: tarfile.TarFile, name: str) -> IO[bytes] | None:
+    with suppress(KeyError):
+        return archive.extractfile(f"package/dist/{name}")
+    return None
+
+
+def _checked(file: IO[bytes] | None, name: str, place: Path) -> bytes:
     if file is None:
         raise RequestError(f"{place} has no {name}; give the folder or tarball of onnxruntime-web {VERSION}.")
-    return _checked(file.read(FILES[name][1] + 1), name, place)
-
-
-def _checked(content: bytes, name: str, place: Path) -> bytes:
+    with file:
+        content = file.read(FILES[name][1] + 1)
     if base64.b64encode(hashlib.sha384(content).digest()).decode() != FILES[name][0]:
         raise RequestError(
             f"{name} of {place} is not that of onnxruntime-web {VERSION}: its checksum differs. Nothing was written."
@@ -102,7 +97,12 @@ def _checked(content: bytes, name: str, place: Path) -> bytes:
     return content
 
 
-def _from_npm() -> Runtime:
+def fetch_from_npm() -> Runtime:
+    """The runtime as npm brings it.
+
+    Raises:
+        VaeganError: if there is no npm, or it fails.
+    """
     npm = shutil.which("npm")
     wanted = f"onnxruntime-web@{VERSION}"
     otherwise = f"Get it with `npm pack {wanted}` on a machine that has npm and give the file as --runtime, or use --cdn."

@@ -1,4 +1,4 @@
-"""A direction from two groups of latents: along it the first group turns into the second."""
+"""A direction from two groups of latents, along which the second turns into the first; and how well it tells them apart."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vaegan.errors import RequestError
-from vaegan.latent.classifier import area_under_curve, discriminant, logistic_regression
+from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.types import Latents
 
 Method = Literal["whitened", "classifier", "mean"]
@@ -15,7 +15,7 @@ Method = Literal["whitened", "classifier", "mean"]
 logistic regression."""
 
 LEAST_LEFT = 0.1
-"""Of a direction's length must remain beside the others, or nothing of its own is left."""
+"""Share of a direction's length that must remain beside the others, or nothing of its own is left."""
 FOLDS = 4
 
 
@@ -24,11 +24,7 @@ def find_direction(positive: Latents, negative: Latents, method: Method = "white
 
     Strength 1, the direction's length, is the distance between the two groups' means, whatever the method.
 
-    Args:
-        positive: [n, latent].
-        negative: [m, latent].
-        method: how; see `Method`.
-        beside: directions [latent] that it is made orthogonal to, so that adding it changes none of them.
+    It is made orthogonal to the directions `beside`, so that adding it changes none of them.
 
     Raises:
         RequestError: if the groups have the same mean, or nothing is left beside the other directions.
@@ -54,10 +50,11 @@ def find_direction(positive: Latents, negative: Latents, method: Method = "white
 
 def _normal(positive: Tensor, negative: Tensor, method: Method) -> Tensor:
     points = torch.cat([negative, positive])
-    labels = torch.cat([torch.zeros(len(negative)), torch.ones(len(positive))])
+    labels = torch.cat([torch.zeros(len(negative)), torch.ones(len(positive))]).long()
     if method == "classifier":
-        return logistic_regression(points, labels)[0]
-    weights, _ = discriminant(points, labels)
+        weights = LogisticClassifier(points, labels, 2, penalty=2.0, iterations=500, tolerance=1e-9).weights.T
+    else:
+        weights, _ = discriminant(points, labels)
     return weights[1] - weights[0]
 
 
@@ -71,3 +68,47 @@ def heldout_area(positive: Latents, negative: Latents, method: Method = "whitene
         direction = find_direction(first[~mine], second[~theirs], method, beside)
         areas.append(area_under_curve(first[mine] @ direction, second[theirs] @ direction))
     return sum(areas) / FOLDS
+
+
+def area_under_curve(positive: Tensor, negative: Tensor) -> float:
+    """The chance that a positive's score is above a negative's, ties counting half: the area under the ROC curve.
+
+    0.5 says nothing, 1 separates completely (Mann & Whitney 1947).
+    """
+    ordered = negative.sort().values.contiguous()
+    below = torch.searchsorted(ordered, positive.contiguous())
+    up_to = torch.searchsorted(ordered, positive.contiguous(), right=True)
+    return float((below + up_to).double().mean() / 2 / len(negative))
+
+
+def shrunk_covariance(residuals: Latents) -> Tensor:
+    """A covariance that can be inverted however few the images are (Ledoit & Wolf 2004, Section 3.2).
+
+    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I, where the share 1 - a is the
+    estimated error of S over its distance from the sphere. With the Frobenius norm: (1 - a) = min(b^2, d^2) / d^2,
+    d^2 = |S - m I|^2, b^2 = mean_k |x_k x_k' - S|^2 / n.
+    `residuals` are [n, latent], of mean zero.
+    """
+    count, dimension = residuals.shape
+    sample = residuals.T @ residuals / count
+    sphere = torch.eye(dimension).to(sample) * sample.trace() / dimension
+    distance = (sample - sphere).square().sum()
+    # |x x' - S|^2 averaged is |x|^4 averaged minus |S|^2.
+    error = (residuals.square().sum(1).square().mean() - sample.square().sum()) / count
+    share = (error / distance).clamp(0, 1) if distance > 0 else torch.ones(()).to(sample)
+    return (1 - share) * sample + share * sphere
+
+
+def discriminant(latents: Latents, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear discriminant analysis with a shrunk common covariance: scores = latents @ weights' + biases, the highest wins.
+
+    Weights S^-1 m_c, biases -1/2 m_c' S^-1 m_c + log p_c (Bishop 2006, Eq. 4.69 and 4.70), S over the distances to the own mean.
+
+    `codes` are the class of each of the latents [n, latent], every class from 0 on at least once. Returns weights
+    [classes, latent] and biases [classes], float64 on the CPU.
+    """
+    points, codes = latents.cpu().double(), codes.cpu().long()
+    shares = codes.bincount().double() / len(codes)
+    means = torch.stack([points[codes == code].mean(0) for code in range(len(shares))])
+    weights = torch.linalg.solve(shrunk_covariance(points - means[codes]), means.T).T
+    return weights, shares.log() - 0.5 * (weights * means).sum(1)

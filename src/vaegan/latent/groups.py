@@ -12,12 +12,12 @@ from vaegan.errors import RequestError, did_you_mean, first_of, meant
 from vaegan.model import Model
 from vaegan.types import Latents, ProgressCallback
 
-FEWEST = 8
+FEWEST_IMAGES = 8
 """Images a group needs at least: fewer say nothing about anything else than themselves."""
 MOST_SHARED = 0.1
-"""Of a group may also be in the other one, as images do that lie twice in a collection; with more the groups are mixed up."""
+"""Share of a group that may also be in the other one, as images do that lie twice in a collection; more are a mix-up."""
 MOST_IMAGES = 20_000
-"""Images that are encoded of each group: the mean of so many is exact enough."""
+"""Images of each group that are encoded: the mean of so many is exact enough."""
 BLOCK = 256
 
 
@@ -58,8 +58,8 @@ def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -
 
     Args:
         dataset: with labels.
-        name: of the label; spaces, hyphens and underscores are the same in it, and in the word.
-        word: the category that counts as positive; not needed for numbers and for no/yes.
+        name: label; spaces, hyphens and underscores are the same in it, and in the word.
+        word: category that counts as positive; not needed for numbers and for no/yes.
 
     Raises:
         RequestError: if there is no such label or word, saying which there are.
@@ -94,22 +94,17 @@ def shared_images(
 ) -> tuple[NDArray[np.uint64], list[str]]:
     """Images that are in both groups, which say nothing about what tells the groups apart.
 
-    Args:
-        positive: the hash of each image's content, `ImageDataset.contents` of the group.
-        negative: the same of the other group.
-        names: of the positive images.
-
-    Returns:
-        The hashes of the images in both, ascending, and a name of each.
+    Groups are given as `ImageDataset.contents`, the hash of each image's content; `names` are those of the positive images.
+    Returns the hashes of the images in both, ascending, and a name of each.
 
     Raises:
         RequestError: on under 8 different images in a group, or if so many are in both that no direction can be learned.
     """
     (first, at), second = np.unique(positive, return_index=True), np.unique(negative)
     for group, found in (("positive", first), ("negative", second)):
-        if len(found) < FEWEST:
+        if len(found) < FEWEST_IMAGES:
             raise RequestError(
-                f"The {group} images are too few: {len(found)} different ones, and a direction needs at least {FEWEST}; "
+                f"The {group} images are too few: {len(found)} different ones, and a direction needs at least {FEWEST_IMAGES}; "
                 "with 50 or more of each it can be trusted."
             )
     is_shared = np.isin(first, second)

@@ -1,4 +1,4 @@
-"""From images with and without something to a named direction, together with how good it is."""
+"""From images with and without something to a named direction, together with how good it is and what else it changes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from vaegan.data import ImageDataset
 from vaegan.errors import RequestError, first_of
-from vaegan.latent.directions import Method, find_direction, heldout_area
+from vaegan.latent.directions import Method, discriminant, find_direction, heldout_area
 from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly, shared_images
 from vaegan.latent.principal import direction_effects, principal_directions
-from vaegan.latent.quality import identity_kept, moves_along, words_kept
 from vaegan.latent.stored import Direction
+from vaegan.metrics.neighbours import own_source_share
 from vaegan.model import Model
 from vaegan.types import Latents, ProgressCallback
 
@@ -24,8 +24,8 @@ MOST_JUDGED = 200
 
 
 @dataclass(frozen=True)
-class Group:
-    """Some images of a data set."""
+class Examples:
+    """Images of a data set that all have something, or all lack it."""
 
     dataset: ImageDataset
     indices: NDArray[np.int64]
@@ -34,8 +34,8 @@ class Group:
 def learn_direction(
     model: Model,
     name: str,
-    positive: Group,
-    negative: Group,
+    positive: Examples,
+    negative: Examples,
     method: Method = "whitened",
     beside: Mapping[str, Direction] | None = None,
     others: Mapping[str, Direction] | None = None,
@@ -68,13 +68,12 @@ def learn_direction(
         RequestError: if the groups are too small, share over a tenth of their images, or are the same to the model.
     """
     contents = [group.dataset.contents[group.indices] for group in (positive, negative)]
-    called = [positive.dataset.names[int(index)] for index in positive.indices]
-    shared, names = shared_images(contents[0], contents[1], called)
+    shared, names = shared_images(contents[0], contents[1], [positive.dataset.names[int(index)] for index in positive.indices])
     if names and say:
         were = "1 image in both groups was" if len(names) == 1 else f"{len(names):,} images in both groups were"
         say(f"{were} left out: {first_of(names)}.")
     groups = [
-        Group(group.dataset, evenly(group.indices[~np.isin(hashes, shared)], MOST_IMAGES))
+        Examples(group.dataset, evenly(group.indices[~np.isin(hashes, shared)], MOST_IMAGES))
         for group, hashes in zip((positive, negative), contents, strict=True)
     ]
     encoded = [encode_images(model, group.dataset, group.indices, progress) for group in groups]
@@ -89,16 +88,16 @@ def learn_direction(
         "auc": heldout_area(encoded[0], encoded[1], method, list(apart.values())),
         "beside": sorted(apart),
     }
-    return Direction(name, vector, facts | _side_effects(model, vector, groups, encoded, others or {}, name, label))
+    others = {other: found for other, found in (others or {}).items() if other != name}
+    return Direction(name, vector, facts | _side_effects(model, vector, groups, encoded, others, label))
 
 
 def _side_effects(
     model: Model,
     vector: Tensor,
-    groups: list[Group],
+    groups: list[Examples],
     encoded: list[Latents],
     others: Mapping[str, Direction],
-    name: str,
     label: str | None,
 ) -> dict[str, Any]:
     """What strength 1 does to images without the attribute, beside what it is for."""
@@ -107,29 +106,45 @@ def _side_effects(
     before = encoded[1][torch.from_numpy(judged)]
     sources, edited = negative.dataset.load(negative.indices[judged]), model.decode(before + vector)
     return {
-        "identity_kept": identity_kept(edited, sources),
+        "identity_kept": own_source_share(edited, sources),
         "identity_of": len(judged),
         "pixel_change": float(direction_effects(model, before, vector[None])[0]),
-        "moves": moves_along(vector, {other: found.vector for other, found in others.items() if other != name}),
-        "kept": _labels_kept(groups, encoded, torch.stack([before, before + vector]), label),
+        "moves": {other: strength_along(vector, found.vector) for other, found in others.items()},
+        "kept": _labels_unchanged(groups, encoded, torch.stack([before, before + vector]), label),
     }
 
 
-def _labels_kept(groups: list[Group], encoded: list[Latents], moved: Tensor, own: str | None) -> dict[str, float]:
-    """For data that came with labels: how often each other label, as a linear classifier of the latents sees it, stays."""
+def strength_along(direction: Tensor, other: Tensor) -> float:
+    """How much of another direction is added with strength 1 of this one, in strengths of the other."""
+    return float(direction @ other / other.square().sum())
+
+
+def _labels_unchanged(groups: list[Examples], encoded: list[Latents], moved: Tensor, own: str | None) -> dict[str, float]:
+    """The `unchanged_share` of each other label, for data that came with labels."""
     dataset = groups[0].dataset
     if dataset is not groups[1].dataset:
         return {}
     latents, indices = torch.cat(encoded), np.concatenate([group.indices for group in groups])
-    kept: dict[str, float] = {}
+    unchanged: dict[str, float] = {}
     for label, values in dataset.labels.items():
         known = np.isfinite(values[indices])
         codes = values[indices][known]
         if label not in dataset.label_words:
             codes = np.searchsorted(np.nanquantile(values, [1 / 3, 2 / 3]), codes)  # numbers: low, middle, high
         if label != own and len(np.unique(codes)) > 1:
-            kept[label] = words_kept(latents[torch.from_numpy(known)], torch.from_numpy(codes).long(), moved)
-    return kept
+            unchanged[label] = unchanged_share(latents[torch.from_numpy(known)], torch.from_numpy(codes).long(), moved)
+    return unchanged
+
+
+def unchanged_share(latents: Latents, codes: Tensor, moved: Latents) -> float:
+    """Share of latents whose category, as a linear discriminant sees it, is the same after they are moved.
+
+    Categories are learned from `latents` [n, latent] and their `codes` [n]; `moved` are latents before and after, [2, m, latent].
+    """
+    _, dense = codes.unique(return_inverse=True)
+    weights, biases = discriminant(latents, dense)
+    before, after = ((points.cpu().double() @ weights.T + biases).argmax(1) for points in moved)
+    return float((before == after).double().mean())
 
 
 def learn_principal(model: Model, latents: Latents, count: int, prefix: str = "principal") -> list[Direction]:

@@ -15,7 +15,7 @@ from vaegan.objectives.likelihood import log_density
 from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
-FEWEST = 2  # ordinary images that have a spread
+FEWEST_ORDINARY = 2  # images that have a spread
 FLOOR = 1e-9
 """Under every logarithm and quotient."""
 
@@ -59,7 +59,7 @@ class Explained(NamedTuple):
 def explain(
     model: Model, dataset: ImageDataset, indices: NDArray[np.int64], progress: ProgressCallback | None = None
 ) -> Explained:
-    """How well the model explains images of a data set, in blocks."""
+    """How well the model explains some images of a data set, in blocks."""
     parts: list[Explained] = []
     for start in range(0, len(indices), BLOCK):
         images = dataset.load(indices[start : start + BLOCK])
@@ -83,14 +83,13 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
     landscape is *less* surprising than a face. So the second is how much larger the logarithm of the error is than that of
     ordinary images as rough as this one, by a straight line through theirs.
 
-    Returns:
-        Scores of `found`, and of `ordinary` by the same measure; and for each of `found` the position in `REASONS`.
+    Returns the scores of `found` and those of `ordinary`, and for each of `found` the position in `REASONS`.
 
     Raises:
         RequestError: under 2 ordinary images, which have no spread.
     """
-    if len(ordinary.error) < FEWEST:
-        raise RequestError(f"Ordinary images to compare with: {len(ordinary.error)}; at least {FEWEST} are needed.")
+    if len(ordinary.error) < FEWEST_ORDINARY:
+        raise RequestError(f"Ordinary images to compare with: {len(ordinary.error)}; at least {FEWEST_ORDINARY} are needed.")
     logs = [torch.stack([part.error, part.roughness]).double().clamp_min(FLOOR).log() for part in (ordinary, found)]
     centre = logs[0].mean(1, keepdim=True)
     error, roughness = logs[0] - centre

@@ -1,6 +1,6 @@
 """Directions found without labels: what varies most among encoded images, or what changes the decoded image most."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,9 +10,6 @@ from torch import Tensor
 from vaegan.errors import RequestError
 from vaegan.model import Model
 from vaegan.types import Latents
-
-Source = Literal["posterior", "decoder"]
-"""posterior: PCA of the encoded images; decoder: eigenvectors of the decoder's mean J'J."""
 
 DECODES = 4096
 """Images decoded to estimate J'J, about: a second or two for the preset tiny."""
@@ -31,26 +28,22 @@ class PrincipalDirections(NamedTuple):
 
 
 @torch.inference_mode()
-def principal_directions(model: Model, latents: Latents, count: int = 16, source: Source | None = None) -> PrincipalDirections:
-    """Directions without labels, sorted by how much they change the image.
+def principal_directions(model: Model, latents: Latents, count: int = 16) -> PrincipalDirections:
+    """At most `count` directions without labels, sorted by how much they change the image.
 
-    Args:
-        model: decodes.
-        latents: of real images, or draws of the prior when the model has no encoder, [n, latent].
-        count: how many directions, at most; no more than the latent has numbers.
-        source: posterior or decoder. By default the decoder's J'J where the latents were whitened (their covariance is the
-            identity, whose eigenvectors say nothing) or come from the prior, and PCA elsewhere.
+    The latents are those of real images, or draws of the prior when the model has no encoder, [n, latent]. Where they were
+    whitened or come from the prior, their covariance is the identity, whose eigenvectors say nothing: the directions are then
+    eigenvectors of the decoder's mean J'J. Elsewhere they are those of a PCA.
 
     Raises:
         RequestError: on fewer than two latents.
     """
     if len(latents) < 2:
         raise RequestError(f"{len(latents)} images are too few to see what varies; give at least 2.")
-    source = source or ("decoder" if is_whitened(model) or not model.has_encoder else "posterior")
     points = latents.cpu().double()
     centred = points - points.mean(0)
     covariance = centred.T @ centred / (len(points) - 1)
-    matrix = covariance if source == "posterior" else mean_gram(model, latents)
+    matrix = mean_gram(model, latents) if is_whitened(model) or not model.has_encoder else covariance
     # eigh sorts ascending.
     vectors = torch.linalg.eigh(matrix).eigenvectors.flip(1).T[: min(count, points.shape[1])]
     deviations = (vectors @ covariance * vectors).sum(1).clamp_min(0).sqrt()

@@ -1,4 +1,4 @@
-"""Named directions, saved beside the model they belong to: one safetensors file, with what is known of them in its header."""
+"""Named directions, saved beside their model in one safetensors file, with what is known of them in its header."""
 
 import hashlib
 import json
@@ -57,22 +57,16 @@ def model_fingerprint(model: Model) -> str:
 
 def file_of(folder: str | Path, model: Model) -> Path:
     """Where a model's directions are kept; a conditional model that was told a label has a file for each label."""
-    if model.told_label is None:
+    if model.fixed_label is None:
         return Path(folder) / FILE
-    digest = hashlib.blake2b(model.told_label.encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(model.fixed_label.encode(), digest_size=8).hexdigest()
     return Path(folder) / f"{Path(FILE).stem}-{digest}{Path(FILE).suffix}"
 
 
 def save_direction(folder: str | Path, model: Model, *directions: Direction) -> Path | None:
-    """Saves directions beside those already there; one of the same name is replaced, those of other weights are put aside.
+    """Saves directions in a model's folder beside those already there, of which one of the same name is replaced.
 
-    Args:
-        folder: of the model, as `save_pretrained` wrote it.
-        model: that they belong to.
-        directions: to be saved.
-
-    Returns:
-        The file that the directions of other weights are now kept in; None where there were none.
+    Directions of other weights are put aside; returns the file that they are now in, None where there were none.
 
     Raises:
         RequestError: on a name or a shape that cannot be used, or beyond 1,000 directions.
@@ -88,15 +82,15 @@ def save_direction(folder: str | Path, model: Model, *directions: Direction) -> 
 
 
 def _save_beside(folder: str | Path, model: Model, directions: tuple[Direction, ...]) -> Path | None:
-    kept = load_directions(folder, model, others="drop")
-    everything = kept | {direction.name: direction for direction in directions}
+    saved = load_directions(folder, model, others="drop")
+    everything = saved | {direction.name: direction for direction in directions}
     if len(everything) > MOST_DIRECTIONS:
         raise RequestError(f"{folder} would hold {len(everything):,} directions; {MOST_DIRECTIONS:,} is the most.")
     tensors = {name: one.vector.detach().cpu().float().contiguous() for name, one in everything.items()}
     facts = json.dumps({name: one.facts for name, one in everything.items()})
     metadata = {"format": "pt", "library": "vaegan", "model": model_fingerprint(model), "facts": facts}
     data, path = save(tensors, metadata=metadata), file_of(folder, model)
-    aside = None if kept or not path.is_file() else _put_aside(path)
+    aside = None if saved or not path.is_file() else _put_aside(path)
     write_atomically(path, lambda file: file.write(data))
     return aside
 
@@ -113,7 +107,7 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
     Args:
         folder: of the model.
         model: that they must belong to.
-        others: refuse or drop directions that were made for other weights.
+        others: refuse or drop; what to do with directions that were made for other weights.
 
     Raises:
         ModelError: if the file is damaged, too large, of another shape, holds over 1,000 directions, or was made for other
@@ -147,11 +141,9 @@ def _outdated(names: list[str], path: Path) -> str:
     """What is said of directions that were made for other weights: which they are, at most `MOST_NAMED` by name."""
     shown = [check_name(name) for name in sorted(names)[:MOST_NAMED]]
     more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
-    those, it = ("direction", "was"), "it"
-    if len(names) > 1:
-        those, it = ("directions", "were"), "them"
-    said = f"The {those[0]} {', '.join(shown)}{more} {those[1]} made before the model was trained further"
-    return f"{said}; make {it} again with vaegan direction (kept in {path})."
+    noun, were, them = ("direction", "was", "it") if len(names) == 1 else ("directions", "were", "them")
+    said = f"The {noun} {', '.join(shown)}{more} {were} made before the model was trained further"
+    return f"{said}; make {them} again with vaegan direction (kept in {path})."
 
 
 def _parsed(text: str) -> dict[str, Any]:

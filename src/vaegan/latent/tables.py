@@ -1,5 +1,7 @@
-"""Latents in files for other tools: NumPy's .npz, and Parquet that embedding viewers read."""
+"""Latents for other tools: in NumPy's .npz, in Parquet that embedding viewers read, and as text."""
 
+import math
+import re
 import zipfile
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ MOST_BYTES = 4 * 2**30
 """Larger tables of latents are not read [bytes]: 16 million latents of 64 numbers."""
 MOST_LATENTS = 1_000_000
 """More are not read, unless more are asked for."""
+MOST_CHARACTERS = 2**20
+"""Longer text is no latent."""
 KEYS = ("latents", "names", "projection", "stage")
 """What an .npz of latents holds beside the labels."""
 
@@ -39,7 +43,7 @@ class LatentTable:
     labels: Mapping[str, NDArray[Any]]
     """What is known of each image, by name: numbers or words [n]."""
     stage: str
-    """Of the model: latents of different stages do not fit together."""
+    """The model's stage: latents of different stages do not fit together."""
 
 
 def write_table(table: LatentTable, path: Path) -> None:
@@ -84,10 +88,7 @@ def as_text(names: Sequence[str]) -> list[str]:
 def read_latents(path: Path, latent_dim: int, most: int = MOST_LATENTS) -> Latents:
     """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
 
-    Args:
-        path: of the file.
-        latent_dim: numbers of each latent.
-        most: latents that are read; more are refused by what the file says of itself, before memory is taken.
+    Files of more than `most` latents are refused by what they say of themselves, before memory is taken.
 
     Raises:
         DataError: if the file is missing, damaged or too large, or holds no latents of this length.
@@ -146,7 +147,7 @@ def _latents_key(path: Path, headers: dict[str, Header], latent_dim: int) -> str
 
 
 def _checked_header(file: Any, size: int, path: Path) -> Header:
-    """What an array claims to be; refused when the file cannot hold it, before memory is taken."""
+    """What an array claims to be; refused before memory is taken when the file cannot hold it."""
     header = read_header(file)
     if header.dtype.hasobject or min(header.shape, default=0) < 0 or header.claimed > min(size, MOST_BYTES):
         raise DataError(f"{path} is damaged, too large, or holds Python objects.")
@@ -190,3 +191,27 @@ def _read_parquet(path: Path, most: int) -> NDArray[Any]:
 def _pyarrow(module: str) -> Any:
     need("parquet", "pyarrow", purpose="A Parquet file")
     return import_module(module)
+
+
+def parse_latent(text: str, latent_dim: int) -> Latents:
+    """One latent [latent] from numbers that commas, semicolons or spaces separate; brackets around them are allowed.
+
+    Raises:
+        RequestError: if it is no such text, has another length, or a number is not finite.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise RequestError(f"A latent of {len(text):,} characters is too long to be one.")
+    words = re.split(r"[\s,;]+", text.strip().strip("[]()").strip(" \t\r\n,;"))
+    words = [word for word in words if word]
+    if len(words) != latent_dim:
+        raise RequestError(f"The latent has {len(words)} numbers, but this model's have {latent_dim}.")
+    values: list[float] = []
+    for word in words:
+        try:
+            value = float(word)
+        except ValueError:
+            value = math.nan
+        if not abs(value) <= torch.finfo(torch.float32).max:
+            raise RequestError(f"{word[:40]!r} in the latent is not a finite number.")
+        values.append(value)
+    return torch.tensor(values, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Ways from one latent to the next: straight lines, great circles, and loops through several."""
+"""Other latents from given ones: on the way to the next, along directions, and around one."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,23 +9,18 @@ from torch import Tensor
 
 from vaegan.errors import RequestError
 from vaegan.model import Model
+from vaegan.randomness import keyed_seed
 from vaegan.types import Images, Latents
 
 Path = Literal["linear", "spherical"]
-"""The shape of a way between two latents."""
+"""Shape of a way between two latents."""
 
 NEARLY_ALONG = 1e-4
 """Angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better."""
 
 
 def lerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
-    """The straight line from `first` at position 0 to `second` at 1.
-
-    Args:
-        first: [..., latent].
-        second: [..., latent].
-        position: one number, or a tensor whose shape broadcasts with [..., latent].
-    """
+    """The straight line from `first` at position 0 to `second` at 1, [..., latent]; positions broadcast with [..., 1]."""
     return first + (second - first) * position
 
 
@@ -35,12 +30,8 @@ def slerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
     Latents of N(0, I) lie near a sphere of radius sqrt(latent); a straight line passes inside of it, where a GAN's generator was
     never trained (White 2016). Here the direction moves along the circle at constant speed, and the norm goes linearly from one
     latent's to the other's, so that every point's norm lies between the two. Between opposite latents all great circles are
-    equally long; a fixed one is taken. Where one latent is zero there is no direction, and the line is straight.
-
-    Args:
-        first: [..., latent].
-        second: [..., latent].
-        position: one number, or a tensor whose shape broadcasts with [..., 1].
+    equally long; a fixed one is taken. Where one latent is zero there is no direction, and the line is straight. Shapes are those
+    of `lerp`.
     """
     lengths = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
     smallest = torch.finfo(first.dtype).tiny
@@ -85,10 +76,7 @@ def walk(first: Latents, second: Latents, steps: int, path: Path) -> Latents:
 def loop(stops: Latents, steps: int, path: Path) -> Latents:
     """The way through all stops and back to the first, which is not repeated: [stops * steps, latent].
 
-    Args:
-        stops: [count, latent], at least 2.
-        steps: latents from one stop to just before the next.
-        path: shape of the way between two stops.
+    There are at least 2 `stops` [count, latent], and `steps` latents from one to just before the next.
     """
     if len(stops) < 2 or steps < 1:
         raise RequestError("A loop needs at least 2 images and 1 step between them.")
@@ -97,21 +85,45 @@ def loop(stops: Latents, steps: int, path: Path) -> Latents:
 
 
 def interpolate(model: Model, first: Latents, second: Latents, steps: int, path: Path | None = None) -> Images:
-    """Images on the way between two latents.
-
-    Args:
-        model: decodes.
-        first: [latent].
-        second: [latent].
-        steps: images, the two ends included.
-        path: linear or spherical; what suits the model when None.
-
-    Returns:
-        [steps, channel, height, width].
-    """
+    """`steps` images on the way between two latents, the ends included; on the path that suits the model when None."""
     return model.decode(walk(first, second, steps, path or default_path(model)))
 
 
 def seed_latents(model: Model, seeds: Sequence[int]) -> Latents:
     """The latent of the first sample of each seed, [seeds, latent]: `sample -n 1 --seed S` shows the same image."""
     return torch.cat([model.latents(1, seed) for seed in seeds])
+
+
+def moved(latents: Latents, steps: Sequence[tuple[Tensor, float]]) -> Latents:
+    """Latents + sum of strength * direction, [n, latent].
+
+    `steps` are pairs (direction [latent], strength), whose order changes nothing.
+    """
+    for direction, strength in steps:
+        latents = latents + strength * direction.to(latents)
+    return latents
+
+
+def edit(model: Model, images: Images, steps: Sequence[tuple[Tensor, float]]) -> Images:
+    """Images encoded, moved along directions, and decoded again.
+
+    Raises:
+        RequestError: if the model has no encoder or the images have another shape.
+    """
+    return model.decode(moved(model.encode(images), steps))
+
+
+def vary_latents(latent: Latents, count: int, strength: float, seed: int = 0) -> Latents:
+    """`count` latents around one: mu + strength * epsilon, epsilon ~ N(0, I).
+
+    The noise is not scaled by the posterior's width: that width says how exactly the encoder knows the latent, and moving within
+    it changes nothing that can be seen. For the same seed a larger strength moves every variation further along the same ray, and
+    variation i does not depend on `count`.
+
+    Returns [count, latent].
+    """
+    if not 0 <= strength < float("inf"):
+        raise RequestError(f"The strength {strength:g} is not possible; give 0 or more.")
+    generators = (torch.Generator().manual_seed(keyed_seed(seed, "vary", index)) for index in range(count))
+    noise = [torch.randn(latent.shape[-1], generator=generator) for generator in generators]
+    return latent.cpu() + strength * torch.stack(noise) if noise else latent.cpu()[None][:0]

@@ -1,20 +1,66 @@
-"""Classifier two-sample test, and the linear classifiers that other metrics read images with."""
+"""Logistic regression, and the classifier two-sample test that it makes possible."""
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from vaegan.metrics.statistics import FEW_SPLITS, reach_by_halves
+from vaegan.metrics.statistics import FEW_SPLITS, Interval, with_interval_by_halves
+
+
+class LogisticClassifier:
+    """Multinomial logistic regression with a squared penalty, fitted to convergence in float64 on the CPU."""
+
+    def __init__(
+        self, features: Tensor, codes: Tensor, classes: int, penalty: float = 1.0, iterations: int = 60, tolerance: float = 1e-6
+    ) -> None:
+        """Fits the weights [dimension, classes] and the bias [classes].
+
+        Args:
+            features: [count, dimension]; best standardised.
+            codes: class of each, int64 [count].
+            classes: number of classes; some may not occur.
+            penalty: times half the squared weights (not the bias), against the summed negative log-likelihood. With two classes
+                it is twice that of a regression on the difference of their weights.
+            iterations: at most.
+            tolerance: of the largest gradient, at which it ends.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            points, codes = features.detach().cpu().double().clone(), codes.cpu().clone()
+            weights = torch.zeros(points.shape[1], classes, dtype=torch.float64, requires_grad=True)
+            bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+            optimiser = torch.optim.LBFGS(
+                [weights, bias],
+                max_iter=iterations,
+                history_size=10,
+                tolerance_grad=tolerance,
+                tolerance_change=1e-3 * tolerance,
+                line_search_fn="strong_wolfe",
+            )
+
+            def loss() -> Tensor:
+                optimiser.zero_grad()
+                fit = F.cross_entropy(points @ weights + bias, codes, reduction="sum")
+                total = (fit + 0.5 * penalty * weights.square().sum()) / len(points)
+                total.backward()
+                return total
+
+            optimiser.step(loss)
+        self.weights, self.bias = weights.detach(), bias.detach()
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits [count, classes]."""
+        return features.detach().cpu().double() @ self.weights + self.bias
 
 
 def two_sample_correct(real: Tensor, fake: Tensor, seed: int = 0, folds: int = 4) -> Tensor:
     """Whether a linear classifier that never saw an image tells its kind: float64 [real + fake] of 0 and 1.
 
     Classifier two-sample test (Lopez-Paz & Oquab 2017): the mean is 1/2 when the kinds cannot be told apart, with a standard
-    deviation of 0.5 / sqrt(count); 1 when they always can. Each fold is judged by a classifier of the others. Equal counts.
+    deviation of 0.5 / sqrt(count); 1 when they always can. Each fold is judged by a classifier of the others.
 
     Args:
         real: features [count, dimension], standardised.
-        fake: the same shape.
+        fake: features of as many images.
         seed: of the folds.
         folds: parts.
     """
@@ -32,56 +78,14 @@ def two_sample_correct(real: Tensor, fake: Tensor, seed: int = 0, folds: int = 4
     return correct
 
 
-def two_sample_accuracy(real: Tensor, fake: Tensor, seed: int = 0) -> tuple[float, tuple[float, float]]:
+def two_sample_accuracy(real: Tensor, fake: Tensor, seed: int = 0) -> tuple[float, Interval]:
     """The mean of `two_sample_correct` and its 95 % interval.
 
-    Each image is judged by a classifier of most of the others, so redrawing the answers would be too sure of itself: the interval
-    is by halves.
-
-    Args:
-        real: as there.
-        fake: as there.
-        seed: of folds and halves.
+    Each image is judged by a classifier of most of the others, so that a bootstrap of the answers would be too narrow: the
+    interval is by halves.
     """
 
     def accuracy(reals: Tensor, fakes: Tensor) -> Tensor:
         return two_sample_correct(real[reals], fake[fakes], seed).mean()
 
-    value = float(two_sample_correct(real, fake, seed).mean())
-    reach = float(reach_by_halves(accuracy, (len(real), len(fake)), seed, FEW_SPLITS))
-    return value, (max(0.0, value - reach), min(1.0, value + reach))
-
-
-class LogisticClassifier:
-    """Multinomial logistic regression with a squared penalty, fitted to convergence in float64."""
-
-    def __init__(self, features: Tensor, codes: Tensor, classes: int, penalty: float = 1.0) -> None:
-        """Fits the weights.
-
-        Args:
-            features: [count, dimension]; best standardised.
-            codes: class of each, int64 [count].
-            classes: number of classes; some may not occur.
-            penalty: times half the squared weights (not the bias), against the summed negative log-likelihood.
-        """
-        features = features.detach().cpu().double()
-        weights = torch.zeros(features.shape[1], classes, dtype=torch.float64, requires_grad=True)
-        bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
-        optimiser = torch.optim.LBFGS(
-            [weights, bias], max_iter=60, history_size=10, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
-        )
-
-        def loss() -> Tensor:
-            optimiser.zero_grad()
-            fit = torch.nn.functional.cross_entropy(features @ weights + bias, codes, reduction="sum")
-            total = (fit + 0.5 * penalty * weights.square().sum()) / len(features)
-            total.backward()
-            return total
-
-        with torch.enable_grad():
-            optimiser.step(loss)
-        self.weights, self.bias = weights.detach(), bias.detach()
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Logits [count, classes]."""
-        return features.detach().cpu().double() @ self.weights + self.bias
+    return with_interval_by_halves(accuracy, (len(real), len(fake)), seed, FEW_SPLITS, most=1.0)

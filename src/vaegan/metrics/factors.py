@@ -1,13 +1,17 @@
-"""With known factors: MIG, DCI, how well attributes are read, and how much of their mix samples show. Latents against labels."""
+"""Latents against known factors: MIG, DCI, and how much of the mix of attributes samples show."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from vaegan.metrics.statistics import Interval, clipped, interval, resampling_weights
 from vaegan.types import Latents
 
+PENALTY = 0.6  # of the lasso, in deviations that a weight has by chance
 BINS = 20  # Chen et al. 2018, Appendix; Locatello et al. 2019
 
 
@@ -18,7 +22,7 @@ def in_bins(values: Tensor, bins: int = BINS) -> Tensor:
 
 
 def mutual_information(first: Tensor, second: Tensor) -> float:
-    """Of two columns of codes [nats], from their joint counts."""
+    """Mutual information of two columns of codes [nats], from their joint counts."""
     joint = torch.zeros(int(first.max()) + 1, int(second.max()) + 1, dtype=torch.float64)
     joint.index_put_((first, second), torch.ones(len(first), dtype=torch.float64), accumulate=True)
     joint /= len(first)
@@ -73,11 +77,7 @@ def disentanglement(importance: Tensor) -> Disentanglement:
 def lasso(inputs: Tensor, targets: Tensor, penalty: float, steps: int = 500) -> Tensor:
     """Weights [dimension, targets] minimising |y - x w|^2 / (2 count) + penalty |w|_1, by FISTA (Beck & Teboulle 2009).
 
-    Args:
-        inputs: standardised, float64 [count, dimension].
-        targets: centred, float64 [count, targets].
-        penalty: on the absolute weights.
-        steps: of the descent.
+    `inputs` are standardised and `targets` centred, both float64 [count, ...].
     """
     count = len(inputs)
     gram, cross = inputs.T @ inputs / count, inputs.T @ targets / count
@@ -93,7 +93,29 @@ def lasso(inputs: Tensor, targets: Tensor, penalty: float, steps: int = 500) -> 
     return weights
 
 
+def importance(latents: Latents, targets: Tensor) -> Tensor:
+    """Absolute lasso weights of each latent for a factor's targets [count, columns], averaged over the columns: [latent].
+
+    Targets get deviation 1, so that weights of factors can be compared: what cannot be read weighs little.
+    """
+    targets = targets.double() - targets.double().mean(0)
+    targets = targets / targets.std(0).clamp_min(1e-9) * (targets.std(0) > 0)
+    # The penalty shrinks as chance in a weight does, so that with more images both vanish.
+    return lasso(latents, targets, penalty=PENALTY / len(latents) ** 0.5).abs().mean(1)
+
+
 def shared_mix(real: Tensor, fake: Tensor, classes: int) -> float:
     """Sum over the classes of the smaller of both shares: 1 for equal mixes, less the more kinds are missing or too rare."""
     one, two = (torch.bincount(codes, minlength=classes).double() / len(codes) for codes in (real, fake))
     return float(torch.minimum(one, two).sum())
+
+
+def shared_mix_with_interval(pairs: Sequence[tuple[Tensor, Tensor, int]], seed: int = 0) -> tuple[float, Interval]:
+    """`shared_mix` averaged over factors, each as (real codes, fake codes, classes), and its bootstrap interval."""
+    weights = [resampling_weights(len(codes), 100, seed) / len(codes) for codes in pairs[0][:2]]
+    replicates = torch.zeros(100, dtype=torch.float64)
+    for *codes, classes in pairs:
+        drawn = [weight @ F.one_hot(kind, classes).double() for weight, kind in zip(weights, codes, strict=True)]
+        replicates += torch.minimum(*drawn).sum(1)
+    value = sum(shared_mix(*pair) for pair in pairs) / len(pairs)
+    return value, clipped(interval(value, replicates / len(pairs)), 1.0)

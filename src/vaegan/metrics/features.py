@@ -53,12 +53,11 @@ class Standardise:
     """Subtracts the real features' mean and divides by their deviation, so that no unit of measure decides."""
 
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
-        """Args: mean, deviation: of the real features, [dimension]."""
         self.mean, self.deviation = mean, deviation.clamp_min(1e-6)
 
     @classmethod
     def of(cls, real: Tensor) -> Self:
-        """By features [count, dimension] of all real images."""
+        """A standardisation by the features [count, dimension] of all real images."""
         return cls(real.mean(0), real.std(0))
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -72,13 +71,7 @@ def layout_features(small: Tensor) -> Tensor:
 
     Distances between them are those between images without what is smaller than some 3 pixels of 16. They are fitted to no
     images: principal components of one of two sets that are compared hold that set's own chance, and the other set looks
-    narrower than it is.
-
-    Args:
-        small: `small_images`.
-
-    Returns:
-        [count, 63 or 66].
+    narrower than it is. From `small_images` to [count, 63 or 66].
     """
     channels = small.shape[1] // SMALL**2
     basis = _cosines(6 if channels == 3 else 11).to(small)

@@ -1,13 +1,17 @@
-"""What nearest neighbours say: precision, recall, density, coverage, and leave-one-out accuracy."""
+"""What nearest neighbours say: precision, recall, density, coverage, leave-one-out accuracy, and whether samples are copies."""
 
 from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
 
-from vaegan.metrics.statistics import reach_by_halves
+from vaegan.metrics.features import small_images
+from vaegan.metrics.statistics import Interval, clipped, interval, reach_by_halves, resampling_weights, wilson_interval
+from vaegan.types import Images
 
 NEIGHBOURS = 5
+Nearest = tuple[Tensor, Tensor]
+"""Distance and position of each image's nearest image of a pool."""
 
 
 class Manifold(NamedTuple):
@@ -19,62 +23,7 @@ class Manifold(NamedTuple):
     coverage: Tensor
 
 
-def manifold_scores(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> Manifold:
-    """Precision and recall (Kynkaanniemi et al. 2019, Eq. 1-2), density and coverage (Naeem et al. 2020, Eq. 3-4).
-
-    A cloud's manifold is the union of balls around its images that reach to their k-th neighbour.
-
-    Args:
-        real: features [real, dimension].
-        fake: features [fake, dimension].
-        k: neighbours.
-
-    Returns:
-        float64 values an image; their means are the scores.
-    """
-    return Distances.of(real, fake).manifold(k)
-
-
-def nearest_neighbour_accuracy(real: Tensor, fake: Tensor) -> Tensor:
-    """Whether the nearest other image of each image is of its own kind; the mean is 1/2 when the kinds cannot be told apart.
-
-    Leave-one-out 1-NN accuracy (Lopez-Paz & Oquab 2017; Xu et al. 2018). Equal counts, or the larger kind is favoured.
-
-    Returns:
-        float64 [real + fake] of 0 and 1.
-    """
-    return Distances.of(real, fake).alike()
-
-
-def nearest(queries: Tensor, pool: Tensor, block: int = 4096) -> tuple[Tensor, Tensor]:
-    """Distance and position of each query's nearest item of the pool, computed in blocks so that the pool may be large."""
-    best = torch.full((len(queries),), torch.inf, device=queries.device)
-    place = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
-    for start in range(0, len(pool), block):
-        distance, index = torch.cdist(queries, pool[start : start + block]).min(1)
-        closer = distance < best
-        best, place = torch.where(closer, distance, best), torch.where(closer, index + start, place)
-    return best, place
-
-
-def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, tuple[float, float]]]:
-    """The means of `manifold_scores` and of `nearest_neighbour_accuracy` and their 95 % intervals.
-
-    What neighbours say of one image hangs on the others, so redrawing the values an image gives would be too sure of itself:
-    the intervals are by halves.
-
-    Args:
-        real: features [real, dimension].
-        fake: features [fake, dimension].
-        seed: of the halves.
-    """
-    whole = Distances.of(real, fake)
-    reach = reach_by_halves(lambda *halves: whole.part(*halves).means(), (len(real), len(fake)), seed)
-    names = (*Manifold._fields, "nearest_neighbour_accuracy")
-    most = torch.tensor([torch.inf if name == "density" else 1.0 for name in names], dtype=torch.float64)
-    value = whole.means()
-    low, high = (value - reach).clamp_min(0), torch.minimum(value + reach, most)
-    return {name: (float(value[at]), (float(low[at]), float(high[at]))) for at, name in enumerate(names)}
+NEIGHBOUR_SCORES = (*Manifold._fields, "nearest_neighbour_accuracy")
 
 
 class Distances(NamedTuple):
@@ -86,17 +35,20 @@ class Distances(NamedTuple):
 
     @classmethod
     def of(cls, real: Tensor, fake: Tensor) -> Self:
-        """Of features [count, dimension]."""
+        """Distances between features [count, dimension]."""
         real, fake = real.double(), fake.double()
         first, second = (torch.cdist(cloud, cloud).fill_diagonal_(torch.inf) for cloud in (real, fake))
         return cls(first, second, torch.cdist(real, fake))
 
     def part(self, real: Tensor, fake: Tensor) -> Self:
-        """Those between the images at these positions."""
+        """Distances between the images at these positions."""
         return type(self)(self.real[real][:, real], self.fake[fake][:, fake], self.between[real][:, fake])
 
     def manifold(self, k: int = NEIGHBOURS) -> Manifold:
-        """As `manifold_scores`."""
+        """Precision and recall (Kynkaanniemi et al. 2019, Eq. 1-2), density and coverage (Naeem et al. 2020, Eq. 3-4).
+
+        A cloud's manifold is the union of balls around its images that reach to their k-th neighbour.
+        """
         real_radius, fake_radius = (own.kthvalue(k, 1).values for own in (self.real, self.fake))
         inside = self.between < real_radius[:, None]
         return Manifold(
@@ -107,10 +59,104 @@ class Distances(NamedTuple):
         )
 
     def alike(self) -> Tensor:
-        """As `nearest_neighbour_accuracy`; of two that are as near the real one counts."""
+        """Whether the nearest other image of each image is of its own kind, [real + fake]; of two as near the real one counts.
+
+        Leave-one-out 1-NN accuracy (Lopez-Paz & Oquab 2017; Xu et al. 2018): the mean is 1/2 when the kinds cannot be told
+        apart. Equal counts, or the larger kind is favoured.
+        """
         real = self.real.amin(1) <= self.between.amin(1)
         return torch.cat([real, self.fake.amin(1) < self.between.amin(0)]).double()
 
     def means(self) -> Tensor:
-        """Of precision, recall, density, coverage and accuracy."""
+        """Means of precision, recall, density, coverage and accuracy."""
         return torch.stack([values.mean() for values in (*self.manifold(), self.alike())])
+
+
+def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, Interval]]:
+    """Precision, recall, density, coverage and accuracy of features [count, dimension], with their 95 % intervals.
+
+    What neighbours say of one image depends on the others, so that a bootstrap would be too narrow: the intervals are by halves.
+    """
+    distances = Distances.of(real, fake)
+    value = distances.means()
+    reach = reach_by_halves(lambda *halves: distances.part(*halves).means(), (len(real), len(fake)), seed)
+    ends = zip(NEIGHBOUR_SCORES, value.tolist(), (value - reach).tolist(), (value + reach).tolist(), strict=True)
+    return {name: (one, clipped((low, high), torch.inf if name == "density" else 1.0)) for name, one, low, high in ends}
+
+
+def nearest(queries: Tensor, pool: Tensor, block: int = 4096) -> Nearest:
+    """Each query's nearest item of the pool, computed in blocks so that the pool may be large."""
+    best = torch.full((len(queries),), torch.inf, dtype=queries.dtype, device=queries.device)
+    place = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
+    for start in range(0, len(pool), block):
+        distance, index = torch.cdist(queries, pool[start : start + block]).min(1)
+        closer = distance < best
+        best, place = torch.where(closer, distance, best), torch.where(closer, index + start, place)
+    return best, place
+
+
+def nearest_of_both(queries: Tensor, mirrored: Tensor, pool: Tensor) -> Nearest:
+    """The nearest item of the pool to each query or its mirror image, whichever is nearer."""
+    (one, first), (two, second) = nearest(queries, pool), nearest(mirrored, pool)
+    return torch.minimum(one, two), torch.where(one <= two, first, second)
+
+
+def own_source_share(images: Images, sources: Images, shrink: int = 4) -> float:
+    """Share of images whose nearest source is their own, by squared error at a `shrink`-th of the side.
+
+    Chance is 1/n: compare only figures of the same n.
+    """
+    small, original = (small_images(one.cpu(), one.shape[-1] // shrink).double() for one in (images, sources))
+    return float((nearest(small, original)[1] == torch.arange(len(images))).double().mean())
+
+
+def copying_share(in_train: Nearest, in_heldout: Nearest, train_count: int, heldout_count: int) -> tuple[float, Interval]:
+    """P[a sample is nearer to the training set than to as many held-out images]: 0.5 is right, towards 1 it copies.
+
+    The question of Meehan et al. 2020, with all images of both sets. With N training and M held-out images from one
+    distribution a sample's nearest image is held out with probability M / (N + M); the odds found, divided by N / M, are
+    those of a comparison between sets of equal size. Comparing with only M training images would see only M of N copies.
+
+    Samples that share a nearest image are one piece of evidence between them: other pools would move all of them together. So
+    the 95 % interval is Wilson's (1927) with as many samples as would vary as much if they were independent: their number over
+    the index of dispersion of how many samples each image attracts (McCullagh & Nelder 1989, Section 6.2.3).
+
+    Args:
+        in_train: nearest training image of each sample.
+        in_heldout: nearest held-out image of each sample.
+        train_count: N.
+        heldout_count: M.
+    """
+    nearer = (in_train[0] < in_heldout[0]).double() + 0.5 * (in_train[0] == in_heldout[0]).double()
+
+    def share(of_train: float, of_heldout: float) -> float:
+        return of_train / train_count / (of_train / train_count + of_heldout / heldout_count)
+
+    # Half a sample on both sides together keeps the odds finite when all fall on one.
+    half, everything = 0.5 / (train_count + heldout_count), train_count + heldout_count
+    known, unknown = float(nearer.sum()), float((1 - nearer).sum())
+    value = share(known + half * train_count, unknown + half * heldout_count)
+    attracted = _attracted(in_train[1], nearer, train_count), _attracted(in_heldout[1], 1 - nearer, heldout_count)
+    spread = sum(float((one - one.mean()).square().sum() / one.mean()) for one in attracted if one.any())
+    low, high = wilson_interval(known / len(nearer), len(nearer) / max(1.0, spread / max(1, everything - 2)))
+    return value, (min(value, share(low, 1 - low)), max(value, share(high, 1 - high)))
+
+
+def _attracted(nearest_image: Tensor, weights: Tensor, count: int) -> Tensor:
+    """How many samples each of `count` images is nearest to."""
+    return torch.zeros(count, dtype=torch.float64).index_add_(0, nearest_image, weights)
+
+
+def median_ratio(of_samples: Tensor, of_heldout: Tensor, seed: int = 0) -> tuple[float, Interval]:
+    """Median distance of samples over that of held-out images, and its interval; the bootstrap redraws both."""
+    value = float(of_samples.median() / of_heldout.median())
+    drawn = [
+        [one.repeat_interleave(row.long()).median() for row in resampling_weights(len(one), 100, seed + at)]
+        for at, one in enumerate((of_samples, of_heldout))
+    ]
+    return value, clipped(interval(value, torch.stack(drawn[0]) / torch.stack(drawn[1])))
+
+
+def most_suspicious(to_train: Tensor, to_heldout: Tensor, count: int = 8) -> Tensor:
+    """Positions of the samples whose training neighbour is nearest compared with their held-out neighbour, worst first."""
+    return (to_train / to_heldout.clamp_min(1e-9)).argsort(stable=True)[:count]

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance between two clouds of images, whole or octave by octave."""
+"""Sliced Wasserstein distance between two clouds of images, of all pixels or octave by octave."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from vaegan.metrics.statistics import interval, resampling_weights
+from vaegan.metrics.statistics import Interval, interval, resampling_weights
 from vaegan.types import Images
 
 PATCH = 7  # [pixels] Karras et al. 2018, Section 5
@@ -20,12 +20,7 @@ SMALLEST = 8  # [pixels] an octave below this has hardly any patches
 def sliced_wasserstein(first: Images, second: Images, directions: int = 256) -> float:
     """Mean distance of the sorted projections of two equally large clouds on random unit directions.
 
-    Rabin et al. 2011; the same fixed directions at every call.
-
-    Args:
-        first: [count, channel, height, width].
-        second: the same shape.
-        directions: number of projections.
+    Rabin et al. 2011; the directions are fixed, so that calls can be compared.
     """
     a, b = first.flatten(1), second.flatten(1)
     axes = torch.randn(a.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(a)
@@ -56,13 +51,10 @@ class Places(NamedTuple):
 
 
 def patch_places(count: int, side: int, seed: int = 0, given: bool = False) -> Places:
-    """The patches of an octave of `count` images: at random places of all images in turn, at most one of each of many images.
+    """The patches of an octave, `side` pixels wide, of `count` images: at random places of all images in turn.
 
-    Args:
-        count: images.
-        side: of the octave [pixels].
-        seed: the same seed gives the same places.
-        given: for the images that are compared with the real ones, whose places are other ones.
+    With more images than patches none gives two. `given`: for the images that are compared with the real ones, whose places are
+    other ones.
     """
     generator = Generator().manual_seed(seed)
     drawn = [torch.randint(side - min(PATCH, side) + 1, (PATCHES,), generator=generator) for _ in range(4)]
@@ -76,19 +68,10 @@ def take_patches(octave: Images, places: Places) -> Tensor:
     return octave.permute(0, 2, 3, 1)[places.image[:, None, None], rows, columns].flatten(1, 2)
 
 
-def sliced_distance_of_octave(
-    real: Images, fake: Images, seed: int = 0, replicates: int = 0
-) -> tuple[float, tuple[float, float] | None]:
-    """`sliced_distance` of the patches of one octave of real and of other images; the counts may differ."""
-    places = [patch_places(len(cloud), cloud.shape[-1], seed, given) for cloud, given in ((real, False), (fake, True))]
-    patches = [take_patches(*pair) for pair in zip((real, fake), places, strict=True)]
-    return sliced_distance(patches[0], places[0].image, patches[1], places[1].image, seed, replicates)
-
-
 @torch.no_grad()
 def sliced_distance(
     one: Tensor, of_one: Tensor, two: Tensor, of_two: Tensor, seed: int = 0, replicates: int = 0
-) -> tuple[float, tuple[float, float] | None]:
+) -> tuple[float, Interval | None]:
     """SWD x 1000 of 7x7 patches of one octave (Karras et al. 2018, Section 5), and its bootstrap interval over images.
 
     Both clouds are normalised by the *real* one's mean and deviation a channel: normalising each by its own, as the paper does,
@@ -96,14 +79,14 @@ def sliced_distance(
 
     Args:
         one: patches of real images.
-        of_one: the image of each.
+        of_one: the image of each of these patches.
         two: patches of other images.
-        of_two: the image of each.
-        seed: of directions.
+        of_two: the image of each of those.
+        seed: of the directions.
         replicates: of the bootstrap; 0 for none.
 
     Returns:
-        mean over 128 directions of the Wasserstein distance in one dimension [1/1000 of the real deviation].
+        mean over 128 directions of the Wasserstein distance in one dimension [1/1000 of the real deviation], and its interval.
     """
     mean, deviation = one.mean((0, 1)), one.std((0, 1)).clamp_min(1e-6)
     axes = torch.randn(one.shape[1] * one.shape[2], DIRECTIONS, generator=Generator().manual_seed(seed))

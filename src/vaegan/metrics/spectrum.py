@@ -18,7 +18,7 @@ def detail_energy(images: Images) -> PerImage:
 
 @torch.no_grad()
 def detail_power(images: Images) -> Images:
-    """The same at every pixel, on average over the channels: [count, 1, side, side]; of an odd side without the last one."""
+    """`detail_energy` at every pixel, averaged over the channels: [count, 1, side, side]; of an odd side without the last one."""
     images = whole_blocks(images, 2)
     return (images - enlarged(F.avg_pool2d(images, 2), images.shape[-1])).square().mean(1, keepdim=True)
 
@@ -35,7 +35,7 @@ def flat_share(images: Images) -> PerImage:
 
 
 def whole_blocks(images: Images, side: int) -> Images:
-    """Without the last rows and columns that make no whole block."""
+    """Images without the last rows and columns that do not fill a block."""
     height, width = (length // side * side for length in images.shape[-2:])
     return images[..., :height, :width]
 
@@ -56,7 +56,7 @@ def power_spectrum(images: Images) -> Tensor:
 
 
 def radial_spectrum(power: Tensor) -> Tensor:
-    """Mean power at each whole radius 1 .. side/2 [cycles a picture] of spectra [..., side, side] (Durall et al. 2020, Eq. 3)."""
+    """Mean power of spectra [..., side, side] at each radius 1 .. side/2 [cycles a picture] (Durall et al. 2020, Eq. 3)."""
     side = power.shape[-1]
     frequency = torch.fft.fftfreq(side).abs() * side
     radius = (frequency[:, None].square() + frequency[None].square()).sqrt().round().long().flatten()
@@ -72,8 +72,8 @@ def radial_spectrum(power: Tensor) -> Tensor:
 def texture_power(images: Images, period: int) -> PerImage:
     """Power at a spatial period of 2 or 4 pixels, across, down and along both diagonals (with 2 pixels they are one).
 
-    Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing. It is that of
-    `power_spectrum` there: what repeats every 4 pixels is all in the sum of an image's blocks of 4x4.
+    Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing. It equals `power_spectrum` at
+    these frequencies, because what repeats every 4 pixels is all in the sum of an image's blocks of 4x4.
     """
     images = whole_blocks(images, 4)
     height, width = images.shape[-2:]

@@ -1,5 +1,6 @@
-"""Exact sums in float64 that are collected in shards, over any number of images, and intervals by the bootstrap or by halves."""
+"""Exact sums in float64 over any number of images, and 95 % intervals by the bootstrap or by halves."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -9,10 +10,12 @@ from torch import Generator, Tensor
 
 from vaegan.randomness import keyed_seed
 
+Interval = tuple[float, float]
 REPLICATES = 200
 NORMAL = 1.960  # of a 95 % interval
 GROUPS, SHARDS = 200, 25  # of images, by their position: values are small, outer products are not
 SPLITS, FEW_SPLITS = 20, 4
+TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2
 STUDENT = {SPLITS: 2.093, FEW_SPLITS: 3.182}  # of a 95 % interval, for the spread of so many values
 
 
@@ -35,7 +38,7 @@ class Moments:
         return type(self)(self.count + other.count, self.total + other.total, self.outer + other.outer)
 
     def scaled(self, unit: Tensor) -> Self:
-        """The moments of the same features in other units [dimension]."""
+        """The moments of these features in other units [dimension]."""
         return type(self)(self.count, self.total / unit, self.outer / torch.outer(unit, unit))
 
     @property
@@ -52,10 +55,10 @@ class Moments:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Sums of values over groups of images: their mean, and how chance moves it, without the values themselves.
+    """Sums of values over groups of images: their mean and its bootstrap, without the values themselves.
 
-    An image's group is its position modulo their number, so that it does not hang on the block that the image came in. A
-    bootstrap replicate redraws groups: with fewer images than groups these are the images, and it is the usual bootstrap.
+    An image's group is its position modulo `GROUPS`, whatever block it came in. A bootstrap replicate redraws groups; with fewer
+    images than groups these are the images, and it is the ordinary bootstrap.
     """
 
     count: Tensor
@@ -71,13 +74,9 @@ class Grouped:
         empty = torch.zeros(GROUPS, *values.shape[1:], dtype=torch.float64)
         return cls(torch.bincount(group, minlength=GROUPS).double(), empty.index_add_(0, group, values))
 
-    def merge(self, other: Self) -> Self:
-        """The sums of both collections together."""
-        return type(self)(self.count + other.count, self.total + other.total)
-
     @property
     def mean(self) -> Tensor:
-        """Of the values, [...]."""
+        """Mean of the values, [...]."""
         return self.total.sum(0) / self.count.sum()
 
     def redrawn(self, seed: int) -> Tensor:
@@ -87,7 +86,7 @@ class Grouped:
         count, total = weights @ self.count[filled], weights @ self.total[filled].reshape(weights.shape[1], -1)
         return (total / count[:, None]).view(-1, *self.total.shape[1:])
 
-    def mean_with_interval(self, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    def mean_with_interval(self, seed: int = 0) -> tuple[float, Interval]:
         """The mean of one value an image, and its bootstrap interval."""
         value = float(self.mean)
         return value, interval(value, self.redrawn(seed))
@@ -104,8 +103,8 @@ def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) 
     return weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
 
 
-def interval(value: float, replicates: Tensor | Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """A bootstrap interval around `value` [same unit].
+def interval(value: float, replicates: Tensor | Sequence[float]) -> Interval:
+    """A 95 % bootstrap interval around `value` [same unit].
 
     The replicates are moved so that their mean is the value: a distance between samples grows when items repeat, and a plain
     percentile interval of such a statistic may not even contain it.
@@ -114,22 +113,26 @@ def interval(value: float, replicates: Tensor | Sequence[float], level: float = 
     drawn = drawn[drawn.isfinite()]
     if len(drawn) < 2:
         return value, value
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = (value + torch.quantile(drawn, tails) - drawn.mean()).tolist()
+    low, high = (value + torch.quantile(drawn, torch.tensor(TAILS, dtype=torch.float64)) - drawn.mean()).tolist()
     return min(low, value), max(high, value)
 
 
-def reach_by_halves(of: Callable[..., Tensor], counts: Sequence[int], seed: int = 0, splits: Literal[4, 20] = SPLITS) -> Tensor:
-    """Half the width of the 95 % interval of what is said `of` collections of images, for what a bootstrap is wrong about.
+def clipped(ends: Interval, most: float = math.inf) -> Interval:
+    """An interval's part from 0 to `most`, for numbers that cannot lie elsewhere."""
+    return max(0.0, ends[0]), min(most, ends[1])
 
-    Every collection is cut into halves at random, again and again: half the difference between what two halves say, which share
-    no image, has the spread of what the whole says (random half-samples, McCarthy 1969). A bias by the count cancels out.
+
+def reach_by_halves(of: Callable[..., Tensor], counts: Sequence[int], seed: int = 0, splits: Literal[4, 20] = SPLITS) -> Tensor:
+    """Half the width of the 95 % interval of a number `of` collections of images, where a bootstrap is wrong.
+
+    Every collection is cut into halves at random, `splits` times. Two halves share no image, so that half the difference of
+    their numbers has the spread of the number of all (random half-samples, McCarthy 1969). A bias by the count cancels out.
 
     Args:
         of: given the positions of some images of each collection.
         counts: of each collection [images].
         seed: of the halves.
-        splits: how often; fewer cost less and are worth less.
+        splits: fewer cost less and are worth less.
     """
     generator, gaps = Generator().manual_seed(seed), []
     for _ in range(splits):
@@ -139,7 +142,15 @@ def reach_by_halves(of: Callable[..., Tensor], counts: Sequence[int], seed: int 
     return STUDENT[splits] * torch.stack(gaps).square().mean(0).sqrt() / 2
 
 
-def mean_with_interval(values: Tensor, seed: int = 0) -> tuple[float, tuple[float, float]]:
+def with_interval_by_halves(
+    of: Callable[..., Tensor], counts: Sequence[int], seed: int = 0, splits: Literal[4, 20] = SPLITS, most: float = math.inf
+) -> tuple[float, Interval]:
+    """The number `of` the collections, which lies between 0 and `most`, and its interval; see `reach_by_halves`."""
+    value, reach = float(of(*map(torch.arange, counts))), float(reach_by_halves(of, counts, seed, splits))
+    return value, clipped((value - reach, value + reach), most)
+
+
+def mean_with_interval(values: Tensor, seed: int = 0) -> tuple[float, Interval]:
     """The mean of one value an item, and its bootstrap interval."""
     values = values.detach().cpu().double()
     value = float(values.mean())
@@ -148,14 +159,14 @@ def mean_with_interval(values: Tensor, seed: int = 0) -> tuple[float, tuple[floa
 
 def ratio_with_interval(
     above: Grouped, below: Grouped, seed: int = 0, of: Callable[[Tensor], Tensor] = lambda mean: mean
-) -> tuple[float, tuple[float, float]]:
+) -> tuple[float, Interval]:
     """The mean of `above` over the mean of `below`, of other images, and its bootstrap interval; or the ratio `of` the means."""
     value = float(of(above.mean) / of(below.mean).clamp_min(1e-300))
     return value, interval(value, of(above.redrawn(seed)) / of(below.redrawn(seed + 1)).clamp_min(1e-300))
 
 
-def wilson_interval(share: float, count: float) -> tuple[float, float]:
+def wilson_interval(share: float, count: float) -> Interval:
     """Wilson's 95 % interval (1927) for a probability of which `share` was found in `count` independent trials."""
     centre = (share + NORMAL**2 / 2 / count) / (1 + NORMAL**2 / count)
     reach = NORMAL / (1 + NORMAL**2 / count) * ((share * (1 - share) + NORMAL**2 / 4 / count) / count) ** 0.5
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    return clipped((centre - reach, centre + reach), 1.0)

@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         self.stages[-1] = finished
         return finished
 
-    def told(self, label: int) -> dict[str, Tensor]:
+    def for_label(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""
         return folded(self, "label_bias", "start.bias", label)
 

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         """Mean and log-variance, [batch, latent] each; in float32 also under autocast."""
         return self.posterior(self.trunk(images, labels))
 
-    def told(self, label: int) -> dict[str, Tensor]:
+    def for_label(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional encoder that takes every image for one of `label`."""
         return folded(self, "trunk.label_bias", f"trunk.{self.trunk.last_bias}", label)
 

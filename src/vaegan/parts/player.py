@@ -47,7 +47,8 @@ class Player(nn.Module, Generic[Network]):
         self.network = unwrapped(prepared)
         self.optimizer = engine.optimizer(optimizer(prepared))
         self.average = None if average_cap is None else deepcopy(self.network).eval().requires_grad_(False)
-        self._rate, self._engine, self._average_cap, self._every = rate, engine, average_cap, every
+        self.engine = engine
+        self._rate, self._average_cap, self._every = rate, average_cap, every
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the network makes of `inputs`, with gradients to its weights."""
@@ -95,6 +96,6 @@ def minimise(loss: Tensor, clock: Clock, *players: Player[Any]) -> None:
     """One step of several players against one loss."""
     for player in players:
         player.begin()
-    players[0]._engine.backward(loss)  # pyright: ignore[reportPrivateUsage]
+    players[0].engine.backward(loss)
     for player in players:
         player.finish(clock)

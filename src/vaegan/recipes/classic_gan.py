@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaegan.config import ClassicGANConfig
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST
+from vaegan.metrics.cheap import FEWEST_HELD_OUT
 from vaegan.networks import Critic, Decoder
 from vaegan.networks.normalisation import normalises_batches, running_statistics
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -33,7 +33,7 @@ class ClassicGAN(Recipe):
     """Trains a generator and a critic by one of the objectives before R3GAN's."""
 
     name = "gan"
-    deciding = Deciding("heldout_kernel_distance", FEWEST, 0.5, "heldout_kernel_error")
+    deciding = Deciding("heldout_kernel_distance", FEWEST_HELD_OUT, 0.5, "heldout_kernel_error")
 
     def __init__(
         self, config: ClassicGANConfig, generator: Decoder, critic: Critic, engine: Engine, known: Batch | None = None

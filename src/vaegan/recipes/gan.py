@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from vaegan.config import GANConfig
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST
+from vaegan.metrics.cheap import FEWEST_HELD_OUT
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.penalties import logit_drift
@@ -38,7 +38,7 @@ class GAN(Recipe):
     """Trains a generator against its critics."""
 
     name = "gan"
-    deciding = Deciding("heldout_kernel_distance", FEWEST, 0.5, "heldout_kernel_error")
+    deciding = Deciding("heldout_kernel_distance", FEWEST_HELD_OUT, 0.5, "heldout_kernel_error")
     """By samples, in the second half: a grown GAN begins with the VAE's images, which must not win, whatever a distance says."""
 
     def __init__(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.config import JointConfig
-from vaegan.metrics.cheap import FEWEST
+from vaegan.metrics.cheap import FEWEST_HELD_OUT
 from vaegan.metrics.posterior import active_units
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian
@@ -41,7 +41,7 @@ class Joint(Recipe):
     """Trains an encoder, a decoder that is also the generator, and a critic."""
 
     name = "joint"
-    deciding = Deciding("heldout_kernel_distance", FEWEST, 0.5, "heldout_kernel_error")
+    deciding = Deciding("heldout_kernel_distance", FEWEST_HELD_OUT, 0.5, "heldout_kernel_error")
     """By samples, in the second half: before it the critic has not said its part."""
 
     def __init__(

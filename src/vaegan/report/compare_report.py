@@ -1,5 +1,6 @@
 """compare.html: several runs on one page."""
 
+from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +12,7 @@ from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
 from vaegan.report.comparing import SeedGroup
-from vaegan.report.gathering import GatheredRun, Score, gather
+from vaegan.report.gathering import gather
 from vaegan.report.numbers import points_of, scalars_of, training_points
 from vaegan.report.page import STAGE_TITLES, again, check_out, command, gap, page, section, table, write_page
 from vaegan.report.scores import interval_words, metric_cell, number
@@ -54,18 +55,16 @@ def write_comparison(runs: list[str | Path], out: str | Path = "compare.html") -
 def compare_page(groups: list[SeedGroup]) -> str:
     """HTML of a comparison."""
     runs = [run for group in groups for run in group.runs]
-    scores = score_sections(groups)
-    parts = [summary(groups), who(groups), samples(groups), *scores, settings(groups), curves(groups), about(runs)]
+    warned = [gap(sentence) for sentence in comparing.warnings(groups)]
+    summary = section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in findings(groups))), *warned)
+    line = command("compare", *(str(run.path) for run in runs))
+    how = again(line), again(f"{line} --json", words="The numbers for a program")
+    about = section("about", "About this page", tag("p", "This page holds no image of the data, only samples."), *how)
+    parts = [summary, who(groups), samples(groups), *score_sections(groups), settings(groups), curves(groups), about]
     title = f"{len(runs)} runs side by side"
     names = tag("p", ", ".join(run.name for run in runs), class_="lead")
     header = tag("header", tag("p", "vaegan compare", class_="eyebrow"), tag("h1", title), names)
     return page(f"{len(runs)} runs - vaegan compare", header, parts)
-
-
-def summary(groups: list[SeedGroup]) -> Markup:
-    """What can be said in short, and what a reader must know before believing it."""
-    warned = [gap(sentence) for sentence in comparing.warnings(groups)]
-    return section("verdict", "In short", tag("ul", *(tag("li", sentence) for sentence in findings(groups))), *warned)
 
 
 def findings(groups: list[SeedGroup]) -> list[str]:
@@ -81,25 +80,20 @@ def findings(groups: list[SeedGroup]) -> list[str]:
 def _sentences(first: SeedGroup, other: SeedGroup, stages: list[str]) -> list[str]:
     found: list[str] = []
     for stage in stages:
-        names: dict[str, list[str]] = {}
-        for metric in comparing.metrics_of([first, other], stage):
-            compared = comparing.difference(first, other, stage, metric)
-            if compared is not None:
-                names.setdefault(compared.verdict, []).append(metric)
-        total = sum(len(some) for verdict, some in names.items() if verdict != "not compared")
-        title = STAGE_TITLES.get(stage, stage)
-        if total == 0:
-            continue
-        parts = [f"{verdict} in {len(names[verdict])}" for verdict in ("better", "worse", "different") if verdict in names]
-        within = len(names.get("within the noise", []))
-        parts += [f"within the noise in {within}"] if within else []
-        found.append(f"{title}: {other.label} against {first.label} is {', '.join(parts)} of {total} numbers.")
-    if not found:
-        judged = all(any(run.evaluation is not None for run in group.runs) for group in (first, other))
-        elsewhere = judged and not comparing.comparable(first, other)
-        why = "they were judged against different images" if elsewhere else "numbers are missing"
-        found.append(f"{other.label} cannot be compared with {first.label} in numbers: {why}.")
-    return found
+        names = comparing.metrics_of([first, other], stage)
+        compared = [one for name in names if (one := comparing.difference(first, other, stage, name)) is not None]
+        counts = Counter(one.verdict for one in compared if one.verdict != "not compared")
+        if counts:
+            verdicts = ("better", "worse", "different", "within the noise")
+            parts = [f"{words} in {counts[words]}" for words in verdicts if counts[words]]
+            title = STAGE_TITLES.get(stage, stage)
+            found.append(f"{title}: {other.label} against {first.label} is {', '.join(parts)} of {counts.total()} numbers.")
+    if found:
+        return found
+    judged = all(any(run.evaluation is not None for run in group.runs) for group in (first, other))
+    elsewhere = judged and not comparing.comparable(first, other)
+    why = "they were judged against different images" if elsewhere else "numbers are missing"
+    return [f"{other.label} cannot be compared with {first.label} in numbers: {why}."]
 
 
 def who(groups: list[SeedGroup]) -> Markup:
@@ -140,8 +134,12 @@ def score_sections(groups: list[SeedGroup]) -> list[Markup | None]:
     for stage in stages_of(groups):
         metrics = comparing.metrics_of(groups, stage)
         if metrics:
-            title = f"Scores of the {STAGE_TITLES.get(stage, stage)}"
-            parts.append(section(f"scores-{stage}", title, tag("p", _noise(groups)), _score_table(groups, stage, metrics)))
+            title, rows = f"Scores of the {STAGE_TITLES.get(stage, stage)}", list[list[Content]]()
+            for metric in metrics:
+                known = [score for group in groups for score in group.scores(stage, metric)]
+                rows.append([metric_cell(metric, known), *(_score_cell(groups[0], group, stage, metric) for group in groups)])
+            heads = ["Metric", *(group.label for group in groups)]
+            parts.append(section(f"scores-{stage}", title, tag("p", _noise(groups)), table(heads, rows, "scores")))
     if missing:
         names = ", ".join(run.name for run in missing)
         parts.append(section("missing", "Not evaluated", gap(f"No scores of: {names}."), again(*lines, words="Evaluate them")))
@@ -161,33 +159,22 @@ def _noise(groups: list[SeedGroup]) -> str:
     return f"{basis} One in twenty counts by chance."
 
 
-def _score_table(groups: list[SeedGroup], stage: str, metrics: list[str]) -> Markup:
-    rows: list[list[Content]] = []
-    for metric in metrics:
-        known: list[Score | None] = [score for group in groups for score in group.scores(stage, metric)]
-        rows.append([metric_cell(metric, known), *(_score_cell(groups[0], group, stage, metric) for group in groups)])
-    return table(["Metric", *(group.label for group in groups)], rows, "scores")
-
-
 def _score_cell(first: SeedGroup, group: SeedGroup, stage: str, metric: str) -> Content:
     found = group.scores(stage, metric)
     if not found:
         return tag("span", "not measured", class_="absent")
     values = [score.value for score in found]
+    spread = interval_words(found[0])
     if len(values) > 1:
-        spread: str | None = f"{number(min(values))} to {number(max(values))}, {len(values)} seeds"
-    else:
-        spread = interval_words(found[0])
+        spread = f"{number(min(values))} to {number(max(values))}, {len(values)} seeds"
     compared = None if group is first else comparing.difference(first, group, stage, metric)
-    said = None
+    words = None
     if compared is not None:
-        words = compared.verdict
         margin = "" if compared.margin is None else f" ({compared.value:+.2g} ± {compared.margin:.2g})"
-        said = tag(
-            "small", words + margin, class_="within" if words in ("within the noise", "not compared") else f"beyond {words}"
-        )
+        unsure = compared.verdict in ("within the noise", "not compared")
+        words = tag("small", compared.verdict + margin, class_="within" if unsure else f"beyond {compared.verdict}")
     more = "more than " if any(is_bound(metric, score.value, score.n) for score in found) else ""
-    return tag("span", more + number(fmean(values)), tag("small", spread) if spread else None, said, class_="value")
+    return tag("span", more + number(fmean(values)), tag("small", spread) if spread else None, words, class_="value")
 
 
 def settings(groups: list[SeedGroup]) -> Markup | None:
@@ -220,13 +207,6 @@ def curves(groups: list[SeedGroup]) -> Markup:
             parts += [tag("h3", STAGE_TITLES.get(stage, stage)), tag("div", *charts, class_="charts")]
     note = "Held-out numbers where there are some, else those of training. Drag to look closer, double-click to go back."
     return section("curves", "How training went", tag("p", note), *(parts or [gap("No run has begun.")]))
-
-
-def about(runs: list[GatheredRun]) -> Markup:
-    """What the page holds, and how to make it again."""
-    holds = tag("p", "This page holds no image of the data, only samples.")
-    line = command("compare", *(str(run.path) for run in runs))
-    return section("about", "About this page", holds, again(line), again(f"{line} --json", words="The numbers for a program"))
 
 
 def stages_of(groups: list[SeedGroup]) -> list[str]:

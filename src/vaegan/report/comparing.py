@@ -74,12 +74,9 @@ def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
 
 def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]:
     """Runs whose models are those of an earlier one, weight by weight, each with that one."""
-    found: list[tuple[GatheredRun, GatheredRun]] = []
-    for index, run in enumerate(runs):
-        first = next((other for other in runs[:index] if run.weights and other.weights == run.weights), None)
-        if first is not None:
-            found.append((run, first))
-    return found
+    earlier = [(run, next((one for one in runs[:at] if run.weights and one.weights == run.weights), None))
+               for at, run in enumerate(runs)]  # fmt: skip
+    return [(run, first) for run, first in earlier if first is not None]
 
 
 def warnings(groups: Sequence[SeedGroup]) -> list[str]:
@@ -120,7 +117,8 @@ def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> D
     means = fmean(score.value for score in mine), fmean(score.value for score in theirs)
     value, words = means[1] - means[0], metric_words(metric)
     good = "" if words is None else words.good
-    if not comparable(first, other) or _protocols(mine) != _protocols(theirs):
+    protocols = [{(score.n, score.against, score.features) for score in scores} for scores in (mine, theirs)]
+    if not comparable(first, other) or protocols[0] != protocols[1]:
         return Difference(value, None, "not compared", "none")
     if max(len(mine), len(theirs)) > 1:
         margin = spread_margin([score.value for score in mine], [score.value for score in theirs])
@@ -140,15 +138,15 @@ def spread_margin(first: Sequence[float], other: Sequence[float]) -> float:
         several = first if counts[0] > 1 else other
         return student(len(several) - 1) * stdev(several) * math.sqrt(1 / counts[0] + 1 / counts[1])
     parts = [stdev(values) ** 2 / len(values) for values in (first, other)]
-    whole = sum(parts)
-    if whole == 0:
+    variance = sum(parts)
+    if variance == 0:
         return 0.0
-    freedom = whole**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
-    return student(freedom) * math.sqrt(whole)
+    freedom = variance**2 / sum(part**2 / (count - 1) for part, count in zip(parts, counts, strict=True))
+    return student(freedom) * math.sqrt(variance)
 
 
 def student(freedom: float) -> float:
-    """Student's t at 97.5 %; between the table's whole degrees of freedom straight in their inverse, at most a fifth too high."""
+    """Student's t at 97.5 %, interpolated in the inverse degrees of freedom, at most a fifth too high."""
     if freedom <= 1:
         return _STUDENT[0]
     last = len(_STUDENT)
@@ -160,7 +158,8 @@ def student(freedom: float) -> float:
 
 def comparable(first: SeedGroup, other: SeedGroup) -> bool:
     """Whether the groups were judged against the same real images."""
-    return len({_reference(run) for group in (first, other) for run in group.runs if run.evaluation is not None}) == 1
+    judged = [run.evaluation for group in (first, other) for run in group.runs if run.evaluation is not None]
+    return len({(one.fingerprint, one.reference_side, one.reference_count) for one in judged}) == 1
 
 
 def metrics_of(groups: Sequence[SeedGroup], stage: str) -> list[str]:
@@ -171,37 +170,24 @@ def metrics_of(groups: Sequence[SeedGroup], stage: str) -> list[str]:
 
 def as_facts(groups: Sequence[SeedGroup], stages: Sequence[str]) -> dict[str, Any]:
     """The comparison for a program."""
+
+    def facts_of(stage: str, metric: str) -> dict[str, Any]:
+        against = {group.label: difference(groups[0], group, stage, metric) for group in groups[1:]}
+        return {
+            "values": {group.label: [score.value for score in group.scores(stage, metric)] for group in groups},
+            "against_first": {label: None if found is None else asdict(found) for label, found in against.items()},
+        }
+
     return {
         "warnings": warnings(groups),
-        "groups": [
-            {"label": group.label, "runs": [str(run.path) for run in group.runs], "seeds": group.seeds} for group in groups
-        ],
+        "groups": [{"label": one.label, "runs": [str(run.path) for run in one.runs], "seeds": one.seeds} for one in groups],
         "settings_that_differ": settings_that_differ(groups),
-        "metrics": {
-            stage: {
-                metric: {
-                    "values": {group.label: [score.value for score in group.scores(stage, metric)] for group in groups},
-                    "against_first": {
-                        group.label: None if (found := difference(groups[0], group, stage, metric)) is None else asdict(found)
-                        for group in groups[1:]
-                    },
-                }
-                for metric in metrics_of(groups, stage)
-            }
-            for stage in stages
-        },
+        "metrics": {stage: {name: facts_of(stage, name) for name in metrics_of(groups, stage)} for stage in stages},
     }
 
 
 def verdict(good: str, first: float, other: float, margin: float) -> Verdict:
-    """What a difference means.
-
-    Args:
-        good: lower, higher, one, half or neither, as in the table of metrics.
-        first: mean of the first group.
-        other: mean of the other.
-        margin: differences up to this are noise.
-    """
+    """What a difference of two means says, where `good` is as in the table of metrics and up to `margin` is noise."""
     if abs(other - first) <= margin:
         return "within the noise"
     if good in TARGETS:
@@ -229,13 +215,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
-
-
-def _reference(run: GatheredRun) -> tuple[Any, ...]:
-    evaluation = run.evaluation
-    assert evaluation is not None
-    return (evaluation.fingerprint, evaluation.reference_side, evaluation.reference_count)
-
-
-def _protocols(scores: Sequence[Score]) -> set[tuple[int | None, int | None, str | None]]:
-    return {(score.n, score.against, score.features) for score in scores}

@@ -18,7 +18,7 @@ from vaegan.training.run import RunFolder, RunRecord, find_run
 from vaegan.types import ProgressCallback
 
 EVALUATION_FORMAT = 1
-MAXIMUM_BYTES = 50_000_000  # of a text file that is read whole
+MAXIMUM_BYTES = 50_000_000  # of a text file that is read at once
 
 Line = dict[str, Any]
 Value = TypeVar("Value")
@@ -29,13 +29,13 @@ class GatheredRun:
     """One run as it lies on disk."""
 
     path: Path
-    """As the user wrote it, for the commands on the page."""
+    """The path as the user wrote it, for the commands on the page."""
     folder: RunFolder
     record: RunRecord
     journals: dict[str, list[Line]]
     """Lines of metrics.jsonl by stage; only stages that have begun."""
     models: dict[str, Model]
-    """By stage; for an unfinished stage the last one saved."""
+    """The models by stage; an unfinished stage has the last one saved."""
     evaluation: "Evaluation | None"
     weights: dict[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of the models by stage."""
@@ -129,16 +129,23 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
     """
     folder = find_run(path)
     record = folder.read()
-    _check(record, folder.record_path)
+    facts = cast(Any, record.facts)
+    sound = isinstance(facts, dict) and all(isinstance(facts.get(name, {}), dict) for name in ("data", *get_args(Stage)))
+    known = bool(record.plan) and all(plan.name in get_args(Stage) for plan in record.plan)
+    if not sound or not known or not isinstance(cast(Any, record.spent_seconds), int | float):
+        raise ModelError(f"{folder.record_path} is damaged: it does not hold the stages and facts of a run.")
     gaps: dict[str, str] = {}
-    journals = {plan.name: lines for plan in record.plan if (lines := _journal(folder.stage(plan.name) / "metrics.jsonl"))}
+    journals: dict[str, list[Line]] = {}
     models: dict[str, Model] = {}
-    for plan in record.plan:
+    for stage in (plan.name for plan in record.plan):
+        journal = folder.stage(stage) / "metrics.jsonl"
+        if journal.is_file() and journal.stat().st_size <= MAXIMUM_BYTES:
+            journals[stage] = [line for line in read_journal(journal) if isinstance(line.get("seen"), int)]
         try:
-            models[plan.name] = Model.from_pretrained(folder.model(plan.name))
+            models[stage] = Model.from_pretrained(folder.model(stage))
         except ModelError as error:
-            missing = not (folder.model(plan.name) / "config.json").is_file()
-            gaps[plan.name] = "This stage has not saved a model yet." if missing else str(error)
+            missing = not (folder.model(stage) / "config.json").is_file()
+            gaps[stage] = "This stage has not saved a model yet." if missing else str(error)
     weights = {stage: model_fingerprint(model) for stage, model in models.items()}
     evaluation = None
     try:
@@ -151,16 +158,20 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
     except ModelError as error:
         gaps["evaluation"] = str(error)
     dataset = _dataset(record, gaps, progress) if with_data else None
+    journals = {stage: lines for stage, lines in journals.items() if lines}
     return GatheredRun(path, folder, record, journals, models, evaluation, weights, gaps, dataset)
 
 
-def _check(record: RunRecord, path: Path) -> None:
-    """Refuses a record whose parts a page is made of are not what they should be."""
-    facts = cast(Any, record.facts)
-    groups = isinstance(facts, dict) and all(isinstance(facts.get(name, {}), dict) for name in ("data", *get_args(Stage)))
-    known = bool(record.plan) and all(plan.name in get_args(Stage) for plan in record.plan)
-    if not groups or not known or not isinstance(cast(Any, record.spent_seconds), int | float):
-        raise ModelError(f"{path} is damaged: it does not hold the stages and facts of a run.")
+def _dataset(record: RunRecord, gaps: dict[str, str], progress: ProgressCallback | None) -> ImageDataset | None:
+    try:
+        dataset = open_dataset(record.source, record.config.data, progress=progress)
+    except (VaeganError, OSError) as error:
+        gaps["images"] = f"The images of this run cannot be opened any more: {error}"
+        return None
+    if dataset.fingerprint != record.fingerprint:
+        gaps["images"] = "The images have changed since this run began, so none of them are shown."
+        return None
+    return dataset
 
 
 def read_evaluation(folder: RunFolder) -> Evaluation | None:
@@ -188,6 +199,9 @@ def read_evaluation(folder: RunFolder) -> Evaluation | None:
 
 
 def _evaluation(values: dict[str, Any]) -> Evaluation:
+    def group(name: str, kind: Callable[[Any], Value]) -> dict[str, Value]:
+        return {str(key): kind(value) for key, value in (values.get(name) or {}).items()}
+
     reference = values["reference"]
     return Evaluation(
         version=str(values.get("version") or ""),
@@ -196,67 +210,35 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
         full=bool(values.get("full")),
         seed=int(values["seed"]),
         fingerprint=str(values["fingerprint"]),
-        models=_texts(values.get("models")),
+        models=group("models", str),
         reference_side=str(reference["side"]),
         reference_count=int(reference["count"]),
         features=_optional(str, values.get("features")),
         stages={str(stage): _scores(scores) for stage, scores in values["stages"].items()},
         floor=_scores(values.get("floor") or {}),
-        left_out=_texts(values.get("left_out")),
-        spectra={str(name): _numbers(line) for name, line in (values.get("spectra") or {}).items()},
+        left_out=group("left_out", str),
+        spectra=group("spectra", _numbers),
         per_dimension_kl=_numbers(values.get("per_dimension_kl") or []),
-        neighbours={str(name): _numbers(line) for name, line in (values.get("neighbours") or {}).items()},
+        neighbours=group("neighbours", _numbers),
         verdict=[str(sentence) for sentence in values.get("verdict") or []],
         train_longer=bool(values.get("train_longer")),
     )
 
 
 def _scores(values: dict[str, Any]) -> Scores:
-    return {str(name): _score(one) for name, one in values.items() if one.get("value") is not None}
-
-
-def _score(one: dict[str, Any]) -> Score:
-    interval = one.get("interval")
-    return Score(
-        value=_number(one["value"]),
-        interval=None if interval is None else (_number(interval[0]), _number(interval[1])),
-        n=_optional(int, one.get("n")),
-        features=_optional(str, one.get("features")),
-        against=_optional(int, one.get("against")),
-        no_interval=_optional(str, one.get("no_interval")),
-        no_floor=_optional(str, one.get("no_floor")),
-    )
+    kinds = {"n": int, "features": str, "against": int, "no_interval": str, "no_floor": str}
+    found: Scores = {}
+    for name, one in values.items():
+        if one.get("value") is not None:
+            low, high = (None, None) if one.get("interval") is None else _numbers(one["interval"])[:2]
+            others: dict[str, Any] = {key: _optional(kind, one.get(key)) for key, kind in kinds.items()}
+            found[str(name)] = Score(float(one["value"]), None if low is None or high is None else (low, high), **others)
+    return found
 
 
 def _optional(kind: Callable[[Any], Value], value: Any) -> Value | None:
     return None if value is None else kind(value)
 
 
-def _texts(values: dict[str, Any] | None) -> dict[str, str]:
-    return {str(name): str(text) for name, text in (values or {}).items()}
-
-
 def _numbers(values: list[Any]) -> list[float]:
-    return [_number(value) for value in values]
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
-
-
-def _journal(path: Path) -> list[Line]:
-    if not path.is_file() or path.stat().st_size > MAXIMUM_BYTES:
-        return []
-    return [line for line in read_journal(path) if isinstance(line.get("seen"), int)]
-
-
-def _dataset(record: RunRecord, gaps: dict[str, str], progress: ProgressCallback | None) -> ImageDataset | None:
-    try:
-        dataset = open_dataset(record.source, record.config.data, progress=progress)
-    except (VaeganError, OSError) as error:
-        gaps["images"] = f"The images of this run cannot be opened any more: {error}"
-        return None
-    if dataset.fingerprint != record.fingerprint:
-        gaps["images"] = "The images have changed since this run began, so none of them are shown."
-        return None
-    return dataset
+    return [math.nan if value is None else float(value) for value in values]

@@ -1,6 +1,5 @@
 """The sections of a report that show numbers: curves, guards, checks, the use of the latent and the spectra."""
 
-from pathlib import Path
 from typing import Any
 
 from vaegan.charts import Points, Series, bar_chart, line_chart
@@ -20,10 +19,10 @@ def curves(run: GatheredRun) -> Markup:
         if not lines:
             parts.append(gap(f"The {title} has not begun, so it has no curves."))
             continue
-        charts = stage_charts(lines)
-        parts.append(tag("h3", title))
-        parts.append(tag("div", *charts, class_="charts"))
-        parts.append(_read_journal(run.folder.stage(stage) / "metrics.jsonl"))
+        parts += [tag("h3", title), tag("div", *stage_charts(lines), class_="charts")]
+        path = str(run.folder.stage(stage) / "metrics.jsonl")
+        lines_of_code = ("import json", "", f"lines = [json.loads(line) for line in open({path!r})]")
+        parts.append(again(*lines_of_code, words="Read the numbers"))
     note = "Drag over a chart to look closer, double-click to go back, point at it to read values. Horizontally: images seen."
     return section("curves", "How training went", tag("p", note), *parts)
 
@@ -67,10 +66,6 @@ def training_points(lines: list[Line], name: str) -> Points:
     return points
 
 
-def _read_journal(path: Path) -> Markup:
-    return again("import json", "", f"lines = [json.loads(line) for line in open({str(path)!r})]", words="Read the numbers")
-
-
 def guards(run: GatheredRun) -> Markup | None:
     """What was noticed and done while training; nothing when nothing was."""
     rows: list[list[Content]] = [
@@ -92,8 +87,8 @@ def latent_use(run: GatheredRun) -> Markup | None:
     charts: list[Markup] = []
     if run.evaluation.per_dimension_kl:
         ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
-        title = "KL divergence of each latent number"
-        charts.append(bar_chart(title, ordered, f"the {len(ordered)} latent numbers, most used first", "nats"))
+        title, x_label = "KL divergence of each latent number", f"the {len(ordered)} latent numbers, most used first"
+        charts.append(bar_chart(title, ordered, x_label, "nats"))
     kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
     series = [
         Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])
@@ -113,8 +108,8 @@ def checks(run: GatheredRun) -> Markup | None:
     rows: list[list[Content]] = []
     for stage in run.stages:
         measured: dict[str, Any] = {}
-        for group in ("heldout", "handover", "inverse"):
-            values = run.facts(stage).get(group)
+        for name in ("heldout", "handover", "inverse"):
+            values = run.facts(stage).get(name)
             if isinstance(values, dict):
                 measured |= values
         for name, value in measured.items():
@@ -123,15 +118,13 @@ def checks(run: GatheredRun) -> Markup | None:
                 rows.append([title[:1].upper() + title[1:], STAGE_TITLES[stage], f"{value:,.4g}", meaning])
     if not rows:
         return None
-    note = tag(
-        "p",
+    note = (
         "Measured on held-out images when a stage ended, with the finished model: a GAN's samples are equalised and at their "
-        "temperature, so that their numbers are not the last ones of the curves. Kept in run.json.",
+        "temperature, so that their numbers are not the last ones of the curves. Kept in run.json."
     )
+    shown = table(["What", "Stage", "Value", "Meaning"], rows, "words")
     how = again(command("info", str(run.path), "--json"))
-    return section(
-        "checks", "Checks at the end of each stage", note, table(["What", "Stage", "Value", "Meaning"], rows, "words"), how
-    )
+    return section("checks", "Checks at the end of each stage", tag("p", note), shown, how)
 
 
 CHECKS = {

@@ -1,4 +1,4 @@
-"""A whole page in one file that asks the network for nothing, and the pieces that its sections are made of."""
+"""A page in one file that asks the network for nothing, and the pieces that its sections are made of."""
 
 import base64
 import hashlib

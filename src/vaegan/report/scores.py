@@ -37,12 +37,13 @@ def scores(run: GatheredRun) -> Markup | None:
     others = [name for name in named if name not in main]
     content: list[Content] = [tag("p", _protocol(evaluation)), score_table(evaluation, main or others)]
     if main and others:
-        content.append(
-            tag("details", tag("summary", f"{len(others)} more numbers"), score_table(evaluation, others), class_="more")
-        )
-    content.append(_left_out(evaluation.left_out))
-    content.append(again(evaluate_command(run)))
-    return section("scores", "How good it is", *content)
+        more = tag("summary", f"{len(others)} more numbers"), score_table(evaluation, others)
+        content.append(tag("details", *more, class_="more"))
+    if evaluation.left_out:
+        left_out = {", ".join(map(metric_title, names)): reason for reason, names in by_reason(evaluation.left_out).items()}
+        rows = [tag("li", tag("b", names), f": {reason}") for names, reason in left_out.items()]
+        content.append(tag("div", tag("h3", "Left out"), tag("ul", *rows)))
+    return section("scores", "How good it is", *content, again(evaluate_command(run)))
 
 
 def evaluate_command(run: GatheredRun) -> str:
@@ -62,37 +63,23 @@ def evaluate_command(run: GatheredRun) -> str:
 def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     """A row a metric: what it is, one column a stage, the floor, and all of them on one scale."""
     stages = [stage for stage in STAGE_TITLES if evaluation.stages.get(stage)]
-    heads: list[Content] = [
-        "Metric",
-        *(STAGE_TITLES[stage] for stage in stages),
-        "Real against real",
-        tag("span", "On one scale"),
-    ]
+    heads: list[Content] = ["Metric", *(STAGE_TITLES[stage] for stage in stages), "Real against real"]
     rows: list[list[Content]] = []
     for name in names:
         ours, floor = [(stage, evaluation.stages[stage].get(name)) for stage in stages], evaluation.floor.get(name)
-        columns = [*ours, ("real", floor)]
+        columns, words = [*ours, ("real", floor)], metric_words(name)
         no_floor = next((score.no_floor for _, score in ours if score is not None and score.no_floor), NOT_MEASURED)
-        words = metric_words(name)
-        target = None if words is None else TARGETS.get(words.good)
         entries = [(kind, score.value, score.interval) for kind, score in columns if score is not None]
-        rows.append(
-            [
-                metric_cell(name, [score for _, score in columns]),
-                *(value_cell(name, score) for _, score in ours),
-                value_cell(name, floor, no_floor),
-                strip(entries, target),
-            ]
-        )
-    return table(heads, rows, "scores")
+        cells = [metric_cell(name, [score for _, score in columns]), *(value_cell(name, score) for _, score in ours)]
+        target = None if words is None else TARGETS.get(words.good)
+        rows.append([*cells, value_cell(name, floor, no_floor), strip(entries, target)])
+    return table([*heads, tag("span", "On one scale")], rows, "scores")
 
 
 def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]], target: float | None = None) -> Markup:
-    """Where the values of one metric lie beside each other: a dot each, with its interval as a line.
+    """Where values of one metric lie beside each other: a dot each, with its interval as a line, and the best value if given.
 
-    Args:
-        entries: (a class of page.css, value, interval).
-        target: the best value, where that is neither the lowest nor the highest.
+    Each entry is a class of page.css, a value and an interval.
     """
     ends = [end for _, value, interval in entries for end in (value, *(interval or ())) if math.isfinite(end)]
     ends += [target] if target is not None and ends else []
@@ -117,7 +104,7 @@ def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]], targ
     return tag("svg", *drawn, viewBox=f"0 0 {STRIP_WIDTH} {STRIP_ROW * len(entries)}", class_="strip", aria_hidden="true")
 
 
-def metric_cell(name: str, found: list[Score | None]) -> Markup:
+def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
     """A metric's title, its good direction, and what it is on demand."""
     words = metric_words(name)
     hints = [] if words is None else [words.unit, GOOD[words.good]]
@@ -125,9 +112,8 @@ def metric_cell(name: str, found: list[Score | None]) -> Markup:
     counts = {(score.n, score.against or 0) for score in known if score.n}
     measured = [f"n = {n:,}" + (f" against {against:,}" if against else "") for n, against in sorted(counts)]
     measured += [f"features: {name}" for name in sorted({score.features for score in known if score.features})]
-    explained = tag(
-        "details", tag("summary", "What is this?"), tag("p", words.explanation) if words else None, tag("p", " · ".join(measured))
-    )
+    meaning = tag("p", words.explanation) if words else None
+    explained = tag("details", tag("summary", "What is this?"), meaning, tag("p", " · ".join(measured)))
     return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
 
 
@@ -179,12 +165,3 @@ def _protocol(evaluation: Evaluation) -> str:
         "“Real against real” is the same number for real images in place of samples: nothing can be expected to beat it. "
         "Below each value its 95% interval."
     )
-
-
-def _left_out(left_out: dict[str, str]) -> Markup | None:
-    if not left_out:
-        return None
-    rows = [
-        tag("li", tag("b", ", ".join(map(metric_title, names))), f": {reason}") for reason, names in by_reason(left_out).items()
-    ]
-    return tag("div", tag("h3", "Left out"), tag("ul", *rows))

@@ -22,11 +22,8 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
     """Name, one sentence, and the facts of a run."""
     record, data = run.record, run.record.facts.get("data", {})
     size, grey = record.config.data.size, data.get("channels") == 1
-    colours = "grey" if grey else "colour"
     source = record.source if with_images else "images that are not named here"
-    sentence = (
-        f"{KINDS[record.config.recipe]}, made from {int(data.get('images', 0)):,} {colours} images of {size} × {size} pixels."
-    )
+    images = f"{int(data.get('images', 0)):,} {'grey' if grey else 'colour'} images of {size} × {size} pixels"
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
     )
@@ -37,20 +34,28 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
         for stage, found in facts_of.items()
         if isinstance(found.get("ended"), str) and isinstance(found.get("kept"), str)
     ]
-    skipped = int(data.get("skipped", 0))
+    skipped, minutes = int(data.get("skipped", 0)), record.spent_seconds / 60
+    name = Path(source).name if with_images and "/" in source and ":" not in source else source
     return tag(
         "header",
         tag("p", "vaegan report", class_="eyebrow"),
         tag("h1", run.name),
-        tag("p", sentence, class_="lead"),
+        tag("p", f"{KINDS[record.config.recipe]}, made from {images}.", class_="lead"),
         tag("p", "This run is ", status, ".", class_="gap") if status else None,
         facts(
             [
-                ("Data", tag("span", _name_of(source) if with_images else source, title=source)),
+                ("Data", tag("span", name, title=source)),
                 ("Left out", f"{skipped:,} files, see skipped.csv" if skipped else None),
                 *seen,
                 *ended,
-                ("Training time", _duration(record.spent_seconds)),
+                (
+                    "Training time",
+                    f"{60 * minutes:.0f} s"
+                    if minutes < 1.5
+                    else f"{minutes:.0f} min"
+                    if minutes < 90
+                    else f"{minutes / 60:.1f} h",
+                ),
                 ("Latent", f"{record.config.network.latent_dim} numbers"),
                 ("Seed", str(record.config.seed)),
                 ("Precision", record.precision),
@@ -66,11 +71,8 @@ def verdict(run: GatheredRun) -> Markup:
         reason = run.gaps.get("evaluation", "This run has not been evaluated.")
         content: Content = gap(f"{reason} For scores, intervals and a verdict:", command("evaluate", str(run.path)))
     else:
-        longer = None
-        if run.evaluation.train_longer:
-            longer = gap(
-                "To make it better, first train it longer:", command("train", "--resume", str(run.path), "--minutes", "10")
-            )
+        line = command("train", "--resume", str(run.path), "--minutes", "10")
+        longer = gap("To make it better, first train it longer:", line) if run.evaluation.train_longer else None
         content = tag("div", tag("ul", *(tag("li", sentence) for sentence in run.evaluation.verdict)), longer)
     return section("verdict", "In short", content)
 
@@ -173,7 +175,7 @@ def interpolations(run: GatheredRun) -> Markup:
     words = f"{pictures.MORPHS} rows that each lead from one sample of the {STAGE_TITLES[stage]} to another"
     note = "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
     labels = run.models[stage].config.labels
-    model = f"model.told(model.config.labels[row % {len(labels)}])" if labels else "model"
+    model = f"model.for_label(model.config.labels[row % {len(labels)}])" if labels else "model"
     how = again(
         "import vaegan",
         "from vaegan.latent.walks import interpolate",
@@ -208,14 +210,3 @@ def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:
     count = int(run.record.facts.get("data", {}).get("images", 0))
     passes = f" ({seen / count:.2g} passes)" if count and seen else ""
     return f"{words} of {planned:,} planned" if planned and seen < planned else words + passes
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _name_of(source: str) -> str:
-    return source if ":" in source or "/" not in source else Path(source).name

@@ -5,28 +5,32 @@ from dataclasses import replace
 
 import torch
 
-from vaegan.charts import Axis, save_points
+from vaegan.charts import Axis, save_lines
 from vaegan.data import to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.measures import autoencoding, heldout_images, heldout_indices, training_images
-from vaegan.studies.plane import (
+from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm, slug
+from vaegan.studies.measures import (
     Place,
+    autoencoding,
+    heldout_images,
+    heldout_indices,
     manifold,
     nearest_distance,
     nearness_limit,
     neighbour_accuracy,
     principal_error,
+    training_images,
     unevenness,
 )
 from vaegan.studies.sheets import learning, open_pictures
-from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, slug, some
+from vaegan.studies.study import Picture, Results, Story, Study, some
 
 AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
 POINTS, SAMPLES, LINES = 1000, 500, 64
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """The same networks with two latents, trained three ways."""
+    """Networks with two latents, trained three ways."""
     setting.labels()
     base = replace(setting.base, network=replace(setting.base.network, latent_dim=2))
     named = ((AE, "ae"), (VAE, "vae"), (GAN, "gan"))
@@ -94,12 +98,10 @@ def tell(results: Results) -> Story:
     runs = results.folders(results.labels)
     sheet = open_pictures({label: run / "manifold.png" for label, run in runs.items()}, columns=2)
     save_png(sheet, results.folder / "manifolds.png")
+    caption = "What lies on the plane: 20 x 20 images, at equal steps of probability of a Gaussian fitted to the encodings."
     pictures = [
         *(_plane(results, label, words) for label in (AE, VAE) if label in results.labels),
-        Picture(
-            "manifolds.png",
-            "What lies on the plane: 20 x 20 images, at equal steps of probability of a Gaussian fitted to the encodings.",
-        ),
+        Picture("manifolds.png", caption),
         *learning(results.folder, runs, "Samples of each while it learns, always from the same noise.", columns=3),
     ]
     below = some(lambda: {"autoencoder_below_pca": 1 - mean(AE, "error") / pca})
@@ -112,7 +114,8 @@ def _plane(results: Results, label: str, words: Sequence[str]) -> Picture:
     name, points = f"plane-{slug(label)}.svg", results.of(label)[0].last["points"]
     clouds = {words[code]: [(x, y) for x, y, c in points if int(c) == code] for code in range(min(10, len(words)))}
     title = f"{label}: encodings of held-out images"
-    save_points(results.folder / name, clouds, title, Axis("first latent"), Axis("second latent"))
+    axes = Axis("first latent"), Axis("second latent")
+    save_lines(results.folder / name, clouds, title, *axes, marks=True, joined=False)
     return Picture(name, f"Where the {label} puts held-out images, by class.")
 
 

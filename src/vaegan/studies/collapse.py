@@ -4,30 +4,21 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
-from vaegan.config import DataConfig
-from vaegan.data import TRAIN, open_dataset
-from vaegan.errors import RequestError
+from vaegan.config import ClassicGANConfig, DataConfig
+from vaegan.data import TRAIN, VALIDATION, open_dataset
+from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
-from vaegan.studies import digits
-from vaegan.studies.points import Modes, Player, objectives_table, ring, square, train_points
+from vaegan.randomness import keyed_seed
+from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, slug
+from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
 from vaegan.studies.sheets import bars, last_samples, open_pictures
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    slug,
-)
+from vaegan.studies.study import Picture, Results, Story, Study
+from vaegan.types import Images
 
 STEP_IMAGES = 4  # a step on points takes about the time of four small images in a VAE
 MOST_STEPS, FRAMES = 6000, 10
@@ -36,6 +27,8 @@ JUDGED = 10_000  # samples of stacked images
 STACK = "stacked images: "
 RELATIVISTIC, PLAIN = STACK + "relativistic + R1 + R2", STACK + "non-saturating, bare"
 VAE, GROWN = STACK + "VAE", STACK + "GAN grown out of the VAE"
+STACKED = 20_000  # images made
+MOST_CLASSES = 12  # more than 12^3 modes cannot be counted with the samples drawn here
 
 
 @dataclass(frozen=True)
@@ -49,51 +42,40 @@ class Toy:
     """Its part of the budget."""
 
 
-TOYS = {
-    RING: Toy(ring(), 1.0, 0.5),
-    SLOW: Toy(ring(), 0.1, 0.5),
-    "grid": Toy(square(), 1.0, 1.0),
-}
+TOYS = {RING: Toy(ring(), 1.0, 0.5), SLOW: Toy(ring(), 0.1, 0.5), "grid": Toy(square(), 1.0, 1.0)}
 
 
 def arms(setting: Setting) -> Sequence[Arm]:
     """Every objective on ring and grid; where the images are grey and have classes, GANs on stacks of three."""
-    players = objectives_table()
     found: list[Arm] = [
-        ComputedArm(f"{toy}: {name}", _points(player, TOYS[toy]), images=TOYS[toy].images)
-        for toy in TOYS
-        for name, player in players.items()
+        ComputedArm(f"{name}: {objective}", _points(rules, toy), images=toy.images)
+        for name, toy in TOYS.items()
+        for objective, rules in objectives_table().items()
     ]
-    label = _label(setting)
-    if label is None or not digits.fits(setting.dataset, label):
+    dataset = setting.dataset
+    # Stacks are made of grey images with a few classes.
+    if setting.label is None or dataset.channels > 1 or len(dataset.label_words[setting.label]) > MOST_CLASSES:
         return found
     stacked = setting.folder / "stacked.npy"
     # Who drops modes by the game alone: the discrepancy of details would pull samples apart in every arm.
     base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, details=0.0), data=_colour(setting))
-    bare = replace(base.gan, objective="non-saturating", penalty=0.0, final_penalty=0.0)
+    bare = ClassicGANConfig(objective="non-saturating", batch_size=base.gan.batch_size)
     made = [
         TrainedArm(VAE, replace(base, recipe="vae"), data=stacked),
         TrainedArm(GROWN, base, start=VAE, data=stacked),
         TrainedArm(RELATIVISTIC, base, data=stacked),
-        TrainedArm(PLAIN, replace(base, gan=bare), data=stacked),
+        TrainedArm(PLAIN, replace(base, recipe="classic-gan", classic=bare), data=stacked),
     ]
     return [*found, ComputedArm(STACK + "real", _stacks), *made]
 
 
-def _label(setting: Setting) -> str | None:
-    try:
-        return setting.labels()
-    except RequestError:
-        return None
-
-
-def _points(player: Player, toy: Toy) -> Callable[[Work], Numbers]:
+def _points(rules: Rules, toy: Toy) -> Callable[[Work], Numbers]:
     def compute(work: Work) -> Numbers:
         steps = max(FRAMES, min(MOST_STEPS, work.images // STEP_IMAGES))
         modes = toy.modes
-        moments = train_points(player, modes, steps, work.seed, FRAMES, work.tick, toy.critic_rate)
+        moments = train_points(rules, modes, steps, work.seed, FRAMES, work.tick, toy.critic_rate)
         for frame, moment in enumerate(moments):
-            save_png(Image.fromarray(moment.picture), work.folder / f"{frame:02d}.png")
+            save_png(moment.picture, work.folder / f"{frame:02d}.png")
         found, of, last = [moment.found for moment in moments], len(modes.centres), moments[-1]
         numbers = {"steps": steps, "modes": last.found, "of": of, "good": last.good, "most": max(found), "share": last.found / of}
         return numbers | {"history": found, "slopes": [moment.slope for moment in moments]}
@@ -104,9 +86,12 @@ def _points(player: Player, toy: Toy) -> Callable[[Work], Numbers]:
 def _stacks(work: Work) -> Numbers:
     """Makes the stacks, and counts the modes of as many real ones as will be judged: the control."""
     setting, path = work.setting, work.setting.folder / "stacked.npy"
-    if not path.is_file():
-        digits.save_stacked(setting.dataset, path)
-    classifier = digits.train_classifier(setting.dataset, setting.labels(), 0, work.tick)
+    if not path.is_file():  # 20,000 stacks of three random training images (Metz et al. 2017)
+        train, pixels = setting.dataset.indices(TRAIN), np.asarray(setting.dataset.images)
+        chosen = np.random.default_rng(keyed_seed(0, "stacked")).choice(train, (3, STACKED))
+        with atomic_path(path) as temporary:
+            np.save(temporary, np.concatenate([pixels[column] for column in chosen], axis=3))
+    classifier = train_classifier(work)
     dataset = open_dataset(path, _colour(setting))
     return _counted(classifier.codes(dataset.load(dataset.indices(TRAIN)[:JUDGED])), classifier)
 
@@ -116,20 +101,73 @@ def _colour(setting: Setting) -> DataConfig:
     return replace(setting.base.data, channels="auto", flip="off", binarize="none")
 
 
-def _counted(codes: torch.Tensor, classifier: digits.Classifier) -> Numbers:
-    modes, divergence = digits.count_modes(codes, classifier.classes)
-    of = classifier.classes**3
-    return {"modes": modes, "of": of, "share": modes / of, "divergence": divergence, "classifier": classifier.accuracy}
-
-
 def measure(subject: Subject) -> Numbers:
     """Modes of stacked images that a model's samples show."""
-    classifier = digits.train_classifier(subject.setting.dataset, subject.setting.labels(), 0, subject.tick)
-    blocks: list[torch.Tensor] = []
+    classifier = train_classifier(subject)
+    blocks: list[Tensor] = []
     for images in subject.model.sample_blocks(JUDGED, seed=subject.seed):
         blocks.append(classifier.codes(images))
         subject.tick(1.0)
     return _counted(torch.cat(blocks), classifier)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Names the class of grey images."""
+
+    network: nn.Module
+    classes: int
+    accuracy: float
+    """On validation images."""
+
+    @torch.no_grad()
+    def codes(self, images: Images) -> Tensor:
+        """The class of every channel of every image, [count, channels]."""
+        grey = images.flatten(0, 1).unsqueeze(1)
+        found = torch.cat([self.network(block).argmax(1) for block in grey.split(1000)])
+        return found.unflatten(0, (len(images), images.shape[1]))
+
+
+def train_classifier(work: Work, steps: int = 1500) -> Classifier:
+    """A small fully connected network, trained for some seconds on the study's images."""
+    dataset, label = work.setting.dataset, work.setting.labels()
+    classes = len(dataset.label_words[label])
+    codes = torch.from_numpy(dataset.labels[label]).long()
+    generator = Generator().manual_seed(keyed_seed(0, "classifier"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(keyed_seed(0, "classifier"))
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(14), nn.Flatten(), nn.Linear(196, 128), nn.ReLU(), nn.Linear(128, classes))
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3, fused=True)
+    train = dataset.indices(TRAIN)
+    for step in range(steps):
+        chosen = train[torch.randint(len(train), (128,), generator=generator).numpy()]
+        loss = F.cross_entropy(network(dataset.load(chosen)), codes[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 20 == 0:
+            work.tick(step / steps)
+    heldout = dataset.indices(VALIDATION)[:2000]
+    with torch.no_grad():
+        right = network(dataset.load(heldout)).argmax(1) == codes[heldout]
+    return Classifier(network.eval(), classes, float(right.float().mean()))
+
+
+def count_modes(codes: Tensor, classes: int) -> tuple[int, float]:
+    """How many combinations occur in codes [count, columns], and KL(what occurs || all equally likely) [nats]."""
+    code = torch.zeros(len(codes), dtype=torch.int64)
+    for column in codes.T:
+        code = code * classes + column
+    counts = torch.bincount(code, minlength=classes ** codes.shape[1]).double()
+    shares = counts / counts.sum()
+    present = shares[shares > 0]
+    return int((counts > 0).sum()), float((present * (present * len(shares)).log()).sum())
+
+
+def _counted(codes: Tensor, classifier: Classifier) -> Numbers:
+    modes, divergence = count_modes(codes, classifier.classes)
+    of = classifier.classes**3
+    return {"modes": modes, "of": of, "share": modes / of, "divergence": divergence, "classifier": classifier.accuracy}
 
 
 def tell(results: Results) -> Story:

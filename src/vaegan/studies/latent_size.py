@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vaegan.charts import Axis, save_lines
+from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import autoencoding, heldout_images, sampling
 from vaegan.studies.sheets import last_samples, learning
-from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm
+from vaegan.studies.study import Picture, Results, Story, Study
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 NEAR = 0.05  # of the gain from the smallest size to the best that a recommended size may lack
@@ -25,11 +26,7 @@ def measure(subject: Subject) -> Numbers:
 
 
 def recommended(bounds: dict[int, float], near: float = NEAR) -> int:
-    """The smallest size whose bound on log p(x) [nats] lacks at most `near` of the gain from the smallest size to the best.
-
-    >>> recommended({2: -100.0, 8: -52.0, 32: -50.0, 128: -51.0})
-    8
-    """
+    """The smallest size whose bound on log p(x) [nats] lacks at most `near` of the gain from the smallest size to the best."""
     smallest, best = bounds[min(bounds)], max(bounds.values())
     return min(size for size, bound in bounds.items() if best - bound <= near * (best - smallest))
 

@@ -17,33 +17,15 @@ from vaegan.objectives.gaussian import effective_beta
 from vaegan.parts.schedule import Clock
 from vaegan.randomness import keyed_seed
 from vaegan.recipes.vae import VAE
+from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, training_images
 from vaegan.studies.sheets import last_reconstructions, learning
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    some,
-)
+from vaegan.studies.study import Picture, Results, Story, Study, some
 from vaegan.training.engine import FabricEngine
 from vaegan.types import Images
 
-SUM, MEAN, CROSS, NO_RECONSTRUCTION, NO_KL, CALIBRATED = (
-    "squared error, summed",
-    "squared error, averaged",
-    "cross-entropy",
-    "reconstruction weight 0",
-    "KL weight 0",
-    "calibrated (ours)",
-)
+SUM, MEAN, CROSS = "squared error, summed", "squared error, averaged", "cross-entropy"
+NO_RECONSTRUCTION, NO_KL, CALIBRATED = "reconstruction weight 0", "KL weight 0", "calibrated (ours)"
 STEPS, BATCH = 100, 128  # of the arm that is watched step by step: the source saw its loss vanish after 40
 SOURCE_RATE = 1e-3  # of Adam in the source: how many steps the loss needs to vanish depends on it
 WATCHED = "KL alone, step by step"
@@ -79,7 +61,7 @@ def prepare_few(work: Work) -> Numbers:
     """Puts some training images aside as a data set of their own, as `few.npy`; no held-out image is among them."""
     dataset = work.setting.dataset
     train = dataset.indices(TRAIN)
-    # Those with the largest hashes: where the data name their own test images, arrays with small ones would be test images here.
+    # The largest hashes: where the data name their own test images, arrays with small ones would be test images here.
     chosen = train[dataset.contents[train].argsort(kind="stable")][-FEW_IMAGES:]
     with atomic_path(work.setting.folder / "few.npy") as temporary:
         np.save(temporary, np.asarray(dataset.images[chosen]))
@@ -89,15 +71,9 @@ def prepare_few(work: Work) -> Numbers:
 def watch(work: Work) -> Numbers:
     """The loss of the first steps with reconstruction weight 0, in batches of 128 as in the source."""
     config, dataset = work.setting.base, work.setting.dataset
-    settings = VAEConfig(
-        objective="squared-error",
-        reconstruction_weight=0.0,
-        kl_warmup=0.0,
-        batch_size=BATCH,
-        optimizer="adam",
-        learning_rate=SOURCE_RATE,
-        final_learning_rate=SOURCE_RATE,
-    )
+    loss: dict[str, Any] = {"objective": "squared-error", "reconstruction_weight": 0.0, "kl_warmup": 0.0, "batch_size": BATCH}
+    rates: dict[str, Any] = {"optimizer": "adam", "learning_rate": SOURCE_RATE, "final_learning_rate": SOURCE_RATE}
+    settings = VAEConfig(**loss | rates)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(work.seed, "losses"))
         encoder = Encoder(config.network, dataset.config.size, dataset.channels)
@@ -105,10 +81,9 @@ def watch(work: Work) -> Numbers:
     recipe = VAE(settings, encoder, decoder, FabricEngine(config.device, work.seed))
     batches = TrainingBatches(dataset, batch_size=BATCH, seed=work.seed)
     losses: list[float] = []
-    for step in range(STEPS):
-        seen = step * BATCH
+    for seen in range(0, STEPS * BATCH, BATCH):
         losses.append(float(recipe.step(batches.at(seen), Clock(seen, STEPS * BATCH, BATCH))["loss"]))
-        work.tick(step / STEPS)
+        work.tick(seen / (STEPS * BATCH))
     fallen = next((step for step, loss in enumerate(losses) if loss < 0.01 * losses[0]), None)
     return {"losses": losses, "fallen_at": fallen}
 
@@ -158,11 +133,8 @@ def tell(results: Results) -> Story:
             f"{max(0.0, mean(MEAN, 'share_of_variance')):.0%} of the images' variance, the sum "
             f"{mean(SUM, 'share_of_variance'):.0%}, the calibrated loss "
             f'{mean(CALIBRATED, "share_of_variance"):.0%}. The source calls the averaged version "in range"; '
-            + (
-                "it is the one that collapses."
-                if MEAN in collapsed
-                else "here it has not collapsed altogether, but that is where it is going."
-            )
+            + ("it is the one that collapses." if MEAN in collapsed else
+               "here it has not collapsed altogether, but that is where it is going.")
         ),
         lambda: _fall(watched["fallen_at"], losses),
         lambda: (
@@ -171,10 +143,7 @@ def tell(results: Results) -> Story:
             f"{mean(NO_KL, 'distance'):.0f} instead of {mean(SUM, 'distance'):.0f} (real images: "
             f"{mean(SUM, 'real_distance'):.0f}): nothing showed the encoder where the prior is."
         ),
-        lambda: (
-            f"Does KL regularise? Held-out error is over training error by {mean(SUM, 'gap'):+.1%} with KL and "
-            f"{mean(NO_KL, 'gap'):+.1%} without. " + _overfits(mean(SUM, "gap"), mean(NO_KL, "gap"))
-        ),
+        lambda: _gap(mean(SUM, "gap"), mean(NO_KL, "gap")),
         lambda: regularises(results),
     )  # fmt: skip
     curve = {"loss / loss at the start": [(step + 1.0, loss / losses[0]) for step, loss in enumerate(losses)]}
@@ -216,10 +185,12 @@ def _fall(fallen: int | None, losses: list[float]) -> str:
     )
 
 
-def _overfits(with_kl: float, without: float) -> str:
+def _gap(with_kl: float, without: float) -> str:
+    verdict = "KL narrows the gap." if with_kl < without else "KL does not narrow the gap."
     if max(with_kl, without) < OVERFITTED:
-        return "After this many images neither overfits, so there is nothing to regularise."
-    return "KL narrows the gap." if with_kl < without else "KL does not narrow the gap."
+        verdict = "After this many images neither overfits, so there is nothing to regularise."
+    words = "Does KL regularise? Held-out error is over training error by"
+    return f"{words} {with_kl:+.1%} with KL and {without:+.1%} without. {verdict}"
 
 
 def regularises(results: Results) -> str:

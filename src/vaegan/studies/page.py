@@ -9,10 +9,10 @@ from vaegan.markup import Content, Markup, tag
 from vaegan.report.page import again, page, section, table, write_page
 from vaegan.report.scores import number
 from vaegan.studies.plan import Plan, make_again
-from vaegan.studies.study import Picture, Result, Results, Story, Study
+from vaegan.studies.study import Picture, Results, Story, Study
 
 TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp"}
-FEW = 200  # validation images
+FEWEST_VALIDATION_IMAGES = 200  # that samples can be judged by
 
 
 def write_report(study: Study, results: Results, story: Story, plan: Plan, seconds: float) -> None:
@@ -71,25 +71,18 @@ def _source(results: Results) -> str:
 def _method(results: Results, seeds: int, seconds: float) -> str:
     base, dataset = results.setting.base, results.setting.dataset
     heldout = len(dataset.indices(VALIDATION))
-    trained = [result for result in results.all if "seen" in result.last]
+    few = ", too few for the scores of samples to mean much" if heldout < FEWEST_VALIDATION_IMAGES else ""
+    judges = f"at most 1,000 of {heldout:,} validation images{few}"
+    if not heldout:
+        judges = "training images, for want of validation images: nothing here says how it does on others"
+    counts = [result.last["seen"] for result in results.all if "seen" in result.last]
     arms = f"{len(results.labels)} arms, {seeds} seed{'s' if seeds > 1 else ''} each"
-    seen = f" Trained arms saw {_range(trained)} images each." if trained else ""
+    ends = " to ".join(f"{count:,}" for count in sorted({min(counts), max(counts)})) if counts else ""
+    seen = f" Trained arms saw {ends} images each." if counts else ""
     return (
         f"{_source(results)}: {len(dataset):,} images at {dataset.config.size} pixels, {dataset.channels} channel(s). {arms}, "
         f"{seconds / 60:.1f} minutes of training and measuring in all.{seen} Network: {base.network.kind}, width "
         f"{base.network.width} to {base.network.width_limit}, {base.network.latent_dim} latents unless an arm says otherwise; "
-        f"{base.device.precision}. Judged on {_judges(heldout)}; the test side was not touched. Everything measured lies in "
+        f"{base.device.precision}. Judged on {judges}; the test side was not touched. Everything measured lies in "
         "study.json, every arm is an ordinary run under arms/."
     )
-
-
-def _judges(heldout: int) -> str:
-    if not heldout:
-        return "training images, for want of validation images: nothing here says how it does on others"
-    few = ", too few for the scores of samples to mean much" if heldout < FEW else ""
-    return f"at most 1,000 of {heldout:,} validation images{few}"
-
-
-def _range(results: list[Result]) -> str:
-    counts = sorted(result.last["seen"] for result in results)
-    return f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"

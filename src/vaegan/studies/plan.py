@@ -1,8 +1,8 @@
-"""The plan of a study: how its budget becomes images of an arm, what is refused beforehand, and what may go on with it."""
+"""The plan of a study, how its budget becomes images of an arm, what is refused beforehand, and study.json."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -11,13 +11,17 @@ from vaegan import api
 from vaegan.config import GAN_COST, TrainConfig
 from vaegan.config_files import load_preset
 from vaegan.describe import measure_speed
-from vaegan.errors import RequestError
-from vaegan.settings import to_dictionary
-from vaegan.studies.study import Arm, ComputedArm, Result, Setting, Study, TrainedArm
+from vaegan.errors import ModelError, RequestError
+from vaegan.files import check_file_place, check_new_folder, write_json
+from vaegan.settings import from_dictionary, to_dictionary
+from vaegan.studies.arms import Arm, Numbers, Setting, TrainedArm
+from vaegan.studies.study import Result, Story, Study
 from vaegan.training.engine import chosen_device, probe_precision
+from vaegan.training.run import MAXIMUM_RECORD_BYTES, disk_errors
 
 TRAINING_SHARE = 0.7  # of --minutes: the rest goes into opening data, measuring and drawing
 MOST_SEEDS = 1000
+FORMAT_VERSION = 1  # of study.json
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 MOST_NAMED = 3  # settings that a message names
 NAMELESS = ("data", "device", "budget")  # groups whose options do not bear the group's name
@@ -25,7 +29,7 @@ OPTION_GROUPS = ("data", "device", "network")  # whose settings `vaegan study` t
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyRequest:
     """How much of a study is asked for, and of which images."""
 
     source: str
@@ -44,16 +48,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Plan:
-    """The part of study.json that is settled before anything is trained, and kept when a study goes on."""
+    """The part of study.json that is settled before anything is trained, and stays when a study goes on."""
 
     study: str
     source: str
     fingerprint: str
     seeds: int
     minutes: float | None
-    """As asked for; None when images were."""
+    """The minutes asked for; None when images were."""
     images_asked: int | None
-    """As asked for, over all arms and seeds."""
+    """The images asked for, over all arms and seeds."""
     images: float
     """That an arm of share 1 sees with one seed."""
     config: TrainConfig
@@ -63,32 +67,26 @@ class Plan:
         return self.images * arm.images
 
 
-def make_plan(study: Study, asked: Asked, setting: Setting, arms: Sequence[Arm]) -> Plan:
+def make_plan(study: Study, asked: StudyRequest, setting: Setting, arms: Sequence[Arm]) -> Plan:
     """Turns the budget of the study into images of an arm: the same number for all, so that noise in speed favours nobody."""
     seeds, minutes = asked.seeds or study.seeds, asked.minutes
     if asked.images is not None:
         unit = asked.images / (seeds * max(1e-9, sum(arm.images for arm in arms)))
     else:
         minutes = study.minutes if minutes is None else minutes
-        images = 60 * minutes * TRAINING_SHARE * _speed(setting)
+        # The speed of a VAE as the arms train it: their device, precision and batch.
+        device, dataset = setting.base.device, setting.dataset
+        precision = "bfloat16" if device.precision == "bfloat16" else "float32"
+        shape = setting.base.network, dataset.config.size, dataset.channels, setting.base.vae.batch_size
+        speed = measure_speed(*shape, chosen_device(device.accelerator), precision)["vae"]
+        images = 60 * minutes * TRAINING_SHARE * speed
         unit = images / (seeds * max(1e-9, sum(arm.images * cost(arm) for arm in arms)))
     return Plan(study.name, asked.source, setting.dataset.fingerprint, seeds, minutes, asked.images, unit, setting.base)
 
 
 def cost(arm: Arm) -> float:
     """Time for an image relative to the VAE's."""
-    if isinstance(arm, ComputedArm):
-        return 1.0
-    return 1.0 if arm.config.recipe in ("vae", "ae") else GAN_COST
-
-
-def _speed(setting: Setting) -> float:
-    """Images a second of a VAE as the arms train it: their device, precision and batch."""
-    base = setting.base
-    shape = base.network, setting.dataset.config.size, setting.dataset.channels
-    low = base.device.precision == "bfloat16"
-    device = chosen_device(base.device.accelerator)
-    return measure_speed(*shape, base.vae.batch_size, device, "bfloat16" if low else "float32")["vae"]
+    return GAN_COST if isinstance(arm, TrainedArm) and arm.config.recipe not in ("vae", "ae") else 1.0
 
 
 def with_precision(config: TrainConfig) -> TrainConfig:
@@ -98,11 +96,11 @@ def with_precision(config: TrainConfig) -> TrainConfig:
     return replace(config, device=replace(config.device, precision=probe_precision(chosen_device(config.device.accelerator))[0]))
 
 
-def check_arms(arms: Sequence[Arm], plan: Plan) -> None:
-    """Refuses what would fail later, after hours.
+def check_arms(arms: Sequence[Arm], plan: Plan, results: Sequence[Result], folder: Path) -> None:
+    """Refuses what would fail later, after hours, and results that this study would never make.
 
     Raises:
-        RequestError: if an arm's settings cannot be trained, or it would see too few images.
+        RequestError: if an arm's settings cannot be trained, it would see too few images, or a result is unknown.
     """
     for arm in arms:
         if isinstance(arm, TrainedArm):
@@ -112,15 +110,7 @@ def check_arms(arms: Sequence[Arm], plan: Plan) -> None:
                     f"Each of {len(arms)} arms and {plan.seeds} seed(s) would see {plan.images_of(arm):.0f} images; give "
                     f"more --minutes or --images: at least {LEAST_IMAGES} each."
                 )
-
-
-def check_known(results: Sequence[Result], arms: Sequence[Arm], plan: Plan, folder: Path) -> None:
-    """Refuses to go on when results are there that this study would never make.
-
-    Raises:
-        RequestError: naming the first of them.
-    """
-    left = {(arm.label, seed) for arm in arms for seed in range(plan.seeds)}
+    left = [(arm.label, seed) for arm in arms for seed in range(plan.seeds)]
     for result in results:
         if (result.label, result.seed) not in left:
             raise RequestError(
@@ -130,7 +120,7 @@ def check_known(results: Sequence[Result], arms: Sequence[Arm], plan: Plan, fold
         left.remove((result.label, result.seed))
 
 
-def check_same(plan: Plan, study: Study, asked: Asked, config: TrainConfig, folder: Path) -> None:
+def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfig, folder: Path) -> None:
     """Refuses to go on with a plan when something else is asked for.
 
     Raises:
@@ -184,3 +174,83 @@ def option(name: str) -> str:
     """The option of the command line that sets a setting."""
     group, _, rest = name.rpartition(".")
     return "--" + (rest if group in NAMELESS else name).replace("_", "-")
+
+
+def write_record(folder: Path, status: str, plan: Plan, results: Sequence[Result], story: Story | None = None) -> None:
+    """Writes study.json into the folder of a study; `status` is running, interrupted or finished."""
+    content = {"format_version": FORMAT_VERSION, "status": status} | to_dictionary(plan)
+    if story is not None:
+        pictures = [picture.name for picture in story.pictures]
+        content |= {"answer": story.answer, "findings": story.sentences, "pictures": pictures}
+    content["results"] = [asdict(result) for result in results]
+    with disk_errors(folder):
+        write_json(folder / "study.json", _finite(content))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinities: they become null."""
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
+    """The plan and results of the study that lies in `folder`; None when nothing does.
+
+    Raises:
+        RequestError: if something else lies there, or nothing can be written there.
+        ModelError: if study.json is damaged.
+    """
+    path = folder / "study.json"
+    if not path.is_file():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RequestError(f"{folder} already exists and is no study; give another --out.")
+        check_new_folder(folder)
+        return None
+    check_file_place(path)
+    try:
+        values = _read(path)
+        if not isinstance(values, dict) or "format_version" not in values:
+            raise ValueError("it is no record of a study")
+        if values.pop("format_version") != FORMAT_VERSION:
+            raise ValueError("it was written by another version of vaegan")
+        if lacking := {*Plan.__dataclass_fields__, "results"} - {*values}:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        results = [from_dictionary(Result, one, path.name, "results.") for one in values["results"]]
+        if not all(result.failed or _are_measured(result.measurements) for result in results):
+            raise ValueError("a result without measurements")
+        plan = from_dictionary(Plan, {name: values[name] for name in Plan.__dataclass_fields__}, path.name)
+        if not (1 <= plan.seeds <= MOST_SEEDS and 0 < plan.images < float("inf")):
+            raise ValueError("a plan without seeds or images")
+    except (RequestError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be used: {str(error).rstrip('.')}. Give another --out.") from error
+    return plan, results
+
+
+def read_measured(notes: Path, run: Path) -> list[Numbers]:
+    """What the file `notes` says was measured at the points of an arm that was stopped; nothing where there is no such file.
+
+    Raises:
+        ModelError: if the notes are damaged.
+    """
+    if not notes.is_file():
+        return []
+    try:
+        measured = _read(notes)
+        if not _are_measured(measured):
+            raise ValueError("no list of measurements")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{notes} is damaged ({error}); remove it and {run} to have this arm trained again.") from error
+    return measured
+
+
+def _read(path: Path) -> Any:
+    if path.stat().st_size > MAXIMUM_RECORD_BYTES:
+        raise ValueError("it is too large to be a study's")
+    return json.loads(path.read_text("utf-8"))
+
+
+def _are_measured(values: Any) -> bool:
+    return isinstance(values, list | tuple) and bool(values) and all(isinstance(one, dict) for one in values)

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from torch import Generator, Tensor, nn
 
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -25,7 +24,6 @@ SIDE = 120  # of a picture [pixels]
 class Modes:
     """A mixture of equal round Gaussians."""
 
-    name: str
     centres: Tensor
     """[modes, 2]."""
     deviation: float
@@ -48,17 +46,17 @@ class Modes:
 def ring(count: int = 8, radius: float = 2.0, deviation: float = 0.1) -> Modes:
     """Modes on a circle."""
     angles = 2 * math.pi * torch.arange(count) / count
-    return Modes("ring", radius * torch.stack([angles.cos(), angles.sin()], 1), deviation, 1.5 * radius)
+    return Modes(radius * torch.stack([angles.cos(), angles.sin()], 1), deviation, 1.5 * radius)
 
 
 def square(side: int = 5, gap: float = 1.0, deviation: float = 0.05) -> Modes:
     """Modes on a square grid around 0; so narrow that samples spread evenly over the square find none of them."""
     places = gap * (torch.arange(side) - (side - 1) / 2)
-    return Modes("grid", torch.cartesian_prod(places, places), deviation, gap * side / 2)
+    return Modes(torch.cartesian_prod(places, places), deviation, gap * side / 2)
 
 
 @dataclass(frozen=True)
-class Player:
+class Rules:
     """How the game is played on points: one row of the table of objectives."""
 
     objective: str
@@ -79,9 +77,9 @@ def network(inputs: int, outputs: int) -> nn.Module:
 class PointGAN:
     """A generator and a critic on points; every draw is keyed by the seed and the step."""
 
-    def __init__(self, player: Player, modes: Modes, seed: int, critic_rate: float = 1.0) -> None:
-        """Args: player: the objective; modes: the data; seed: of everything; critic_rate: of the generator's learning rate."""
-        self.player, self.modes, self.seed, self.objective = player, modes, seed, OBJECTIVES[player.objective]
+    def __init__(self, rules: Rules, modes: Modes, seed: int, critic_rate: float = 1.0) -> None:
+        """Args: rules: the objective; modes: the data; seed: of everything; critic_rate: of the generator's learning rate."""
+        self.rules, self.modes, self.seed, self.objective = rules, modes, seed, OBJECTIVES[rules.objective]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed, "points"))
             self.generator, self.critic = network(LATENTS, 2), network(2, 1)
@@ -101,17 +99,16 @@ class PointGAN:
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
         real = self.modes.draw(BATCH, generator)
         fake = self.modes.reach * self.generator(torch.randn(BATCH, LATENTS, generator=generator))
-        loss = self.objective.critic_loss(self.judge(real), self.judge(fake.detach())).mean() + self._penalty(
-            real, fake.detach(), generator
-        )
+        loss = self.objective.critic_loss(self.judge(real), self.judge(fake.detach())).mean()
+        loss = loss + self._penalty(real, fake.detach(), generator)
         self.critic_optimizer.zero_grad()
         loss.backward()
         self.critic_optimizer.step()
-        if self.player.clip:
+        if self.rules.clip:
             with torch.no_grad():
                 for weight in self.critic.parameters():
-                    weight.clamp_(-self.player.clip, self.player.clip)
-        if index % self.player.critic_steps:
+                    weight.clamp_(-self.rules.clip, self.rules.clip)
+        if index % self.rules.critic_steps:
             return math.nan
         loss = self.objective.generator_loss(self.judge(real).detach(), self.judge(fake))
         (slope,) = torch.autograd.grad(loss.sum(), fake, retain_graph=True)
@@ -121,14 +118,14 @@ class PointGAN:
         return float(slope.norm(dim=1).mean())
 
     def _penalty(self, real: Tensor, fake: Tensor, generator: Generator) -> Tensor:
-        player = self.player
-        if player.penalty == 0:
+        rules = self.rules
+        if rules.penalty == 0:
             return torch.zeros(())
-        if player.interpolated:
+        if rules.interpolated:
             share = torch.rand(len(real), generator=generator)
             images = real[:, :, None, None], fake[:, :, None, None]
-            return player.penalty * interpolated_penalty(lambda points: self.judge(points.flatten(1)), *images, share).mean()
-        return player.penalty / 2 * (exact_penalty(self.judge, real).mean() + exact_penalty(self.judge, fake).mean())
+            return rules.penalty * interpolated_penalty(lambda points: self.judge(points.flatten(1)), *images, share).mean()
+        return rules.penalty / 2 * (exact_penalty(self.judge, real).mean() + exact_penalty(self.judge, fake).mean())
 
     @torch.no_grad()
     def sample(self, count: int = JUDGED) -> Tensor:
@@ -147,14 +144,14 @@ class Moment(NamedTuple):
     """Share of samples near a mode."""
     slope: float
     """What the generator was given to learn from, averaged over its last 50 steps."""
-    picture: NDArray[np.uint8]
+    picture: Image.Image
 
 
 def train_points(
-    player: Player, modes: Modes, steps: int, seed: int, frames: int, tick: Callable[[float], None], critic_rate: float = 1.0
+    rules: Rules, modes: Modes, steps: int, seed: int, frames: int, tick: Callable[[float], None], critic_rate: float = 1.0
 ) -> list[Moment]:
     """Trains on points for so many steps of the critic, and returns `frames` moments, evenly spread, the last at the end."""
-    game, due = PointGAN(player, modes, seed, critic_rate), {round(steps * (k + 1) / frames) for k in range(frames)}
+    game, due = PointGAN(rules, modes, seed, critic_rate), {round(steps * (k + 1) / frames) for k in range(frames)}
     moments, slopes = list[Moment](), [0.0]
     for index in range(steps):
         slope = game.step(index)
@@ -168,30 +165,29 @@ def train_points(
     return moments
 
 
-def picture(samples: Tensor, modes: Modes) -> NDArray[np.uint8]:
-    """Samples in blue over the modes in orange, [side, side, 3]."""
-    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    rows, columns = np.mgrid[0:SIDE, 0:SIDE]
-    scale = SIDE / (2 * modes.reach)
+def picture(samples: Tensor, modes: Modes) -> Image.Image:
+    """Samples in blue over the modes in orange."""
+    drawn = Image.new("RGB", (SIDE, SIDE), "white")
+    draw, scale = ImageDraw.Draw(drawn), SIDE / (2 * modes.reach)
+    radius = NEAR * modes.deviation * scale
     for x, y in modes.centres.tolist():
-        near = (columns - (x + modes.reach) * scale) ** 2 + (rows - (modes.reach - y) * scale) ** 2
-        image[near <= (NEAR * modes.deviation * scale) ** 2] = (250, 205, 150)
-    places = torch.stack([(modes.reach - samples[:, 1]) * scale, (samples[:, 0] + modes.reach) * scale], 1).long()
-    inside = ((places >= 0) & (places < SIDE)).all(1) & torch.isfinite(samples).all(1)
-    for row, column in places[inside].tolist():
-        image[row, column] = (0, 80, 160)
-    return image
+        across, down = (x + modes.reach) * scale, (modes.reach - y) * scale
+        draw.ellipse((across - radius, down - radius, across + radius, down + radius), fill=(250, 205, 150))
+    places = torch.stack([samples[:, 0] + modes.reach, modes.reach - samples[:, 1]], 1) * scale
+    inside = ((places >= 0) & (places < SIDE)).all(1)
+    draw.point([(int(across), int(down)) for across, down in places[inside].tolist()], fill=(0, 80, 160))
+    return drawn
 
 
-def objectives_table() -> dict[str, Player]:
+def objectives_table() -> dict[str, Rules]:
     """Every objective bare, and held back by R1 + R2; Wasserstein with five steps of the critic, clipped or with its penalty.
 
     All with Adam; the weights of networks this small are clipped at 0.1, not at 0.01.
     """
-    table: dict[str, Player] = {}
+    table: dict[str, Rules] = {}
     for name in OBJECTIVES:
         if name != "wasserstein":
-            table |= {name: Player(name), f"{name} + R1 + R2": Player(name, penalty=0.1)}
-    table["wasserstein, clipped"] = Player("wasserstein", clip=0.1, critic_steps=5)
-    table["wasserstein + GP"] = Player("wasserstein", penalty=1.0, interpolated=True, critic_steps=5)
+            table |= {name: Rules(name), f"{name} + R1 + R2": Rules(name, penalty=0.1)}
+    table["wasserstein, clipped"] = Rules("wasserstein", clip=0.1, critic_steps=5)
+    table["wasserstein + GP"] = Rules("wasserstein", penalty=1.0, interpolated=True, critic_steps=5)
     return table

@@ -11,24 +11,21 @@ from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
+from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
 from vaegan.studies.page import write_report
-from vaegan.studies.plan import Asked, Plan, check_arms, check_known, check_same, cost, make_plan, with_precision
-from vaegan.studies.record import read_measured, read_record, write_record
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Result,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    arm_folder,
-    tell,
+from vaegan.studies.plan import (
+    Plan,
+    StudyRequest,
+    check_arms,
+    check_same,
+    cost,
+    make_plan,
+    read_measured,
+    read_record,
+    with_precision,
+    write_record,
 )
+from vaegan.studies.study import Result, Results, Story, Study, tell
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
 from vaegan.types import ProgressCallback
@@ -63,7 +60,7 @@ def run_study(
     """Carries out a study, or what is left of it: the same call on the same folder goes on where it stopped.
 
     Args:
-        study: which.
+        study: one of the catalogue.
         data: images, as for `train`.
         config: settings that all arms share; its recipe is each arm's own affair.
         out: the study's folder.
@@ -81,7 +78,7 @@ def run_study(
     """
     path = Path(out)
     api.check_request(config, minutes, images)
-    asked = Asked(_source(data), minutes, images, seeds)
+    asked = StudyRequest(_source(data), minutes, images, seeds)
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
@@ -101,8 +98,7 @@ def run_study(
         plan, results = before
         if plan.fingerprint != dataset.fingerprint:
             raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
-    check_arms(arms, plan)
-    check_known(results, arms, plan, path)
+    check_arms(arms, plan, results, path)
     on_progress, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
     return Runner(study, plan, setting, arms, results, on_progress, stop).run()
 
@@ -116,7 +112,7 @@ class Runner:
     setting: Setting
     arms: Sequence[Arm]
     results: list[Result]
-    """Those there already, and then all."""
+    """At first what is there already."""
     progress: ProgressCallback
     stop: Callable[[], bool]
 
@@ -152,7 +148,8 @@ class Runner:
     def _do(self, arm: Arm, seed: int, what: str) -> None:
         """Carries out one arm with one seed, and notes its result."""
         folder = arm_folder(self.folder, arm.label, seed)
-        began, spent = time.perf_counter(), _spent(folder)
+        run, began = RunFolder(folder), time.perf_counter()
+        spent = run.read().spent_seconds if run.record_path.is_file() else 0.0  # by an arm that was stopped
 
         def tick(share: float) -> None:
             total = sum(self._weight(job) for job, _ in self.jobs)
@@ -242,12 +239,6 @@ class Runner:
 
 def _source(data: str | Path) -> str:
     return str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-
-
-def _spent(run: Path) -> float:
-    """Seconds that an interrupted arm has trained already."""
-    folder = RunFolder(run)
-    return folder.read().spent_seconds if folder.record_path.is_file() else 0.0
 
 
 def _seen_before(run: RunFolder, stage: str) -> int:

@@ -18,16 +18,13 @@ SMALLEST_LETTER = 11  # [pixels]
 
 
 def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None, widest: int = WIDEST) -> Image.Image:
-    """Named pictures in rows on white, each with its name above; small ones are doubled, too large ones made smaller.
+    """Named pictures in rows on white, each with its name above; small ones are doubled.
 
-    Args:
-        pictures: name to picture.
-        columns: pictures a row; at most four when None.
-        widest: width of the sheet up to which pictures stay as large as they are [pixels].
+    Four stand in a row when `columns` is None. Large pictures are made smaller until the sheet is `widest` pixels wide.
     """
     columns = min(columns or 4, len(pictures))
-    whole = columns * max(picture.width for picture in pictures.values())
-    scale = 2.0 if whole <= 400 else min(1.0, widest / whole)
+    width = columns * max(picture.width for picture in pictures.values())
+    scale = 2.0 if width <= 400 else min(1.0, widest / width)
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
     shown = {name: picture.convert("RGB") for name, picture in pictures.items()}
     if scale != 1:
@@ -35,18 +32,15 @@ def side_by_side(pictures: Mapping[str, Image.Image], columns: int | None = None
                  for name, picture in shown.items()}  # fmt: skip
     letter = max(SMALLEST_LETTER, round(columns * max(picture.width for picture in shown.values()) / LETTERS))
     font, strip = ImageFont.load_default(letter), letter + 6
-    names = list(shown)
-    wide = EDGE + max(
-        [*(picture.width for picture in shown.values()), *(math.ceil(font.getlength(name)) + letter for name in names)]
-    )
+    wide = EDGE + max(max(picture.width, math.ceil(font.getlength(name)) + letter) for name, picture in shown.items())
     tall = max(picture.height for picture in shown.values()) + strip + EDGE
-    rows = -(-len(names) // columns)
+    rows = -(-len(shown) // columns)
     sheet = Image.new("RGB", (columns * wide + EDGE, rows * tall + EDGE), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, name in enumerate(names):
+    for index, (name, picture) in enumerate(shown.items()):
         left, top = EDGE + index % columns * wide, EDGE + index // columns * tall
         draw.text((left + 1, top), name, fill="black", font=font)
-        sheet.paste(shown[name], (left, top + strip))
+        sheet.paste(picture, (left, top + strip))
     return sheet
 
 

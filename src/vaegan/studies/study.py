@@ -1,6 +1,5 @@
-"""What a study is: arms that are trained or computed side by side, what is measured on each, and the story told from it."""
+"""What a study is: its arms, what is measured on each, and the story told from the results."""
 
-import re
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -8,92 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vaegan.config import TrainConfig
-from vaegan.data import ImageDataset
-from vaegan.errors import RequestError
-from vaegan.model import Model
-from vaegan.training.run import RunFolder
-
-Numbers = dict[str, Any]
-"""Named measurements that fit into JSON."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a study is about to be made from."""
-
-    dataset: ImageDataset
-    base: TrainConfig
-    """Settings that all arms share; an arm replaces what it is about."""
-    folder: Path
-    """The study's folder; arms may prepare data in it."""
-
-    def labels(self) -> str:
-        """The name of the label that has a word for every image.
-
-        Raises:
-            RequestError: if these images came without classes.
-        """
-        for name, words in self.dataset.label_words.items():
-            if 2 <= len(words) <= 100:
-                return name
-        raise RequestError(f"{self.dataset.source} has no classes (sub-folders, IDX labels); this study needs labelled images.")
-
-
-@dataclass(frozen=True)
-class Work:
-    """What an arm is given."""
-
-    setting: Setting
-    seed: int
-    images: int
-    """Its part of the budget, as the number of images that a VAE would be shown in that time."""
-    folder: Path
-    """Where it may leave pictures."""
-    tick: Callable[[float], None]
-    """To be called often with the share that is done; raises when the user stops the study."""
-
-
-@dataclass(frozen=True)
-class Subject(Work):
-    """What a measure is given: one trained arm at one point of its training."""
-
-    arm: "TrainedArm"
-    run: RunFolder
-    model: Model
-    dataset: ImageDataset
-    """The images the arm was trained on; the study's own unless the arm prepared others."""
-    is_last: bool
-    """Whether the arm is fully trained."""
-
-
-@dataclass(frozen=True)
-class ComputedArm:
-    """An arm that trains no run: a toy whose answer is known."""
-
-    label: str
-    compute: Callable[[Work], Numbers]
-    images: float = 0.0
-    """Its part of the budget relative to the other arms'."""
-
-
-@dataclass(frozen=True)
-class TrainedArm:
-    """An arm that is an ordinary run."""
-
-    label: str
-    config: TrainConfig
-    images: float = 1.0
-    """Images it sees relative to the other arms."""
-    start: str | None = None
-    """Label of an earlier arm whose model is the start."""
-    points: int = 1
-    """How often it is measured: after equal parts of its images, the last time when it is finished."""
-    data: Path | None = None
-    """Other images than the study's, prepared in its folder."""
-
-
-Arm = TrainedArm | ComputedArm
+from vaegan.studies.arms import Arm, Numbers, Setting, Subject, arm_folder
 
 
 @dataclass(frozen=True)
@@ -165,11 +79,7 @@ class Results:
         return list(dict.fromkeys(result.label for result in self.all))
 
     def of(self, label: str) -> list[Result]:
-        """One result a seed that was measured.
-
-        Raises:
-            NoNumbers: if there is none.
-        """
+        """One result a seed that was measured; raises NoNumbers if there is none."""
         found = [result for result in self.all if result.label == label]
         if not found:
             raise NoNumbers(label)
@@ -251,17 +161,3 @@ def tell(study: Study, results: Results, failed: Sequence[Result]) -> Story:
     if missing:
         story.sentences.insert(0, "Training broke down, which is a result without numbers, in: " + " ".join(missing))
     return story
-
-
-def slug(label: str) -> str:
-    """A folder's name for an arm.
-
-    >>> slug("z = 16, KL off")
-    'z-16-kl-off'
-    """
-    return re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
-
-
-def arm_folder(folder: Path, label: str, seed: int) -> Path:
-    """Where an arm of the study in `folder` lies."""
-    return folder / "arms" / slug(label) / f"seed-{seed}"

@@ -10,14 +10,15 @@ from PIL import Image
 
 from vaegan.config import GAN_COST, GROWN_COST
 from vaegan.data import to_uint8
-from vaegan.metrics.reconstruction import peak_signal_to_noise
+from vaegan.metrics.posterior import peak_signal_to_noise
 from vaegan.metrics.watch import variety
 from vaegan.model import Model
 from vaegan.pictures import to_picture
+from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.likelihood import bits_of_model, has_bits
 from vaegan.studies.measures import SCORES, autoencoding, heldout_images, sampling, training_images
 from vaegan.studies.sheets import bars, last_samples, learning
-from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
+from vaegan.studies.study import Results, Story, Study, some
 from vaegan.types import Images, Latents
 
 VAE, GROWN, SCRATCH = "VAE", "GAN grown out of it", "GAN from scratch"
@@ -43,9 +44,8 @@ def measure(subject: Subject) -> Numbers:
     found["variety"] = float(variety(model.sample(len(heldout))) / variety(heldout))
     if model.has_encoder:
         error = latent_error(model, training_images(dataset, 1000), heldout)
-        jpeg, bare, quality = jpeg_at(heldout, error)
         found |= {"psnr": float(peak_signal_to_noise(torch.tensor(error))), "latent_bytes": model.latent_dim}
-        found |= {"jpeg_bytes": jpeg, "jpeg_bare": bare, "quality": quality}
+        found |= dict(zip(("jpeg_bytes", "jpeg_bare", "quality"), jpeg_at(heldout, error), strict=True))
         found["error"] = autoencoding(model, heldout)["error"]
     if has_bits(model):
         found["bits"] = bits_of_model(model, heldout[:16], 500, subject.seed)

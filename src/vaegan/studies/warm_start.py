@@ -6,9 +6,10 @@ from typing import Any
 
 from vaegan.charts import Axis, save_lines
 from vaegan.config import GAN_COST, GROWN_COST
+from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
 from vaegan.studies.sheets import bars, last_samples, learning
-from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, some
+from vaegan.studies.study import Picture, Results, Story, Study, some
 
 VAE, ALL, SCRATCH = "the VAE", "all steps", "GAN from scratch"
 POINTS = 4
@@ -33,9 +34,6 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         grown("without re-whitening", {"whitening": False}),
         grown("prior N(0, I)", prior="normal"),
         grown("fresh critic", {"critic": "scratch"}),
-        grown("without blur", blur=0.0),
-        grown("without critic warm-up", critic_warmup=0),
-        grown("without ramp", generator_ramp=0.0),
         grown("without anchor", anchor=0.0),
         grown("without refit", refit_every=0),
     ]

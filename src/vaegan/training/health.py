@@ -124,9 +124,8 @@ def vanishing_gradient(look: Look, memory: Memory) -> str | None:
     if count < 2:
         memory |= {"count": count + 1, "early": (early * count + value) / (count + 1)}
         return None
-    return (
-        f"the generator's gradient at its images fell to {value / early:.1%} of what it was" if value < VANISHED * early else None
-    )
+    fallen = value / max(early, 1e-30)
+    return f"the generator's gradient at its images fell to {fallen:.1%} of what it was" if fallen < VANISHED else None
 
 
 def idle_generator(look: Look, memory: Memory) -> str | None:
@@ -204,10 +203,9 @@ class Action(NamedTuple):
     words: str
     """For people."""
 
-    @property
-    def rolls_back(self) -> bool:
-        """Whether the last steps are undone."""
-        return self.action == "roll back"
+
+SAVED = ("_memories", "_fired", "_good", "_good_at", "_stopped_at", "roll_backs", "_quiet", "_steps_seen", "_settling")
+"""Attributes of `Health` that a checkpoint keeps."""
 
 
 class Health:
@@ -343,14 +341,11 @@ class Health:
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on alike."""
-        names = ("_memories", "_fired", "_good", "_good_at", "_stopped_at", "roll_backs", "_quiet", "_steps_seen", "_settling")
-        return {name.removeprefix("_"): getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SAVED}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave."""
-        if self.mode == "off":
-            return
-        self._memories = {name: dict(state["memories"].get(name, {})) for name in self._checks}
-        self._fired, self._good, self._good_at = dict(state["fired"]), state["good"], int(state["good_at"])
-        self._stopped_at, self.roll_backs = int(state["stopped_at"]), int(state["roll_backs"])
-        self._quiet, self._steps_seen, self._settling = state["quiet"], state["steps_seen"], state["settling"]
+        """Takes back what `state` gave; raises KeyError where something is missing."""
+        if self.mode != "off":
+            for name in SAVED:
+                setattr(self, name, state[name])
+            self._memories = {name: dict(self._memories.get(name, {})) for name in self._checks}

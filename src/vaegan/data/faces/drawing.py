@@ -10,8 +10,7 @@ import numpy.typing as npt
 from vaegan.data.faces.canvas import Array, Canvas, Index, smoothstep
 from vaegan.data.faces.factors import BACKGROUNDS, FACTORS, HAIR_STYLES, Faces, sample_faces
 from vaegan.data.faces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, head_view, head_window
-from vaegan.data.faces.hair import FrontHair, draw_back_hair, draw_buzz, draw_tied_hair, hair_distance
-from vaegan.data.faces.hats import draw_hats
+from vaegan.data.faces.hair import FrontHair, draw_back_hair, draw_buzz, draw_hats, draw_tied_hair, hair_distance
 from vaegan.data.faces.head import draw_beard, draw_body, draw_cheeks, draw_ears, draw_freckles, draw_head
 
 SMALLEST_DRAWN = 64  # [pixels] smaller pictures are drawn at a multiple of their size and averaged down
@@ -128,7 +127,7 @@ def _to_bytes(pixels: Array, shrink: int) -> npt.NDArray[np.uint8]:
 
 
 def face_factors(count: int, seed: int = 0, start: int = 0) -> dict[str, npt.NDArray[np.float32]]:
-    """The true factors float32 [count] of faces `start` to `start + count`; `FACTORS` tells their ranges and words."""
+    """The true factors float32 [count] of faces `start` to `start + count`; `FACTORS` lists their ranges and words."""
     faces = sample_faces(count, seed, start)
     return {name: getattr(faces, name)[:, 0, 0] for name in FACTORS}
 

@@ -1,17 +1,51 @@
-"""Images that are nearly the same: neighbours in latent space, confirmed in pixels."""
+"""Images that are alike: exact nearest neighbours in latent space, and duplicates, which are confirmed in pixels."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vaegan.data import ImageDataset
-from vaegan.latent.nearest import nearest
 from vaegan.types import Latents, ProgressCallback
 
+PAIRS_AT_A_TIME = 2**22
+"""Distances held at once [pairs], and numbers of latents."""
 NEIGHBOURS = 8
 """Nearest in latent space that are compared in pixels, for each image."""
 BLOCK = 512
+
+
+class Neighbours(NamedTuple):
+    """Euclidean distances [query, k], ascending, and the positions [query, k] they belong to."""
+
+    distances: Tensor
+    indices: Tensor
+
+
+@torch.inference_mode()
+def nearest(latents: Latents, query: Latents, k: int) -> Neighbours:
+    """The `k` latents nearest to each query, by Euclidean distance; all of them where there are fewer.
+
+    They are found with |a|^2 - 2ab + |b|^2 in float64, whose rounding is a hundred-millionth of a latent's length; the distances
+    that are returned are computed from differences.
+
+    `latents` [count, latent] are on the CPU: a million of 64 numbers are 256 MB, and little is added to that.
+    """
+    query = query.cpu().double()
+    rows = max(1, PAIRS_AT_A_TIME // max(1, len(query), query.shape[1]))
+    best = Neighbours(torch.zeros(len(query), 0, dtype=torch.double), torch.zeros(len(query), 0, dtype=torch.long))
+    for start in range(0, len(latents), rows):
+        block = latents[start : start + rows].cpu().double()
+        squares = block.square().sum(1) - 2 * query @ block.T  # but for |query|^2, which orders nothing
+        few = squares.topk(min(k, len(block)), largest=False)
+        joined = torch.cat([best.distances, few.values], 1), torch.cat([best.indices, few.indices + start], 1)
+        order = joined[0].argsort(dim=1, stable=True)[:, :k]
+        best = Neighbours(joined[0].gather(1, order), joined[1].gather(1, order))
+    distances = (latents[best.indices].cpu().double() - query[:, None]).norm(dim=2)
+    order = distances.argsort(dim=1, stable=True)
+    return Neighbours(distances.gather(1, order).float(), best.indices.gather(1, order))
 
 
 @dataclass(frozen=True)
@@ -26,19 +60,12 @@ class Duplicates:
 def find_duplicates(
     latents: Latents, dataset: ImageDataset, tolerance: float = 15.0, progress: ProgressCallback | None = None
 ) -> list[Duplicates]:
-    """Groups of images that are the same but for recompression, scaling or slight changes.
+    """Groups of images that are the same but for recompression, scaling or slight changes, the largest first.
 
     The latent distance only proposes: each image's 8 nearest are compared in pixels, so that no threshold on latents is needed.
     Two images belong together when they differ by at most `tolerance`, or when a chain of such pairs joins them.
 
-    Args:
-        latents: of all images of the data set, [n, latent].
-        dataset: the images.
-        tolerance: root mean square difference of pixel values [levels of 255].
-        progress: called as images are compared.
-
-    Returns:
-        The groups, the largest first.
+    `latents` are those of all images; `tolerance` is a root mean square difference of pixel values [levels of 255].
     """
     parents = list(range(len(latents)))
     differences: dict[int, float] = {}

@@ -34,7 +34,7 @@ class OneProcess:
         assert not value.requires_grad
         return value
 
-    def everyones(self, rows: Tensor) -> Tensor:
+    def gather_rows(self, rows: Tensor) -> Tensor:
         assert not rows.requires_grad
         return rows
 

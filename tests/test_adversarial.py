@@ -1,8 +1,8 @@
-"""GAN objectives against their closed forms, their published optima and autograd; what the recipe makes of them."""
+"""GAN objectives against their closed forms, their published optima and autograd; which settings of them are refused."""
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from vaegan.config import GANConfig
+from vaegan.config import ClassicGANConfig
 from vaegan.errors import RequestError
 from vaegan.objectives import penalties
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -101,11 +101,11 @@ def test_best_critic_is_the_published_one(name: str, optimum: Callable[[float], 
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_without_a_level_see_only_differences(name: str) -> None:
+def test_relativistic_and_wasserstein_critics_see_only_differences(name: str) -> None:
     real, fake = torch.tensor([0.3, -1.2]), torch.tensor([0.7, 0.1])
     loss = OBJECTIVES[name].critic_loss
     moved = torch.allclose(loss(real, fake), loss(real + 2, fake + 2))
-    assert moved == (not OBJECTIVES[name].has_level)
+    assert moved == (name in ("relativistic", "wasserstein"))
 
 
 class TestInterpolatedPenalty:
@@ -143,14 +143,20 @@ def test_uniform_draws_are_uniform_and_shared_among_processes() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"objective": "wasserstein", "penalty": 0.0}, "--gan.clip"),
-        ({"critic_steps": 0}, "critic-steps"),
-        ({"beta1": 1.0}, "beta1"),
-        ({"momentum": -0.1}, "momentum"),
-        ({"clip": -1.0}, "clip"),
+        ({"objective": "wasserstein"}, r"--classic\.clip"),
+        ({"critic_steps": 0}, r"--classic\.critic-steps"),
+        ({"beta1": 1.0}, r"--classic\.beta1"),
+        ({"clip": -1.0}, r"--classic\.clip"),
+        ({"penalty": -1.0}, r"--classic\.penalty"),
+        ({"batch_size": 1}, r"--classic\.batch-size"),
     ],
 )
-def test_impossible_settings_are_refused_in_one_line(settings: dict[str, object], words: str) -> None:
+def test_impossible_settings_are_refused_in_one_line(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError, match=words) as caught:
-        replace(GANConfig(), **settings)
+        ClassicGANConfig(**settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bound", [{"clip": 0.01}, {"penalty": 10.0}])
+def test_a_wasserstein_critic_needs_one_bound(bound: dict[str, Any]) -> None:
+    assert ClassicGANConfig(objective="wasserstein", **bound).objective == "wasserstein"

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.objectives import details
-from vaegan.objectives.details import FAINT, OCTAVES, detail_discrepancy, finest_octave
+from vaegan.parts import details
+from vaegan.parts.details import FAINT, OCTAVES, detail_discrepancy, finest_octave
 
 
 def normal(*shape: int, seed: int) -> Tensor:

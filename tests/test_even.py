@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vaegan.config import NetworkConfig
 from vaegan.networks import Critic, Decoder
 from vaegan.networks.even import EvenTransposed, even_layers
-from vaegan.recipes.optimizers import build_optimizer
+from vaegan.parts.optimizers import OptimizerName, optimizer_of
 
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=4)
 
@@ -60,12 +60,14 @@ def test_memory_format_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("name", ["muon", "adam", "sgd", "rmsprop"])
-def test_steps_keep_it(name: str) -> None:
+def test_steps_keep_it(name: OptimizerName) -> None:
     torch.manual_seed(0)
     decoder = Decoder(NETWORK, 32, 3)
     layers = even_layers(decoder)
     assert len(layers) == 2
-    optimizer = build_optimizer(name, [decoder], 1e-2, (0.9, 0.99))
+    optimizer = optimizer_of(name, (0.9, 0.99))(decoder)
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-2
     before = [layer.weight.detach().clone() for layer in layers]
     for _ in range(3):
         optimizer.zero_grad()

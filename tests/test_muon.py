@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaegan.recipes.muon import Muon, orthogonalised
+from vaegan.parts.muon import Muon, orthogonalised
 
 BETAS = (0.9, 0.99)
 QUINTIC = (3.4445, -4.7750, 2.0315)  # as published, not as imported

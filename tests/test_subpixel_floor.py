@@ -1,4 +1,4 @@
-"""The floor under the details of a decoder's last layer, against its definition in loops."""
+"""The floors under the details of a decoder's last layer, against their definition in loops; how a decoder changes that layer."""
 
 import itertools
 from typing import Any
@@ -9,6 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vaegan.config import NetworkConfig
+from vaegan.networks import Decoder
+from vaegan.networks.finished import FinishedSubPixel
 from vaegan.networks.subpixel import SubPixel
 
 FLOOR = 0.05
@@ -66,18 +69,20 @@ def test_it_is_its_definition_in_pixels(channels: int, soft: float, steep: float
     alone[0, :, 0] = torch.tensor(np.einsum("cd,dyx->cyx", np.linalg.inv(colours), means))
     power = np.square(fine).mean(0).reshape(6, 2, 8, 2).mean((1, 3))
     wanted = layer(alone.flatten(1, 2))[0].numpy() + fine * gains(power, 1, steep > 0).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_allclose(SubPixel(channels, soft, steep).double()(blocks)[0], wanted, atol=1e-6)
+    np.testing.assert_allclose(FinishedSubPixel(channels, soft, steep).double()(blocks)[0], wanted, atol=1e-6)
+    if steep == 0:
+        np.testing.assert_allclose(SubPixel(channels, soft).double()(blocks)[0], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize(("soft", "steep"), [(1e-30, 0), (1e-30, 1e-30), (0, 1e-12), (0.06, 1e-20)])
 def test_no_floor_is_too_low_for_an_even_picture(soft: float, steep: float) -> None:
-    assert not SubPixel(3, soft, steep)(torch.zeros(1, 12, 8, 8)).any()
+    assert not FinishedSubPixel(3, soft, steep)(torch.zeros(1, 12, 8, 8)).any()
 
 
 @pytest.mark.parametrize("size", [1e9, 1e12, 1e30])
 def test_no_picture_is_too_strong_for_a_floor(size: float) -> None:
     blocks = size * randn(1, 12, 8, 8)
-    found, plain = SubPixel(3, FLOOR, 0.1)(blocks), SubPixel(3)(blocks)
+    found, plain = FinishedSubPixel(3, FLOOR, 0.1)(blocks), SubPixel(3)(blocks)
     torch.testing.assert_close(found, plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
 
 
@@ -124,3 +129,52 @@ def test_the_floor_of_one_image_hangs_on_no_other() -> None:
     together = layer(blocks)
     for image, of_one in zip(together, blocks.split(1), strict=True):
         torch.testing.assert_close(layer(of_one)[0], image, rtol=0, atol=1e-6)
+
+
+class TestOfADecoder:
+    """Who learns has a plain last layer with a soft floor; a kept model may have a finished one."""
+
+    latents = randn(3, 4)
+
+    def decoder(self, kind: Any = "plain") -> Decoder:
+        torch.manual_seed(0)
+        return Decoder(NetworkConfig(kind=kind, width=8, width_limit=16, latent_dim=4), 16, 3)
+
+    def test_learns_under_the_floor_that_it_is_given(self) -> None:
+        decoder, other = self.decoder(), self.decoder()
+        assert decoder.floor == 0
+        other.learn_under(0.3)
+        assert other.floor == 0.3
+        assert not torch.allclose(other(self.latents), decoder(self.latents))
+        other.learn_under(0)
+        assert torch.equal(other(self.latents), decoder(self.latents))
+
+    def test_what_a_finisher_set_is_gone_when_it_goes_on_learning(self) -> None:
+        decoder, before = self.decoder(), self.decoder()(self.latents)
+        layer = decoder.finish(0.06, 0.1)
+        assert isinstance(layer, FinishedSubPixel)
+        assert decoder.last_layer is layer
+        assert (decoder.floor, layer.steep_floor) == (0.06, 0.1)
+        layer.scale(1.3, 0.8, 0.5, 0.5)
+        finished = decoder(self.latents)
+        assert not torch.allclose(finished, before, atol=1e-3)
+        decoder.learn_under(0.06)
+        assert not isinstance(decoder.last_layer, FinishedSubPixel)
+        assert not torch.equal(decoder(self.latents), finished)
+        decoder.learn_under(0)
+        assert torch.equal(decoder(self.latents), before)
+
+    def test_a_finished_layer_without_factors_and_floors_is_the_plain_one(self) -> None:
+        decoder, other = self.decoder(), self.decoder()
+        other.finish(0, 0)
+        assert other.state_dict().keys() == decoder.state_dict().keys()
+        torch.testing.assert_close(other(self.latents), decoder(self.latents))
+
+    def test_networks_without_a_sub_pixel_layer_are_left_alone(self) -> None:
+        decoder = self.decoder("residual")
+        before = decoder(self.latents)
+        decoder.learn_under(0.1)
+        assert decoder.finish(0.1, 0.1) is None
+        assert decoder.last_layer is None
+        assert decoder.floor == 0
+        assert torch.equal(decoder(self.latents), before)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import scipy.ndimage
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from vaegan.networks.views import Augmentation, View, gaussian_blur, shifted, translate
+from vaegan.parts.schedule import Clock
+from vaegan.parts.views import Augmentation, View, draw_view, shifted, translate
+from vaegan.randomness import Draws
 
 SIZE = 16
 
@@ -36,27 +37,6 @@ def changed(image: np.ndarray, change: Augmentation, place: int) -> np.ndarray:
     x = (image - image.mean()) * float(change.contrast[place]) + image.mean() + float(change.brightness[place])
     x = x[:, :, ::-1] if bool(change.flip[place]) else x
     return moved(x, int(change.rows[place]), int(change.columns[place])) * change.keep[place].numpy()
-
-
-class TestBlur:
-    @pytest.mark.parametrize("sigma", [0.1, 0.3, 0.5, 1.0, 1.7, 4.0])
-    def test_is_that_of_scipy(self, sigma: float) -> None:
-        radius = int(np.ceil(3 * sigma))
-        x = images()
-        wanted = scipy.ndimage.gaussian_filter(x.numpy(), (0, 0, sigma, sigma), mode="nearest", truncate=radius / sigma)
-        np.testing.assert_allclose(gaussian_blur(x, sigma), wanted, atol=1e-12)
-
-    def test_directions_are_not_mixed_up(self) -> None:
-        x = torch.zeros(1, 1, 16, 12, dtype=torch.float64)
-        x[0, 0, 3] = 1  # a horizontal line stays one
-        blurred = gaussian_blur(x, 1.0)
-        assert blurred.shape == x.shape
-        torch.testing.assert_close(blurred[0, 0, :, :1].expand(16, 12), blurred[0, 0])
-
-    @pytest.mark.parametrize("sigma", [0.0, 0.0999])
-    def test_nothing_happens_below_a_tenth_of_a_pixel(self, sigma: float) -> None:
-        x = images()
-        assert gaussian_blur(x, sigma) is x
 
 
 @given(st.integers(-9, 9), st.integers(-9, 9))
@@ -159,17 +139,41 @@ class TestShifted:
 
 
 class TestView:
-    def test_blurs_and_then_changes(self) -> None:
-        x, change = images(), drawn()
-        torch.testing.assert_close(View(1.0, change)(x), change.apply(gaussian_blur(x, 1.0)))
-
-    def test_moves_after_the_blur_and_before_the_changes(self) -> None:
+    def test_moves_and_then_changes(self) -> None:
         x, change = images(), drawn()
         jitter = torch.tensor([[0, 1, 2, 3, 0, 2], [3, 0, 1, 2, 0, 0]])
-        wanted = change.apply(shifted(gaussian_blur(x, 1.0), *jitter))
-        torch.testing.assert_close(View(1.0, change, jitter)(x), wanted)
-        torch.testing.assert_close(View(0.0, None, jitter)(x), shifted(x, *jitter))
+        torch.testing.assert_close(View(change, jitter)(x), change.apply(shifted(x, *jitter)))
+        torch.testing.assert_close(View(change)(x), change.apply(x))
+        torch.testing.assert_close(View(None, jitter)(x), shifted(x, *jitter))
 
     def test_without_anything_is_the_identity(self) -> None:
         x = images()
-        assert View(0.0, None)(x) is x
+        assert View(None)(x) is x
+
+
+class TestDrawnView:
+    clock = Clock(4 * 6, 40 * 6, 6)
+
+    @pytest.mark.parametrize(("jitter", "most"), [(1, 1), (2, 2), (100, SIZE // 8)])
+    def test_jitter_reaches_as_far_as_asked_for_and_an_eighth_at_most(self, jitter: int, most: int) -> None:
+        shifts = draw_view(Draws(0, "gan"), self.clock, images(200), 0.0, True, jitter=jitter).jitter
+        assert shifts is not None
+        assert shifts.shape == (2, 200)
+        assert (int(shifts.min()), int(shifts.max())) == (-most, most)
+
+    def test_without_jitter_and_augmentation_images_are_shown_as_they_are(self) -> None:
+        assert draw_view(Draws(0, "gan"), self.clock, images(), 0.0, True) == View(None)
+
+    def test_copies_of_an_image_follow_each_other_and_share_its_changes(self) -> None:
+        x = images()
+        once, twice = (draw_view(Draws(0, "gan"), self.clock, x, 1.0, True, copies, 2) for copies in (1, 2))
+        assert torch.equal(twice(x.repeat_interleave(2, 0)), once(x).repeat_interleave(2, 0))
+
+    def test_processes_share_what_one_would_draw(self) -> None:
+        x, own = (
+            images(),
+            [draw_view(Draws(0, "gan", "cpu", rank, 2), self.clock, images()[rank::2], 1.0, True, 1, 2) for rank in (0, 1)],
+        )
+        whole = draw_view(Draws(0, "gan"), self.clock, x, 1.0, True, 1, 2)(x)
+        for rank, view in enumerate(own):
+            torch.testing.assert_close(view(x[rank::2]), whole[rank::2], atol=1e-12, rtol=0)

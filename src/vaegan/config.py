@@ -46,7 +46,7 @@ MOST = 1e15
 """Largest value of any setting: beyond it numbers only overflow."""
 PriorName = Literal["mixture", "normal", "uniform"]
 Objective = Literal["calibrated", "squared-error", "mean-squared-error", "laplace", "cross-entropy", "continuous-bernoulli"]
-ClassicObjective = Literal["saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
+ClassicObjective = Literal["relativistic", "saturating", "non-saturating", "hinge", "least-squares", "wasserstein"]
 Stage = Literal["ae", "vae", "gan", "joint"]
 """What one stage of a run trains."""
 RecipeName = Literal["vae-gan", "ae", "vae", "gan", "joint", "classic-gan"]
@@ -184,7 +184,7 @@ class ClassicGANConfig:
 
     objective: ClassicObjective = "non-saturating"
     """saturating: the minimax game of 2014; non-saturating; hinge; least-squares; wasserstein: needs --classic.clip or
-    --classic.penalty."""
+    --classic.penalty; relativistic: the pairs of --recipe gan, to compare objectives under one optimiser."""
     batch_size: int = 128
     """Images a step over all devices."""
     learning_rate: float = 2e-4

@@ -169,7 +169,7 @@ def read_config(folder: Path) -> ModelConfig:
         network = values.get("network")
         if values["format_version"] < FORMAT_VERSION and isinstance(network, dict):
             values |= {"network": {name: value for name, value in network.items() if name not in MOVED}}
-        return from_dictionary(ModelConfig, values, str(path))
+        return from_dictionary(ModelConfig, values | {"format_version": FORMAT_VERSION}, str(path))  # it is saved as such
 
 
 def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:

@@ -29,8 +29,8 @@ class Options(ImagesOptions):
 def run(options: Options) -> None:
     """Edits images."""
     from vaegan.data import to_uint8
-    from vaegan.latent.walks import edit
     from vaegan.latent.stored import load_directions
+    from vaegan.latent.walks import edit
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 

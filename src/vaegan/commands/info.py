@@ -6,7 +6,7 @@ from typing import Any
 
 from vaegan.commands.shared import RunOptions
 from vaegan.errors import one_line
-from vaegan.glossary import fact_meaning, fact_title, sooner_words
+from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,8 @@ def _in_words(facts: dict[str, Any]) -> dict[str, Any]:
             value = "\n".join(f"{line} ({meaning.rstrip('.')})" if meaning else line for line, meaning in lines)
         elif name == "brought_forward":
             value = sooner_words(value)
+        elif name == "finished_by":
+            value = finisher_words(value)
         elif isinstance(value, str):
             value = one_line(value)
         if value not in ("", [], None):

@@ -113,7 +113,7 @@ class _Collected:
         self.edges.add(result.edge)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
-        """Checks that the images suffice, and writes all that belongs to them; a long list of what was skipped to `listed`."""
+        """Checks that the images suffice, and writes all that belongs to them."""
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped, listed))
         by_content = np.array(self.sides, dtype=np.uint8)
@@ -190,17 +190,13 @@ def set_duplicates_aside(sides: NDArray[np.uint8], pixel_hashes: NDArray[np.uint
 
 
 def check_most_images(place: str, count: int) -> None:
-    """Refuses more images than can be kept in mind.
-
-    Raises:
-        DataError: over 5,000,000.
-    """
+    """Raises DataError for more than `MOST_IMAGES`."""
     if count > MOST_IMAGES:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
 def skipped_list(directory: Path) -> Path:
-    """Where the list of what was skipped is left when the images are refused: beside their cache, as they get none."""
+    """Where the list of skipped files is left when the images are refused: beside the place of their cache."""
     return directory.with_name(f"{directory.name}-skipped.csv")
 
 

@@ -124,7 +124,7 @@ def open_dataset(
         source: "faces" (drawn by the package; "faces:500" the first 500), or the path of a folder, a zip or tar of
             images, MNIST's IDX form, or a .npy or .npz of uint8 images.
         config: How the images are prepared.
-        cache_dir: Where prepared images are kept; $VAEGAN_CACHE or the user's cache folder when not given.
+        cache_dir: Where prepared images are stored; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
         for_training: Without it a single usable image is enough.
 

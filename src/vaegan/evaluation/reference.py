@@ -96,15 +96,9 @@ def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
                 left -= size
 
 
-def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, so that names and places change nothing."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]
-
-
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
     """All images of a side, in the order of their contents."""
-    return RealImages(dataset, first_by_content(dataset, side, len(dataset)), name)
+    return RealImages(dataset, dataset.first_by_content(side, len(dataset)), name)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import vaegan
-from vaegan.config import Prior
+from vaegan.config import PriorName
 from vaegan.errors import ModelError
 from vaegan.model import Model
 from vaegan.networks.whitening import Whitening
@@ -23,9 +23,9 @@ TOLERANCE = 1e-5
 BATCHES = (1, 2, 7, 64)
 """Batch sizes at which an exported graph is compared with the model."""
 
-PRIORS: dict[Prior, str] = {
+PRIORS: dict[PriorName, str] = {
     "normal": "N(0, I)",
-    "uniform": "uniform on [-1, 1]",
+    "uniform": "uniform on [-1, 1]: what the graph named prior makes of N(0, I)",
     "mixture": "what the graph named prior makes of N(0, I)",
 }
 
@@ -129,8 +129,13 @@ def graphs(model: Model) -> list[Graph]:
     images = model.decode(latents).cpu()
     name, facts = "generator" if model.config.stage == "gan" else "decoder", _facts(model)
     made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
+    if model.has_prior and model.config.prior != "normal":
+        noise = torch.randn(count, networks.prior.noise_dim, generator=torch.Generator().manual_seed(0))
+        prior = [Graph("prior", networks.prior.eval(), "noise", ("latents",), facts, noise)]
+    else:
+        prior = list[Graph]()
     if networks.encoder is None or networks.whitening is None:
-        return made
+        return [*made, *prior]
     mu = {"mu": f"the latent to decode with the {name}"}
     if not model.has_prior:
         return [*made, Graph("encoder", CodeGraph(networks.encoder).eval(), "images", ("mu",), facts | mu, images)]
@@ -143,10 +148,7 @@ def graphs(model: Model) -> list[Graph]:
     }
     module = EncoderGraph(networks.encoder, networks.whitening).eval()
     made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
-    if model.config.prior == "mixture" and networks.mixture is not None:
-        noise = torch.randn(count, model.latent_dim + 1, generator=torch.Generator().manual_seed(0))
-        made.append(Graph("prior", networks.mixture.eval(), "noise", ("latents",), facts, noise))
-    return made
+    return [*made, *prior]
 
 
 def _facts(model: Model) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
@@ -131,7 +130,7 @@ def samples(model: Model, seed: int, counts: Counts) -> Sheet:
 
 def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:
     """Training images as the networks get them, without mirroring."""
-    return sheet(to_uint8(dataset.load(first_by_content(dataset, TRAIN, counts.real))), counts.real_across)
+    return sheet(to_uint8(dataset.load(dataset.first_by_content(TRAIN, counts.real))), counts.real_across)
 
 
 def heldout_side(dataset: ImageDataset) -> int:
@@ -141,7 +140,7 @@ def heldout_side(dataset: ImageDataset) -> int:
 
 def reconstructions(models: list[Model], dataset: ImageDataset, condition: str | None, counts: Counts) -> Sheet:
     """Held-out images in the first row, what each model keeps of them below."""
-    which = first_by_content(dataset, heldout_side(dataset), counts.pairs)
+    which = dataset.first_by_content(heldout_side(dataset), counts.pairs)
     originals = dataset.load(which)
     labels = torch.from_numpy(dataset.categories(condition)[1][which]) if models[0].config.labels else None
     rows = [originals, *(model.reconstruct(originals, labels).cpu() for model in models)]
@@ -175,9 +174,3 @@ def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | N
         return None
     generated: Pixels = to_uint8(model.decode(latents, torch.tensor(codes).long() if model.config.labels else None))
     return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(which))
-
-
-def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, which is a fair draw from all folders."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from vaegan.config import DataConfig
+from vaegan.config import ClassicGANConfig, DataConfig
 from vaegan.data import TRAIN, VALIDATION, open_dataset
 from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
@@ -59,12 +59,12 @@ def arms(setting: Setting) -> Sequence[Arm]:
     stacked = setting.folder / "stacked.npy"
     # Who drops modes by the game alone: the discrepancy of details would pull samples apart in every arm.
     base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, details=0.0), data=_colour(setting))
-    bare = replace(base.gan, objective="non-saturating", penalty=0.0, final_penalty=0.0)
+    bare = ClassicGANConfig(objective="non-saturating", batch_size=base.gan.batch_size)
     made = [
         TrainedArm(VAE, replace(base, recipe="vae"), data=stacked),
         TrainedArm(GROWN, base, start=VAE, data=stacked),
         TrainedArm(RELATIVISTIC, base, data=stacked),
-        TrainedArm(PLAIN, replace(base, gan=bare), data=stacked),
+        TrainedArm(PLAIN, replace(base, recipe="classic-gan", classic=bare), data=stacked),
     ]
     return [*found, ComputedArm(STACK + "real", _stacks), *made]
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from vaegan.config import ClassicGANConfig, ClassicObjective
 from vaegan.studies.arms import Setting, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
 from vaegan.studies.sheets import bars, last_samples, learning
@@ -13,28 +15,24 @@ SHARED_PENALTY = (OURS, "non-saturating", "saturating", "hinge", "least squares"
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """From scratch; the penalty is the base's, except where an objective was published with its own, and in two bare ones."""
-    base = replace(setting.base, recipe="gan")
+    """From scratch, by Adam; the penalty is R1 and R2, except for objectives published with their own, and two bare ones."""
+    base = replace(setting.base, recipe="classic-gan")
 
-    def arm(label: str, **changes: object) -> TrainedArm:
-        # The players' objectives alone: nothing else pulls at the generator.
-        return TrainedArm(label, replace(base, gan=replace(base.gan, details=0.0, **changes)))
+    def arm(label: str, objective: ClassicObjective, penalty: float = base.gan.penalty, **changes: Any) -> TrainedArm:
+        config = ClassicGANConfig(objective=objective, penalty=penalty, batch_size=base.gan.batch_size, **changes)
+        return TrainedArm(label, replace(base, classic=config))
 
-    bare = {"penalty": 0.0, "final_penalty": 0.0}
-    wasserstein = {"objective": "wasserstein", "critic_steps": 5}
-    slow = {"generator_optimizer": "rmsprop", "critic_optimizer": "rmsprop", "learning_rate": 5e-5, "final_learning_rate": 5e-5}
-    adam = {"generator_optimizer": "adam", "critic_optimizer": "adam", "beta2": 0.9, "learning_rate": 1e-4}
-    slope = {"penalty_kind": "interpolated", "penalty": 10.0, "final_penalty": 10.0} | adam
+    slow = {"optimizer": "rmsprop", "critic_optimizer": "rmsprop", "learning_rate": 5e-5, "critic_steps": 5}
     return [
-        arm(OURS),
-        arm(OURS + BARE, **bare),
-        arm("non-saturating", objective="non-saturating"),
-        arm("non-saturating" + BARE, objective="non-saturating", **bare),
-        arm("saturating", objective="saturating"),
-        arm("hinge", objective="hinge"),
-        arm("least squares", objective="least-squares"),
-        arm("Wasserstein, clipped", clip=0.01, **wasserstein, **slow, **bare),
-        arm("Wasserstein + GP", **wasserstein, **slope),
+        arm(OURS, "relativistic"),
+        arm(OURS + BARE, "relativistic", penalty=0.0),
+        arm("non-saturating", "non-saturating"),
+        arm("non-saturating" + BARE, "non-saturating", penalty=0.0),
+        arm("saturating", "saturating"),
+        arm("hinge", "hinge"),
+        arm("least squares", "least-squares"),
+        arm("Wasserstein, clipped", "wasserstein", penalty=0.0, clip=0.01, **slow),
+        arm("Wasserstein + GP", "wasserstein", penalty=10.0, beta1=0.0, learning_rate=1e-4, critic_steps=5),
     ]
 
 

@@ -9,14 +9,13 @@ from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.metrics.features import small_images
-from vaegan.metrics.neighbours import manifold_scores, nearest
+from vaegan.metrics.neighbours import Distances, nearest
 from vaegan.metrics.posterior import active_units, dequantised
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.metrics.spectrum import detail_energy
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
-from vaegan.report.pictures import first_by_content
 from vaegan.studies.arms import Numbers, Subject
 from vaegan.types import Images, Latents, PerImage
 
@@ -28,7 +27,7 @@ SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage
 
 def heldout_indices(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
     """Where validation images stand in the data set (training images when there are none)."""
-    return first_by_content(dataset, VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
+    return dataset.first_by_content(VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
 
 
 def heldout_images(dataset: ImageDataset, count: int) -> Images:
@@ -38,7 +37,7 @@ def heldout_images(dataset: ImageDataset, count: int) -> Images:
 
 def training_images(dataset: ImageDataset, count: int) -> Images:
     """Training images, a fair draw from all folders."""
-    return dataset.load(first_by_content(dataset, TRAIN, count))
+    return dataset.load(dataset.first_by_content(TRAIN, count))
 
 
 @torch.no_grad()
@@ -89,7 +88,7 @@ def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int =
     other = training_images(dataset, len(real))
     samples = model.sample(len(real), seed=seed)
     # In pixels at 16x16: what images show, not their texture.
-    scores = manifold_scores(small_images(real), small_images(samples), max(1, min(5, len(real) - 1)))
+    scores = Distances.of(small_images(real), small_images(samples)).manifold(max(1, min(5, len(real) - 1)))
     return {
         "distance": 1000 * sliced_wasserstein(samples, real),
         "real_distance": 1000 * sliced_wasserstein(other[: len(real)], real[: len(other)]),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vaegan.config import GAN_COST, GROWN_COST
 from vaegan.data import to_uint8
-from vaegan.metrics.reconstruction import peak_signal_to_noise
+from vaegan.metrics.posterior import peak_signal_to_noise
 from vaegan.metrics.watch import variety
 from vaegan.model import Model
 from vaegan.pictures import to_picture

@@ -34,9 +34,6 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         grown("without re-whitening", {"whitening": False}),
         grown("prior N(0, I)", prior="normal"),
         grown("fresh critic", {"critic": "scratch"}),
-        grown("without blur", blur=0.0),
-        grown("without critic warm-up", critic_warmup=0),
-        grown("without ramp", generator_ramp=0.0),
         grown("without anchor", anchor=0.0),
         grown("without refit", refit_every=0),
     ]

@@ -29,7 +29,7 @@ from vaegan.recipes.gan import AVERAGE_CAP, GAN
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.recipe import Recipe
 from vaegan.recipes.vae import VAE
-from vaegan.training.checks import check_fits, describe_objective, reason_of_collapse
+from vaegan.training.checks import describe_objective, reason_of_collapse
 from vaegan.training.engine import FabricEngine
 from vaegan.training.handover_facts import handover_facts
 from vaegan.training.health import GAME, GRADIENTS, LOGITS, POSTERIOR, Check, idle_generator, posterior_collapse
@@ -135,8 +135,6 @@ def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
     generator, critic = _generator_and_critic(inputs, facts)
     prior: Prior = PRIORS["normal" if config.prior == "mixture" else config.prior](generator.latent_dim)
     encoder, whitening, anchor, refit = None, None, None, None
-    if vae is not None:
-        check_fits(vae, inputs.config, inputs.dataset)
     if vae is not None and not vae.has_encoder:
         generator = handover.trainable_copy(vae.networks.decoder)
         generator.learn_under(config.floor)
@@ -270,7 +268,6 @@ def _encoder_and_decoder(inputs: StageInputs, facts: Facts) -> tuple[Encoder, De
             encoder = Encoder(*_shape(inputs))
             decoder = Decoder(*_shape(inputs))
     else:
-        check_fits(previous, inputs.config, inputs.dataset)
         assert previous.networks.encoder is not None
         encoder = handover.trainable_copy(previous.networks.encoder)
         decoder = handover.trainable_copy(previous.networks.decoder)

@@ -1,7 +1,7 @@
 """Health: what goes wrong in training, how it shows in the numbers, and what is done about it (docs/guards.md).
 
-Every check is a function from named means to words. Checks in `ROLL_BACK` send the stage back to its last good state at lower
-learning rates, because that saved runs of the list of bad configurations; the others only warn.
+A check is a function from named means to words. Those in `ROLL_BACK` send the stage back to its last good state, slower, because
+that saved runs of the list of bad configurations (benchmarks/bad_configurations.toml); the others only warn.
 """
 
 import math
@@ -18,7 +18,7 @@ from vaegan.training.engine import FabricEngine
 MOST_ROLL_BACKS = 3
 MOST_WARNINGS = 3
 SLOWER = (1, 2, 8, 64)
-"""Divisor of the learning rates after so many roll-backs: each slows down twice as much as the one before."""
+"""Divisor of the learning rates after so many roll-backs."""
 
 # Where healthy ends. Each number stands between what healthy runs showed and what broken ones did: docs/guards.md.
 WINNING, LOST = 0.97, 0.53  # pair accuracy as a mean over 50 batches; healthy runs have 0.56 to 0.94
@@ -124,9 +124,8 @@ def vanishing_gradient(look: Look, memory: Memory) -> str | None:
     if count < 2:
         memory |= {"count": count + 1, "early": (early * count + value) / (count + 1)}
         return None
-    return (
-        f"the generator's gradient at its images fell to {value / early:.1%} of what it was" if value < VANISHED * early else None
-    )
+    fallen = value / max(early, 1e-30)
+    return f"the generator's gradient at its images fell to {fallen:.1%} of what it was" if fallen < VANISHED else None
 
 
 def idle_generator(look: Look, memory: Memory) -> str | None:
@@ -180,9 +179,8 @@ def posterior_collapse(latent_dim: int, reason: str) -> Check:
 
 POSTERIOR = "posterior collapse"
 ROLL_BACK = ("not finite", "exploding gradient", "runaway critic", "mode collapse", "forgetting", POSTERIOR)
-"""Checks that send a stage back; the others warn."""
+# What can go wrong in any stage; in any GAN; and in one whose logits have a scale: a Wasserstein critic is meant to be ahead.
 GRADIENTS: dict[str, Check] = {"not finite": not_finite, "exploding gradient": exploding_gradient}
-"""What can go wrong in any stage."""
 GAME: dict[str, Check] = {
     "mode collapse": mode_collapse,
     "forgetting": forgetting,
@@ -190,9 +188,7 @@ GAME: dict[str, Check] = {
     "vanishing gradient": vanishing_gradient,
     "overfitting critic": overfitting_critic,
 }
-"""What can go wrong in any GAN."""
 LOGITS: dict[str, Check] = {"runaway critic": runaway_critic, "critic wins": critic_wins, "critic lost": critic_lost}
-"""What can go wrong in a GAN whose logits have a scale: a Wasserstein critic is meant to be ahead, by any number."""
 
 
 class Action(NamedTuple):
@@ -204,10 +200,9 @@ class Action(NamedTuple):
     words: str
     """For people."""
 
-    @property
-    def rolls_back(self) -> bool:
-        """Whether the last steps are undone."""
-        return self.action == "roll back"
+
+SAVED = ("_memories", "_fired", "_good", "_good_at", "_stopped_at", "roll_backs", "_quiet", "_steps_seen", "_settling")
+"""Attributes of `Health` that a checkpoint keeps."""
 
 
 class Health:
@@ -292,7 +287,8 @@ class Health:
             does = "with --guards act: back to the last good state, slower" if name in ROLL_BACK else "nothing is changed"
             return Action(name, "none", f"{words} ({does})" if not self.acts else words)
         if self.roll_backs >= MOST_ROLL_BACKS:
-            return self._stop(name, words, look.seen)
+            goes_on = self._stopped_at and name != "not finite"  # who extends a stopped stage wants it to go on
+            return Action(name, "none", words) if goes_on else self._stop(name, words, look.seen)
         return self._roll_back(name, words)
 
     def _found(self, look: Look) -> tuple[str, str] | None:
@@ -306,7 +302,8 @@ class Health:
         settling, self._settling = self._settling, self._settling and not look.window
         if settling and finite:
             return None
-        heard = (name for name in found if self._fired.get(name, 0) < MOST_WARNINGS or (self.acts and name in ROLL_BACK))
+        acted = () if not self.acts else ROLL_BACK if not self._stopped_at else ("not finite",)
+        heard = (name for name in found if name in acted or self._fired.get(name, 0) < MOST_WARNINGS)
         return next(((name, found[name]) for name in heard), None)
 
     def _roll_back(self, name: str, words: str) -> Action:
@@ -343,14 +340,11 @@ class Health:
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on alike."""
-        names = ("_memories", "_fired", "_good", "_good_at", "_stopped_at", "roll_backs", "_quiet", "_steps_seen", "_settling")
-        return {name.removeprefix("_"): getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SAVED}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave."""
-        if self.mode == "off":
-            return
-        self._memories = {name: dict(state["memories"].get(name, {})) for name in self._checks}
-        self._fired, self._good, self._good_at = dict(state["fired"]), state["good"], int(state["good_at"])
-        self._stopped_at, self.roll_backs = int(state["stopped_at"]), int(state["roll_backs"])
-        self._quiet, self._steps_seen, self._settling = state["quiet"], state["steps_seen"], state["settling"]
+        """Takes back what `state` gave; raises KeyError where something is missing."""
+        if self.mode != "off":
+            for name in SAVED:
+                setattr(self, name, state[name])
+            self._memories = {name: dict(self._memories.get(name, {})) for name in self._checks}

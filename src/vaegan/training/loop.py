@@ -167,7 +167,7 @@ class Training:
     def _note(self, action: Action) -> None:
         words = {"guard": action.guard, "action": action.action, "words": action.words}
         self.journal.note(self.recipe.name, self.seen, self.timetable.seconds, words)
-        if action.rolls_back:  # the numbers of steps that are undone
+        if action.action == "roll back":  # the numbers of steps that are undone
             self.means.forget()
             self.best.forget()
         self.hooks.acted(self.seen, action)

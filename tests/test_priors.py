@@ -1,14 +1,16 @@
-"""The Gaussian mixture against torch.distributions and the moments of what it was fitted to."""
+"""Priors as maps of normal noise; the mixture against torch.distributions and the moments of what it was fitted to."""
 
 import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from vaegan.mixture import COMPONENTS, Mixture, fit_mixture
+from vaegan.config import PriorName
+from vaegan.priors import COMPONENTS, PRIORS, Mixture, Normal, Prior, Scaled, Uniform, fit_mixture
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -166,3 +168,55 @@ def test_a_temperature_leaves_strong_directions_as_wide_as_they_are() -> None:
     torch.testing.assert_close(after, before @ first.T + 0.5 * (before - before @ first.T))
     torch.testing.assert_close(after[:, 0], before[:, 0])
     torch.testing.assert_close(mixture.tempered(0.5).tempered(2)(noise), mixture(noise))
+
+
+def fitted(name: PriorName, latent_dim: int = 4) -> Prior:
+    """A prior of each kind; the mixture is fitted, or there is nothing to draw from."""
+    return fit_mixture(2 * randn(200, latent_dim) + 1) if name == "mixture" else PRIORS[name](latent_dim)
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_draws_are_the_map_of_normal_noise(name: PriorName) -> None:
+    prior = fitted(name)
+    noise = torch.randn(50, prior.noise_dim, generator=torch.Generator().manual_seed(3))
+    drawn = prior.sample(50, torch.Generator().manual_seed(3))
+    assert drawn.shape == (50, 4)
+    assert torch.equal(drawn, prior(noise))
+    assert len(drawn.unique(dim=0)) == 50
+
+
+def test_normal_latents_are_the_noise() -> None:
+    noise = randn(10, 3)
+    assert torch.equal(Normal(3)(noise), noise)
+
+
+class TestUniform:
+    def test_latents_are_uniform_between_minus_one_and_one(self) -> None:
+        drawn = Uniform(3).sample(20_000, torch.Generator().manual_seed(0))
+        assert drawn.abs().max() <= 1
+        for numbers in drawn.T:
+            assert scipy.stats.kstest(numbers.numpy(), scipy.stats.uniform(-1, 2).cdf).pvalue > 0.01
+        np.testing.assert_allclose(np.corrcoef(drawn.T), np.eye(3), atol=0.03)
+
+    def test_the_map_is_that_of_the_normal_distribution_function(self) -> None:
+        noise = torch.linspace(-6, 6, 241)[:, None]
+        np.testing.assert_allclose(Uniform(1)(noise), 2 * scipy.stats.norm.cdf(noise) - 1, atol=1e-6)
+
+    def test_latents_are_never_rounded_to_low_precision(self) -> None:
+        noise = randn(10, 3)
+        wanted = Uniform(3)(noise)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(Uniform(3)(noise), wanted)
+        assert Uniform(3)(noise.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["normal", "uniform"])
+def test_a_temperature_scales_draws_and_one_changes_nothing(name: PriorName) -> None:
+    prior = PRIORS[name](4)
+    noise = randn(50, prior.noise_dim)
+    narrow = prior.tempered(0.5)
+    assert isinstance(narrow, Scaled)
+    assert narrow.noise_dim == prior.noise_dim
+    assert torch.equal(narrow(noise), 0.5 * prior(noise))
+    assert torch.equal(narrow.tempered(4)(noise), 2 * prior(noise))
+    assert prior.tempered(1) is prior

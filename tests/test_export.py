@@ -19,10 +19,14 @@ from vaegan.config import NetworkConfig
 from vaegan.export.folder import export_onnx, export_programs
 from vaegan.export.graphs import Graph, graphs
 from vaegan.export.onnx_files import half_onnx_bytes
+<<<<<<< HEAD
 from vaegan.priors import fit_mixture
+=======
+>>>>>>> h-less2
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
+from vaegan.priors import fit_mixture
 
 
 def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encoder: bool = True, prior: str = "normal") -> Model:

@@ -334,7 +334,7 @@ class TestHealth:
         found = [action for _ in range(20) if (action := fed.window(**HEALTHY_WINDOW | numbers))]
         assert len(found) == 3
         would = "back to the last good state" if numbers is RUNAWAY else "nothing is changed"
-        assert all(action.action == "none" and "--guards act" in action.words or would in action.words for action in found)
+        assert all((action.action == "none" and "--guards act" in action.words) or would in action.words for action in found)
         assert all(would in action.words for action in found)
         assert (fed.health.slowdown, fed.weight, fed.health.acts) == (1, fed.seen, False)
 

@@ -19,10 +19,6 @@ from vaegan.config import NetworkConfig
 from vaegan.export.folder import export_onnx, export_programs
 from vaegan.export.graphs import Graph, graphs
 from vaegan.export.onnx_files import half_onnx_bytes
-<<<<<<< HEAD
-from vaegan.priors import fit_mixture
-=======
->>>>>>> h-less2
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening

@@ -30,10 +30,6 @@ from vaegan.export import runtime
 from vaegan.export.html import as_text, bundled, export_html, packed
 from vaegan.files import write_atomically
 from vaegan.latent.stored import Direction, save_direction
-<<<<<<< HEAD
-from vaegan.priors import fit_mixture
-=======
->>>>>>> h-less2
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening

@@ -23,10 +23,6 @@ from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
 from vaegan.markup import escaped, tag
-<<<<<<< HEAD
-from vaegan.priors import fit_mixture
-=======
->>>>>>> h-less2
 from vaegan.pictures import GAP, grid, save_png
 from vaegan.priors import fit_mixture
 from vaegan.report import write_report

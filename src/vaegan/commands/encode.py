@@ -20,7 +20,7 @@ def run(options: Options) -> None:
     """Encodes images."""
     import numpy as np
 
-    from vaegan.latent.principal import projection
+    from vaegan.latent.directions import projection
     from vaegan.latent.tables import SUFFIXES, LatentTable, as_text, write_table
 
     check_suffix(options.out, SUFFIXES, *options.images)

@@ -259,7 +259,7 @@ class TestJudge:
         clock = Clock(step * count * draws.world_size, 1000, count * draws.world_size)
         judge(critic, fake[::2], fake, labels, 1e-6, draws, clock)  # pyright: ignore[reportArgumentType]
 
-    @pytest.mark.parametrize(("count", "processes"), [(4, 1), (16, 4)])
+    @pytest.mark.parametrize(("count", "processes"), [(4, 1), (8, 1), (16, 4)])
     def test_the_slope_is_taken_at_both_kinds_of_generated_images(self, count: int, processes: int) -> None:
         """Also where a process has a quarter of one image."""
         seen: list[int] = []

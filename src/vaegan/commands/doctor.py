@@ -18,11 +18,11 @@ SLOW_GFLOPS = 60.0  # a third of the 195 that two slow cores of 2021 reach when 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(JsonOption):
+class DoctorOptions(JsonOption):
     """Is this machine ready: versions, devices, speed, disk; and what to fix."""
 
 
-def run(options: Options) -> None:
+def doctor(options: DoctorOptions) -> None:
     """Examines the machine, and exits with 1 if there is something to fix."""
     facts, problems = _examine()
     if options.json:

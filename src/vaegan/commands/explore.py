@@ -10,7 +10,7 @@ PORT = 8484
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class ExploreOptions(RunOptions):
     """Open a model's latent space in the browser: a map, sliders, blends, your own images. For this machine only."""
 
     data: str | None = None
@@ -23,7 +23,7 @@ class Options(RunOptions):
     """Open the page in the browser; --no-open only prints its address."""
 
 
-def run(options: Options) -> None:
+def explore(options: ExploreOptions) -> None:
     """Serves the explorer until Ctrl-C."""
     import contextlib
     import webbrowser

@@ -10,7 +10,7 @@ from vaegan.files import check_new_folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ModelOptions):
+class ExportOptions(ModelOptions):
     """Write a model's networks as files that run without this package."""
 
     to: Literal["onnx", "export", "html"] = "onnx"
@@ -30,7 +30,7 @@ class Options(ModelOptions):
     """For --to html: keep the weights as float32: twice the size."""
 
 
-def run(options: Options) -> None:
+def export(options: ExportOptions) -> None:
     """Exports a model."""
     from vaegan.export.folder import export_onnx, export_programs
     from vaegan.export.onnx_files import check_packages
@@ -58,7 +58,7 @@ def run(options: Options) -> None:
     options.answer(facts, " ".join([f"The {model.config.stage.upper()}: {names}.", checked, *missing, *warnings]))
 
 
-def _export_html(options: Options) -> None:
+def _export_html(options: ExportOptions) -> None:
     from vaegan.export.html import check_place, export_html
     from vaegan.sharing import copying_warning
     from vaegan.training.saved import model_folder

@@ -21,7 +21,7 @@ NOT_IN_TABLE = ("images_per_second", "sheet", "notes", "warnings", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(JsonOption):
+class PreviewOptions(JsonOption):
     """See what training will see: a contact sheet after cropping, counts, what is skipped, a time estimate."""
 
     source: Annotated[str, Spelling("DATA", positional=True)]
@@ -31,7 +31,7 @@ class Options(JsonOption):
     data: DataConfig = field(default_factory=DataConfig)
 
 
-def run(options: Options) -> None:
+def preview(options: PreviewOptions) -> None:
     """Shows what training will see."""
     check_picture(options.out, options.source)
 

@@ -41,12 +41,7 @@ _MOST_WORKERS = 8
 
 
 def build(source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None, for_training: bool) -> None:
-    """Prepares every image of a source into the cache `directory`.
-
-    Raises:
-        DataError: no image can be used; for training also: under 64, or none would be left to train on.
-        VaeganError: the disk is full or cannot be written.
-    """
+    """Prepares every image of a source into the cache `directory`, or says why they are not enough."""
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
@@ -55,7 +50,7 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
         writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
         try:
             collected = _Collected(source.mirrored)
-            with source.tasks(config) as tasks, closing(_run_in_order(tasks)) as done:
+            with closing(_run_in_order(source.tasks(config))) as done:
                 for results in done:
                     for result in results:
                         collected.add(result, writer)
@@ -201,11 +196,7 @@ def skipped_list(directory: Path) -> Path:
 
 
 def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], listed: Path) -> None:
-    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`.
-
-    Raises:
-        DataError: under 64 images, or none on the training side.
-    """
+    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`."""
     if len(sides) < FEWEST_TO_TRAIN:
         raise DataError(_too_few(place, len(sides), skipped, listed))
     if not (sides == TRAIN).any():

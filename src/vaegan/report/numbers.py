@@ -127,6 +127,27 @@ def checks(run: GatheredRun) -> Markup | None:
     return section("checks", "Checks at the end of each stage", tag("p", note), shown, how)
 
 
+def finishers(run: GatheredRun) -> Markup | None:
+    """What was set once on kept models, with the scores of samples before and after."""
+    rows: list[list[Content]] = []
+    for stage in run.stages:
+        for one in run.facts(stage).get("finished_by", []):
+            name, how = one["name"].replace("_", " "), ", ".join(f"{key} {value}" for key, value in one["set"].items())
+            for score, before in one["before"].items():
+                title = fact_title(score)
+                after = f"{one['after'][score]:,.4g}" if score in one["after"] else ""
+                rows.append([f"{name} ({how})", title[:1].upper() + title[1:], f"{before:,.4g}", after])
+    if not rows:
+        return None
+    note = (
+        "Training ends with the raw generator. Each step below is applied once to the model that is kept, and sets what it is "
+        "named for: so the numbers before it are those of what was learned."
+    )
+    shown = table(["What was set", "Of samples", "Before", "After"], rows, "words")
+    how = again(command("info", str(run.path), "--json"))
+    return section("finishers", "What was set at the end, before and after", tag("p", note), shown, how)
+
+
 CHECKS = {
     "verified_tensors": "So many tensors of the generator were equal to the VAE's decoder when the GAN began.",
     "prior_gap": "How much further samples are from the data than reconstructions, when the GAN began.",

@@ -55,6 +55,7 @@ def report_page(run: GatheredRun, with_images: bool) -> str:
         numbers.curves(run),
         numbers.guards(run),
         numbers.checks(run),
+        numbers.finishers(run),
         settings(run, with_images),
         about(run, with_images),
     ]

@@ -16,7 +16,7 @@ from vaegan.pictures import save_animation, save_png
 from vaegan.randomness import keyed_seed
 from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, slug
 from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
-from vaegan.studies.sheets import bars, last_samples, open_pictures
+from vaegan.studies.sheets import open_pictures
 from vaegan.studies.study import Picture, Results, Story, Study
 from vaegan.types import Images
 
@@ -202,7 +202,7 @@ def _tell_toy(results: Results, name: str, story: Story) -> None:
     save_animation(frames, folder / f"{file}.gif", 400)
     caption = f"{name.capitalize()}: modes that hold at least a fifth of their fair share of 2,500 samples."
     moving = f"{name.capitalize()}: samples (blue) over the modes (orange) while each objective learns."
-    chart = bars(results, f"{file}.svg", "modes", labels, f"Modes found of {of}: {name}", "modes", caption, short)
+    chart = results.bars(f"{file}.svg", "modes", short, f"Modes found of {of}: {name}", "modes", caption)
     story.pictures += [chart, Picture(f"{file}.gif", moving)]
     story.answer[name] = found
 
@@ -254,8 +254,6 @@ def _tell_stacks(results: Results, story: Story) -> None:
         "samples, and at the divergence from equal shares."
     )
     story.answer["stacked"] = modes
-    trained = {name: results.arm_folder(STACK + name) for name in modes}
-    story.pictures += last_samples(results.folder, trained, "Samples of stacked images.", 2, "stacked.png")
 
 
 COLUMNS = {

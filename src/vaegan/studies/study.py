@@ -1,12 +1,14 @@
 """What a study is: its arms, what is measured on each, and the story told from the results."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vaegan.charts import Axis, Points, save_bars, save_lines
+from vaegan.studies import sheets
 from vaegan.studies.arms import Arm, Numbers, Setting, Subject, arm_folder
 
 
@@ -128,6 +130,17 @@ class Results:
         """The folders of those of the arms that have numbers."""
         return {label: self.arm_folder(label) for label in labels if label in self.labels}
 
+    def bars(self, file: str, name: str, labels: Mapping[str, str], title: str, axis: str, caption: str) -> Picture:
+        """Saves one bar an arm, called as `labels` says: the mean of a measurement, with its spread over seeds."""
+        means, spreads = ({short: of(label, name) for label, short in labels.items()} for of in (self.mean, self.spread))
+        save_bars(self.folder / file, means, title, axis, spreads)
+        return Picture(file, caption)
+
+    def lines(self, file: str, curves: Mapping[str, Points], title: str, x: Axis, y: Axis, caption: str, **look: Any) -> Picture:
+        """Saves curves in one panel; `look` goes to `save_lines`."""
+        save_lines(self.folder / file, curves, title, x, y, **look)
+        return Picture(file, caption)
+
 
 def _deviation(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
@@ -155,8 +168,13 @@ class Study:
 
 
 def tell(study: Study, results: Results, failed: Sequence[Result]) -> Story:
-    """The story of the arms that have numbers, and first of all which have none and why."""
+    """The story of the arms that have numbers with what their runs drew, and first of all which arms have none and why."""
     story = study.tell(results) if results.all else Story()
+    runs = results.folders(results.labels)
+    if sheets.save_last(results.folder / "samples.png", {label: sheets.run_shots(run) for label, run in runs.items()}):
+        story.pictures.append(Picture("samples.png", "The last samples of each arm, from the same latents."))
+    if sheets.save_learning(results.folder / "learning.gif", runs):
+        story.pictures.append(Picture("learning.gif", "The same latents while each arm learns."))
     missing = [f"{result.label}, seed {result.seed}: {result.failed}" for result in failed]
     if missing:
         story.sentences.insert(0, "Training broke down, which is a result without numbers, in: " + " ".join(missing))

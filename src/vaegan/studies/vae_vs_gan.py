@@ -17,7 +17,6 @@ from vaegan.pictures import to_picture
 from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.likelihood import bits_of_model, has_bits
 from vaegan.studies.measures import SCORES, autoencoding, heldout_images, sampling, training_images
-from vaegan.studies.sheets import bars, last_samples, learning
 from vaegan.studies.study import Results, Story, Study, some
 from vaegan.types import Images, Latents
 
@@ -114,16 +113,12 @@ def tell(results: Results) -> Story:
         lambda: _likelihood(results),
         lambda: compression(results),
     )
-    runs, axis = results.folders(labels), "energy of the highest octave, real images = 1"
-    pictures = [
-        *last_samples(results.folder, runs, "Samples of each.", columns=3),
-        *learning(results.folder, runs, "The same latents while each learns.", columns=3),
-        bars(results, "sharpness.svg", "sharpness", labels, "Sharpness of samples", axis, "How sharp the samples are."),
-    ]
+    axis, caption = "energy of the highest octave, real images = 1", "How sharp the samples are."
+    chart = results.bars("sharpness.svg", "sharpness", {one: one for one in labels}, "Sharpness of samples", axis, caption)
     answer: dict[str, Any] = {"sharpest": sharpest, "highest_coverage": most}
     if VAE in labels:
         answer |= {"jpeg_over_latent_bytes": _gain(results), "bits": mean(VAE, "bits") if results.values(VAE, "bits") else None}
-    return Story(sentences, pictures, answer)
+    return Story(sentences, [chart], answer)
 
 
 def _of_all(results: Results, name: str) -> str:

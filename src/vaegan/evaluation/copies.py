@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References
-from vaegan.evaluation.tally import Share, Tally
+from vaegan.evaluation.tally import Findings, Share, Tally
 from vaegan.metrics.features import SMALL, small_images
 from vaegan.metrics.neighbours import Nearest, copying_share, median_ratio, most_suspicious, nearest_of_both
 from vaegan.model import Model

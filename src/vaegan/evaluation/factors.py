@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import WITHOUT_LABELS, Condition, RealImages, References
 from vaegan.evaluation.samples import Described
-from vaegan.evaluation.tally import MOST_RECORDED
+from vaegan.evaluation.tally import MOST_RECORDED, Findings
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.factors import disentanglement, importance, in_bins, mutual_information_gap, shared_mix_with_interval
 from vaegan.metrics.features import RANDOM_FEATURES, Standardise, layout_features, random_features, small_images

@@ -3,20 +3,9 @@
 import torch
 from torch import Generator, Tensor
 
-from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import Condition, RealImages
-from vaegan.evaluation.tally import Tally
-from vaegan.metrics.posterior import (
-    ACTIVE,
-    active_units_interval,
-    aggregate_gap,
-    aggregate_gap_reach,
-    bits_per_dimension,
-    dequantised,
-    mean_squared_error,
-    peak_signal_to_noise,
-    structural_similarity,
-)
+from vaegan.evaluation.tally import Findings, Tally
+from vaegan.metrics import posterior
 from vaegan.metrics.statistics import clipped, mean_with_interval
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal
@@ -38,12 +27,13 @@ def has_posteriors(model: Model) -> bool:
 
 def describe_inference(tally: Tally, first: int, model: Model, images: Images, labels: Labels | None) -> None:
     """Records errors of encoding and decoding one block of held-out images, and of a VAE what their posteriors are."""
-    error = mean_squared_error(images, back := model.reconstruct(images, labels).cpu())
-    for name, values in zip(ERRORS, (error, peak_signal_to_noise(error), structural_similarity(images, back)), strict=True):
+    error = posterior.mean_squared_error(images, back := model.reconstruct(images, labels).cpu())
+    for name, values in zip(
+        ERRORS, (error, posterior.peak_signal_to_noise(error), posterior.structural_similarity(images, back)), strict=True
+    ):
         tally.add(name, first, values)
     if has_posteriors(model):
-        posterior = model.posterior(images, labels)
-        mean, log_var = posterior.mean.cpu().double(), posterior.log_var.cpu().double()
+        mean, log_var = (part.cpu().double() for part in model.posterior(images, labels))
         tally.add_moments("mean", first, mean, shards=1)
         tally.add("variance", first, log_var.exp())
         tally.record_first("posterior", first, torch.cat([mean, log_var.exp()], 1))
@@ -66,9 +56,9 @@ def posteriors(tally: Tally, count: int, found: Findings, seed: int) -> list[flo
     (means,) = tally.moments("mean")
     found.add("kl", *tally.sums("kl").mean_with_interval(seed), count)
     mean, variance = tally.rows("posterior").chunk(2, 1)
-    active, ends = int((means.covariance.diagonal() > ACTIVE).sum()), active_units_interval(mean, seed)
+    active, ends = int((means.covariance.diagonal() > posterior.ACTIVE).sum()), posterior.active_units_interval(mean, seed)
     found.add("active_units", active, (min(active, ends[0]), max(active, ends[1])), count)
-    gap, reach = aggregate_gap(means, tally.sums("variance").mean), aggregate_gap_reach(mean, variance, seed)
+    gap, reach = posterior.aggregate_gap(means, tally.sums("variance").mean), posterior.aggregate_gap_reach(mean, variance, seed)
     found.add("aggregate_gap", gap, clipped((gap - reach, gap + reach)), count)
     return [round(float(value), 5) for value in tally.sums("kl_per_dimension").mean]
 
@@ -92,7 +82,7 @@ def likelihood(model: Model, heldout: RealImages, condition: Condition, found: F
     if kind == "bernoulli":
         found.left_out["bits_per_dimension"] = "the model's p(x|z) is for binary images"
     else:
-        bits = bits_per_dimension(bound, images[0].numel(), kind)
+        bits = posterior.bits_per_dimension(bound, images[0].numel(), kind)
         found.add("bits_per_dimension", *mean_with_interval(bits, seed), count)
 
 
@@ -102,7 +92,7 @@ def log_weights(
 ) -> Tensor:
     """Log p(x|z) + log p(z) - log q(z|x) of `draws` latents of each image's posterior, [draws, image]."""
     generator = Generator().manual_seed(keyed_seed(seed, "likelihood"))
-    images = dequantised(images, model.config.likelihood, generator)
+    images = posterior.dequantised(images, model.config.likelihood, generator)
     mean, log_var = (part.cpu() for part in model.posterior(images, labels))
     variance = torch.tensor(model.config.variance or 1.0)
     rows: list[Tensor] = []

@@ -20,10 +20,8 @@ from vaegan.types import Images, Labels, Latents
 
 BLOCK = 512  # [images]
 MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 52 MB, and each seed and -n has its own
-OTHER = "other"
-"""In place of a side: images of another data set than the run's."""
-VERSION = 6
-"""Version of what is cached; raised when a fixed feature space or what is recorded of images changes."""
+OTHER = "other"  # in place of a side: images of another data set than the run's
+VERSION = 6  # version of what is cached; raised when a fixed feature space or what is recorded of images changes
 WITHOUT_LABELS = "the model is told labels, and these images have none of them"
 
 
@@ -102,12 +100,9 @@ def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
 class References:
     """What a run is compared with."""
 
-    heldout: RealImages
-    """What samples are compared with; nobody trained on them or chose by them."""
-    train: RealImages | None
-    """What was trained on; None where those images are no longer at hand."""
-    mirrored: bool
-    """Whether half of the training images were mirrored."""
+    heldout: RealImages  # what samples are compared with; nobody trained on them or chose by them
+    train: RealImages | None  # what was trained on; None where those images are no longer at hand
+    mirrored: bool  # whether half of the training images were mirrored
 
     @property
     def validation(self) -> RealImages | None:

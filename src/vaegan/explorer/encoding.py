@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
-from vaegan.latent.principal import is_whitened, mean_gram
+from vaegan.latent.directions import is_whitened, mean_gram
 from vaegan.model import Model
 from vaegan.networks import Gaussian
 from vaegan.objectives.gaussian import kl_to_standard_normal

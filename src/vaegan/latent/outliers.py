@@ -16,8 +16,7 @@ from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
 FEWEST_ORDINARY = 2  # images that have a spread
-FLOOR = 1e-9
-"""Under every logarithm and quotient."""
+FLOOR = 1e-9  # under every logarithm and quotient
 
 
 def measure_of(model: Model) -> str:
@@ -44,10 +43,8 @@ def surprise(model: Model, images: Images) -> PerImage:
 class Explained(NamedTuple):
     """How well a model explains some images, [n] each on the CPU."""
 
-    surprise: PerImage
-    """See `surprise`."""
-    error: PerImage
-    """Mean squared error of the reconstruction."""
+    surprise: PerImage  # see `surprise`
+    error: PerImage  # mean squared error of the reconstruction
     roughness: PerImage
     """Mean square of the differences of neighbouring pixels: rough images are hard for any model, smooth ones easy."""
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from vaegan.data import ImageDataset
 from vaegan.types import Latents, ProgressCallback
 
-PAIRS_AT_A_TIME = 2**22
-"""Distances held at once [pairs], and numbers of latents."""
-NEIGHBOURS = 8
-"""Nearest in latent space that are compared in pixels, for each image."""
+PAIRS_AT_A_TIME = 2**22  # distances held at once [pairs], and numbers of latents
+NEIGHBOURS = 8  # nearest in latent space that are compared in pixels, for each image
 BLOCK = 512
 
 
@@ -50,8 +48,7 @@ class Duplicates:
     """Images that show the same: their positions, ascending, and the largest pixel difference of a confirmed pair."""
 
     members: tuple[int, ...]
-    difference: float
-    """Root mean square over pixel values, on [0, 255]."""
+    difference: float  # root mean square over pixel values, on [0, 255]
 
 
 def find_duplicates(

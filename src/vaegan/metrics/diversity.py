@@ -1,7 +1,6 @@
 """How varied a set of images is: near-duplicates, number of different images, groups that are too full or empty, rank."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -88,15 +87,8 @@ def fill_bins(features: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(features.double(), centres).argmin(1)
 
 
-class Filling(NamedTuple):
-    """Share of bins that differ significantly, and the divergence of the two fillings [bits]."""
-
-    different: float
-    divergence: float
-
-
-def compare_bins(real: Tensor, fake: Tensor, bins: int) -> Filling:
-    """NDB / K: bins whose shares differ by a two-proportion z-test at 5 % (Richardson & Weiss 2018, Section 2); and JS in bits.
+def compare_bins(real: Tensor, fake: Tensor, bins: int) -> tuple[float, float]:
+    """NDB / K, the share of bins that differ by a z-test at 5 % (Richardson & Weiss 2018, Section 2), and JS [bits].
 
     `real` and `fake` are the bins of images, of which the real ones are others than those that the bins were found with.
     """
@@ -107,4 +99,4 @@ def compare_bins(real: Tensor, fake: Tensor, bins: int) -> Filling:
     different = ((p - q).abs() > 1.959964 * error).double().mean()
     middle = (p + q) / 2
     parts = [torch.where(share > 0, share * (share / middle.clamp_min(1e-300)).log(), 0.0).sum() for share in (p, q)]
-    return Filling(float(different), float(sum(parts) / 2 / math.log(2)))
+    return float(different), float(sum(parts) / 2 / math.log(2))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -42,14 +41,7 @@ def mutual_information_gap(latents: Latents, factors: dict[str, Tensor]) -> floa
     return sum(gaps) / len(gaps) if gaps else 0.0
 
 
-class Disentanglement(NamedTuple):
-    """DCI of an importance matrix, each in 0 .. 1."""
-
-    disentanglement: float
-    completeness: float
-
-
-def disentanglement(importance: Tensor) -> Disentanglement:
+def disentanglement(importance: Tensor) -> tuple[float, float]:
     """D and C of Eastwood & Williams 2018, Section 2, from R [latent, factor] >= 0: how important each latent is to each factor.
 
     1 - entropy of a row in units of log K, and of a column, each weighted by how much it matters.
@@ -65,7 +57,7 @@ def disentanglement(importance: Tensor) -> Disentanglement:
 
     rows, columns = evenness(importance), evenness(importance.T)
     weights_rows, weights_columns = importance.sum(1) / total, importance.sum(0) / total
-    return Disentanglement(float((weights_rows * rows).sum()), float((weights_columns * columns).sum()))
+    return float((weights_rows * rows).sum()), float((weights_columns * columns).sum())
 
 
 def lasso(inputs: Tensor, targets: Tensor, penalty: float, steps: int = 500) -> Tensor:

@@ -8,8 +8,7 @@ from torch import Tensor
 from vaegan.metrics.statistics import FEW_SPLITS, Interval, Moments, clipped, interval, reach_by_halves, resampling_weights
 
 FRECHET_REPLICATES = 40
-Shards = Sequence[Moments]
-"""Moments of parts of a collection of images."""
+Shards = Sequence[Moments]  # moments of parts of a collection of images
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:

@@ -10,8 +10,7 @@ from vaegan.metrics.statistics import Interval, clipped, interval, reach_by_halv
 from vaegan.types import Images
 
 NEIGHBOURS = 5
-Nearest = tuple[Tensor, Tensor]
-"""Distance and position of each image's nearest image of a pool."""
+Nearest = tuple[Tensor, Tensor]  # distance and position of each image's nearest image of a pool
 
 
 class Manifold(NamedTuple):

@@ -57,10 +57,8 @@ class Moments:
 class Grouped:
     """Sums of values over groups of images (position modulo `GROUPS`): their mean and its bootstrap, which redraws groups."""
 
-    count: Tensor
-    """[group]."""
-    total: Tensor
-    """[group, ...]."""
+    count: Tensor  # [group]
+    total: Tensor  # [group, ...]
 
     @classmethod
     def of(cls, values: Tensor, first: int = 0) -> Self:

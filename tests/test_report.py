@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from vaegan.mixture import fit_mixture
 
 import vaegan
 from report_runs import evaluation, make_run, score
@@ -23,13 +24,11 @@ from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
 from vaegan.markup import escaped, tag
-from vaegan.mixture import fit_mixture
 from vaegan.pictures import GAP, grid, save_png
 from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
-from vaegan.report.numbers import points_of, training_points
 from vaegan.report.pictures import frame
-from vaegan.report.scores import number, score_table, value_cell
+from vaegan.report.scores import number, points_of, score_table, training_points, value_cell
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
+from vaegan.evaluation.reference import first_by_content
 from vaegan.latent.walks import interpolate
 from vaegan.model import Model
 from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
@@ -175,9 +175,3 @@ def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | N
         return None
     generated: Pixels = to_uint8(model.decode(latents, torch.tensor(codes).long() if model.config.labels else None))
     return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(which))
-
-
-def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, which is a fair draw from all folders."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]

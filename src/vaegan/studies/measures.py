@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.evaluation.reference import first_by_content
 from vaegan.metrics.features import small_images
 from vaegan.metrics.neighbours import Distances, nearest
 from vaegan.metrics.posterior import active_units, dequantised
@@ -16,7 +17,6 @@ from vaegan.metrics.spectrum import detail_energy
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
-from vaegan.report.pictures import first_by_content
 from vaegan.studies.arms import Numbers, Subject
 from vaegan.types import Images, Latents, PerImage
 

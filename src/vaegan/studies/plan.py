@@ -97,11 +97,7 @@ def with_precision(config: TrainConfig) -> TrainConfig:
 
 
 def check_arms(arms: Sequence[Arm], plan: Plan, results: Sequence[Result], folder: Path) -> None:
-    """Refuses what would fail later, after hours, and results that this study would never make.
-
-    Raises:
-        RequestError: if an arm's settings cannot be trained, it would see too few images, or a result is unknown.
-    """
+    """Refuses what would fail after hours: settings that cannot be trained, too few images, results of unknown arms."""
     for arm in arms:
         if isinstance(arm, TrainedArm):
             api.check_request(arm.config, None, LEAST_IMAGES)
@@ -121,11 +117,7 @@ def check_arms(arms: Sequence[Arm], plan: Plan, results: Sequence[Result], folde
 
 
 def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfig, folder: Path) -> None:
-    """Refuses to go on with a plan when something else is asked for.
-
-    Raises:
-        RequestError: naming what the study in `folder` was begun with.
-    """
+    """Refuses to go on with a plan when something else is asked for, naming what the study was begun with."""
     wanted = {"study": study.name, "DATA": asked.source, "--seeds": asked.seeds or plan.seeds}
     begun = {"study": plan.study, "DATA": plan.source, "--seeds": plan.seeds}
     if asked.minutes is not None or asked.images is not None:
@@ -197,12 +189,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
-    """The plan and results of the study that lies in `folder`; None when nothing does.
-
-    Raises:
-        RequestError: if something else lies there, or nothing can be written there.
-        ModelError: if study.json is damaged.
-    """
+    """The plan and results of the study in `folder`, None when nothing lies there; raises for other things and damage."""
     path = folder / "study.json"
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -230,11 +217,7 @@ def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
 
 
 def read_measured(notes: Path, run: Path) -> list[Numbers]:
-    """What the file `notes` says was measured at the points of an arm that was stopped; nothing where there is no such file.
-
-    Raises:
-        ModelError: if the notes are damaged.
-    """
+    """What was measured of an arm that was stopped, from the file `notes`; nothing where there is none."""
     if not notes.is_file():
         return []
     try:

@@ -21,7 +21,7 @@ from vaegan.training.run import RunFolder
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
-    *("--vae.batch-size", "8", "--gan.batch-size", "8", "--gan.critic-warmup", "4", "--precision", "float32"),
+    *("--vae.batch-size", "8", "--gan.batch-size", "8", "--precision", "float32"),
 ]
 
 

@@ -12,9 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from vaegan.config import NetworkConfig
+from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import ImageDataset, open_images
-from vaegan.config import DataConfig
 from vaegan.errors import RequestError
 from vaegan.latent.directions import area_under_curve, discriminant, find_direction, heldout_area, shrunk_covariance
 from vaegan.latent.groups import encode_images, evenly, groups_of_label, shared_images

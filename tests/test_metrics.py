@@ -514,9 +514,10 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
 
 
 def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
+    from vaegan.objectives.details import finest_octave
+
     from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.samples import RECORDED_DETAILS, Described, Yardstick, compare
-    from vaegan.objectives.details import finest_octave
 
     def findings(real: torch.Tensor, fake: torch.Tensor) -> Findings:
         found = Findings()

@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from vaegan.recipes.critic import PenaltyKind, judge
+from vaegan.recipes.schedule import Average, Clock
 
 from vaegan.config import DeviceConfig, HandoverConfig, NetworkConfig, TrainConfig
 from vaegan.config_files import PRESETS, SOURCES, load_preset
@@ -23,8 +25,6 @@ from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.classic import plan_grids
 from vaegan.networks.normalisation import normalises_batches, running_statistics
 from vaegan.randomness import Draws
-from vaegan.recipes.critic import PenaltyKind, judge
-from vaegan.recipes.schedule import Average, Clock
 from vaegan.settings import to_dictionary
 from vaegan.training.checks import check_settings
 

@@ -46,7 +46,7 @@ def config() -> TrainConfig:
         data=replace(base.data, size=16),
         network=NetworkConfig(width=4, width_limit=8, latent_dim=3),
         vae=replace(base.vae, batch_size=8),
-        gan=replace(base.gan, batch_size=8, critic_warmup=2),
+        gan=replace(base.gan, batch_size=8),
         device=replace(base.device, precision="float32"),
     )
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from vaegan.recipes.schedule import Clock
 
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
-from vaegan.recipes.schedule import Clock
 from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress

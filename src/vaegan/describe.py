@@ -1,7 +1,6 @@
 """Facts about a run and about networks: parameters, multiply-adds, speed, how training went."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ def describe(path: Path) -> dict[str, Any]:
 
 def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:
     """Parameters and multiply-adds an image of each network."""
-    config = replace(config, classes=0)  # a label's biases are next to nothing
     latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, size, size)
     costs: dict[str, dict[str, int]] = {}
     for name, kind, example in (("decoder", Decoder, latents), ("encoder", Encoder, images), ("critic", Critic, images)):

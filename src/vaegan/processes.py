@@ -9,7 +9,7 @@ _RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"), ("LOCAL_RANK
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that talks, told by the launchers' variables before anything is launched."""
+    """Whether this process is the one that writes to the screen, by the launchers' variables before anything is launched."""
     for rank, size in _RANKS:
         count = os.environ.get(size, "")
         if rank in os.environ and count.isdecimal() and int(count) > 1:

@@ -82,7 +82,7 @@ class TrainOptions(SettingsOptions):
     out: Path | None = None
     """Folder of the run; the next one under runs/ by default."""
     init: Path | None = None
-    """Start from the weights of an earlier run, of other images too."""
+    """Start from the weights of an earlier run, of other images too: its VAE's, or with RUN/gan its GAN's."""
     resume: Path | None = None
     """Go on with this run; with --minutes or --images train it longer. DATA says where its images are now, if they were moved."""
     dry_run: bool = False

@@ -5,8 +5,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -50,35 +49,22 @@ class ArrayPart:
     """Whether the data set itself says that this is its test side; None where it does not say."""
 
 
-class ArraySource(Source):
-    """Arrays of images, one after the other."""
+def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
+    """Arrays of images, one after the other, and the files that they and their labels lie in."""
 
-    def __init__(self, place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> None:
-        """Stores the arrays, and the files that they and their labels lie in."""
-        super().__init__(place, mirrored=mirrored)
-        self.files, self.parts = files, parts
+    def tasks(config: DataConfig) -> Iterator[Task]:
+        # Blocks are streamed, so that memory never depends on what a header claims.
+        return (partial(_prepare_block, part, start, block, config) for part in parts for start, block in _blocks(part))
 
-    def identity(self) -> bytes:
-        """Where the files are, their sizes and when they were written."""
-        return digest(*(file_stamp(path) for path in self.files)).encode()
-
-    def count(self) -> int:
-        """Images in all arrays [images]."""
-        return sum(part.shape[0] for part in self.parts)
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Streams blocks in order, so that memory never depends on what a header claims."""
-        yield (partial(_prepare_block, part, start, block, config) for part in self.parts for start, block in _blocks(part))
-
-    def labels(self, names: Sequence[str]) -> LabelTable:
-        """The numbers that came with the images, as the category `class`."""
-        known = [part.classes for part in self.parts if part.classes is not None]
-        if len(known) < len(self.parts):
+    def labels(_: Sequence[str]) -> LabelTable:
+        known = [part.classes for part in parts if part.classes is not None]
+        if len(known) < len(parts):
             return LabelTable()
         found, codes = np.unique(np.concatenate(known), return_inverse=True)
-        words = tuple(str(number) for number in found)
-        return LabelTable({"class": codes.astype(np.float32)}, {"class": words})
+        return LabelTable({"class": codes.astype(np.float32)}, {"class": tuple(str(number) for number in found)})
+
+    identity = digest(*map(file_stamp, files)).encode()
+    return Source("ArraySource", str(place), identity, lambda: sum(part.shape[0] for part in parts), tasks, labels, mirrored)
 
 
 def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -158,14 +144,11 @@ def read_header(packed: IO[bytes]) -> Header:
     return Header(shape, fortran_order, dtype, file.tell())
 
 
-def numpy_file(path: Path) -> ArraySource | None:
+def numpy_file(path: Path) -> Source | None:
     """The images of a .npy or .npz file; None when the name ends in neither.
 
     A .npz holds them under "images" or as its only uint8 array of 3 or 4 axes; "labels", one whole number an image,
     become the label `class`.
-
-    Raises:
-        DataError: the file is damaged, or holds no uint8 images.
     """
     if path.suffix.lower() not in (".npy", ".npz"):
         return None
@@ -175,7 +158,7 @@ def numpy_file(path: Path) -> ArraySource | None:
         raise
     except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
         raise DataError(f"{path} is damaged ({error}): save it again with numpy.save or numpy.savez.") from None
-    return ArraySource(path, (path,), (part,), mirrored=True)
+    return _array_source(path, (path,), (part,), mirrored=True)
 
 
 def _npy_part(path: Path) -> ArrayPart:
@@ -235,13 +218,10 @@ def _check_header(path: Path, header: Header, size: int) -> None:
         raise DataError(f"{path} is stored column by column: save numpy.ascontiguousarray(images) instead.")
 
 
-def idx_folder(root: Path, paths: Sequence[Path]) -> ArraySource | None:
+def idx_folder(root: Path, paths: Sequence[Path]) -> Source | None:
     """The IDX data among a folder's files; None when there are none.
 
     A pair train and t10k (or test) keeps its own division: t10k is exactly the test side.
-
-    Raises:
-        DataError: several data sets lie side by side, or a file is damaged.
     """
     stems = {str(path).removesuffix(".gz"): path for path in sorted(paths, reverse=True) if _IDX_IMAGES.search(path.name)}
     if not stems:
@@ -256,7 +236,7 @@ def idx_folder(root: Path, paths: Sequence[Path]) -> ArraySource | None:
     return _idx_source(root, [(path, path in tests if divided else None) for path in (*rest, *tests)])
 
 
-def idx_file(path: Path) -> ArraySource | None:
+def idx_file(path: Path) -> Source | None:
     """The images of one IDX file, packed by gzip or not; None when it is another kind of file."""
     try:
         with open_unpacked(path) as file:
@@ -268,7 +248,7 @@ def idx_file(path: Path) -> ArraySource | None:
     return _idx_source(path, [(path, None)])
 
 
-def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> ArraySource:
+def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> Source:
     """The IDX files of images, each with whether it is the test side, and the labels beside them."""
     files: list[Path] = []
     parts: list[ArrayPart] = []
@@ -282,7 +262,7 @@ def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> ArraySou
         name = path.name.removesuffix(".gz")
         parts.append(ArrayPart(name, path, partial(open_unpacked, path), 4 + 4 * len(shape), shape, classes, test))
         files += [path] if labels is None else [path, labels]
-    return ArraySource(place, files, parts, mirrored=False)
+    return _array_source(place, files, parts, mirrored=False)
 
 
 def _labels_beside(path: Path) -> Path | None:

@@ -41,12 +41,7 @@ _MOST_WORKERS = 8
 
 
 def build(source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None, for_training: bool) -> None:
-    """Prepares every image of a source into the cache `directory`.
-
-    Raises:
-        DataError: no image can be used; for training also: under 64, or none would be left to train on.
-        VaeganError: the disk is full or cannot be written.
-    """
+    """Prepares every image of a source into the cache `directory`, or says why they are not enough."""
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
@@ -55,7 +50,7 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
         writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
         try:
             collected = _Collected(source.mirrored)
-            with source.tasks(config) as tasks, closing(_run_in_order(tasks)) as done:
+            with closing(_run_in_order(source.tasks(config))) as done:
                 for results in done:
                     for result in results:
                         collected.add(result, writer)
@@ -113,7 +108,7 @@ class _Collected:
         self.edges.add(result.edge)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
-        """Checks that the images suffice, and writes all that belongs to them; a long list of what was skipped to `listed`."""
+        """Checks that the images suffice, and writes all that belongs to them."""
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped, listed))
         by_content = np.array(self.sides, dtype=np.uint8)
@@ -190,26 +185,18 @@ def set_duplicates_aside(sides: NDArray[np.uint8], pixel_hashes: NDArray[np.uint
 
 
 def check_most_images(place: str, count: int) -> None:
-    """Refuses more images than can be kept in mind.
-
-    Raises:
-        DataError: over 5,000,000.
-    """
+    """Raises DataError for more than `MOST_IMAGES`."""
     if count > MOST_IMAGES:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
 def skipped_list(directory: Path) -> Path:
-    """Where the list of what was skipped is left when the images are refused: beside their cache, as they get none."""
+    """Where the list of skipped files is left when the images are refused: beside the place of their cache."""
     return directory.with_name(f"{directory.name}-skipped.csv")
 
 
 def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], listed: Path) -> None:
-    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`.
-
-    Raises:
-        DataError: under 64 images, or none on the training side.
-    """
+    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`."""
     if len(sides) < FEWEST_TO_TRAIN:
         raise DataError(_too_few(place, len(sides), skipped, listed))
     if not (sides == TRAIN).any():

@@ -182,7 +182,7 @@ def _memory_needed(image: Image.Image, header_pixels: int) -> int:
 
 
 def _tile_pixels(image: Image.Image) -> int:
-    """Pixels of a TIFF's tile, which is unpacked whole however small the image is; 0 without tiles."""
+    """Pixels of a TIFF's tile, which is unpacked in full however small the image is; 0 without tiles."""
     tags: Any = getattr(image, "tag_v2", {})
     return int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
 

@@ -120,7 +120,7 @@ def _bits(image: Image.Image) -> int | None:
 
 
 def _guessed_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """32-bit images do not say what white is: the smallest usual range that holds the values is taken, or their own."""
+    """32-bit images do not say what white is: the smallest common range that holds the values is taken, or their own."""
     numbers = values.astype(np.float32)
     if not np.isfinite(numbers).all():
         raise ValueError("has values that are not numbers")
@@ -174,7 +174,7 @@ def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Ima
 
 
 def _pad(image: Image.Image, size: int) -> Image.Image:
-    # White as behind transparency: one background for the whole data set is one thing less to learn.
+    # White as behind transparency: one background for all images is one thing less to learn.
     width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
     square = Image.new(image.mode, (size, size), "white")
     square.paste(_resize(image, (width, height), (0, 0, *image.size)), ((size - width) // 2, (size - height) // 2))
@@ -182,7 +182,7 @@ def _pad(image: Image.Image, size: int) -> Image.Image:
 
 
 def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    # The gap lets large images be averaged down cheaply first; at 3 it cannot be told from Lanczos alone.
+    # The gap lets large images be averaged down cheaply first; at 3 the result cannot be distinguished from Lanczos alone.
     return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
 
 

@@ -4,13 +4,13 @@ import errno
 import os
 import stat
 import threading
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -41,35 +41,8 @@ class LabelTable:
     """A sentence on where the labels come from."""
 
 
-class Source(ABC):
-    """One place that images come from."""
-
-    def __init__(self, place: str | Path, *, mirrored: bool = True) -> None:
-        """Stores what messages call the place, and whether a mirrored image is as good as the image itself."""
-        self.place, self.mirrored = str(place), mirrored
-
-    @abstractmethod
-    def identity(self) -> bytes:
-        """Bytes that change when the images may have changed; found without opening them."""
-
-    @abstractmethod
-    def count(self) -> int:
-        """How many images there are at most [images]."""
-
-    @abstractmethod
-    def tasks(self, config: DataConfig) -> AbstractContextManager[Iterator[Task]]:
-        """The work of preparing every image, always in the same order; to be finished before the context is left."""
-
-    def labels(self, names: Sequence[str]) -> LabelTable:
-        """Labels of the usable images, by their names in order: the sub-folders' names, where there are several."""
-        return labels_from_folders(names)
-
-
 def labels_from_folders(names: Sequence[str]) -> LabelTable:
-    """Takes the folder that holds an image as its class, where at least two folders hold images.
-
-    What all folders' paths have in common is left out of the words; images beside the sub-folders get the word ".".
-    """
+    """Takes the folder that holds an image as its class, where at least two do, without what all folders' paths begin with."""
     parents = [PurePosixPath(name).parent.parts for name in names]
     found = Counter(parents)
     if len(found) < 2:
@@ -84,6 +57,26 @@ def labels_from_folders(names: Sequence[str]) -> LabelTable:
     listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
     note = f"The sub-folders were taken as the label 'class': {listed}."
     return LabelTable({"class": values}, {"class": tuple(words.values())}, note)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One place that images come from."""
+
+    kind: str
+    """Part of the cache's key: which of our readers it was."""
+    place: str
+    """What messages call it."""
+    identity: bytes
+    """Changes when the images may have changed; found without opening them."""
+    count: Callable[[], int]
+    """How many images there are at most [images]."""
+    tasks: Callable[[DataConfig], Iterator[Task]]
+    """The work of preparing every image, always in the same order."""
+    labels: Callable[[Sequence[str]], LabelTable] = labels_from_folders
+    """Labels of the usable images, by their names in order."""
+    mirrored: bool = True
+    """Whether a mirrored image is as good as the image itself."""
 
 
 def file_stamp(path: Path) -> bytes:
@@ -114,43 +107,27 @@ class Item:
     """Why it cannot be read, where the listing already shows it."""
 
 
-class FolderSource(Source):
-    """A folder of image files, searched recursively."""
+def folder_source(root: Path) -> tuple[Source, list[Path]]:
+    """A folder of image files, searched recursively, and its files, none of them opened.
 
-    def __init__(self, root: Path) -> None:
-        """Lists the folder without opening a file.
+    Hidden files and folders are left out; links are followed, but never in circles.
+    """
+    items = sorted(_list_folder(root), key=lambda item: item.name)
+    if not items:
+        raise DataError(f"{root} holds no files: give a folder with images in it.")
 
-        Hidden files and folders are left out; links are followed, but never in circles.
+    def read(item: Item) -> bytes:
+        with (root / item.name).open("rb") as file:
+            return read_bounded(file)
 
-        Raises:
-            DataError: the folder cannot be read or holds no file.
-        """
-        super().__init__(root)
-        self.root = root
-        self.items = sorted(_list_folder(root), key=lambda item: item.name)
-        if not self.items:
-            raise DataError(f"{root} holds no files: give a folder with images in it.")
+    lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in items)
+    identity = "\n".join((str(root.resolve()), *lines)).encode(errors="surrogateescape")
 
-    def identity(self) -> bytes:
-        """Where the folder is, and every file's name, size, time of writing and permissions."""
-        lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in self.items)
-        return "\n".join((str(self.root.resolve()), *lines)).encode(errors="surrogateescape")
+    def tasks(config: DataConfig) -> Iterator[Task]:
+        return file_tasks(((item, partial(read, item)) for item in items), config)
 
-    def count(self) -> int:
-        """Files found [images at most]."""
-        return len(self.items)
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Reads and decodes a few files at a time."""
-
-        def read(item: Item) -> bytes:
-            with (self.root / item.name).open("rb") as file:
-                return read_bounded(file)
-
-        starts = range(0, len(self.items), FILES_AT_A_TIME)
-        blocks = (self.items[start : start + FILES_AT_A_TIME] for start in starts)
-        yield (partial(decode_items, [(item, partial(read, item)) for item in block], config) for block in blocks)
+    found = Source("FolderSource", str(root), identity, lambda: len(items), tasks)
+    return found, [root / item.name for item in items]
 
 
 def _list_folder(root: Path) -> list[Item]:
@@ -200,6 +177,13 @@ def is_hidden(name: str) -> bool:
 def read_bounded(file: IO[bytes]) -> bytes:
     """Reads a file, but never more than a little over the largest that is decoded, whatever its listing said."""
     return file.read(MAX_FILE_BYTES + 1)
+
+
+def file_tasks(items: Iterable[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> Iterator[Task]:
+    """Reads and decodes a few files at a time."""
+    left = iter(items)
+    while block := list(islice(left, FILES_AT_A_TIME)):
+        yield partial(decode_items, block, config)
 
 
 def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Prepared | Skipped]:

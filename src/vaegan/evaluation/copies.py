@@ -25,10 +25,7 @@ class CopyCheck:
     """Training and held-out images as two pools of candidates, in pixels at 16x16 and in an encoder's coordinates."""
 
     def __init__(self, references: References, encoder: Model | None, full: bool, share: Share | None = None) -> None:
-        """Prepares both pools: all real images, whatever the number of samples; `full` searches more of them.
-
-        `share` says which images this process encodes; all of them when None.
-        """
+        """Prepares both pools: all real images, whatever the number of samples; `full` searches more of them."""
         assert references.train is not None
         most = FULL_POOL if full else POOL
         self.train, self.heldout = references.train.first(most), references.heldout.first(most)

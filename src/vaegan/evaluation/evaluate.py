@@ -144,11 +144,7 @@ def _steps(report: ProgressCallback, steps: int) -> Callable[[str], None]:
 
 
 def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict[str, Model]:
-    """The model of every stage that has one, or of the one asked for, in the order they were trained.
-
-    Raises:
-        ModelError: if there is none.
-    """
+    """The model of every stage that has one, or of the one asked for, in the order they were trained."""
     names = [plan.name for plan in record.plan if (folder.model(plan.name) / "config.json").is_file()]
     if stage is not None or not names:
         return {stage or "": api.load(folder.path, stage)}

@@ -88,11 +88,7 @@ class FeatureNetwork:
     run: Run
 
     def __call__(self, images: Images) -> Tensor:
-        """Features [count, dimension] of images in [-1, 1].
-
-        Raises:
-            RequestError: if the network does not give one vector of finite numbers an image.
-        """
+        """Features [count, dimension] of images in [-1, 1]; RequestError if it gives no vector of finite numbers an image."""
         name, batch, parts = self.description.name, self.description.batch, list[Tensor]()
         for block in images.split(batch):
             pixels = prepared(block, self.description)
@@ -120,11 +116,7 @@ def check_features(features: Tensor, described: Description) -> None:
 
 
 def open_feature_network(path: Path) -> FeatureNetwork:
-    """Reads FILE (.onnx or .pt2) and the TOML beside it, and tries the network on one grey batch.
-
-    Raises:
-        RequestError: if either is missing, of another kind, or does not fit the other.
-    """
+    """Reads FILE (.onnx or .pt2) and the TOML beside it, and tries the network on one grey batch."""
     runners: dict[str, Callable[[Path], tuple[Run, list[Path]]]] = {".onnx": _onnx, ".pt2": _program}
     if path.suffix not in runners:
         raise RequestError(f"--features {path} must be an ONNX file (.onnx) or a torch.export program (.pt2).")
@@ -148,8 +140,7 @@ def open_feature_network(path: Path) -> FeatureNetwork:
 def prepared(images: Images, described: Description) -> NDArray[np.float32]:
     """Images as the network wants them: resized like clean-fid does (Parmar et al. 2022), then moved into its range.
 
-    Rounded to 8 bits as a saved image would be, each channel resized by Pillow's bicubic filter, antialiased, in float, never
-    rounded again, and clipped to the 8-bit range that the filter overshoots (since clean-fid 0.1.35).
+    Each channel is resized by Pillow's bicubic filter in float, and clipped to the 8-bit range (since clean-fid 0.1.35).
     """
     resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
     pixels = resized / 255 * (described.high - described.low) + described.low

@@ -37,10 +37,7 @@ def has_posteriors(model: Model) -> bool:
 
 
 def describe_inference(tally: Tally, first: int, model: Model, images: Images, labels: Labels | None) -> None:
-    """Records errors of encoding and decoding one block of held-out images, and of a VAE what their posteriors are.
-
-    `first` is the position of the block's first image among all.
-    """
+    """Records errors of encoding and decoding one block of held-out images, and of a VAE what their posteriors are."""
     error = mean_squared_error(images, back := model.reconstruct(images, labels).cpu())
     for name, values in zip(ERRORS, (error, peak_signal_to_noise(error), structural_similarity(images, back)), strict=True):
         tally.add(name, first, values)
@@ -77,10 +74,7 @@ def posteriors(tally: Tally, count: int, found: Findings, seed: int) -> list[flo
 
 
 def likelihood(model: Model, heldout: RealImages, condition: Condition, found: Findings, seed: int, full: bool) -> None:
-    """Adds ELBO, IWAE bound and bits of held-out images: the first 100, with `full` the first 1,000.
-
-    Images are dequantised with uniform noise of one level, as the density asks for.
-    """
+    """Adds ELBO, IWAE bound and bits of held-out, dequantised images: the first 100, with `full` the first 1,000."""
     if found.lacks(BOUNDS, FEWEST_POSTERIORS, len(heldout)):
         return
     if not model.has_observation_noise:

@@ -53,10 +53,7 @@ class RealImages:
             yield at, RealImages(self.dataset, self.indices[at : at + BLOCK], self.side)
 
     def features(self, name: str, compute: Callable[[Images], Tensor]) -> Tensor:
-        """What `compute` gives of the images [count, dimension], from the cache if there.
-
-        One name must always mean the same network with the same weights.
-        """
+        """What `compute` gives of the images [count, dimension], cached by a name: of one network with the same weights."""
         path = self.cache_file(name)
         found = read_cached(path)
         if "features" not in found:
@@ -96,15 +93,9 @@ def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
                 left -= size
 
 
-def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, so that names and places change nothing."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]
-
-
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
     """All images of a side, in the order of their contents."""
-    return RealImages(dataset, first_by_content(dataset, side, len(dataset)), name)
+    return RealImages(dataset, dataset.first_by_content(side, len(dataset)), name)
 
 
 @dataclass(frozen=True)
@@ -127,12 +118,10 @@ class References:
 
 
 def references(own: ImageDataset | None, other: ImageDataset | None) -> References:
-    """Chooses the real images.
+    """Chooses the real images: those of the run's own data, if at hand, and of a data set that it never saw, if given.
 
-    Args:
-        own: what the run was trained on, if it is at hand: its test side is compared with, or its validation side where there is
-            at most one test image.
-        other: a data set that the run never saw; all its images are then held out, less those the run trained on.
+    Held out are the other's, less those trained on; else the own test side, or the validation side where that has at most one
+    image.
     """
     train = None if own is None else of_side(own, TRAIN, "train")
     mirrored = own is not None and own.flips
@@ -167,10 +156,7 @@ class Condition:
         return bool(self.words) and self.labels(real) is None
 
     def sample_labels(self, real: References, count: int, seed: int) -> Labels | None:
-        """Codes for samples in the data's proportions [count]: drawn from those of the training images.
-
-        Where these are no longer at hand from the held-out images; None, which takes all labels in turn, if they have none.
-        """
+        """Codes for samples [count], drawn from the training images', else the held-out ones'; None (all in turn) without."""
         found = None if real.train is None else self.labels(real.train)
         found = self.labels(real.heldout) if found is None else found
         if found is None:

@@ -68,15 +68,9 @@ class Described:
 
 
 def describe(tally: Tally, first: int, images: Images, count: int, seed: int, given: bool) -> None:
-    """Records what all sample metrics need of one block.
+    """Records what all sample metrics need of one block, of which the first image has position `first` in a set of `count`.
 
-    Args:
-        tally: of the set.
-        first: position of the block's first image in the set.
-        images: the block.
-        count: images of the set.
-        seed: of the places of patches.
-        given: whether the set is compared with real images; patches of the real ones are at other places.
+    `given` sets are compared with real images: their patches are at other places. `seed` is that of the places.
     """
     random, small = random_features(images), small_images(images)
     tally.add_moments("random", first, random)

@@ -17,7 +17,7 @@ independent, and real images are in the order of their content hashes, so that i
 class Tally:
     """Collects block by block, in any order and in any number of processes; tallies of parts merge into that of all images.
 
-    Blocks come with the position of their first image. Sums are float64; the order of merging changes their rounding alone.
+    Blocks come with the position of their first image. Sums are float64.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ class Slider:
     kind: SliderKind
     name: str
     note: str
-    """What the person is told about it."""
+    """Shown beside the slider."""
     move: NDArray[np.float32]
     """[latent], what one unit adds."""
     read: NDArray[np.float32] | None = None

@@ -44,11 +44,7 @@ class TsneMap:
         return {"state": "running" if running else "absent", "done": self._round, "total": ROUNDS}
 
     def start(self, latents: NDArray[np.float32]) -> None:
-        """Begins to make the map of these latents, unless that was begun before.
-
-        Raises:
-            RequestError: if the extra is not installed.
-        """
+        """Begins to make the map of these latents, unless that was begun before; RequestError without the extra."""
         described = self.describe()
         if described["state"] == "missing":
             raise RequestError(described["why"])
@@ -62,11 +58,7 @@ class TsneMap:
         self._stopped.set()
 
     def content(self) -> bytes:
-        """Indices (uint32) and then places (float32, two a point) of the map.
-
-        Raises:
-            RequestError: if it is not ready.
-        """
+        """Indices (uint32) and then places (float32, two a point) of the map; RequestError if it is not ready."""
         if self.indices is None or self.places is None:
             raise RequestError("The map is not ready yet.")
         return self.indices.astype("<u4").tobytes() + self.places.astype("<f4").tobytes()

@@ -47,11 +47,7 @@ class Message:
     payload: bytes
 
     def latents(self, latent_dim: int) -> NDArray[np.float32]:
-        """The payload as finite latents [count, latent_dim].
-
-        Raises:
-            RequestError: if it is anything else.
-        """
+        """The payload as finite latents [count, latent_dim]; RequestError if it is anything else."""
         wanted = 4 * self.count * latent_dim
         if len(self.payload) != wanted:
             numbers = len(self.payload) // 4 // max(1, self.count)
@@ -62,11 +58,7 @@ class Message:
         return latents
 
     def indices(self, total: int) -> NDArray[np.int64]:
-        """The payload as positions under `total`.
-
-        Raises:
-            RequestError: if it is anything else.
-        """
+        """The payload as positions under `total`; RequestError if it is anything else."""
         if len(self.payload) != 4 * self.count:
             raise RequestError("The request's indices are incomplete.")
         indices = np.frombuffer(self.payload, "<u4").astype(np.int64)
@@ -76,11 +68,7 @@ class Message:
 
 
 def parse(frame: bytes) -> Message:
-    """The request in a frame.
-
-    Raises:
-        RequestError: if it is none.
-    """
+    """The request in a frame; RequestError if there is none."""
     if len(frame) < HEADER.size:
         raise RequestError("The request is incomplete.")
     number, kind, option, count = HEADER.unpack_from(frame)

@@ -16,14 +16,8 @@ from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
-from vaegan.explorer.coordinates import (
-    Slider,
-    as_base64,
-    label_directions,
-    principal_directions,
-    raw_dimensions,
-    saved_directions,
-)
+from vaegan.explorer import coordinates
+from vaegan.explorer.coordinates import Slider, as_base64, raw_dimensions
 from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset, quick_gram
 from vaegan.explorer.maps import TsneMap
 from vaegan.explorer.protocol import Kind, Message
@@ -105,7 +99,7 @@ class Explorer:
         self.source = data or (None if record is None else record.source)
         self.dataset: ImageDataset | None = None
         self.encodings: Encodings | None = None
-        """Of the images on the map, in the order of `order`."""
+        """What is known of the images on the map, in the order of `order`."""
         self.order = np.zeros(0, np.int64)
         """Position in the data set of each image on the map; images are only ever added at its end."""
         self.growing = False
@@ -181,15 +175,15 @@ class Explorer:
             self._show(dataset, shown, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
 
     def _show(self, dataset: ImageDataset, shown: NDArray[np.int64], encodings: Encodings, growing: bool) -> None:
-        """Puts the first images on the map, or all of them; the axes and the middle stay what the first ones made them."""
+        """Puts the first images on the map, or all of them; the first ones decide its axes and its middle."""
         if not self._principal:
             first = encodings.latents[:EARLY]
-            self._principal, self._origin = principal_directions(first, encodings.gram), first.mean(0)
+            self._principal, self._origin = coordinates.principal_directions(first, encodings.gram), first.mean(0)
         order = shown[early_first(len(shown))[: len(encodings.latents)]]
         labels = {name: values[order] for name, values in dataset.labels.items()}
-        saved = saved_directions(self._saved, encodings.latents)
+        saved = coordinates.saved_directions(self._saved, encodings.latents)
         names = {one.name for one in saved}
-        learned = label_directions(encodings, labels, _in_text(dataset))
+        learned = coordinates.label_directions(encodings, labels, _in_text(dataset))
         attributes = [*saved, *(one for one in learned if one.name not in names)]
         self._sliders = [*self._principal, *attributes, *raw_dimensions(self.model, encodings)]
         # The order first: whoever knows of an image can have it.
@@ -202,8 +196,10 @@ class Explorer:
             draws = self.model.latents(PRIOR_DRAWS, 0)
             if self.knows_only_the_mixture:
                 self._origin = draws.mean(0).numpy()
-            principal = principal_directions(draws.numpy(), quick_gram(self.model, draws) if self.model.has_prior else None)
-            self._sliders = [*principal, *saved_directions(self._saved, draws.numpy()), *raw_dimensions(self.model, None)]
+            gram = quick_gram(self.model, draws) if self.model.has_prior else None
+            points = draws.numpy()
+            saved = coordinates.saved_directions(self._saved, points)
+            self._sliders = [*coordinates.principal_directions(points, gram), *saved, *raw_dimensions(self.model, None)]
         self.data_state, self.why_no_data = "absent", why
 
     def _report(self, what: str, done: int, total: int) -> None:
@@ -255,11 +251,7 @@ class Explorer:
         return {name: as_base64(tensor.cpu().numpy()) for name, tensor in parts.items()}
 
     def answer(self, message: Message) -> bytes:
-        """The payload that answers a request of the socket.
-
-        Raises:
-            RequestError: if it cannot be served.
-        """
+        """The payload that answers a message of the socket; RequestError if there is none."""
         answers: dict[Kind, Callable[[Message], bytes]] = {
             Kind.DECODE: self._decode,
             Kind.LATENTS: self._latents,
@@ -302,21 +294,13 @@ class Explorer:
         return (self._encoded().latents @ axes - origin @ axes).astype("<f4").tobytes()
 
     def labels(self, name: str) -> bytes:
-        """A label of every image, float32.
-
-        Raises:
-            RequestError: if the data have no such label.
-        """
+        """A label of every image, float32; RequestError if the data have no such label."""
         if self.dataset is None or name not in self.dataset.labels:
             raise RequestError(f"The images have no label {name!r}.")
         return self.dataset.labels[name][self.order].astype("<f4").tobytes()
 
     def mean_colours(self) -> bytes:
-        """The mean colour of the middle of every image, uint8 [images, 3].
-
-        Raises:
-            RequestError: if there are no images.
-        """
+        """The mean colour of the middle of every image, uint8 [images, 3]; RequestError if there are no images."""
         if self.dataset is None:
             raise RequestError("There are no images.")
         images, order, edge = self.dataset.images, self.order, self.model.config.size // 6
@@ -325,11 +309,7 @@ class Explorer:
         return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
-        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw.
-
-        Raises:
-            RequestError: if the model has no encoder or the file cannot be used.
-        """
+        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw; RequestError if it cannot be."""
         image = image_from_bytes("The image", data, self.data_config)
         return self.model.encode(image).cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
 

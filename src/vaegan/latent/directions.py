@@ -20,14 +20,10 @@ FOLDS = 4
 
 
 def find_direction(positive: Latents, negative: Latents, method: Method = "whitened", beside: Sequence[Tensor] = ()) -> Tensor:
-    """The direction from `negative` to `positive`, float32 [latent].
+    """The direction from `negative` to `positive`, float32 [latent], as long as the distance between the two groups' means.
 
-    Strength 1, the direction's length, is the distance between the two groups' means, whatever the method.
-
-    It is made orthogonal to the directions `beside`, so that adding it changes none of them.
-
-    Raises:
-        RequestError: if the groups have the same mean, or nothing is left beside the other directions.
+    It is made orthogonal to the directions `beside`, so that adding it changes none of them. RequestError if nothing is left of
+    it.
     """
     first, second = positive.cpu().double(), negative.cpu().double()
     difference = first.mean(0) - second.mean(0)
@@ -71,10 +67,7 @@ def heldout_area(positive: Latents, negative: Latents, method: Method = "whitene
 
 
 def area_under_curve(positive: Tensor, negative: Tensor) -> float:
-    """The chance that a positive's score is above a negative's, ties counting half: the area under the ROC curve.
-
-    0.5 says nothing, 1 separates completely (Mann & Whitney 1947).
-    """
+    """The area under the ROC curve: the chance that a positive's score is above a negative's (Mann & Whitney 1947)."""
     ordered = negative.sort().values.contiguous()
     below = torch.searchsorted(ordered, positive.contiguous())
     up_to = torch.searchsorted(ordered, positive.contiguous(), right=True)
@@ -82,12 +75,10 @@ def area_under_curve(positive: Tensor, negative: Tensor) -> float:
 
 
 def shrunk_covariance(residuals: Latents) -> Tensor:
-    """A covariance that can be inverted however few the images are (Ledoit & Wolf 2004, Section 3.2).
+    """A covariance of residuals [n, latent] that can be inverted however few they are (Ledoit & Wolf 2004, Section 3.2).
 
-    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I, where the share 1 - a is the
-    estimated error of S over its distance from the sphere. With the Frobenius norm: (1 - a) = min(b^2, d^2) / d^2,
-    d^2 = |S - m I|^2, b^2 = mean_k |x_k x_k' - S|^2 / n.
-    `residuals` are [n, latent], of mean zero.
+    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I. With the Frobenius norm (1 - a) =
+    min(b^2, d^2) / d^2, d^2 = |S - m I|^2, b^2 = mean_k |x_k x_k' - S|^2 / n.
     """
     count, dimension = residuals.shape
     sample = residuals.T @ residuals / count
@@ -102,10 +93,8 @@ def shrunk_covariance(residuals: Latents) -> Tensor:
 def discriminant(latents: Latents, codes: Tensor) -> tuple[Tensor, Tensor]:
     """Linear discriminant analysis with a shrunk common covariance: scores = latents @ weights' + biases, the highest wins.
 
-    Weights S^-1 m_c, biases -1/2 m_c' S^-1 m_c + log p_c (Bishop 2006, Eq. 4.69 and 4.70), S over the distances to the own mean.
-
-    `codes` are the class of each of the latents [n, latent], every class from 0 on at least once. Returns weights
-    [classes, latent] and biases [classes], float64 on the CPU.
+    Weights S^-1 m_c [classes, latent], biases -1/2 m_c' S^-1 m_c + log p_c (Bishop 2006, Eq. 4.69 and 4.70). Every class from 0
+    on occurs.
     """
     points, codes = latents.cpu().double(), codes.cpu().long()
     shares = codes.bincount().double() / len(codes)

@@ -32,11 +32,7 @@ class Groups:
 def encode_images(
     model: Model, dataset: ImageDataset, indices: NDArray[np.int64], progress: ProgressCallback | None = None
 ) -> Latents:
-    """The latents of some images of a data set, in blocks, [n, latent] on the CPU.
-
-    Raises:
-        RequestError: if the model has no encoder or wants images of another shape.
-    """
+    """The latents of some images of a data set, in blocks, [n, latent] on the CPU."""
     latents = torch.empty(len(indices), model.latent_dim)
     for start in range(0, len(indices), BLOCK):
         block = indices[start : start + BLOCK]
@@ -54,15 +50,9 @@ def evenly(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -> Groups:
-    """Divides labelled images: those of a category and the others, or the top and bottom third of a number.
+    """Divides labelled images: those of a category (`word`) and the others, or the top and bottom third of a number.
 
-    Args:
-        dataset: with labels.
-        name: label; spaces, hyphens and underscores are the same in it, and in the word.
-        word: category that counts as positive; not needed for numbers and for no/yes.
-
-    Raises:
-        RequestError: if there is no such label or word, saying which there are.
+    Spaces, hyphens and underscores are the same in names and words. RequestError says which there are.
     """
     label = meant(name, dataset.labels)
     if label is None:
@@ -92,13 +82,10 @@ def _by_thirds(values: NDArray[np.float32], name: str, word: str | None) -> Grou
 def shared_images(
     positive: NDArray[np.uint64], negative: NDArray[np.uint64], names: Sequence[str]
 ) -> tuple[NDArray[np.uint64], list[str]]:
-    """Images that are in both groups, which say nothing about what tells the groups apart.
+    """Hashes of the images in both groups, which say nothing about what tells the groups apart, and a name of each.
 
-    Groups are given as `ImageDataset.contents`, the hash of each image's content; `names` are those of the positive images.
-    Returns the hashes of the images in both, ascending, and a name of each.
-
-    Raises:
-        RequestError: on under 8 different images in a group, or if so many are in both that no direction can be learned.
+    Groups are given as `ImageDataset.contents`; `names` are those of the positive images. RequestError if the groups are too
+    small or share too much.
     """
     (first, at), second = np.unique(positive, return_index=True), np.unique(negative)
     for group, found in (("positive", first), ("negative", second)):

@@ -43,29 +43,14 @@ def learn_direction(
     label: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Direction:
-    """Learns the direction from images without something to images with it, and measures it.
+    """Learns the direction from images without something to images with it, and measures it; images in both groups are left out.
 
-    Images that are in both groups are left out of both.
+    It is made orthogonal to `beside`, and its effect on `others` is measured; `label` is that of the images which tells the
+    groups apart, and `say` is called with a sentence worth showing. RequestError if the groups are too small, share over a tenth
+    of their images, or are the same to the model.
 
-    Args:
-        model: with an encoder.
-        name: of the direction.
-        positive: images with it.
-        negative: images without it.
-        method: see `directions.Method`.
-        beside: directions that it is made orthogonal to.
-        others: directions of which is measured how much they are moved along.
-        progress: called while images are encoded.
-        label: which label of the images tells the groups apart, if one does.
-        say: called with a sentence worth showing.
-
-    Returns:
-        The direction with its facts: `in_both` (number of images left out), `auc` (held out), `identity_kept` and `identity_of`
-        (share and number of edited images that stay nearest to their source), `pixel_change`, `moves` (of other directions),
-        `kept` (of other labels).
-
-    Raises:
-        RequestError: if the groups are too small, share over a tenth of their images, or are the same to the model.
+    The direction's facts: `in_both` (images left out), `auc` (held out), `identity_kept` and `identity_of` (share and number of
+    edited images that stay nearest to their source), `pixel_change`, `moves` (of other directions), `kept` (of other labels).
     """
     contents = [group.dataset.contents[group.indices] for group in (positive, negative)]
     shared, names = shared_images(contents[0], contents[1], [positive.dataset.names[int(index)] for index in positive.indices])
@@ -137,10 +122,7 @@ def _labels_unchanged(groups: list[Examples], encoded: list[Latents], moved: Ten
 
 
 def unchanged_share(latents: Latents, codes: Tensor, moved: Latents) -> float:
-    """Share of latents whose category, as a linear discriminant sees it, is the same after they are moved.
-
-    Categories are learned from `latents` [n, latent] and their `codes` [n]; `moved` are latents before and after, [2, m, latent].
-    """
+    """Share of `moved` [before and after, m, latent] whose category, by a discriminant of `latents` and `codes`, is the same."""
     _, dense = codes.unique(return_inverse=True)
     weights, biases = discriminant(latents, dense)
     before, after = ((points.cpu().double() @ weights.T + biases).argmax(1) for points in moved)
@@ -148,11 +130,7 @@ def unchanged_share(latents: Latents, codes: Tensor, moved: Latents) -> float:
 
 
 def learn_principal(model: Model, latents: Latents, count: int, prefix: str = "principal") -> list[Direction]:
-    """Directions found without labels, the one that changes images most first; see `principal_directions`.
-
-    Raises:
-        RequestError: if the latents do not differ.
-    """
+    """Directions found without labels, the one that changes images most first; RequestError if the latents do not differ."""
     found = principal_directions(model, latents, count)
     if not found.directions.any():
         raise RequestError("These images are all the same to the model; no direction leads from one to another.")

@@ -29,14 +29,10 @@ class PrincipalDirections(NamedTuple):
 
 @torch.inference_mode()
 def principal_directions(model: Model, latents: Latents, count: int = 16) -> PrincipalDirections:
-    """At most `count` directions without labels, sorted by how much they change the image.
+    """At most `count` directions without labels, sorted by how much they change the image, for latents of images or of the prior.
 
-    The latents are those of real images, or draws of the prior when the model has no encoder, [n, latent]. Where they were
-    whitened or come from the prior, their covariance is the identity, whose eigenvectors say nothing: the directions are then
-    eigenvectors of the decoder's mean J'J. Elsewhere they are those of a PCA.
-
-    Raises:
-        RequestError: on fewer than two latents.
+    They are those of a PCA. Where latents were whitened or come from the prior, their covariance is the identity, whose
+    eigenvectors say nothing: there they are eigenvectors of the decoder's mean J'J.
     """
     if len(latents) < 2:
         raise RequestError(f"{len(latents)} images are too few to see what varies; give at least 2.")
@@ -75,8 +71,7 @@ def is_whitened(model: Model) -> bool:
 def mean_gram(model: Model, latents: Latents) -> Tensor:
     """The mean of J'J over some latents, J [values, latent] the decoder's derivative, by central differences; [latent, latent].
 
-    v'(J'J)v is the squared change of the image for a small step along v, so its eigenvectors are the directions that
-    change images most (the pull-back metric, Arvanitidis et al. 2018, Eq. 5).
+    Its eigenvectors change images most for their length (the pull-back metric, Arvanitidis et al. 2018, Eq. 5).
     """
     dimension = model.latent_dim
     steps = STEP * torch.cat([torch.eye(dimension), -torch.eye(dimension)])

@@ -28,10 +28,7 @@ class Neighbours(NamedTuple):
 def nearest(latents: Latents, query: Latents, k: int) -> Neighbours:
     """The `k` latents nearest to each query, by Euclidean distance; all of them where there are fewer.
 
-    They are found with |a|^2 - 2ab + |b|^2 in float64, whose rounding is a hundred-millionth of a latent's length; the distances
-    that are returned are computed from differences.
-
-    `latents` [count, latent] are on the CPU: a million of 64 numbers are 256 MB, and little is added to that.
+    They are found with |a|^2 - 2ab + |b|^2 in float64, and their distances are then computed from differences.
     """
     query = query.cpu().double()
     rows = max(1, PAIRS_AT_A_TIME // max(1, len(query), query.shape[1]))
@@ -62,10 +59,8 @@ def find_duplicates(
 ) -> list[Duplicates]:
     """Groups of images that are the same but for recompression, scaling or slight changes, the largest first.
 
-    The latent distance only proposes: each image's 8 nearest are compared in pixels, so that no threshold on latents is needed.
-    Two images belong together when they differ by at most `tolerance`, or when a chain of such pairs joins them.
-
-    `latents` are those of all images; `tolerance` is a root mean square difference of pixel values [levels of 255].
+    Each image's 8 nearest in latent space are compared in pixels. Two images belong together when they differ by at most
+    `tolerance` (root mean square [levels of 255]), or when a chain of such pairs joins them.
     """
     parents = list(range(len(latents)))
     differences: dict[int, float] = {}

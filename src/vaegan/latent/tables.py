@@ -47,11 +47,7 @@ class LatentTable:
 
 
 def write_table(table: LatentTable, path: Path) -> None:
-    """Writes latents as .npz or .parquet, by the suffix, atomically.
-
-    The .npz holds `latents` float32 [n, latent], `names`, `projection` [n, 2], `stage`, and each label. The Parquet has the
-    columns `path`, `vector` (a list), `projection_x`, `projection_y` and the labels: what Embedding Atlas and the like ask for.
-    """
+    """Writes latents as .npz or .parquet, by the suffix, atomically; docs/latent.md names the arrays and columns."""
     vectors = table.latents.cpu().float().numpy()
     if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = _beside(table.labels, (*KEYS, "file"))  # savez has an argument of that name
@@ -89,9 +85,6 @@ def read_latents(path: Path, latent_dim: int, most: int = MOST_LATENTS) -> Laten
     """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
 
     Files of more than `most` latents are refused by what they say of themselves, before memory is taken.
-
-    Raises:
-        DataError: if the file is missing, damaged or too large, or holds no latents of this length.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -194,11 +187,7 @@ def _pyarrow(module: str) -> Any:
 
 
 def parse_latent(text: str, latent_dim: int) -> Latents:
-    """One latent [latent] from numbers that commas, semicolons or spaces separate; brackets around them are allowed.
-
-    Raises:
-        RequestError: if it is no such text, has another length, or a number is not finite.
-    """
+    """One latent [latent] from numbers that commas, semicolons or spaces separate; brackets around them are allowed."""
     if len(text) > MOST_CHARACTERS:
         raise RequestError(f"A latent of {len(text):,} characters is too long to be one.")
     words = re.split(r"[\s,;]+", text.strip().strip("[]()").strip(" \t\r\n,;"))

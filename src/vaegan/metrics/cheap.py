@@ -31,11 +31,9 @@ class RealStatistics:
     def score(self, samples: Images) -> dict[str, float]:
         """A few numbers on samples, of which 512 are enough: under 2 s at 64x64 on one core. Minimise `kernel_distance`.
 
-        Returns:
-            kernel_distance: unbiased, in random features; lower is better, 0 is perfect, chance may make it negative.
-            kernel_error: its standard error over other samples of the same model (the first term of a U-statistic's variance).
-            sharpness: energy of the highest octave, samples over real; 1 is right.
-            texture_2, texture_4: power at periods of 2 and 4 pixels, samples over real; far above 1 is an upsampling grid.
+        It is unbiased, in random features: 0 is perfect, and chance may make it negative; `kernel_error` is its standard error
+        over other samples (first term of a U-statistic's variance). `sharpness` and textures are those of samples over those of
+        real images.
         """
         samples = samples.float()
         features = self.standardise(_features(samples))

@@ -31,12 +31,7 @@ def mutual_information(first: Tensor, second: Tensor) -> float:
 
 
 def mutual_information_gap(latents: Latents, factors: dict[str, Tensor]) -> float:
-    """MIG: mean over factors of (largest - second largest I(z_j; factor)) / H(factor) (Chen et al. 2018, Eq. 6).
-
-    Args:
-        latents: [count, latent], cut into 20 bins each.
-        factors: codes int64 [count] of each; those that never change are left out.
-    """
+    """MIG: mean over factors of (largest - second largest I(z_j; factor)) / H(factor) (Chen et al. 2018, Eq. 6)."""
     codes = in_bins(latents)
     gaps: list[float] = []
     for factor in factors.values():
@@ -57,8 +52,7 @@ class Disentanglement(NamedTuple):
 def disentanglement(importance: Tensor) -> Disentanglement:
     """D and C of Eastwood & Williams 2018, Section 2, from R [latent, factor] >= 0: how important each latent is to each factor.
 
-    A latent is disentangled when it matters to one factor alone (1 - entropy of its row, in units of log K), a factor complete
-    when one latent alone matters to it; latents are weighted by how much they matter.
+    1 - entropy of a row in units of log K, and of a column, each weighted by how much it matters.
     """
     importance = importance.double()
     total = importance.sum().clamp_min(1e-300)
@@ -75,10 +69,7 @@ def disentanglement(importance: Tensor) -> Disentanglement:
 
 
 def lasso(inputs: Tensor, targets: Tensor, penalty: float, steps: int = 500) -> Tensor:
-    """Weights [dimension, targets] minimising |y - x w|^2 / (2 count) + penalty |w|_1, by FISTA (Beck & Teboulle 2009).
-
-    `inputs` are standardised and `targets` centred, both float64 [count, ...].
-    """
+    """Weights [dimension, targets] minimising |y - x w|^2 / (2 count) + penalty |w|_1, by FISTA (Beck & Teboulle 2009)."""
     count = len(inputs)
     gram, cross = inputs.T @ inputs / count, inputs.T @ targets / count
     rate = 1 / torch.linalg.eigvalsh(gram)[-1].clamp_min(1e-12)
@@ -94,10 +85,7 @@ def lasso(inputs: Tensor, targets: Tensor, penalty: float, steps: int = 500) -> 
 
 
 def importance(latents: Latents, targets: Tensor) -> Tensor:
-    """Absolute lasso weights of each latent for a factor's targets [count, columns], averaged over the columns: [latent].
-
-    Targets get deviation 1, so that weights of factors can be compared: what cannot be read weighs little.
-    """
+    """Absolute lasso weights [latent] for a factor's targets [count, columns] of deviation 1, averaged over the columns."""
     targets = targets.double() - targets.double().mean(0)
     targets = targets / targets.std(0).clamp_min(1e-9) * (targets.std(0) > 0)
     # The penalty shrinks as chance in a weight does, so that with more images both vanish.

@@ -29,7 +29,7 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 def frechet_with_interval(real: Shards, fake: Shards, seed: int = 0) -> tuple[float, Interval | None]:
     """The distance of two feature clouds and its interval; None for clouds that are not in shards.
 
-    The bootstrap redraws shards of images, not images: their moments are sums, so that a replicate costs no new pass.
+    The bootstrap redraws shards, whose moments are sums, so that a replicate costs no new pass.
     """
     shards = [[part for part in cloud if part.count] for cloud in (real, fake)]
     value = frechet_distance(*(_weighted_moments(parts, torch.ones(len(parts))) for parts in shards))
@@ -41,14 +41,7 @@ def frechet_with_interval(real: Shards, fake: Shards, seed: int = 0) -> tuple[fl
 
 
 def frechet_interval_by_halves(value: float, real: Tensor, fake: Tensor, seed: int = 0) -> Interval:
-    """The interval of a distance `value`, for features of so many dimensions that the bootstrap would take too long.
-
-    Args:
-        value: distance of two clouds.
-        real: features [count, dimension] of the one, or of as many of its images as were recorded: fewer make it wider.
-        fake: features of the other.
-        seed: of the halves.
-    """
+    """The interval of a distance `value` of two clouds of features, where there are too many dimensions for the bootstrap."""
 
     def distance(reals: Tensor, fakes: Tensor) -> Tensor:
         return torch.tensor(frechet_distance(Moments.of(real[reals]), Moments.of(fake[fakes])))
@@ -73,8 +66,8 @@ def polynomial_kernel(first: Tensor, second: Tensor) -> Tensor:
 def kernel_distance_with_interval(real: Tensor, fake: Tensor, seed: int = 0) -> tuple[float, Interval]:
     """The squared maximum mean discrepancy of features [count, dimension] as a U-statistic, and its bootstrap interval.
 
-    Gretton et al. 2012, Lemma 6 (unequal counts); with Inception features it is the KID of Binkowski et al. 2018, here over
-    the full sets instead of averaged over subsets. Unbiased: its mean over equal distributions is 0, and it may be negative.
+    Gretton et al. 2012, Lemma 6 (unequal counts); in Inception features the KID of Binkowski et al. 2018, here over the full
+    sets. Unbiased: its mean over equal distributions is 0, and it may be negative.
     """
     kernels = polynomial_kernel(real, real), polynomial_kernel(fake, fake), polynomial_kernel(real, fake)
     ones = (torch.ones(1, len(real), dtype=torch.float64), torch.ones(1, len(fake), dtype=torch.float64))

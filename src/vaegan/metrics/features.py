@@ -19,11 +19,7 @@ def random_features(images: Images) -> Tensor:
     """Pooled activations of a small convolutional network with fixed random weights, float32 [count, 176].
 
     Means and deviations over the picture of 24 channels at half and 64 at a quarter of the resolution. Random convolutions see
-    edges, colours and textures (Saxe et al. 2011), hang on no data set, and cost a hundredth of Inception. Pooling makes
-    them blind to where something is: `layout_features` are for that.
-
-    Args:
-        images: [count, 1 or 3, height, width] in [-1, 1].
+    edges, colours and textures (Saxe et al. 2011), depend on no data set, and cost a hundredth of Inception.
     """
     weights = [weight.to(images.device) for weight in _random_weights()]
     return torch.cat([_pooled(block, weights) for block in images.split(_BLOCK)])
@@ -67,11 +63,10 @@ class Standardise:
 
 @torch.no_grad()
 def layout_features(small: Tensor) -> Tensor:
-    """The lowest two-dimensional cosine coefficients of 16x16 images: 21 a channel of colour images, 66 of grey ones.
+    """The lowest two-dimensional cosine coefficients of `small_images`: 21 a channel of colour images, 66 of grey ones.
 
-    Distances between them are those between images without what is smaller than some 3 pixels of 16. They are fitted to no
-    images: principal components of one of two sets that are compared hold that set's own chance, and the other set looks
-    narrower than it is. From `small_images` to [count, 63 or 66].
+    Distances are those between images without what is smaller than some 3 pixels of 16. They are fitted to no images: principal
+    components of one of two sets hold that set's own chance, and the other set looks narrower than it is.
     """
     channels = small.shape[1] // SMALL**2
     basis = _cosines(6 if channels == 3 else 11).to(small)

@@ -26,8 +26,7 @@ def peak_signal_to_noise(error: PerImage) -> PerImage:
 def structural_similarity(first: Images, second: Images) -> PerImage:
     """SSIM with the standard Gaussian window, 11 pixels wide, deviation 1.5 (Wang et al. 2004, Eq. 13); 1 for equal images.
 
-    Means, variances and covariance are taken where the window fits into the picture, a channel at a time. Black counts as 0:
-    the comparison of brightness is for means that are not negative.
+    The window stays inside the picture. Black counts as 0: the comparison of brightness is for means that are not negative.
     """
     first, second = first - BLACK, second - BLACK
     channels = first.shape[1]
@@ -48,10 +47,7 @@ def structural_similarity(first: Images, second: Images) -> PerImage:
 
 
 def active_units(mean: Latents) -> Tensor:
-    """Number of dimensions whose posterior mean varies over the images by more than 0.01 (Burda et al. 2016, Section 4.2).
-
-    A single image does not vary.
-    """
+    """Number of dimensions whose posterior mean varies over the images by more than 0.01 (Burda et al. 2016, Section 4.2)."""
     return (mean.var(0, correction=min(1, len(mean) - 1)) > ACTIVE).sum()
 
 
@@ -66,15 +62,10 @@ def active_units_interval(mean: Latents, seed: int = 0) -> tuple[int, int]:
 
 
 def aggregate_gap(means: Moments, variance: Tensor) -> float:
-    """KL(N(m, C) || N(0, I)) [nats] of the Gaussian with the aggregated posterior's mean m and covariance C.
+    """KL(N(m, C) || N(0, I)) [nats] with the aggregated posterior's mean m and covariance C = Cov(mean) + diag(mean `variance`).
 
-    C = Cov(mean) + diag(mean variance). With exact moments a lower bound on KL(q(z) || N(0, I)): of all densities with these
-    moments the Gaussian has the largest entropy. So 0 says that the first two moments are the prior's, as whitening makes
-    them, and not that the aggregated posterior is the prior: clusters and holes of its shape are not seen.
-
-    Args:
-        means: of the posterior means.
-        variance: mean variance of the posteriors, [latent].
+    A lower bound on KL(q(z) || N(0, I)): of all densities with these moments the Gaussian has the largest entropy. So 0 speaks of
+    two moments alone; clusters and holes are not seen.
     """
     covariance, middle = means.covariance + variance.diag(), means.mean
     return float(0.5 * (covariance.trace() + middle @ middle - len(middle) - torch.logdet(covariance)))
@@ -90,15 +81,10 @@ def aggregate_gap_reach(mean: Latents, variance: Tensor, seed: int = 0) -> float
 
 
 def dequantised(images: Images, likelihood: str, generator: Generator) -> Images:
-    """8-bit images on [-1, 1] with uniform noise of one level's width, so that a density on them is a code length.
+    """8-bit images on [-1, 1] with uniform noise of one level's width, so that a density is a code length; binary ones stay.
 
     A level k of 0 to 255 is spread over [k - 1/2, k + 1/2] / 127.5 - 1. The continuous Bernoulli's density ends at -1 and 1, and
     half of the end levels would lie outside: for it a level is spread over [k, k + 1] / 128 - 1 (Theis et al. 2016, Section 3.1).
-
-    Args:
-        images: levels 2k/255 - 1.
-        likelihood: of the model; bernoulli is for binary images, which stay as they are.
-        generator: on the CPU, as the images.
     """
     if likelihood == "bernoulli":
         return images
@@ -109,12 +95,6 @@ def dequantised(images: Images, likelihood: str, generator: Generator) -> Images
 
 
 def bits_per_dimension(log_likelihood: Tensor, values: int, likelihood: str) -> Tensor:
-    """Bits to store one of `values` 8-bit values: -log p / (D ln 2) + log2(levels in a length of 1).
-
-    Args:
-        log_likelihood: log densities of `dequantised` images [nats].
-        values: numbers in one image.
-        likelihood: as for `dequantised`; not bernoulli, whose probability of binary images is no code length of others.
-    """
+    """Bits to store one of `values` 8-bit values of `dequantised` images: -log p / (D ln 2) + log2(levels in a length of 1)."""
     levels = torch.tensor(128.0 if likelihood == "continuous-bernoulli" else 127.5)
     return -log_likelihood / (values * torch.tensor(2.0).log()) + levels.log2()

@@ -8,18 +8,14 @@ from vaegan.types import Images, PerImage
 
 
 def variety(images: Images) -> Tensor:
-    """How much images differ from each other: the variance over the batch, at 16 pixels, summed over an image.
-
-    Half the mean squared distance of a pair. A generator that makes one image has 0; to be compared with that of real images.
-    """
+    """The variance over the batch at 16 pixels, summed over an image: half the mean squared distance of a pair."""
     return small_images(images).var(0).sum()
 
 
 def recall(real: Images, generated: Images, neighbours: int = 5) -> Tensor:
     """Share of real images that lie among the generated ones (Kynkäänniemi et al. 2019, Eq. 2), in pixels at 16x16.
 
-    A real image does if it is nearer to some generated image than that image's `neighbours`-th nearest generated one.
-    Low when modes are missing. In pixels a blurred image is near many, so only a fall of this number says something.
+    In pixels a blurred image is near many, so only a fall of this number says something.
     """
     a, b = small_images(real), small_images(generated)
     radius = torch.cdist(b, b).kthvalue(min(neighbours + 1, len(b)), 1).values
@@ -27,9 +23,9 @@ def recall(real: Images, generated: Images, neighbours: int = 5) -> Tensor:
 
 
 def overfitting(train_logits: PerImage, heldout_logits: PerImage, generated_logits: PerImage) -> Tensor:
-    """(D_train - D_heldout) / (D_train - D_generated): 0 as long as the critic treats held-out images like those it knows.
+    """(D_train - D_heldout) / (D_train - D_generated): 0 while the critic treats held-out images like known ones, up to 1.
 
-    1 when it takes them for generated ones (Karras et al. 2020, StyleGAN2-ADA, Eq. 1). 0 where the critic tells nothing apart.
+    Karras et al. 2020 (StyleGAN2-ADA), Eq. 1; 0 where the critic tells nothing apart.
     """
     train, heldout, generated = (logits.float().mean() for logits in (train_logits, heldout_logits, generated_logits))
     gap = train - generated
@@ -39,7 +35,7 @@ def overfitting(train_logits: PerImage, heldout_logits: PerImage, generated_logi
 def copying(generated: Images, train: Images, heldout: Images) -> Tensor:
     """P[a generated image is nearer to the training images than to as many held-out ones]: 0.5 ideal, 1 memorised.
 
-    After Meehan et al. 2020. Where there are more training than held-out images, the mean over disjoint parts of the former.
+    After Meehan et al. 2020; the mean over disjoint parts of the training images where these are more.
     """
     fake, known, unknown = small_images(generated), small_images(train), small_images(heldout)
     count = min(len(known), len(unknown))
@@ -49,9 +45,6 @@ def copying(generated: Images, train: Images, heldout: Images) -> Tensor:
 
 
 def nearness(generated: Images, train: Images, heldout: Images) -> Tensor:
-    """Median distance of a generated image to the nearest training image, over that of a held-out image: about 1 ideal.
-
-    Copies are much nearer. Images unlike all real ones are farther, and then `copying` says nothing: one outlier decides it.
-    """
+    """Median distance of a generated image to the nearest training image, over that of a held-out image: 1 ideal, copies less."""
     fake, known, unknown = small_images(generated), small_images(train), small_images(heldout)
     return torch.cdist(fake, known).amin(1).median() / torch.cdist(unknown, known).amin(1).median().clamp_min(1e-6)

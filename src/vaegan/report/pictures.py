@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
-from vaegan.evaluation.reference import first_by_content
 from vaegan.latent.walks import interpolate
 from vaegan.model import Model
 from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
@@ -131,7 +130,7 @@ def samples(model: Model, seed: int, counts: Counts) -> Sheet:
 
 def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:
     """Training images as the networks get them, without mirroring."""
-    return sheet(to_uint8(dataset.load(first_by_content(dataset, TRAIN, counts.real))), counts.real_across)
+    return sheet(to_uint8(dataset.load(dataset.first_by_content(TRAIN, counts.real))), counts.real_across)
 
 
 def heldout_side(dataset: ImageDataset) -> int:
@@ -141,7 +140,7 @@ def heldout_side(dataset: ImageDataset) -> int:
 
 def reconstructions(models: list[Model], dataset: ImageDataset, condition: str | None, counts: Counts) -> Sheet:
     """Held-out images in the first row, what each model keeps of them below."""
-    which = first_by_content(dataset, heldout_side(dataset), counts.pairs)
+    which = dataset.first_by_content(heldout_side(dataset), counts.pairs)
     originals = dataset.load(which)
     labels = torch.from_numpy(dataset.categories(condition)[1][which]) if models[0].config.labels else None
     rows = [originals, *(model.reconstruct(originals, labels).cpu() for model in models)]

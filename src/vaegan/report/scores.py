@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vaegan.charts import Points, Series, line_chart
+from vaegan.charts import Points, Series, bar_chart, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
@@ -215,7 +215,7 @@ def latent_use(run: GatheredRun) -> Markup | None:
     if run.evaluation.per_dimension_kl:
         ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
         title, x_label = "KL divergence of each latent number", f"the {len(ordered)} latent numbers, most used first"
-        charts.append(line_chart(title, [Series("KL [nats]", "vae", list(enumerate(ordered, 1)))], x_label))
+        charts.append(bar_chart(title, ordered, x_label, "nats"))
     kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
     series = [
         Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])
@@ -252,3 +252,24 @@ def checks(run: GatheredRun) -> Markup | None:
     shown = table(["What", "Stage", "Value", "Meaning"], rows, "words")
     how = again(command("info", str(run.path), "--json"))
     return section("checks", "Checks at the end of each stage", tag("p", note), shown, how)
+
+
+def finishers(run: GatheredRun) -> Markup | None:
+    """What was set once on kept models, with the scores of samples before and after."""
+    rows: list[list[Content]] = []
+    for stage in run.stages:
+        for one in run.facts(stage).get("finished_by", []):
+            name, how = one["name"].replace("_", " "), ", ".join(f"{key} {value}" for key, value in one["set"].items())
+            for score, before in one["before"].items():
+                title = fact_title(score)
+                after = f"{one['after'][score]:,.4g}" if score in one["after"] else ""
+                rows.append([f"{name} ({how})", title[:1].upper() + title[1:], f"{before:,.4g}", after])
+    if not rows:
+        return None
+    note = (
+        "Training ends with the raw generator. Each step below is applied once to the model that is kept, and sets what it is "
+        "named for: so the numbers before it are those of what was learned."
+    )
+    shown = table(["What was set", "Of samples", "Before", "After"], rows, "words")
+    how = again(command("info", str(run.path), "--json"))
+    return section("finishers", "What was set at the end, before and after", tag("p", note), shown, how)

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
-from vaegan.evaluation.reference import first_by_content
 from vaegan.metrics.features import small_images
 from vaegan.metrics.neighbours import Distances, nearest
 from vaegan.metrics.posterior import active_units, dequantised
@@ -28,7 +27,7 @@ SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage
 
 def heldout_indices(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
     """Where validation images stand in the data set (training images when there are none)."""
-    return first_by_content(dataset, VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
+    return dataset.first_by_content(VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
 
 
 def heldout_images(dataset: ImageDataset, count: int) -> Images:
@@ -38,7 +37,7 @@ def heldout_images(dataset: ImageDataset, count: int) -> Images:
 
 def training_images(dataset: ImageDataset, count: int) -> Images:
     """Training images, a fair draw from all folders."""
-    return dataset.load(first_by_content(dataset, TRAIN, count))
+    return dataset.load(dataset.first_by_content(TRAIN, count))
 
 
 @torch.no_grad()

@@ -51,12 +51,11 @@ def check_start(model: Model, config: TrainConfig) -> None:
 
 
 def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
-    """Refuses to start from a model that does not fit the settings, or was trained on images of other channels or labels.
+    """Refuses to start from a model that was trained on images of other channels or labels; `check_start` comes before.
 
     Raises:
         RequestError: naming what differs.
     """
-    check_start(model, config)
     words = dataset.categories(config.condition)[2] if config.is_conditional else ()
     if model.config.labels != words:
         raise _other_labels(model, ", ".join(words))

@@ -127,7 +127,7 @@ def _to_bytes(pixels: Array, shrink: int) -> npt.NDArray[np.uint8]:
 
 
 def face_factors(count: int, seed: int = 0, start: int = 0) -> dict[str, npt.NDArray[np.float32]]:
-    """The true factors float32 [count] of faces `start` to `start + count`; `FACTORS` tells their ranges and words."""
+    """The true factors float32 [count] of faces `start` to `start + count`; `FACTORS` lists their ranges and words."""
     faces = sample_faces(count, seed, start)
     return {name: getattr(faces, name)[:, 0, 0] for name in FACTORS}
 

@@ -14,7 +14,7 @@ _LASH = rgb(0.13, 0.09, 0.13)
 
 
 def head_view(canvas: Canvas, faces: Faces) -> Canvas:
-    """The same pixels in head coordinates: origin at the head's centre, upright, the head about one wide."""
+    """The canvas in head coordinates: origin at the head's centre, upright, the head about one wide."""
     angle = faces.tilt * MOST_TILT
     cosine, sine = np.cos(angle), np.sin(angle)
     across, down = (canvas.x - faces.centre_x) / faces.scale, (canvas.y - faces.centre_y) / faces.scale

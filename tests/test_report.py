@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from vaegan.mixture import fit_mixture
 
 import vaegan
 from report_runs import evaluation, make_run, score

@@ -27,9 +27,8 @@ from vaegan.pictures import GAP, grid, save_png
 from vaegan.priors import fit_mixture
 from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
-from vaegan.report.numbers import points_of, training_points
 from vaegan.report.pictures import frame
-from vaegan.report.scores import number, score_table, value_cell
+from vaegan.report.scores import number, points_of, score_table, training_points, value_cell
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),

@@ -69,12 +69,7 @@ def contact_sheet(dataset: "ImageDataset", count: int = 64, seed: int = 0) -> "I
 
 
 def summary(dataset: "ImageDataset") -> dict[str, Any]:
-    """Counts what is there, ready to be shown or written as JSON.
-
-    Returns:
-        "source", "size", "channels", "usable", "sides" {name: count}, "skipped" {reason: count}, "flips", "notes",
-        "warnings", and "labels": for a category {word: count}, for a number {"lowest", "mean", "highest"}.
-    """
+    """Counts what is there, ready to be shown or written as JSON."""
     from vaegan.data import SIDE_NAMES
 
     sides, reasons = Counter(dataset.sides.tolist()), Counter(one.reason.split(":")[0] for one in dataset.skipped)

@@ -122,11 +122,7 @@ class Evaluation:
 
 
 def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None = None) -> GatheredRun:
-    """Reads a run, with its images if `with_data`; what cannot be read becomes a gap with its reason.
-
-    Raises:
-        ModelError: if there is no run, or its record is damaged.
-    """
+    """Reads a run, with its images if `with_data`; what cannot be read becomes a gap with its reason. Raises ModelError."""
     folder = find_run(path)
     record = folder.read()
     facts = cast(Any, record.facts)
@@ -175,11 +171,7 @@ def _dataset(record: RunRecord, gaps: dict[str, str], progress: ProgressCallback
 
 
 def read_evaluation(folder: RunFolder) -> Evaluation | None:
-    """The evaluation of a run; None when there is none.
-
-    Raises:
-        ModelError: if it is damaged or of another version.
-    """
+    """The evaluation of a run, None when there is none; raises ModelError if it is damaged or of another version."""
     path = folder.path / "evaluation.json"
     again = f"Make it again with: vaegan evaluate {quote(str(folder.path))}"
     try:

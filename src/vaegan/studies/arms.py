@@ -32,11 +32,7 @@ class Setting:
         return next((name for name, words in self.dataset.label_words.items() if 2 <= len(words) <= 100), None)
 
     def labels(self) -> str:
-        """The `label`, which this study cannot do without.
-
-        Raises:
-            RequestError: if these images came without classes.
-        """
+        """The `label`, which this study cannot do without; raises RequestError if these images have no classes."""
         if self.label is not None:
             return self.label
         raise RequestError(f"{self.dataset.source} has no classes (sub-folders, IDX labels); this study needs labelled images.")

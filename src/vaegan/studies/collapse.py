@@ -192,7 +192,6 @@ def _tell_toy(results: Results, name: str, story: Story) -> None:
         f"{name.capitalize()}, {of} modes, {mean(labels[0], 'steps'):,.0f} steps of the critic. Modes at the end: "
         + ", ".join(f"{one} {count:.0f}" for one, count in sorted(found.items(), key=lambda item: -item[1]))
         + f". Most samples within three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99%).",
-        _held_back(results, name, short),
     ]
     runs = results.folders(labels)
     frames = [
@@ -219,24 +218,6 @@ def pace(equal: Sequence[float], slow: Sequence[float]) -> str:
     if at_equal - at_slow > 1:
         return f"{words}A slow critic costs modes; so does the choice of the objective."
     return f"{words}The critic's pace makes no great difference."
-
-
-def _held_back(results: Results, name: str, short: dict[str, str]) -> str:
-    """Whether the penalty matters more than the loss."""
-    bare = [label for label in short if f"{label} + R1 + R2" in short]
-    gains = [results.mean(f"{label} + R1 + R2", "modes") - results.mean(label, "modes") for label in bare]
-    values = [results.mean(label, "modes") for label in bare]
-    gain, between = sum(gains) / len(gains), max(values) - min(values)
-    more = [short[label] for label, value in zip(bare, gains, strict=True) if value > 0]
-    verdict = (
-        "The penalty matters more than the loss, as Lucic et al. (2018) found."
-        if gain > between
-        else "That the penalty matters more than the loss (Lucic et al. 2018) is not seen here."
-    )
-    return (
-        f"{name.capitalize()}: R1 + R2 change the number of modes by {gain:+.1f} on average (more modes with: "
-        f"{', '.join(more) or 'none'}); between the bare objectives it differs by up to {between:.0f}. {verdict}"
-    )
 
 
 def _tell_stacks(results: Results, story: Story) -> None:

@@ -29,11 +29,7 @@ CRITIC_STEPS = 5
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure of itself.
-
-    Each loss comes twice, because an optimiser that divides by the gradient's size hides that it vanishes: with Adam, and with
-    SGD, whose step is the gradient.
-    """
+    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure."""
     base = replace(setting.base, recipe="classic-gan")
     held = {"penalty": base.gan.penalty}
     plain = {"optimizer": "sgd", "critic_optimizer": "sgd", "learning_rate": PLAIN_RATE}

@@ -106,11 +106,7 @@ def measure(subject: Subject) -> Numbers:
 
 @torch.no_grad()
 def drawn_error(model: Model, images: Images) -> float:
-    """Squared error a value of images decoded from latents drawn from the posterior, one each, as the decoder was trained.
-
-    The posterior's mean is another thing where it is far narrower than the posterior is wide: a decoder that was given nothing
-    but N(0, I) has never seen a latent near 0.
-    """
+    """Squared error a value of images decoded from one draw of the posterior each, as the decoder was trained."""
     mean, log_var = (part.cpu() for part in model.posterior(images))
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
     decoded = model.decode(model.whitened(mean + torch.exp(log_var / 2) * noise)).cpu()

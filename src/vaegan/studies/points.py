@@ -92,10 +92,7 @@ class PointGAN:
         return self.critic(points / self.modes.reach).squeeze(1)
 
     def step(self, index: int) -> float:
-        """One step of the critic, and one of the generator when it is due; returns the slope of its loss on the samples.
-
-        The slope is |dL_G / d sample|, averaged: what the generator learns from.
-        """
+        """One step of the critic, and of the generator when due; returns the mean |dL_G / d sample|, which it learns from."""
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
         real = self.modes.draw(BATCH, generator)
         fake = self.modes.reach * self.generator(torch.randn(BATCH, LATENTS, generator=generator))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from shlex import quote
 
@@ -78,7 +79,8 @@ def run_study(
     """
     path = Path(out)
     api.check_request(config, minutes, images)
-    asked = StudyRequest(_source(data), minutes, images, seeds)
+    source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+    asked = StudyRequest(source, minutes, images, seeds)
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
@@ -200,7 +202,8 @@ class Runner:
 
         def on_progress(progress: Progress) -> None:
             nonlocal seen, passed, last_tick
-            seen = _seen_before(run, progress.stage) + progress.seen
+            earlier = takewhile(lambda entry: entry.name != progress.stage, run.read().plan)
+            seen = sum(entry.images or 0 for entry in earlier) + progress.seen
             passed = until is not None and seen >= until
             if time.perf_counter() - last_tick > 0.2:
                 last_tick = time.perf_counter()
@@ -235,14 +238,3 @@ class Runner:
 
     def _write(self, status: str, story: Story | None = None) -> None:
         write_record(self.folder, status, self.plan, self.results, story)
-
-
-def _source(data: str | Path) -> str:
-    return str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-
-
-def _seen_before(run: RunFolder, stage: str) -> int:
-    """Images of the stages before `stage`."""
-    plan = run.read().plan
-    names = [entry.name for entry in plan]
-    return sum(entry.images or 0 for entry in plan[: names.index(stage)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from vaegan.pictures import save_animation, save_png
+from vaegan.report.pictures import spread_out
 from vaegan.training.session import sample_shots
 
 EDGE = 6
@@ -65,13 +66,6 @@ def save_learning(path: Path, runs: Mapping[str, Path]) -> bool:
     if moments:
         save_animation(moments, path, 250)
     return bool(moments)
-
-
-def spread_out(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` of them, evenly spread, the last always among them."""
-    if len(paths) <= count:
-        return list(paths)
-    return [paths[round(index * (len(paths) - 1) / (count - 1))] for index in range(count)]
 
 
 def open_pictures(paths: Mapping[str, Path], columns: int = COLUMNS, widest: int = WIDEST) -> Image.Image:

@@ -64,11 +64,7 @@ def latent_error(model: Model, train: Images, images: Images) -> float:
 
 
 def jpeg_at(images: Images, error: float) -> tuple[float, float, int]:
-    """JPEG at the lowest quality whose squared error a value is at most `error`, or at the highest when none is good enough.
-
-    Returns:
-        Bytes an image, bytes without the header and tables that every such file repeats, and the quality.
-    """
+    """JPEG of at most that squared error a value, or of the best quality: bytes an image, those without header, quality."""
     pixels = to_uint8(images)
     empty = _jpeg(Image.new("L" if pixels.shape[-1] == 1 else "RGB", pixels.shape[1:3]), 50)
     size, chosen = 0.0, 0

@@ -10,15 +10,9 @@ from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-<<<<<<< HEAD
 from vaegan.metrics.table import EXPLANATIONS, METRICS, Metric, by_reason, is_bound
-from vaegan.report.gathering import Evaluation, GatheredRun, Score
-from vaegan.report.page import STAGE_TITLES, again, command, section, table
-=======
-from vaegan.metrics.table import METRICS, Metric, by_reason, is_bound
 from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
->>>>>>> h-less
 
 NOT_MEASURED = "not measured"
 

@@ -40,13 +40,10 @@ class ArrayPart:
     name: str
     path: Path
     open: Callable[[], IO[bytes]]
-    header_bytes: int
-    """Bytes that `open` leaves before the first pixel."""
-    shape: tuple[int, ...]
-    """[count, height, width] or [count, height, width, channels]."""
+    header_bytes: int  # bytes that `open` leaves before the first pixel
+    shape: tuple[int, ...]  # [count, height, width] or [count, height, width, channels]
     classes: NDArray[np.int64] | None = None
-    test: bool | None = None
-    """Whether the data set itself says that this is its test side; None where it does not say."""
+    test: bool | None = None  # whether the data set itself says that this is its test side; None where it does not say
 
 
 def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
@@ -122,8 +119,7 @@ class Header:
     shape: tuple[int, ...]
     fortran_order: bool
     dtype: np.dtype[np.generic]
-    length: int
-    """Bytes before the first number."""
+    length: int  # bytes before the first number
 
     @property
     def claimed(self) -> int:

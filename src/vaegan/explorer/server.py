@@ -7,9 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 import uvicorn
@@ -40,8 +38,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
-T = TypeVar("T")
 
 
 class LocalOnly:
@@ -88,9 +84,6 @@ class Handlers:
         self._uploads = asyncio.Semaphore(UPLOADS)
         self._model_thread = ThreadPoolExecutor(1, "model", initializer=torch.set_num_threads, initargs=(1,))
 
-    async def _on_model_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._model_thread, function)
-
     async def page(self, request: Request) -> Response:
         """A file of the page; nothing but what lies in its folder has a name here."""
         name = request.path_params.get("name") or "index.html"
@@ -130,19 +123,20 @@ class Handlers:
             return _refused(f"The image took over {UPLOAD_SECONDS} seconds to come.", 408)
         if data is None:
             return _refused(f"The image is too large: over {MAX_UPLOAD_BYTES // 2**20} MB are not read.", 413)
-        latent, pixels = await self._on_model_thread(partial(self.explorer.encode_upload, data))
-        return _bytes(latent + pixels)
+        encode = self.explorer.encode_upload
+        return _bytes(b"".join(await asyncio.get_running_loop().run_in_executor(self._model_thread, encode, data)))
 
     async def socket(self, socket: WebSocket) -> None:
         """Answers frames one after the other."""
         await socket.accept()
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 received = await socket.receive()
                 if received["type"] == "websocket.disconnect":
                     return
                 frame: bytes = received.get("bytes") or b""
-                await socket.send_bytes(await self._on_model_thread(partial(self._answer, frame)))
+                await socket.send_bytes(await loop.run_in_executor(self._model_thread, self._answer, frame))
 
     def _answer(self, frame: bytes) -> bytes:
         try:
@@ -190,11 +184,7 @@ def build_app(explorer: Explorer) -> ASGIApp:
 
 
 def open_port(port: int) -> socket.socket:
-    """A listening socket on `port`, or on the next one that is free.
-
-    Raises:
-        RequestError: if none of the next fifty is.
-    """
+    """A listening socket on `port`, or on the next one that is free; RequestError if none of the next fifty is."""
     for candidate in range(port, min(port + MOST_PORTS, 65536)):
         # It knows that SO_REUSEADDR, wanted elsewhere, would share a port in use on Windows.
         with contextlib.suppress(OSError):
@@ -219,16 +209,16 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
 def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None] | None = None) -> None:
     """Serves until interrupted; `ready` is called on a thread of its own once the page can be opened."""
     server = uvicorn.Server(configuration(build_app(explorer)))
+
+    def call_when_started(ready: Callable[[], None]) -> None:
+        while not server.started:
+            time.sleep(0.01)
+        ready()
+
     if ready is not None:
-        threading.Thread(target=_when_started, args=(server, ready), daemon=True).start()
+        threading.Thread(target=call_when_started, args=(ready,), daemon=True).start()
     threading.Thread(target=explorer.open_data, daemon=True).start()
     server.run(sockets=[listening])
-
-
-def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:
-    while not server.started:
-        time.sleep(0.01)
-    ready()
 
 
 async def _bounded_body(request: Request) -> bytes | None:
@@ -246,5 +236,4 @@ def _bytes(content: bytes) -> Response:
 
 
 def _refused(reason: str, status: int) -> Response:
-    content: dict[str, Any] = {"error": reason}
-    return JSONResponse(content, status, HEADERS)
+    return JSONResponse({"error": reason}, status, HEADERS)

@@ -119,13 +119,17 @@ def remove_leavings(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Generator[bool]:
-    """Yields whether this process alone has the operating system's lock on `path`, which is made if it does not exist.
+    """Yields whether this process alone has the system's lock on `path`, which is made if need be; yes where there are no locks.
 
-    The system releases the lock when the process ends, even by kill -9, so nothing stale can stay behind. Where a file system
-    has no locks the answer is always yes.
+    The system releases the lock when the process ends, even by kill -9, so nothing stale can stay behind.
     """
     with path.open("a+b") as file:
-        yield _lock(file.fileno())
+        try:
+            _lock(file.fileno())
+            got = True
+        except OSError as error:
+            got = error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+        yield got
         # Closing the file releases the lock; the file itself stays, because another process may be waiting for it.
 
 
@@ -153,21 +157,17 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
 
-            os.lseek(descriptor, 2**30, os.SEEK_SET)  # far behind what others may read
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
+        os.lseek(descriptor, 2**30, os.SEEK_SET)  # far behind what others may read
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
 
-            # Unlike flock's, a lock of lockf stays with the process: children that outlive a killed parent do not keep it.
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-    return True
+        # Unlike flock's, a lock of lockf stays with the process: children that outlive a killed parent do not keep it.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _umask() -> int:

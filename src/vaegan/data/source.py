@@ -130,31 +130,27 @@ def _list_folder(root: Path) -> list[Item]:
                 continue
             seen.add((found.st_dev, found.st_ino))
             with os.scandir(root / inside) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    _list_entry(entry, inside, items, waiting)
+                visible = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
         except OSError as error:
             if not inside:
                 raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
             items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
+            continue
+        for entry in visible:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            try:
+                if entry.is_dir():
+                    waiting.append(name)
+                    continue
+                found = entry.stat()
+            except OSError as error:
+                broken = error.errno in (errno.ENOENT, errno.ELOOP)
+                items.append(Item(name, 0, reason="broken link" if broken else f"cannot be read: {error.strerror}"))
+                continue
+            # Reading a pipe or a device would wait for ever.
+            reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
+            items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
     return items
-
-
-def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting: list[str]) -> None:
-    name = f"{inside}/{entry.name}" if inside else entry.name
-    if is_hidden(entry.name):
-        return
-    try:
-        if entry.is_dir():
-            waiting.append(name)
-            return
-        found = entry.stat()
-    except OSError as error:
-        reason = "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else f"cannot be read: {error.strerror}"
-        items.append(Item(name, 0, reason=reason))
-        return
-    # Reading a pipe or a device would wait for ever.
-    reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
-    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
 
 
 def is_hidden(name: str) -> bool:

@@ -55,10 +55,9 @@ def as_base64(values: NDArray[np.float32]) -> str:
 
 
 def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Slider]:
-    """Directions without labels, strongest first; one unit is one standard deviation of the latents.
+    """Directions without labels, strongest first; one unit is one standard deviation of the latents [images, latent].
 
-    They are the principal components of the latents [images, latent], or the eigenvectors of `gram`, the decoder's mean J'J,
-    where the latents' own covariance says nothing, because the handover has made it the identity.
+    They are principal components, or eigenvectors of `gram`, the decoder's mean J'J, where the handover has whitened the latents.
     """
     points = latents.astype(np.float64)
     mean, covariance = points.mean(0), np.cov(points.T).reshape(latents.shape[1], latents.shape[1])
@@ -86,14 +85,15 @@ def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32]
 
 def saved_directions(directions: Iterable[Direction], latents: NDArray[np.float32]) -> list[Slider]:
     """The named directions that were saved with the model, as attributes."""
-    found = (_attribute(one.name, "saved with the model", one.vector.numpy(), latents) for one in directions)
-    return [one for one in found if one is not None]
+    note = "saved with the model"
+    return [slider for one in directions for slider in _attribute(one.name, note, one.vector.numpy(), latents)]
 
 
-def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray[np.float32]) -> Slider | None:
+def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray[np.float32]) -> list[Slider]:
+    """The slider of a direction, if it leads anywhere."""
     length = float(np.linalg.norm(move))
     if length <= 1e-6:
-        return None
+        return []
     # What is left of the latents at right angles to the attribute: its first principal component, one deviation long.
     unit = move / length
     rest = latents - np.outer(latents @ unit, unit)
@@ -101,7 +101,7 @@ def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray
     vector = vectors[:, -1]
     vector = vector - (vector @ unit) * unit
     residual = (vector * max(float(values[-1]), 1e-12) ** 0.5).astype(np.float32)
-    return Slider("attribute", name, note, move, residual=residual)
+    return [Slider("attribute", name, note, move, residual=residual)]
 
 
 def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Slider]:
@@ -130,14 +130,14 @@ def label_directions(
     A category of two words gives one; of more words, one for each against all others; of a number, the lowest third and the
     highest third are the two sides.
     """
-    found: list[Slider | None] = []
+    found: list[Slider] = []
     sided = [(name, *side) for name, values in labels.items() for side in _sides(values, words.get(name))]
     for name, what, low, high, note in sorted(sided, key=lambda one: len(words.get(one[0], "")) > 2):
         if min(low.sum(), high.sum()) < FEWEST_ON_A_SIDE:
             continue
         move = encodings.latents[high].mean(0) - encodings.latents[low].mean(0)
-        found.append(_attribute(f"{name}{what}", note, move.astype(np.float32), encodings.latents))
-    return [one for one in found if one is not None]
+        found += _attribute(f"{name}{what}", note, move.astype(np.float32), encodings.latents)
+    return found
 
 
 _Side = tuple[str, NDArray[np.bool_], NDArray[np.bool_], str]

@@ -40,27 +40,12 @@ HEADERS = {
 }
 
 
-class LocalOnly:
-    """Refuses requests that another site's page has made: by the Host they came to, and by the Origin they came from.
+def _is_local(scope: Scope) -> bool:
+    """Whether no other site's page made a request, by the Host it came to and the Origin it came from.
 
     Listening on 127.0.0.1 alone does not keep them out: a page from anywhere can send requests to it, and by changing what its
     own name resolves to (DNS rebinding) even read the answers.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves the request, or refuses it."""
-        if scope["type"] not in ("http", "websocket") or _is_local(scope):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).close(1008)
-        else:
-            await PlainTextResponse("Only pages of this machine are served.", 403, HEADERS)(scope, receive, send)
-
-
-def _is_local(scope: Scope) -> bool:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if any(sum(name == known for known, _ in scope["headers"]) > 1 for name in (b"host", b"origin")):
         return False  # no browser sends two, and only one of them would be looked at
@@ -180,7 +165,16 @@ def build_app(explorer: Explorer) -> ASGIApp:
         exception_handlers={VaeganError: refuse, ClientDisconnect: nobody_there},
         lifespan=lifespan,
     )
-    return LocalOnly(app)
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or _is_local(scope):
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close(1008)
+        else:
+            await PlainTextResponse("Only pages of this machine are served.", 403, HEADERS)(scope, receive, send)
+
+    return guarded
 
 
 def open_port(port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +58,9 @@ class Explorer:
         self.run = run
         self.models = _models_of(run, stage, label)  # by stage; all latents are those of the first, the last one trained
         self.fit: Fit = fit_of(run)
-        record = _record_of(run)
+        record: RunRecord | None = None
+        with suppress(ModelError):  # a model saved on its own
+            record = RunFolder(run).read()
         self.binarize: Binarize = "none" if record is None else record.config.data.binarize
         self.source = data or (None if record is None else record.source)
         self.dataset: ImageDataset | None = None
@@ -273,13 +276,6 @@ class Explorer:
         if self.encodings is None:
             raise RequestError(self.why_no_data or "The images are still being encoded.")
         return self.encodings.latents
-
-
-def _record_of(run: Path) -> RunRecord | None:
-    try:
-        return RunFolder(run).read()
-    except ModelError:
-        return None
 
 
 def _in_text(dataset: ImageDataset) -> dict[str, tuple[str, ...]]:

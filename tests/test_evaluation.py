@@ -681,7 +681,7 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
 def test_what_latents_say_of_factors_stands_beside_what_noise_would_say() -> None:
     import torch
 
-    from vaegan.evaluation.factors import KnownFactors
+    from vaegan.evaluation.inference import KnownFactors
     from vaegan.evaluation.reference import RealImages, References
     from vaegan.evaluation.tally import Findings
 
@@ -721,7 +721,7 @@ def test_more_images_leave_less_to_chance_in_what_latents_say_of_factors() -> No
     """Of many images a fixed penalty let so few weights of noise through that they looked disentangled: 0.7 with 4,000."""
     import torch
 
-    from vaegan.metrics.factors import disentanglement, importance
+    from vaegan.metrics.posterior import disentanglement, importance
 
     def score(count: int, told: float) -> float:
         generator = torch.Generator().manual_seed(0)
@@ -738,8 +738,8 @@ def test_more_images_leave_less_to_chance_in_what_latents_say_of_factors() -> No
 def test_intervals_of_nearest_neighbours_and_of_attributes_hold_the_truth_over_repeated_draws() -> None:
     import torch
 
-    from vaegan.metrics.factors import shared_mix_with_interval
     from vaegan.metrics.neighbours import median_ratio, nearest
+    from vaegan.metrics.posterior import shared_mix_with_interval
 
     def normal(count: int, seed: int) -> Tensor:
         return torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
@@ -794,9 +794,7 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(tmp_path: Path, monkeypatc
 
 
 def test_a_single_label_has_no_disentanglement(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaegan.evaluation import factors
-
-    monkeypatch.setattr(factors, "MOST_FACTORS", 1)
+    monkeypatch.setattr("vaegan.evaluation.inference.MOST_FACTORS", 1)
     found = evaluate(trained, "faces:900", n=310, stage="vae")
     assert "dci_disentanglement" not in found["stages"]["vae"]
     assert found["left_out"]["dci_disentanglement"].startswith("needs two labels")
@@ -826,7 +824,7 @@ def test_a_missing_model_of_a_finished_run_is_refused(tmp_path: Path) -> None:
 
 def test_words_of_other_data_are_read_by_what_they_say(tmp_path: Path) -> None:
     """Each data set numbers its own sub-folders: without a, b is the first of them."""
-    from vaegan.evaluation.factors import factors_of
+    from vaegan.evaluation.inference import factors_of
     from vaegan.evaluation.reference import RealImages
 
     def part(*words: str) -> RealImages:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vaegan.data import to_tensor, to_uint8
-from vaegan.metrics.feature_distances import (
+from vaegan.metrics.features import (
     frechet_distance,
     frechet_interval_by_halves,
     frechet_with_interval,
@@ -678,7 +678,7 @@ def _copying_of_new_images(draw: int, dimension: int, *counts: int) -> tuple[flo
 def test_mutual_information_agrees_with_scikit_learn() -> None:
     from sklearn.metrics import mutual_info_score
 
-    from vaegan.metrics.factors import in_bins, mutual_information
+    from vaegan.metrics.posterior import in_bins, mutual_information
 
     values = normal(500)
     first, second = in_bins(values, 6), in_bins(values + normal(500, seed=1), 4)
@@ -687,7 +687,7 @@ def test_mutual_information_agrees_with_scikit_learn() -> None:
 
 
 def test_mig_and_dci_tell_axes_from_mixtures() -> None:
-    from vaegan.metrics.factors import disentanglement, lasso, mutual_information_gap, shared_mix
+    from vaegan.metrics.posterior import disentanglement, lasso, mutual_information_gap, shared_mix
 
     codes = torch.randint(5, (4000, 3), generator=torch.Generator().manual_seed(0))
     factors = {str(j): codes[:, j] for j in range(3)}

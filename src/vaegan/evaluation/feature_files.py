@@ -19,7 +19,7 @@ from torch import Tensor
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError, one_line
 from vaegan.evaluation.copies import ENCODER, PIXELS
-from vaegan.evaluation.factors import FEATURES as BOTH_FEATURES
+from vaegan.evaluation.inference import FEATURES as BOTH_FEATURES
 from vaegan.extras import need
 from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES
 from vaegan.settings import from_dictionary, read_toml

@@ -6,8 +6,8 @@ from typing import Any
 
 from vaegan.evaluation import inference
 from vaegan.evaluation.copies import CopyCheck
-from vaegan.evaluation.factors import KnownFactors
 from vaegan.evaluation.feature_files import FeatureNetwork, check_features
+from vaegan.evaluation.inference import KnownFactors
 from vaegan.evaluation.reference import WITHOUT_LABELS, Condition, RealImages, References, read_cached, write_cached
 from vaegan.evaluation.samples import NETWORK, WITHOUT_TRAIN, Described, Yardstick, compare, describe, log_spectrum
 from vaegan.evaluation.tally import MOST_RECORDED, Findings, Share, Tally

@@ -12,8 +12,17 @@ from torch import Tensor
 from vaegan.evaluation.tally import Findings, Tally
 from vaegan.metrics import diversity
 from vaegan.metrics.classifier import two_sample_accuracy
-from vaegan.metrics.feature_distances import frechet_interval_by_halves, frechet_with_interval, kernel_distance_with_interval
-from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
+from vaegan.metrics.features import (
+    LAYOUT_FEATURES,
+    RANDOM_FEATURES,
+    Standardise,
+    frechet_interval_by_halves,
+    frechet_with_interval,
+    kernel_distance_with_interval,
+    layout_features,
+    random_features,
+    small_images,
+)
 from vaegan.metrics.neighbours import NEIGHBOUR_SCORES, neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
@@ -142,7 +151,7 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
         found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES, there)
     if not found.lacks(OCTAVES, FEWEST_FOR_MEANS, there):
         for name in OCTAVES:
-            if not yard.real.tally.has_rows(name):
+            if f"rows/{name}/rows" not in yard.real.tally.state:
                 found.left_out[name] = "the images are too small for this octave"
                 continue
             patches = [one.tally.rows(rows) for one in (yard.real, given) for rows in (name, f"{name}-image")]

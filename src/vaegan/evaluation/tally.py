@@ -15,10 +15,7 @@ independent, and real images are in the order of their content hashes, so that i
 
 
 class Tally:
-    """Collects block by block, in any order and in any number of processes; tallies of parts merge into that of all images.
-
-    Blocks come with the position of their first image. Sums are float64.
-    """
+    """Collects blocks in any order, by their first image's position, in float64; tallies of parts merge into one of all."""
 
     def __init__(self) -> None:
         self.state: dict[str, Tensor] = {}
@@ -63,10 +60,6 @@ class Tally:
         """Records one row an image, of the first `most` of all images."""
         rows = rows[: max(0, most - first)]
         self.record(name, torch.arange(first, first + len(rows)), rows)
-
-    def has_rows(self, name: str) -> bool:
-        """Whether rows of this name were recorded."""
-        return f"rows/{name}/rows" in self.state
 
     def sums(self, name: str) -> Grouped:
         """Sums of the values of that name."""

@@ -19,6 +19,8 @@ logistic regression."""
 
 LEAST_LEFT = 0.1  # share of a direction's length that must remain beside the others, or nothing of its own is left
 FOLDS = 4
+DECODES = 4096  # images decoded to estimate J'J, about: a second or two for the preset tiny
+STEP = 0.05  # half width of the finite difference, in latent units [1]
 
 
 def find_direction(positive: Latents, negative: Latents, method: Method = "whitened", beside: Sequence[Tensor] = ()) -> Tensor:
@@ -105,15 +107,8 @@ def discriminant(latents: Latents, codes: Tensor) -> tuple[Tensor, Tensor]:
     return weights, shares.log() - 0.5 * (weights * means).sum(1)
 
 
-DECODES = 4096  # images decoded to estimate J'J, about: a second or two for the preset tiny
-STEP = 0.05  # half width of the finite difference, in latent units [1]
-
-
 class PrincipalDirections(NamedTuple):
-    """Directions [k, latent], each as long as the encoded images vary along it (one standard deviation), and their effects [k].
-
-    An effect is the root mean square change of a pixel value, on [-1, 1], when strength 1 is added; the strongest comes first.
-    """
+    """Directions [k, latent], one standard deviation of images long, and the effect of strength 1 on a pixel [k]."""
 
     directions: Tensor
     effects: Tensor

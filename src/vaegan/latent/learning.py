@@ -22,6 +22,7 @@ MOST_SHARED = 0.1
 """Share of a group that may also be in the other one, as images do that lie twice in a collection; more are a mix-up."""
 MOST_IMAGES = 20_000  # images of each group that are encoded: the mean of so many is exact enough
 BLOCK = 256
+MOST_JUDGED = 200  # images without the attribute on which a direction's side effects are measured
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,7 @@ def evenly(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -> Groups:
-    """Divides labelled images: those of a category (`word`) and the others, or the top and bottom third of a number.
-
-    Spaces, hyphens and underscores are the same in names and words. RequestError says which there are.
-    """
+    """Divides labelled images: those of a category (`word`) and the others, or the top and bottom third of a number."""
     label = meant(name, dataset.labels)
     if label is None:
         known = ", ".join(dataset.labels) or "none: only folders with sub-folders, IDX, labelled .npz and faces bring any"
@@ -85,11 +83,7 @@ def _by_thirds(values: NDArray[np.float32], name: str, word: str | None) -> Grou
 def shared_images(
     positive: NDArray[np.uint64], negative: NDArray[np.uint64], names: Sequence[str]
 ) -> tuple[NDArray[np.uint64], list[str]]:
-    """Hashes of the images in both groups, which say nothing about what tells the groups apart, and a name of each.
-
-    Groups are given as `ImageDataset.contents`; `names` are those of the positive images. RequestError if the groups are too
-    small or share too much.
-    """
+    """Hashes of the images in both groups, given as `ImageDataset.contents`, and a name of each from `names` of the positive."""
     (first, at), second = np.unique(positive, return_index=True), np.unique(negative)
     for group, found in (("positive", first), ("negative", second)):
         if len(found) < FEWEST_IMAGES:
@@ -105,9 +99,6 @@ def shared_images(
             "Leave each in one group only; vaegan duplicates finds images that are the same."
         )
     return shared, called
-
-
-MOST_JUDGED = 200  # images without the attribute on which a direction's side effects are measured
 
 
 @dataclass(frozen=True)

@@ -92,10 +92,7 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
 
 
 def share_above(scores: PerImage, reference: PerImage) -> PerImage:
-    """The share of reference images that the model explains as badly or worse, for each score: a calibrated quantile.
-
-    Counted with the image itself, (k + 1) / (n + 1) (a conformal p-value: Vovk et al. 2005; Bates et al. 2023, Eq. 2).
-    """
+    """The conformal p-value of each score (k + 1) / (n + 1) (Vovk et al. 2005; Bates et al. 2023, Eq. 2), k as high."""
     ordered = reference.sort().values.contiguous()
     below = torch.searchsorted(ordered, scores.contiguous())
     return (len(reference) - below + 1).double() / (len(reference) + 1)

@@ -54,10 +54,9 @@ class Duplicates:
 def find_duplicates(
     latents: Latents, dataset: ImageDataset, tolerance: float = 15.0, progress: ProgressCallback | None = None
 ) -> list[Duplicates]:
-    """Groups of images that are the same but for recompression, scaling or slight changes, the largest first.
+    """Groups of images that differ by at most `tolerance` (root mean square of 255 levels), or by chains of pairs; largest first.
 
-    Each image's 8 nearest in latent space are compared in pixels. Two images belong together when they differ by at most
-    `tolerance` (root mean square [levels of 255]), or when a chain of such pairs joins them.
+    Each image's 8 nearest in latent space are compared in pixels.
     """
     parents = list(range(len(latents)))
     differences: dict[int, float] = {}

@@ -46,10 +46,7 @@ def support_size(pairs: int, count: int) -> float:
 
 
 def support_interval(alike: Tensor) -> Interval | None:
-    """The 95 % interval of `support_size` from how many others each sample is nearly identical to; None without a pair.
-
-    The score interval of a Poisson count, divided by its index of dispersion, because pairs that share a sample come together.
-    """
+    """The 95 % score interval of `support_size`, from how many others each sample is nearly identical to; None without a pair."""
     pairs, count = float(alike.sum()) / 2, len(alike)
     if pairs == 0:
         return None
@@ -88,10 +85,7 @@ def fill_bins(features: Tensor, centres: Tensor) -> Tensor:
 
 
 def compare_bins(real: Tensor, fake: Tensor, bins: int) -> tuple[float, float]:
-    """NDB / K, the share of bins that differ by a z-test at 5 % (Richardson & Weiss 2018, Section 2), and JS [bits].
-
-    `real` and `fake` are the bins of images, of which the real ones are others than those that the bins were found with.
-    """
+    """NDB / K, the share of bins that differ by a z-test at 5 % (Richardson & Weiss 2018, Section 2), and JS [bits]."""
     one, two = (torch.bincount(member, minlength=bins).double() for member in (real, fake))
     p, q = one / len(real), two / len(fake)
     pooled = (one + two) / (len(real) + len(fake))

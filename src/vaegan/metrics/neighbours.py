@@ -68,10 +68,7 @@ class Distances(NamedTuple):
 
 
 def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, Interval]]:
-    """Precision, recall, density, coverage and accuracy of features [count, dimension], with their 95 % intervals.
-
-    These are by halves: what neighbours say of one image depends on the others, so that a bootstrap would be too narrow.
-    """
+    """All neighbour scores of features [count, dimension], and their 95 % intervals by halves: images depend on each other."""
     distances = Distances.of(real, fake)
     value = distances.means()
     reach = reach_by_halves(lambda *halves: distances.part(*halves).means(), (len(real), len(fake)), seed)

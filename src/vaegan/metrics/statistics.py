@@ -95,11 +95,7 @@ def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) 
 
 
 def interval(value: float, replicates: Tensor | Sequence[float]) -> Interval:
-    """A 95 % bootstrap interval around `value` [same unit].
-
-    The replicates are moved so that their mean is the value: a distance between samples grows when items repeat, and a plain
-    percentile interval of such a statistic may not even contain it.
-    """
+    """A 95 % bootstrap interval around `value`; replicates are centred on it, as a distance grows when items repeat."""
     drawn = torch.as_tensor(replicates, dtype=torch.float64)
     drawn = drawn[drawn.isfinite()]
     if len(drawn) < 2:

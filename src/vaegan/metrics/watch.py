@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from vaegan.metrics.feature_distances import polynomial_kernel
-from vaegan.metrics.features import Standardise, random_features, small_images
+from vaegan.metrics.features import Standardise, polynomial_kernel, random_features, small_images
 from vaegan.metrics.spectrum import detail_energy, texture_power
 from vaegan.types import Images, PerImage, Scalars
 
@@ -19,30 +18,21 @@ def variety(images: Images) -> Tensor:
 
 
 def recall(real: Images, generated: Images, neighbours: int = 5) -> Tensor:
-    """Share of real images that lie among the generated ones (Kynkäänniemi et al. 2019, Eq. 2), in pixels at 16x16.
-
-    In pixels a blurred image is near many, so only a fall of this number says something.
-    """
+    """Share of real images among the generated ones (Kynkäänniemi et al. 2019, Eq. 2), in pixels: only a fall says something."""
     a, b = small_images(real), small_images(generated)
     radius = torch.cdist(b, b).kthvalue(min(neighbours + 1, len(b)), 1).values
     return (torch.cdist(a, b) < radius).any(1).float().mean()
 
 
 def overfitting(train_logits: PerImage, heldout_logits: PerImage, generated_logits: PerImage) -> Tensor:
-    """(D_train - D_heldout) / (D_train - D_generated): 0 while the critic treats held-out images like known ones, up to 1.
-
-    Karras et al. 2020 (StyleGAN2-ADA), Eq. 1; 0 where the critic tells nothing apart.
-    """
+    """(D_train - D_heldout) / (D_train - D_generated) (Karras et al. 2020, StyleGAN2-ADA, Eq. 1): 0 right, 1 overfitted."""
     train, heldout, generated = (logits.float().mean() for logits in (train_logits, heldout_logits, generated_logits))
     gap = train - generated
     return torch.where(gap > 0.1, (train - heldout) / gap.clamp_min(0.1), torch.zeros_like(gap))
 
 
 def copying(generated: Images, train: Images, heldout: Images) -> Tensor:
-    """P[a generated image is nearer to the training images than to as many held-out ones]: 0.5 ideal, 1 memorised.
-
-    After Meehan et al. 2020; the mean over disjoint parts of the training images where these are more.
-    """
+    """P[a generated image is nearer to training images than to as many held-out ones] (after Meehan et al. 2020): 0.5 ideal."""
     fake, known, unknown = small_images(generated), small_images(train), small_images(heldout)
     count = min(len(known), len(unknown))
     to_unknown = torch.cdist(fake, unknown[:count]).amin(1)

@@ -29,13 +29,13 @@ COMMANDS = {
     "encode": ("RUN DATA", "latents for other tools", "[--out latents.npz]", "images"),
     "decode": ("RUN LATENTS", "and back", '[--text "0.3,-1.2,..."]', "images"),
     "evaluate": ("RUN [DATA]", "how good it is, against images nobody trained on", "", "evaluate"),
-    "explore": ("RUN", "its latent space in your browser", "[--data DATA --port 8484]", "explore"),
+    "explore": ("RUN", "its latent space in your browser", "[--data DATA --port 8484]", "export"),
     "export": ("RUN", "networks that run without this package", "[--to onnx|html|export]", "export"),
     "report": ("RUN", "one page about a run, for any browser", "[--out report.html]", "evaluate"),
     "compare": ("RUN RUN..", "several runs on one page, and which differences exceed the noise", "", "evaluate"),
     "info": ("RUN", "what a run is and how it went", "", "evaluate"),
     "study": ("NAME DATA", "an experiment of the sources, side by side and in words", "[--list]", "train"),
-    "doctor": ("", "is this machine ready, and how fast is it", "", "doctor"),
+    "doctor": ("", "is this machine ready, and how fast is it", "", "preview"),
 }
 """What every command is given, what it does, an option or two, and its module in vaegan.commands."""
 

@@ -33,8 +33,7 @@ Verdict = Literal["better", "worse", "different", "within the noise", "not compa
 class SeedGroup:
     """Runs that differ by nothing but their seed."""
 
-    label: str
-    """A letter."""
+    label: str  # a letter
     runs: list[GatheredRun]
 
     @property
@@ -60,8 +59,7 @@ class Difference:
     margin: float | None
     """Half the width of the 95 % interval of the difference; None when it cannot be known."""
     verdict: Verdict
-    basis: Literal["seeds", "intervals", "none"]
-    """Where the margin comes from."""
+    basis: Literal["seeds", "intervals", "none"]  # where the margin comes from
 
 
 def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:

@@ -33,10 +33,8 @@ Item = TypeVar("Item")
 class Sheet:
     """A picture of tiles, ready to be put into a page."""
 
-    data: str
-    """A data URI."""
-    width: int
-    """[pixels] on the screen."""
+    data: str  # a data URI
+    width: int  # [pixels] on the screen
     height: int
     columns: int
     rows: int

@@ -8,7 +8,6 @@ import torch
 from vaegan.charts import Axis
 from vaegan.data import to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm, slug
 from vaegan.studies.measures import (
     Place,
     autoencoding,
@@ -23,7 +22,7 @@ from vaegan.studies.measures import (
     unevenness,
 )
 from vaegan.studies.sheets import open_pictures
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, slug, some
 
 AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
 POINTS, SAMPLES, LINES = 1000, 500, 64

@@ -14,10 +14,22 @@ from vaegan.data import TRAIN, VALIDATION, open_dataset
 from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
 from vaegan.randomness import keyed_seed
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, slug
 from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
 from vaegan.studies.sheets import open_pictures
-from vaegan.studies.study import Picture, Results, Story, Study
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    slug,
+)
 from vaegan.types import Images
 
 STEP_IMAGES = 4  # a step on points takes about the time of four small images in a VAE
@@ -38,8 +50,7 @@ class Toy:
     modes: Modes
     critic_rate: float
     """The critic's learning rate over the generator's. Metz et al. (2017) showed mode collapse with a tenth."""
-    images: float
-    """Its part of the budget."""
+    images: float  # its part of the budget
 
 
 TOYS = {RING: Toy(ring(), 1.0, 0.5), SLOW: Toy(ring(), 0.1, 0.5), "grid": Toy(square(), 1.0, 1.0)}
@@ -117,8 +128,7 @@ class Classifier:
 
     network: nn.Module
     classes: int
-    accuracy: float
-    """On validation images."""
+    accuracy: float  # on validation images
 
     @torch.no_grad()
     def codes(self, images: Images) -> Tensor:

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from vaegan.config import ClassicGANConfig, ClassicObjective
-from vaegan.studies.arms import Setting, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
-from vaegan.studies.study import Results, Story, Study
+from vaegan.studies.study import Results, Setting, Story, Study, TrainedArm
 
 OURS, BARE = "relativistic", ", bare"
 SHARED_PENALTY = (OURS, "non-saturating", "saturating", "hinge", "least squares")

@@ -7,9 +7,8 @@ from typing import Any
 
 from vaegan.charts import Axis
 from vaegan.config import ClassicGANConfig
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
-from vaegan.studies.study import Results, Story, Study, some
+from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
 from vaegan.training.journal import read_journal
 
 SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"

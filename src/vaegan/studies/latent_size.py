@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vaegan.charts import Axis
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import autoencoding, heldout_images, sampling
-from vaegan.studies.study import Picture, Results, Story, Study
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 NEAR = 0.05  # of the gain from the smallest size to the best that a recommended size may lack

@@ -14,9 +14,8 @@ from vaegan.metrics.posterior import bits_per_dimension
 from vaegan.model import Model
 from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work
 from vaegan.studies.measures import heldout_images
-from vaegan.studies.study import Results, Story, Study, some
+from vaegan.studies.study import Arm, ComputedArm, Numbers, Results, Setting, Story, Study, Subject, TrainedArm, Work, some
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 TRAINED_IMAGES = 16  # held-out images whose p(x) is estimated: 5,000 decoded latents each
@@ -29,8 +28,7 @@ WIDE, PRIOR = "posterior, twice too wide", "the prior (plain Monte Carlo)"
 class LinearGaussian:
     """z ~ N(0, I), x ~ N(W z, deviation^2 I): probabilistic PCA (Tipping & Bishop 1999). Everything in float64."""
 
-    weight: Tensor
-    """W [values, latents]."""
+    weight: Tensor  # W [values, latents]
     deviation: float
 
     @classmethod

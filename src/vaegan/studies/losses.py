@@ -17,10 +17,22 @@ from vaegan.objectives.gaussian import effective_beta
 from vaegan.parts.schedule import Clock
 from vaegan.randomness import keyed_seed
 from vaegan.recipes.vae import VAE
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, training_images
 from vaegan.studies.sheets import save_last
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    some,
+)
 from vaegan.training.engine import FabricEngine
 from vaegan.types import Images
 

@@ -16,7 +16,7 @@ from vaegan.metrics.spectrum import detail_energy
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
-from vaegan.studies.arms import Numbers, Subject
+from vaegan.studies.study import Numbers, Subject
 from vaegan.types import Images, Latents, PerImage
 
 MANIFOLD_SIDE = 20  # images along the decoded manifold

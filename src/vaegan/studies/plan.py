@@ -15,8 +15,7 @@ from vaegan.errors import ModelError, RequestError
 from vaegan.files import check_file_place, check_new_folder, write_json
 from vaegan.report.comparing import flattened
 from vaegan.settings import from_dictionary, to_dictionary
-from vaegan.studies.arms import Arm, Numbers, Setting, TrainedArm
-from vaegan.studies.study import Result, Story, Study
+from vaegan.studies.study import Arm, Numbers, Result, Setting, Story, Study, TrainedArm
 from vaegan.training.engine import chosen_device, probe_precision
 from vaegan.training.run import MAXIMUM_RECORD_BYTES, disk_errors
 
@@ -34,12 +33,9 @@ class StudyRequest:
     """How much of a study is asked for, and of which images."""
 
     source: str
-    minutes: float | None
-    """For the whole study."""
-    images: int | None
-    """Seen in the whole study, instead of minutes."""
-    seeds: int | None
-    """Repetitions of every arm; the study's own number when None."""
+    minutes: float | None  # for the whole study
+    images: int | None  # seen in the whole study, instead of minutes
+    seeds: int | None  # repetitions of every arm; the study's own number when None
 
     def __post_init__(self) -> None:
         """Refuses impossible numbers of repetitions."""
@@ -55,12 +51,9 @@ class Plan:
     source: str
     fingerprint: str
     seeds: int
-    minutes: float | None
-    """The minutes asked for; None when images were."""
-    images_asked: int | None
-    """The images asked for, over all arms and seeds."""
-    images: float
-    """That an arm of share 1 sees with one seed."""
+    minutes: float | None  # the minutes asked for; None when images were
+    images_asked: int | None  # the images asked for, over all arms and seeds
+    images: float  # that an arm of share 1 sees with one seed
     config: TrainConfig
 
     def images_of(self, arm: Arm) -> float:

@@ -12,7 +12,6 @@ from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
 from vaegan.studies.page import write_report
 from vaegan.studies.plan import (
     Plan,
@@ -26,7 +25,21 @@ from vaegan.studies.plan import (
     with_precision,
     write_record,
 )
-from vaegan.studies.study import Result, Results, Story, Study, tell
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Result,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    arm_folder,
+    tell,
+)
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
 from vaegan.types import ProgressCallback
@@ -113,8 +126,7 @@ class Runner:
     plan: Plan
     setting: Setting
     arms: Sequence[Arm]
-    results: list[Result]
-    """At first what is there already."""
+    results: list[Result]  # at first what is there already
     progress: ProgressCallback
     stop: Callable[[], bool]
 

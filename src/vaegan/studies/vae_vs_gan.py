@@ -14,10 +14,9 @@ from vaegan.metrics.posterior import peak_signal_to_noise
 from vaegan.metrics.watch import variety
 from vaegan.model import Model
 from vaegan.pictures import to_picture
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.likelihood import bits_of_model, has_bits
 from vaegan.studies.measures import SCORES, autoencoding, heldout_images, sampling, training_images
-from vaegan.studies.study import Results, Story, Study, some
+from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
 from vaegan.types import Images, Latents
 
 VAE, GROWN, SCRATCH = "VAE", "GAN grown out of it", "GAN from scratch"

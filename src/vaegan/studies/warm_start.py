@@ -6,9 +6,8 @@ from typing import Any
 
 from vaegan.charts import Axis
 from vaegan.config import GAN_COST, GROWN_COST
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, some
 
 VAE, ALL, SCRATCH = "the VAE", "all steps", "GAN from scratch"
 POINTS = 4

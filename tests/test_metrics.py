@@ -515,10 +515,7 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
 
 def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
     from vaegan.evaluation.samples import RECORDED_DETAILS, Described, Yardstick, compare
-<<<<<<< HEAD
     from vaegan.evaluation.tally import Findings
-=======
->>>>>>> h-suite
     from vaegan.parts.details import finest_octave
 
     def findings(real: torch.Tensor, fake: torch.Tensor) -> Findings:

@@ -26,15 +26,11 @@ CRITIC_STEPS = 5
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-<<<<<<< HEAD
-    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure."""
-=======
     """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure of itself.
 
     Each loss comes twice, because an optimiser that divides by the gradient's size hides that it vanishes: the generator steps
     with Adam, and with SGD, whose step is the gradient. The critic always has Adam.
     """
->>>>>>> h-suite
     base = replace(setting.base, recipe="classic-gan")
     held = {"penalty": base.gan.penalty}
     plain = {"optimizer": "sgd"}

@@ -82,14 +82,9 @@ def render(faces: Faces, size: int) -> npt.NDArray[np.uint8]:
     """Pictures uint8 [face, size, size, 3] of faces with the given traits."""
     shrink = -(-SMALLEST_DRAWN // size)
     canvas = Canvas.blank(len(faces.smile), size * shrink)
-
-    def draw_tied(canvas: Canvas, faces: Faces, which: Index) -> None:
-        with canvas.window(np.zeros_like(faces.turn), np.zeros_like(faces.turn), 1, 1, which) as part:
-            draw_tied_hair(head_view(part, faces), faces)
-
     tied = np.isin(faces.hair_style, [HAIR_STYLES.index(word) for word in ("ponytail", "twintails", "bun")])
     draw_background(canvas, faces)
-    _draw_some(canvas, faces, tied, draw_tied)
+    _draw_some(canvas, faces, tied, draw_tied_hair)
     view = head_view(canvas, faces)
     outline = hair_distance(view, faces)
     fade = (shade_of(faces.tips_rgb), smoothstep(-0.3, 0.9, view.y))

@@ -98,25 +98,26 @@ def hair_distance(view: Canvas, faces: Faces) -> Array:
     return polar.outline(hair_radius(faces, polar.angle), view.x, view.y)
 
 
-def draw_tied_hair(view: Canvas, faces: Faces) -> None:
+def draw_tied_hair(canvas: Canvas, faces: Faces, which: Index) -> None:
     """Tails and buns of faces that all have them, behind the rest of the hair."""
-    ink = ink_of(faces.hair_rgb)
-    is_bun = faces.hair_style == HAIR_STYLES.index("bun")
-    single = ellipse(view.x - 0.1 * faces.side, view.y + 0.74, 0.21, 0.19)
-    bun = np.where(faces.double > 0, ellipse(np.abs(view.x) - 0.40, view.y + 0.60, 0.19, 0.18), single)
-    # A ponytail to one side, or a pair of tails: a curved taper that starts at the head's upper side.
-    across = np.where(faces.hair_style == HAIR_STYLES.index("twintails"), np.abs(view.x), view.x * faces.side)
-    length = 0.95 + 0.35 * faces.hair_length
-    along = np.clip((view.y + 0.42) / length, 0, 1)
-    middle = 0.50 + 0.30 * np.sqrt(along + 0.01) - 0.13 * along**2
-    half = (0.075 + 0.30 * along * (1 - along) ** 0.8 + 0.10 * np.sqrt(along)) * (1 - along**3)
-    tail = np.maximum((np.abs(across - middle) - half) * 0.85, np.maximum(-0.42 - view.y, view.y + 0.44 - length))
-    distance = np.where(is_bun, bun, tail).astype(np.float32)
-    view.shape(distance, faces.hair_rgb, ink, fade=(faces.tips_rgb, smoothstep(-0.5, 0.6, view.y)))
-    view.stroke(distance + 0.09, 0.022, ink, view.coverage(distance) * 0.35)
-    view.paint(view.coverage(distance + 0.12) * 0.3, lighten(faces.hair_rgb, 0.35))
-    tie = rounded_box(across - 0.53, view.y + 0.40, 0.055, 0.075, np.full_like(faces.side, 0.04))
-    view.shape(np.where(is_bun, 1, tie).astype(np.float32), faces.hat_rgb, ink_of(faces.hat_rgb))
+    with head_window(canvas, faces, 0.0, 0.0, (1.0, 1.0), which) as view:  # the whole picture
+        ink = ink_of(faces.hair_rgb)
+        is_bun = faces.hair_style == HAIR_STYLES.index("bun")
+        single = ellipse(view.x - 0.1 * faces.side, view.y + 0.74, 0.21, 0.19)
+        bun = np.where(faces.double > 0, ellipse(np.abs(view.x) - 0.40, view.y + 0.60, 0.19, 0.18), single)
+        # A ponytail to one side, or a pair of tails: a curved taper that starts at the head's upper side.
+        across = np.where(faces.hair_style == HAIR_STYLES.index("twintails"), np.abs(view.x), view.x * faces.side)
+        length = 0.95 + 0.35 * faces.hair_length
+        along = np.clip((view.y + 0.42) / length, 0, 1)
+        middle = 0.50 + 0.30 * np.sqrt(along + 0.01) - 0.13 * along**2
+        half = (0.075 + 0.30 * along * (1 - along) ** 0.8 + 0.10 * np.sqrt(along)) * (1 - along**3)
+        tail = np.maximum((np.abs(across - middle) - half) * 0.85, np.maximum(-0.42 - view.y, view.y + 0.44 - length))
+        distance = np.where(is_bun, bun, tail).astype(np.float32)
+        view.shape(distance, faces.hair_rgb, ink, fade=(faces.tips_rgb, smoothstep(-0.5, 0.6, view.y)))
+        view.stroke(distance + 0.09, 0.022, ink, view.coverage(distance) * 0.35)
+        view.paint(view.coverage(distance + 0.12) * 0.3, lighten(faces.hair_rgb, 0.35))
+        tie = rounded_box(across - 0.53, view.y + 0.40, 0.055, 0.075, np.full_like(faces.side, 0.04))
+        view.shape(np.where(is_bun, 1, tie).astype(np.float32), faces.hat_rgb, ink_of(faces.hat_rgb))
 
 
 def _hairline(faces: Faces, place: Array) -> tuple[Array, Array, Array]:

@@ -72,9 +72,8 @@ def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
 
 def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]:
     """Runs whose models are those of an earlier one, weight by weight, each with that one."""
-    earlier = [(run, next((one for one in runs[:at] if run.weights and one.weights == run.weights), None))
-               for at, run in enumerate(runs)]  # fmt: skip
-    return [(run, first) for run, first in earlier if first is not None]
+    earlier = [(run, [one for one in runs[:at] if run.weights and one.weights == run.weights]) for at, run in enumerate(runs)]
+    return [(run, same[0]) for run, same in earlier if same]
 
 
 def warnings(groups: Sequence[SeedGroup]) -> list[str]:

@@ -11,16 +11,9 @@ from vaegan.studies.measures import SCORES, sample_scores
 from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
 from vaegan.training.journal import read_journal
 
-SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"
+SATURATING, NON_SATURATING = "saturating", "non-saturating"  # log(1 - D(G(z))), -log D(G(z))
 HELD, PLAIN = " + R1 + R2", ", SGD"
 SATURATING_HELD, SATURATING_PLAIN, NON_SATURATING_PLAIN = SATURATING + HELD, SATURATING + PLAIN, NON_SATURATING + PLAIN
-SHORT = {
-    SATURATING: "saturating",
-    NON_SATURATING: "non-saturating",
-    SATURATING_PLAIN: "saturating" + PLAIN,
-    NON_SATURATING_PLAIN: "non-saturating" + PLAIN,
-    SATURATING_HELD: "saturating" + HELD,
-}
 POINTS = 4
 # Of SGD: with ten times this rate the first steps of the non-saturating loss end in numbers that are none.
 PLAIN_RATE = 9e-3
@@ -34,7 +27,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     plain = {"optimizer": "sgd", "critic_optimizer": "sgd", "learning_rate": PLAIN_RATE}
 
     def arm(label: str, **changes: Any) -> TrainedArm:
-        objective = "saturating" if label.startswith(SATURATING) else "non-saturating"
+        objective = SATURATING if label.startswith(SATURATING) else NON_SATURATING
         config = ClassicGANConfig(objective=objective, batch_size=base.gan.batch_size, critic_steps=CRITIC_STEPS)
         return TrainedArm(label, replace(base, classic=replace(config, **changes)), points=POINTS)
 
@@ -69,30 +62,25 @@ def tell(results: Results) -> Story:
         return Story(
             ["The budget was spent before the journal's first line, so nothing is known of the generator's gradient: give more."]
         )
-    mean, short = results.mean, {label: SHORT[label] for label in results.labels}
-    distances = {short[label]: distance for label, distance in results.means("distance").items()}
-    optimizer = ClassicGANConfig.optimizer
+    mean, labels, distances = results.mean, results.labels, results.means("distance")
     sentences = [
         *some(
             lambda: _gradients(results),
             lambda: plainly(results),
-            lambda: learning_words(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"), optimizer),
+            lambda: learning_words(mean(SATURATING, "distance"), mean(NON_SATURATING, "distance"), ClassicGANConfig.optimizer),
         ),
         "Distance of samples at the end: "
         + ", ".join(f"{name} {distance:.0f}" for name, distance in distances.items())
-        + f"; real images {mean(results.labels[0], 'real_distance'):.0f}.",
+        + f"; real images {mean(labels[0], 'real_distance'):.0f}.",
     ]
     x, y = Axis("images seen"), Axis("norm of its gradient", log=True)
-    gradients = {name: results.of(label)[0].last["gradients"] for label, name in short.items()}
+    gradients = {label: results.of(label)[0].last["gradients"] for label in labels}
     caption = "The norm of the generator's gradient, seed 0."
     first = results.lines("gradient.svg", gradients, "What the generator learns from", x, y, caption)
-    curves = {name: results.curve(label, "distance") for label, name in short.items()}
-    spreads = {name: results.spreads(label, "distance") for label, name in short.items()}
-    title, y, caption = (
-        "Distance of samples over time",
-        Axis("sliced Wasserstein x1000"),
-        "How far samples are from held-out images.",
-    )
+    curves = {label: results.curve(label, "distance") for label in labels}
+    spreads = {label: results.spreads(label, "distance") for label in labels}
+    title, y = "Distance of samples over time", Axis("sliced Wasserstein x1000")
+    caption = "How far samples are from held-out images."
     second = results.lines("distance.svg", curves, title, x, y, caption, spreads=spreads, marks=True)
     ratio = dict(*some(lambda: {"gradient_ratio": _ratio(results)}))
     return Story(sentences, [first, second], {"distance": distances} | ratio)

@@ -69,7 +69,10 @@ def direction(options: DirectionOptions) -> None:
     folder = saved.model_folder(options.run, options.stage)
     model = saved.load(options.run, options.stage).unconditional(options.told, "--told")
     if options.list:
-        _list(options, load_directions(folder, model))
+        saved_ones = load_directions(folder, model)
+        lines = [f"{called}: {_line(one.facts)}" for called, one in saved_ones.items()]
+        facts = {"directions": {called: one.facts for called, one in saved_ones.items()}}
+        options.answer(facts, lines or "No directions are saved with this model.")
         return
     if options.principal is not None:
         check_name(f"{name}-{options.principal}")
@@ -232,21 +235,12 @@ def _edit_command(options: DirectionOptions, name: str) -> str:
     return " ".join(["vaegan edit", quote(str(options.run)), "IMAGES", *words])
 
 
-def _list(options: DirectionOptions, known: "dict[str, Direction]") -> None:
-    facts: dict[str, Any] = {name: one.facts for name, one in known.items()}
-    lines = [f"{name}: {_line(one.facts)}" for name, one in known.items()]
-    options.answer({"directions": facts}, lines or "No directions are saved with this model.")
-
-
 def _line(facts: dict[str, Any]) -> str:
-    numbers = {key: facts[key] for key in ("auc", "identity_kept", "pixel_change") if _is_number(facts.get(key))}
+    """What a saved direction is, as far as its file says so."""
+    numbers = {key: value for key in ("auc", "identity_kept", "pixel_change") if isinstance(value := facts.get(key), float)}
     shown = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers.items()]
     weak = ["hardly found"] if numbers.get("auc", 1.0) < LOW_AREA else []
     return ", ".join([str(facts.get("method", "")), *shown, *weak])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e9)
 
 
 MOST_IN_A_PICTURE = 200

@@ -103,11 +103,7 @@ def settings_that_differ(groups: Sequence[SeedGroup]) -> dict[str, list[Any]]:
 
 
 def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> Difference | None:
-    """Compares two groups in one number; None when one of them does not have it.
-
-    Several seeds on both sides are compared by Welch's test (1947); several on one side lend their spread to the other. With one
-    seed each the evaluation's intervals decide, which know nothing of how much another seed would have changed.
-    """
+    """Compares two groups in a number, by the spread over seeds (Welch 1947) or intervals of one seed; None where one lacks it."""
     mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
     if not mine or not theirs:
         return None

@@ -125,12 +125,6 @@ COLUMNS = {
     "commonest": "commonest class",
 }
 
-AE_VS_VAE = Study(
-    name="ae-vs-vae",
-    question="What does the KL buy? Two latents of an autoencoder, a VAE and a GAN: classes, holes, even steps. Needs labels.",
-    source="both VAE tutorials: encodings coloured by class, the decoded manifold, gaps between clusters",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-)
+QUESTION = "What does the KL buy? Two latents of an autoencoder, a VAE and a GAN: classes, holes, even steps. Needs labels."
+SOURCE = "both VAE tutorials: encodings coloured by class, the decoded manifold, gaps between clusters"
+AE_VS_VAE = Study("ae-vs-vae", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

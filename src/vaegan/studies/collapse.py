@@ -242,13 +242,6 @@ COLUMNS = {
     "divergence": "KL from equal shares [nats]",
 }
 
-COLLAPSE = Study(
-    name="collapse",
-    question="Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted.",
-    source="the comic-face project: mode collapse",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=20.0,
-)
+QUESTION = "Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted."
+SOURCE = "the comic-face project: mode collapse"
+COLLAPSE = Study("collapse", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=20.0)

@@ -132,12 +132,7 @@ def learning_words(saturating: float, other: float, optimizer: str) -> str:
     return f"{words}the smaller gradient has not cost quality."
 
 
-GENERATOR_LOSS = Study(
-    name="generator-loss",
-    question="Does the gradient vanish? Saturating against non-saturating generator loss from the same start.",
-    source="the comic-face project: log(1 - D(G(z))) and its vanishing gradient",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns={"gradient": "median gradient of the generator", **SCORES},
-)
+COLUMNS = {"gradient": "median gradient of the generator", **SCORES}
+QUESTION = "Does the gradient vanish? Saturating against non-saturating generator loss from the same start."
+SOURCE = "the comic-face project: log(1 - D(G(z))) and its vanishing gradient"
+GENERATOR_LOSS = Study("generator-loss", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

@@ -220,12 +220,6 @@ COLUMNS = {
     "sharpness": "sharpness, real = 1",
 }
 
-LOSSES = Study(
-    name="losses",
-    question="What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone.",
-    source="the VAE notes with ablations: four losses, and a fifth in their code",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-)
+QUESTION = "What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone."
+SOURCE = "the VAE notes with ablations: four losses, and a fifth in their code"
+LOSSES = Study("losses", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

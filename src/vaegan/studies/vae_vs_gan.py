@@ -153,12 +153,6 @@ COLUMNS = SCORES | {
     "jpeg_bare": "without header",
 }
 
-VAE_VS_GAN = Study(
-    name="vae-vs-gan",
-    question="What is each good for? Sharpness, diversity, coverage, likelihood and compression of a VAE and two GANs.",
-    source="the comic-face project and the VAE notes: explicit against implicit density",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-)
+QUESTION = "What is each good for? Sharpness, diversity, coverage, likelihood and compression of a VAE and two GANs."
+SOURCE = "the comic-face project and the VAE notes: explicit against implicit density"
+VAE_VS_GAN = Study("vae-vs-gan", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

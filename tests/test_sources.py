@@ -17,8 +17,8 @@ from vaegan.recipes.schedule import Average, Clock
 from vaegan.config import DeviceConfig, HandoverConfig, NetworkConfig, TrainConfig
 from vaegan.config_files import PRESETS, SOURCES, load_preset
 from vaegan.errors import ModelError, RequestError
+from vaegan.export.folder import onnx_bytes
 from vaegan.export.graphs import graphs, traced
-from vaegan.export.onnx_files import onnx_bytes
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder

@@ -58,7 +58,7 @@ def arms_of(name: str, data: Path, config: TrainConfig, folder: Path) -> list:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in STUDIES])
 def test_a_study_tells_its_story(name: str, data: Path, config: TrainConfig, tmp_path: Path) -> None:
-    each = 1000 if name == "generator-loss" else 170  # its critic has 100 steps before the generator's first
+    each = 170
     units = sum(arm.images for arm in arms_of(name, data, config, tmp_path))
     folder = run_study(find_study(name), data, config, tmp_path / "s", images=round(each * units) + 1, seeds=1)
     assert len(folder.story.sentences) >= 2

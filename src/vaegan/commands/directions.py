@@ -126,8 +126,7 @@ def _learn(
 ) -> "tuple[list[Direction], Latents]":
     import torch
 
-    from vaegan.latent.groups import evenly
-    from vaegan.latent.learning import learn_direction
+    from vaegan.latent.learning import evenly, learn_direction
 
     model.require_encoder("find directions without labels: --principal 10")
     beside: dict[str, Direction] = {}
@@ -150,8 +149,7 @@ def _learn(
 def _groups(options: DirectionOptions, model: "Model", console: "Console") -> "tuple[Examples, Examples]":
     import numpy as np
 
-    from vaegan.latent.groups import groups_of_label
-    from vaegan.latent.learning import Examples
+    from vaegan.latent.learning import Examples, groups_of_label
     from vaegan.training import saved
 
     if options.positive is not None and options.negative is not None:
@@ -177,8 +175,7 @@ def _images(options: DirectionOptions, model: "Model", console: "Console") -> "I
 
 
 def _principal(options: DirectionOptions, model: "Model", name: str) -> "tuple[list[Direction], Latents]":
-    from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
-    from vaegan.latent.learning import learn_principal
+    from vaegan.latent.learning import MOST_IMAGES, encode_images, evenly, learn_principal
     from vaegan.training import saved
 
     assert options.principal is not None

@@ -12,7 +12,7 @@ from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
-from vaegan.metrics.table import FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
+from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
 from vaegan.processes import is_first_process
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _table(title: str, columns: dict[str, dict[str, Any]], names: list[str], exp
                 number_words(name, numbers[name]) if name in numbers else chance if column == "real" else "-"
                 for column, numbers in columns.items()
             ]
-            table.add_row(metric.title, *cells, GOOD[metric.good], *([metric.explanation] if explained else []))
+            table.add_row(metric.title, *cells, GOOD[metric.good], *([EXPLANATIONS[name]] if explained else []))
     return table
 
 

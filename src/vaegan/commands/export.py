@@ -78,8 +78,7 @@ class ExportOptions(ModelOptions):
 
 def export(options: ExportOptions) -> None:
     """Exports a model."""
-    from vaegan.export.folder import export_onnx, export_programs
-    from vaegan.export.onnx_files import check_packages
+    from vaegan.export.folder import check_packages, export_onnx, export_programs
 
     if options.to == "html":
         _export_html(options)

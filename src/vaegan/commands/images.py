@@ -161,7 +161,7 @@ def encode(options: EncodeOptions) -> None:
     """Encodes images."""
     import numpy as np
 
-    from vaegan.latent.principal import projection
+    from vaegan.latent.directions import projection
     from vaegan.latent.tables import SUFFIXES, LatentTable, as_text, write_table
 
     shared.check_suffix(options.out, SUFFIXES, *options.images)

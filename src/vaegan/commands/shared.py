@@ -96,7 +96,7 @@ class ImagesOptions(ModelOptions):
         """The latents of all images of a data set."""
         import numpy as np
 
-        from vaegan.latent.groups import encode_images
+        from vaegan.latent.learning import encode_images
 
         return encode_images(model, dataset, np.arange(len(dataset)), self.console.preparing)
 

@@ -40,13 +40,10 @@ class ArrayPart:
     name: str
     path: Path
     open: Callable[[], IO[bytes]]
-    header_bytes: int
-    """Bytes that `open` leaves before the first pixel."""
-    shape: tuple[int, ...]
-    """[count, height, width] or [count, height, width, channels]."""
+    header_bytes: int  # bytes that `open` leaves before the first pixel
+    shape: tuple[int, ...]  # [count, height, width] or [count, height, width, channels]
     classes: NDArray[np.int64] | None = None
-    test: bool | None = None
-    """Whether the data set itself says that this is its test side; None where it does not say."""
+    test: bool | None = None  # whether the data set itself says that this is its test side; None where it does not say
 
 
 def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
@@ -122,8 +119,7 @@ class Header:
     shape: tuple[int, ...]
     fortran_order: bool
     dtype: np.dtype[np.generic]
-    length: int
-    """Bytes before the first number."""
+    length: int  # bytes before the first number
 
     @property
     def claimed(self) -> int:
@@ -135,13 +131,10 @@ def read_header(packed: IO[bytes]) -> Header:
     """Reads the header of a .npy, but at most `MOST_HEADER_BYTES`: its own length may claim gigabytes."""
     file = BytesIO(packed.read(MOST_HEADER_BYTES))
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
+    if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its format version {version} is not known")
-    return Header(shape, fortran_order, dtype, file.tell())
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return Header(*read(file), file.tell())
 
 
 def numpy_file(path: Path) -> Source | None:
@@ -153,19 +146,18 @@ def numpy_file(path: Path) -> Source | None:
     if path.suffix.lower() not in (".npy", ".npz"):
         return None
     try:
-        part = _npy_part(path) if path.suffix.lower() == ".npy" else _npz_part(path)
+        if path.suffix.lower() == ".npz":
+            part = _npz_part(path)
+        else:
+            with path.open("rb") as file:
+                header = read_header(file)
+            _check_header(path, header, path.stat().st_size)
+            part = ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape)
     except DataError:
         raise
     except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
         raise DataError(f"{path} is damaged ({error}): save it again with numpy.save or numpy.savez.") from None
     return _array_source(path, (path,), (part,), mirrored=True)
-
-
-def _npy_part(path: Path) -> ArrayPart:
-    with path.open("rb") as file:
-        header = read_header(file)
-    _check_header(path, header, path.stat().st_size)
-    return ArrayPart(path.name, path, lambda: path.open("rb"), header.length, header.shape)
 
 
 def _npz_part(path: Path) -> ArrayPart:
@@ -178,7 +170,15 @@ def _npz_part(path: Path) -> ArrayPart:
         name = _images_key(path, headers)
         header = headers[name]
         _check_header(path, header, file.getinfo(f"{name}.npy").file_size)
-        classes = _npz_labels(path, file, headers.get("labels"), header.shape[0])
+        classes: NDArray[np.int64] | None = None
+        if labels := headers.get("labels"):
+            count = header.shape[0]
+            if labels.shape != (count,) or labels.dtype.kind not in "iu":
+                held = f"{labels.dtype} {labels.shape}"
+                raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {held}.')
+            with file.open("labels.npy") as member:
+                data = member.read(labels.claimed)
+            classes = np.frombuffer(data, labels.dtype, offset=labels.length).astype(np.int64)
 
     def open_member() -> IO[bytes]:
         with zipfile.ZipFile(path) as file:
@@ -196,16 +196,6 @@ def _images_key(path: Path, headers: dict[str, Header]) -> str:
         held = ", ".join(headers) or "nothing"
         raise DataError(f'{path} holds no array named "images" and not exactly one of uint8 with 3 or 4 axes, but {held}.')
     return fitting[0]
-
-
-def _npz_labels(path: Path, file: zipfile.ZipFile, header: Header | None, count: int) -> NDArray[np.int64] | None:
-    if header is None:
-        return None
-    if header.shape != (count,) or header.dtype.kind not in "iu":
-        raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {header.dtype} {header.shape}.')
-    with file.open("labels.npy") as member:
-        data = member.read(header.claimed)
-    return np.frombuffer(data, header.dtype, offset=header.length).astype(np.int64)
 
 
 def _check_header(path: Path, header: Header, size: int) -> None:

@@ -25,8 +25,7 @@ FILES_AT_A_TIME = 16
 
 _large_file = threading.Lock()
 
-Task = Callable[[], list[Prepared | Skipped]]
-"""Prepares a few images; run on any thread."""
+Task = Callable[[], list[Prepared | Skipped]]  # prepares a few images; run on any thread
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class LabelTable:
     """{name: float32 [count]}; categories as codes."""
     words: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The words that a category's codes stand for."""
-    note: str | None = None
-    """A sentence on where the labels come from."""
+    note: str | None = None  # a sentence on where the labels come from
 
 
 def labels_from_folders(names: Sequence[str]) -> LabelTable:
@@ -63,20 +61,13 @@ def labels_from_folders(names: Sequence[str]) -> LabelTable:
 class Source:
     """One place that images come from."""
 
-    kind: str
-    """Part of the cache's key: which of our readers it was."""
-    place: str
-    """What messages call it."""
-    identity: bytes
-    """Changes when the images may have changed; found without opening them."""
-    count: Callable[[], int]
-    """How many images there are at most [images]."""
-    tasks: Callable[[DataConfig], Iterator[Task]]
-    """The work of preparing every image, always in the same order."""
-    labels: Callable[[Sequence[str]], LabelTable] = labels_from_folders
-    """Labels of the usable images, by their names in order."""
-    mirrored: bool = True
-    """Whether a mirrored image is as good as the image itself."""
+    kind: str  # part of the cache's key: which of our readers it was
+    place: str  # what messages call it
+    identity: bytes  # changes when the images may have changed; found without opening them
+    count: Callable[[], int]  # how many images there are at most [images]
+    tasks: Callable[[DataConfig], Iterator[Task]]  # the work of preparing every image, always in the same order
+    labels: Callable[[Sequence[str]], LabelTable] = labels_from_folders  # labels of the usable images, by their names in order
+    mirrored: bool = True  # whether a mirrored image is as good as the image itself
 
 
 def file_stamp(path: Path) -> bytes:
@@ -97,14 +88,11 @@ def digest(*parts: bytes) -> str:
 class Item:
     """One file that may be an image."""
 
-    name: str
-    """Its path inside the folder or archive, with forward slashes."""
-    size: int
-    """What the listing says [bytes]."""
+    name: str  # its path inside the folder or archive, with forward slashes
+    size: int  # what the listing says [bytes]
     modified: tuple[int, int] = (0, 0)
     """When it was last written [ns], and who may read it: what could not be read may be readable another time."""
-    reason: str | None = None
-    """Why it cannot be read, where the listing already shows it."""
+    reason: str | None = None  # why it cannot be read, where the listing already shows it
 
 
 def folder_source(root: Path) -> tuple[Source, list[Path]]:
@@ -142,31 +130,27 @@ def _list_folder(root: Path) -> list[Item]:
                 continue
             seen.add((found.st_dev, found.st_ino))
             with os.scandir(root / inside) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    _list_entry(entry, inside, items, waiting)
+                visible = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
         except OSError as error:
             if not inside:
                 raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
             items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
+            continue
+        for entry in visible:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            try:
+                if entry.is_dir():
+                    waiting.append(name)
+                    continue
+                found = entry.stat()
+            except OSError as error:
+                broken = error.errno in (errno.ENOENT, errno.ELOOP)
+                items.append(Item(name, 0, reason="broken link" if broken else f"cannot be read: {error.strerror}"))
+                continue
+            # Reading a pipe or a device would wait for ever.
+            reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
+            items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
     return items
-
-
-def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting: list[str]) -> None:
-    name = f"{inside}/{entry.name}" if inside else entry.name
-    if is_hidden(entry.name):
-        return
-    try:
-        if entry.is_dir():
-            waiting.append(name)
-            return
-        found = entry.stat()
-    except OSError as error:
-        reason = "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else f"cannot be read: {error.strerror}"
-        items.append(Item(name, 0, reason=reason))
-        return
-    # Reading a pipe or a device would wait for ever.
-    reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
-    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
 
 
 def is_hidden(name: str) -> bool:

@@ -20,10 +20,7 @@ from vaegan.types import Images, Labels, Latents
 
 BLOCK = 512  # [images]
 MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 52 MB, and each seed and -n has its own
-OTHER = "other"
-"""In place of a side: images of another data set than the run's."""
-VERSION = 6
-"""Version of what is cached; raised when a fixed feature space or what is recorded of images changes."""
+VERSION = 6  # version of what is cached; raised when a fixed feature space or what is recorded of images changes
 WITHOUT_LABELS = "the model is told labels, and these images have none of them"
 
 
@@ -102,12 +99,9 @@ def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
 class References:
     """What a run is compared with."""
 
-    heldout: RealImages
-    """What samples are compared with; nobody trained on them or chose by them."""
-    train: RealImages | None
-    """What was trained on; None where those images are no longer at hand."""
-    mirrored: bool
-    """Whether half of the training images were mirrored."""
+    heldout: RealImages  # what samples are compared with; nobody trained on them or chose by them
+    train: RealImages | None  # what was trained on; None where those images are no longer at hand
+    mirrored: bool  # whether half of the training images were mirrored
 
     @property
     def validation(self) -> RealImages | None:
@@ -118,11 +112,7 @@ class References:
 
 
 def references(own: ImageDataset | None, other: ImageDataset | None) -> References:
-    """Chooses the real images: those of the run's own data, if at hand, and of a data set that it never saw, if given.
-
-    Held out are the other's, less those trained on; else the own test side, or the validation side where that has at most one
-    image.
-    """
+    """Chooses what is held out: another data set, less the images trained on; else the own test side, or validation without."""
     train = None if own is None else of_side(own, TRAIN, "train")
     mirrored = own is not None and own.flips
     if other is None:
@@ -133,7 +123,7 @@ def references(own: ImageDataset | None, other: ImageDataset | None) -> Referenc
     if own is not None:
         seen = own.contents[own.indices(TRAIN)]
         order = order[~np.isin(other.contents[order], seen)]
-    return References(RealImages(other, order.astype(np.int64), OTHER), train, mirrored)
+    return References(RealImages(other, order.astype(np.int64), "other"), train, mirrored)
 
 
 @dataclass(frozen=True)

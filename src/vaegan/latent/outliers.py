@@ -16,8 +16,7 @@ from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
 FEWEST_ORDINARY = 2  # images that have a spread
-FLOOR = 1e-9
-"""Under every logarithm and quotient."""
+FLOOR = 1e-9  # under every logarithm and quotient
 
 
 def measure_of(model: Model) -> str:
@@ -44,10 +43,8 @@ def surprise(model: Model, images: Images) -> PerImage:
 class Explained(NamedTuple):
     """How well a model explains some images, [n] each on the CPU."""
 
-    surprise: PerImage
-    """See `surprise`."""
-    error: PerImage
-    """Mean squared error of the reconstruction."""
+    surprise: PerImage  # see `surprise`
+    error: PerImage  # mean squared error of the reconstruction
     roughness: PerImage
     """Mean square of the differences of neighbouring pixels: rough images are hard for any model, smooth ones easy."""
 
@@ -95,10 +92,7 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
 
 
 def share_above(scores: PerImage, reference: PerImage) -> PerImage:
-    """The share of reference images that the model explains as badly or worse, for each score: a calibrated quantile.
-
-    Counted with the image itself, (k + 1) / (n + 1) (a conformal p-value: Vovk et al. 2005; Bates et al. 2023, Eq. 2).
-    """
+    """The conformal p-value of each score (k + 1) / (n + 1) (Vovk et al. 2005; Bates et al. 2023, Eq. 2), k as high."""
     ordered = reference.sort().values.contiguous()
     below = torch.searchsorted(ordered, scores.contiguous())
     return (len(reference) - below + 1).double() / (len(reference) + 1)

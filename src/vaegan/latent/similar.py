@@ -10,10 +10,8 @@ from torch import Tensor
 from vaegan.data import ImageDataset
 from vaegan.types import Latents, ProgressCallback
 
-PAIRS_AT_A_TIME = 2**22
-"""Distances held at once [pairs], and numbers of latents."""
-NEIGHBOURS = 8
-"""Nearest in latent space that are compared in pixels, for each image."""
+PAIRS_AT_A_TIME = 2**22  # distances held at once [pairs], and numbers of latents
+NEIGHBOURS = 8  # nearest in latent space that are compared in pixels, for each image
 BLOCK = 512
 
 
@@ -50,17 +48,15 @@ class Duplicates:
     """Images that show the same: their positions, ascending, and the largest pixel difference of a confirmed pair."""
 
     members: tuple[int, ...]
-    difference: float
-    """Root mean square over pixel values, on [0, 255]."""
+    difference: float  # root mean square over pixel values, on [0, 255]
 
 
 def find_duplicates(
     latents: Latents, dataset: ImageDataset, tolerance: float = 15.0, progress: ProgressCallback | None = None
 ) -> list[Duplicates]:
-    """Groups of images that are the same but for recompression, scaling or slight changes, the largest first.
+    """Groups of images that differ by at most `tolerance` (root mean square of 255 levels), or by chains of pairs; largest first.
 
-    Each image's 8 nearest in latent space are compared in pixels. Two images belong together when they differ by at most
-    `tolerance` (root mean square [levels of 255]), or when a chain of such pairs joins them.
+    Each image's 8 nearest in latent space are compared in pixels.
     """
     parents = list(range(len(latents)))
     differences: dict[int, float] = {}

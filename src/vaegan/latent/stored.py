@@ -29,8 +29,7 @@ class Direction:
     """A direction in latent space: adding `strength * vector` changes one thing about an image."""
 
     name: str
-    vector: Tensor
-    """Float32 [latent]; strength 1."""
+    vector: Tensor  # float32 [latent]; strength 1
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """How it was found and how good it is; values that JSON can hold."""
 

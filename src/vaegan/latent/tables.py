@@ -20,30 +20,21 @@ from vaegan.files import atomic_path, write_atomically
 from vaegan.types import Latents
 
 SUFFIXES = (".npz", ".parquet")
-MOST_BYTES = 4 * 2**30
-"""Larger tables of latents are not read [bytes]: 16 million latents of 64 numbers."""
-MOST_LATENTS = 1_000_000
-"""More are not read, unless more are asked for."""
-MOST_CHARACTERS = 2**20
-"""Longer text is no latent."""
-KEYS = ("latents", "names", "projection", "stage")
-"""What an .npz of latents holds beside the labels."""
+MOST_BYTES = 4 * 2**30  # larger tables of latents are not read [bytes]: 16 million latents of 64 numbers
+MOST_LATENTS = 1_000_000  # more are not read, unless more are asked for
+MOST_CHARACTERS = 2**20  # longer text is no latent
+KEYS = ("latents", "names", "projection", "stage")  # what an .npz of latents holds beside the labels
 
 
 @dataclass(frozen=True)
 class LatentTable:
     """Encoded images: one row an image."""
 
-    latents: Latents
-    """[n, latent]."""
-    names: Sequence[str]
-    """Path of each image."""
-    projection: NDArray[np.float32]
-    """Two numbers to draw each image at, [n, 2]."""
-    labels: Mapping[str, NDArray[Any]]
-    """What is known of each image, by name: numbers or words [n]."""
-    stage: str
-    """The model's stage: latents of different stages do not fit together."""
+    latents: Latents  # [n, latent]
+    names: Sequence[str]  # path of each image
+    projection: NDArray[np.float32]  # two numbers to draw each image at, [n, 2]
+    labels: Mapping[str, NDArray[Any]]  # what is known of each image, by name: numbers or words [n]
+    stage: str  # the model's stage: latents of different stages do not fit together
 
 
 def write_table(table: LatentTable, path: Path) -> None:

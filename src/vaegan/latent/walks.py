@@ -12,11 +12,9 @@ from vaegan.model import Model
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images, Latents
 
-Path = Literal["linear", "spherical"]
-"""Shape of a way between two latents."""
+Path = Literal["linear", "spherical"]  # shape of a way between two latents
 
-NEARLY_ALONG = 1e-4
-"""Angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better."""
+NEARLY_ALONG = 1e-4  # angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better
 
 
 def lerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:

@@ -46,10 +46,10 @@ class LogisticClassifier:
 
 
 def two_sample_correct(real: Tensor, fake: Tensor, seed: int = 0, folds: int = 4) -> Tensor:
-    """Whether a linear classifier that never saw an image tells its kind: float64 [real + fake] of 0 and 1.
+    """Whether a linear classifier that never saw an image tells its kind (Lopez-Paz & Oquab 2017): 0 or 1, [real + fake].
 
-    Classifier two-sample test (Lopez-Paz & Oquab 2017) on equally many standardised features a kind. The mean is 1/2 when kinds
-    cannot be told apart, with a standard deviation of 0.5 / sqrt(count). Each fold is judged by a classifier of the others.
+    The mean is 1/2 when kinds cannot be told apart. Each fold of the standardised features is judged by a classifier of the
+    others.
     """
     if len(real) != len(fake):
         raise ValueError(f"{len(real)} real and {len(fake)} generated: the counts must be equal.")

@@ -1,7 +1,6 @@
 """How varied a set of images is: near-duplicates, number of different images, groups that are too full or empty, rank."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -47,10 +46,7 @@ def support_size(pairs: int, count: int) -> float:
 
 
 def support_interval(alike: Tensor) -> Interval | None:
-    """The 95 % interval of `support_size` from how many others each sample is nearly identical to; None without a pair.
-
-    The score interval of a Poisson count, divided by its index of dispersion, because pairs that share a sample come together.
-    """
+    """The 95 % score interval of `support_size`, from how many others each sample is nearly identical to; None without a pair."""
     pairs, count = float(alike.sum()) / 2, len(alike)
     if pairs == 0:
         return None
@@ -88,18 +84,8 @@ def fill_bins(features: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(features.double(), centres).argmin(1)
 
 
-class Filling(NamedTuple):
-    """Share of bins that differ significantly, and the divergence of the two fillings [bits]."""
-
-    different: float
-    divergence: float
-
-
-def compare_bins(real: Tensor, fake: Tensor, bins: int) -> Filling:
-    """NDB / K: bins whose shares differ by a two-proportion z-test at 5 % (Richardson & Weiss 2018, Section 2); and JS in bits.
-
-    `real` and `fake` are the bins of images, of which the real ones are others than those that the bins were found with.
-    """
+def compare_bins(real: Tensor, fake: Tensor, bins: int) -> tuple[float, float]:
+    """NDB / K, the share of bins that differ by a z-test at 5 % (Richardson & Weiss 2018, Section 2), and JS [bits]."""
     one, two = (torch.bincount(member, minlength=bins).double() for member in (real, fake))
     p, q = one / len(real), two / len(fake)
     pooled = (one + two) / (len(real) + len(fake))
@@ -107,4 +93,4 @@ def compare_bins(real: Tensor, fake: Tensor, bins: int) -> Filling:
     different = ((p - q).abs() > 1.959964 * error).double().mean()
     middle = (p + q) / 2
     parts = [torch.where(share > 0, share * (share / middle.clamp_min(1e-300)).log(), 0.0).sum() for share in (p, q)]
-    return Filling(float(different), float(sum(parts) / 2 / math.log(2)))
+    return float(different), float(sum(parts) / 2 / math.log(2))

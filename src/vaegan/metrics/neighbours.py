@@ -10,8 +10,7 @@ from vaegan.metrics.statistics import Interval, clipped, interval, reach_by_halv
 from vaegan.types import Images
 
 NEIGHBOURS = 5
-Nearest = tuple[Tensor, Tensor]
-"""Distance and position of each image's nearest image of a pool."""
+Nearest = tuple[Tensor, Tensor]  # distance and position of each image's nearest image of a pool
 
 
 class Manifold(NamedTuple):
@@ -69,10 +68,7 @@ class Distances(NamedTuple):
 
 
 def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, Interval]]:
-    """Precision, recall, density, coverage and accuracy of features [count, dimension], with their 95 % intervals.
-
-    These are by halves: what neighbours say of one image depends on the others, so that a bootstrap would be too narrow.
-    """
+    """All neighbour scores of features [count, dimension], and their 95 % intervals by halves: images depend on each other."""
     distances = Distances.of(real, fake)
     value = distances.means()
     reach = reach_by_halves(lambda *halves: distances.part(*halves).means(), (len(real), len(fake)), seed)

@@ -57,10 +57,8 @@ class Moments:
 class Grouped:
     """Sums of values over groups of images (position modulo `GROUPS`): their mean and its bootstrap, which redraws groups."""
 
-    count: Tensor
-    """[group]."""
-    total: Tensor
-    """[group, ...]."""
+    count: Tensor  # [group]
+    total: Tensor  # [group, ...]
 
     @classmethod
     def of(cls, values: Tensor, first: int = 0) -> Self:
@@ -97,11 +95,7 @@ def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) 
 
 
 def interval(value: float, replicates: Tensor | Sequence[float]) -> Interval:
-    """A 95 % bootstrap interval around `value` [same unit].
-
-    The replicates are moved so that their mean is the value: a distance between samples grows when items repeat, and a plain
-    percentile interval of such a statistic may not even contain it.
-    """
+    """A 95 % bootstrap interval around `value`; replicates are centred on it, as a distance grows when items repeat."""
     drawn = torch.as_tensor(replicates, dtype=torch.float64)
     drawn = drawn[drawn.isfinite()]
     if len(drawn) < 2:

@@ -103,7 +103,7 @@ def settings_that_differ(groups: Sequence[SeedGroup]) -> dict[str, list[Any]]:
 
 
 def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> Difference | None:
-    """Compares two groups in a number, by the spread over seeds (Welch 1947) or intervals of one seed; None where one lacks it."""
+    """Compares two groups in a number, by the spread over seeds (Welch 1947) or one seed's intervals; None where one lacks it."""
     mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
     if not mine or not theirs:
         return None

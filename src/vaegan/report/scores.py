@@ -10,7 +10,7 @@ from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import METRICS, Metric, by_reason, is_bound
+from vaegan.metrics.table import EXPLANATIONS, METRICS, Metric, by_reason, is_bound
 from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
@@ -82,7 +82,7 @@ def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
     counts = {(score.n, score.against or 0) for score in known if score.n}
     measured = [f"n = {n:,}" + (f" against {against:,}" if against else "") for n, against in sorted(counts)]
     measured += [f"features: {name}" for name in sorted({score.features for score in known if score.features})]
-    meaning = tag("p", words.explanation) if words else None
+    meaning = tag("p", EXPLANATIONS[name]) if words else None
     explained = tag("details", tag("summary", "What is this?"), meaning, tag("p", " · ".join(measured)))
     return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
 

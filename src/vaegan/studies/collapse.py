@@ -14,22 +14,9 @@ from vaegan.data import TRAIN, VALIDATION, open_dataset
 from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
 from vaegan.randomness import keyed_seed
-from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
+from vaegan.studies.points import Modes, objectives_table, ring, square, train_points
 from vaegan.studies.sheets import open_pictures
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    slug,
-)
+from vaegan.studies.study import Arm, ComputedArm, Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, Work
 from vaegan.types import Images
 
 STEP_IMAGES = 4  # a step on points takes about the time of four small images in a VAE
@@ -80,7 +67,7 @@ def arms(setting: Setting) -> Sequence[Arm]:
     return [*found, ComputedArm(STACK + "real", _stacks), *made]
 
 
-def _points(rules: Rules, toy: Toy) -> Callable[[Work], Numbers]:
+def _points(rules: ClassicGANConfig, toy: Toy) -> Callable[[Work], Numbers]:
     def compute(work: Work) -> Numbers:
         steps = max(FRAMES, min(MOST_STEPS, work.images // STEP_IMAGES))
         modes = toy.modes
@@ -193,7 +180,7 @@ def tell(results: Results) -> Story:
 
 def _tell_toy(results: Results, name: str, story: Story) -> None:
     """Sentences and pictures of one mixture in the plane."""
-    mean, folder, file = results.mean, results.folder, slug(name)
+    mean, folder, file = results.mean, results.folder, name.replace(", ", "-").replace(" ", "-")
     short = {label: label.removeprefix(name + ": ") for label in results.labels if label.startswith(name + ": ")}
     labels = list(short)
     of, found = round(mean(labels[0], "of")), {short[label]: mean(label, "modes") for label in labels}
@@ -256,13 +243,6 @@ COLUMNS = {
     "divergence": "KL from equal shares [nats]",
 }
 
-COLLAPSE = Study(
-    name="collapse",
-    question="Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted.",
-    source="the comic-face project: mode collapse",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=20.0,
-)
+QUESTION = "Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted."
+SOURCE = "the comic-face project: mode collapse"
+COLLAPSE = Study("collapse", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=20.0)

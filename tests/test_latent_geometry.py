@@ -11,9 +11,9 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig, Prior
+from vaegan.config import NetworkConfig, PriorName
 from vaegan.errors import RequestError
-from vaegan.latent.principal import mean_gram, principal_directions
+from vaegan.latent.directions import mean_gram, principal_directions
 from vaegan.latent.similar import nearest
 from vaegan.latent.walks import default_path, interpolate, lerp, loop, seed_latents, slerp, vary_latents, walk
 from vaegan.model import Model
@@ -35,7 +35,7 @@ class LinearDecoder(nn.Module):
         return (latents @ self.weight.T).unflatten(1, (1, SIZE, SIZE))
 
 
-def build(stage: str = "vae", has_encoder: bool = True, weight: Tensor | None = None, prior: Prior = "normal") -> Model:
+def build(stage: str = "vae", has_encoder: bool = True, weight: Tensor | None = None, prior: PriorName = "normal") -> Model:
     torch.manual_seed(0)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
     config = ModelConfig(size=SIZE, channels=1, stage=stage, network=network, prior=prior, has_encoder=has_encoder)  # pyright: ignore[reportArgumentType]

@@ -17,11 +17,23 @@ from vaegan.data import open_dataset
 from vaegan.describe import measure_speed
 from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
-from vaegan.recipes.muon import Muon
-from vaegan.studies.arms import ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
+from vaegan.parts.muon import Muon
 from vaegan.studies.plan import StudyRequest, make_plan, read_measured, read_record, with_precision
 from vaegan.studies.running import run_study
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import (
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    arm_folder,
+    some,
+)
 from vaegan.training.run import disk_errors
 
 DATA = "faces:96"
@@ -40,7 +52,7 @@ def config() -> TrainConfig:
         data=replace(base.data, size=16),
         network=NetworkConfig(width=4, width_limit=8, latent_dim=3),
         vae=replace(base.vae, batch_size=8),
-        gan=replace(base.gan, batch_size=8, critic_warmup=2),
+        gan=replace(base.gan, batch_size=8),
         device=replace(base.device, precision="float32"),
     )
 

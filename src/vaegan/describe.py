@@ -1,7 +1,6 @@
 """Facts about a run and about networks: parameters, multiply-adds, speed, how training went."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,7 @@ from vaegan.training.run import find_run
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Everything `vaegan info` says about a run.
-
-    Raises:
-        ModelError: if there is no run.
-    """
+    """Everything `vaegan info` says about a run; raises ModelError if there is none."""
     folder = find_run(path)
     record = folder.read()
     config, facts = record.config, record.facts
@@ -49,7 +44,6 @@ def describe(path: Path) -> dict[str, Any]:
 
 def network_costs(config: NetworkConfig, size: int, channels: int) -> dict[str, dict[str, int]]:
     """Parameters and multiply-adds an image of each network."""
-    config = replace(config, classes=0)  # a label's biases are next to nothing
     latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, size, size)
     costs: dict[str, dict[str, int]] = {}
     for name, kind, example in (("decoder", Decoder, latents), ("encoder", Encoder, images), ("critic", Critic, images)):
@@ -70,11 +64,7 @@ def measure_speed(
     device: torch.device | None = None,
     precision: Precision = "float32",
 ) -> dict[str, float]:
-    """Images a second that training will do: the VAE's measured in about two seconds, the GAN's derived from it.
-
-    Returns:
-        "vae" and "gan" [images/s] on the device, the processor when None.
-    """
+    """Images a second that training will do, of "vae" (measured in about two seconds) and "gan" (derived from it)."""
     device = device or torch.device("cpu")
     encoder, decoder = (
         network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

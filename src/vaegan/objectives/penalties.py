@@ -11,8 +11,8 @@ from vaegan.types import Images, PerImage
 def finite_difference_penalty(logits: PerImage, moved_logits: PerImage, step: float) -> PerImage:
     """((D(x + step eps) - D(x)) / step)^2 with eps ~ N(0, I): its expectation is |grad D(x)|^2 for a small step.
 
-    E[(eps . g)^2] = |g|^2, so there is no division by the number of pixels. The caller moves the images *after* blur
-    and augmentation. step = 0.01 in float32 and 0.05 in bfloat16, whose eight bits lose a smaller difference.
+    E[(eps . g)^2] = |g|^2, so there is no division by the number of pixels. The caller moves the images *after*
+    augmentation. step = 0.01 in float32 and 0.05 in bfloat16, whose eight bits lose a smaller difference.
     """
     return ((moved_logits - logits) / step).square()
 

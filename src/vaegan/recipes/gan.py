@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from vaegan.config import GANConfig
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST_HELD_OUT
+from vaegan.metrics.watch import FEWEST_HELD_OUT, SampleScores
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.penalties import logit_drift
@@ -23,7 +23,6 @@ from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
 from vaegan.parts.refit import Refit
 from vaegan.parts.schedule import Clock, cosine
-from vaegan.parts.scores import SampleScores
 from vaegan.parts.terms import Targets, Term
 from vaegan.priors import Prior
 from vaegan.recipes.recipe import Deciding, Recipe, Trained

@@ -91,6 +91,7 @@ class Training:
         self.health.begin(self.seen)
         while not self._is_over:
             if self._at_agreed_step and self.engine.any(self.hooks.stop()):
+                self._is_sound()  # where nobody mends it, an error before the last good checkpoint is written over
                 self.hooks.save(self.seen)
                 return End(self.seen, None)
             self._save_in_time(began_at)

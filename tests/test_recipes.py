@@ -249,8 +249,8 @@ class TestVAE:
 
 
 def stepped(recipe: Recipe, slowdown: float = 1.0) -> list[Tensor]:
-    """Everything that a step halfway through a stage says and leaves behind."""
-    scalars = recipe.step(batch(), Clock(50 * BATCH, 100 * BATCH, BATCH, slowdown=slowdown))
+    """Everything that a step a quarter into a stage says and leaves behind."""
+    scalars = recipe.step(batch(), Clock(25 * BATCH, 100 * BATCH, BATCH, slowdown=slowdown))
     return [*scalars.values(), *copies(recipe)]
 
 

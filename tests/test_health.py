@@ -36,6 +36,7 @@ from vaegan.training.checks import reason_of_collapse
 from vaegan.training.health import (
     GAME,
     GRADIENTS,
+    GUESSING,
     LOGITS,
     POSTERIOR,
     ROLL_BACK,
@@ -58,6 +59,7 @@ from vaegan.training.health import (
 )
 from vaegan.training.journal import read_journal
 from vaegan.training.means import Means
+from vaegan.training.run import RunFolder
 from vaegan.types import Batch
 
 LATENT, SIZE, BATCH = 4, 16, 16
@@ -152,7 +154,7 @@ CHECKS: dict[str, tuple[Check, list[Look], list[str | None]]] = {
     ),
     "samples as soft as at first": (
         idle_generator,
-        validations("heldout_sharpness", 0.14, 0.17, 0.19, 0.14),
+        [validation(0.1, heldout_sharpness=0.14), *validations("heldout_sharpness", 0.17, 0.19, 0.14)],
         [None, "17%", None, "14%"],
     ),
     "samples are soft early": (idle_generator, validations("heldout_sharpness", 0.14, 0.15, progress=0.3), [None, None]),
@@ -179,9 +181,11 @@ CHECKS: dict[str, tuple[Check, list[Look], list[str | None]]] = {
             validation(0.05, heldout_kl=9.0, active_units=3.0),
             validation(heldout_kl=9.0, active_units=5.0),
             validation(heldout_kl=9.0, active_units=3.0),
+            validation(heldout_kl=9.0, active_units=3.0),
+            *windows("kl", 5.0, 5.0, 5.0, 5.0),
             validation(heldout_kl=0.9, active_units=5.0),
         ],
-        [None, None, "only 3 of 40 latents", "only 5 of 40 latents"],
+        [None, None, "only 3 of 40 latents", *[None] * 5, "only 5 of 40 latents"],
     ),
 }
 
@@ -257,7 +261,7 @@ class TestHealth:
         fed = Fed().good()
         action = fed.window(**HEALTHY_WINDOW | FAILING[name])
         assert action is not None
-        assert (action.guard, action.action, action.rolls_back) == (name, "roll back", True)
+        assert (action.guard, action.action) == (name, "roll back")
         assert action.words.endswith("back to the last good state, learning rates at 1/2")
         assert (fed.weight, fed.health.slowdown) == (BATCH, 2)
 
@@ -267,7 +271,7 @@ class TestHealth:
         fed.window(**HEALTHY_WINDOW)
         action = fed.validated(**HEALTHY_VALIDATION | numbers)
         assert action is not None
-        assert action.rolls_back
+        assert action.action == "roll back"
         assert fed.weight == BATCH
 
     def test_the_others_warn_and_change_nothing(self) -> None:
@@ -284,7 +288,7 @@ class TestHealth:
             fed = Fed()
             for _ in range(2):
                 fed.window(**HEALTHY_WINDOW)
-                fed.validated(**HEALTHY_VALIDATION | ({"heldout_sharpness": 0.1} if name == "idle generator" else {}))
+                fed.validated(0.1, **HEALTHY_VALIDATION | ({"heldout_sharpness": 0.1} if name == "idle generator" else {}))
             found = [
                 (fed.window(**HEALTHY_WINDOW | of_window), fed.validated(**HEALTHY_VALIDATION | of_validation)) for _ in range(9)
             ]
@@ -308,7 +312,7 @@ class TestHealth:
         ]
         action = fed.window(**RUNAWAY)
         assert action is not None
-        assert (action.action, action.rolls_back, fed.health.has_stopped, fed.weight) == ("stop", False, True, BATCH)
+        assert (action.action, fed.health.has_stopped, fed.weight) == ("stop", True, BATCH)
         assert "last good state is kept" in action.words
 
     def test_without_a_good_state_numbers_that_are_none_are_an_error_at_last(self) -> None:
@@ -334,7 +338,7 @@ class TestHealth:
         found = [action for _ in range(20) if (action := fed.window(**HEALTHY_WINDOW | numbers))]
         assert len(found) == 3
         would = "back to the last good state" if numbers is RUNAWAY else "nothing is changed"
-        assert all(action.action == "none" and "--guards act" in action.words or would in action.words for action in found)
+        assert {action.action for action in found} == {"none"}
         assert all(would in action.words for action in found)
         assert (fed.health.slowdown, fed.weight, fed.health.acts) == (1, fed.seen, False)
 
@@ -378,7 +382,7 @@ class TestHealth:
     def test_back_at_the_start_what_is_remembered_is_of_another_training(self) -> None:
         def heard(good: bool) -> Action | None:
             fed = Fed().good() if good else Fed()
-            for numbers in ({"image_gradient": 1.0},) * 2 + (RUNAWAY, {}):
+            for numbers in ({"image_gradient": 1.0},) * 2 + (RUNAWAY, {"loss": 1.0}):
                 fed.window(**numbers)
             return fed.window(image_gradient=1e-5)
 
@@ -399,11 +403,12 @@ class TestHealth:
     def test_a_resumed_run_knows_what_the_last_window_was(self, loss: float, good: bool) -> None:
         whole, resumed = Fed(), Fed()
         whole.window(loss=loss)
-        resumed.health.set_state(whole.health.state())
+        resumed.health.set_state(copy.deepcopy(whole.health.state()))
+        resumed.seen = whole.seen
         for fed in (whole, resumed):
             fed.validated(heldout_recall=0.5)
             assert fed.health.is_good == good
-            assert (fed.health.state()["good_at"] > 0) == good
+            assert ("last good state" in str(fed.window(**NAN))) == good
 
     def test_every_process_does_what_the_first_one_decides(self) -> None:
         class Second(OneProcess):
@@ -414,12 +419,13 @@ class TestHealth:
         fed = Fed(engine=Second())
         action = fed.window(**HEALTHY_WINDOW)
         assert action is not None
-        assert (action.guard, action.rolls_back, fed.weight, fed.health.slowdown) == ("mode collapse", True, 0, 2)
+        assert (action.guard, action.action, fed.weight, fed.health.slowdown) == ("mode collapse", "roll back", 0, 2)
 
-    def test_state_of_no_training_is_refused(self) -> None:
-        for damage in ({"roll_backs": 4}, {"roll_backs": -1}, {"fired": 3}, {"memories": []}):
-            with pytest.raises((ValueError, TypeError, AttributeError)):
-                Fed().health.set_state(Fed().health.state() | damage)
+    def test_a_state_in_which_something_is_missing_is_refused(self) -> None:
+        state = Fed().health.state()
+        for name in state:
+            with pytest.raises(KeyError):
+                Fed().health.set_state({other: value for other, value in state.items() if other != name})
 
 
 def images_of(count: int, seed: int = 0) -> Tensor:
@@ -506,22 +512,25 @@ class TestRollBack:
             assert health.slowdown == (2, 8, 64)[number]
 
     def test_only_the_clock_differs_afterwards(self) -> None:
-        gan, other, settings = build_gan(), build_gan(), GANConfig(learning_rate=1.8e-3, final_learning_rate=1.8e-3)
+        gan, settings = build_gan(), GANConfig(learning_rate=1.8e-3, final_learning_rate=1.8e-3)
         health = health_of(gan, ALL)
         train(gan, health, noted, 20, every=10)
-        other.load_state_dict(copy.deepcopy(gan.state_dict()))
+        good = copy.deepcopy(gan.state_dict())
         for step in range(20, 25):
             gan.step(noted(step), Clock(step * BATCH, 1000, BATCH))
         health.window(25 * BATCH, 0.5, NAN)
-        for slowdown, same in ((2, True), (1, False)):
-            pair = copy.deepcopy((gan, other))
+
+        def goes_on(recipe: GAN, slowdown: float) -> dict[str, Any]:
             for step in range(25, 28):
-                clocks = (Clock(step * BATCH, 1000, BATCH, slowdown=given) for given in (health.slowdown, slowdown))
-                scalars = [recipe.step(noted(step), clock) for recipe, clock in zip(pair, clocks, strict=True)]
-                assert step > 25 or scalars[0].keys() == scalars[1].keys()
-            assert (differing(*(recipe.state_dict() for recipe in pair)) == []) == same
-        # Each player at half of what was configured: penalty, terms and the rest are the recipe's own, untouched.
-        gan.step(noted(28), Clock(28 * BATCH, 1000, BATCH, slowdown=health.slowdown))
+                recipe.step(noted(step), Clock(step * BATCH, 1000, BATCH, slowdown=slowdown))
+            return recipe.state_dict()
+
+        wanted = goes_on(gan, health.slowdown)
+        for slowdown, same in ((2, True), (1, False)):
+            never_gone_back = build_gan()
+            never_gone_back.load_state_dict(good)
+            assert (differing(goes_on(never_gone_back, slowdown), wanted) == []) == same
+        # Each player at half of what was configured; what else was configured is what it was.
         rates = [player.optimizer.param_groups[0]["lr"] for player in (gan.critics[0].player, gan.generator)]
         assert rates == [pytest.approx(settings.learning_rate / 2), pytest.approx(1.3 * settings.learning_rate / 2)]
         assert gan.critics[0].penalty(0.0) == settings.penalty
@@ -577,11 +586,6 @@ class Parrot(nn.Module):
 class TestCaused:
     """Real steps of real recipes, brought to fail."""
 
-    def test_a_critic_whose_steps_are_far_too_large_is_seen_in_the_first_window(self) -> None:
-        gan = build_gan(rate=0.5)
-        actions = train(gan, health_of(gan, {"runaway critic": runaway_critic}), noted, 20)
-        assert [action.action for action in actions] == ["roll back"]
-
     def test_a_generator_frozen_on_one_mode_is_seen(self) -> None:
         gan = build_gan(rate=1e-9)
         with torch.no_grad():
@@ -608,14 +612,24 @@ class TestCaused:
 
     def test_the_gradient_of_the_minimax_loss_vanishes(self) -> None:
         torch.manual_seed(0)
-        config = ClassicGANConfig(objective="saturating", batch_size=BATCH, learning_rate=2e-3)
+        config = ClassicGANConfig(objective="saturating", batch_size=BATCH, learning_rate=5e-3)
         gan = ClassicGAN(config, Decoder(NETWORK, SIZE, 3), Critic(NETWORK, SIZE, 3), OneProcess())
-        with torch.no_grad():
-            for parameter in gan.generator.network.parameters():
-                parameter.register_hook(torch.zeros_like)  # it stands still, and the critic learns to be sure
+        for parameter in gan.generator.network.parameters():
+            parameter.register_hook(torch.zeros_like)  # it stands still, and the critic learns to be sure
         health = health_of(gan, {"vanishing gradient": vanishing_gradient})
-        actions = train(gan, health, noted, 100, every=10)
+        actions = train(gan, health, noted, 200)
         assert {(action.guard, action.action) for action in actions} == {("vanishing gradient", "none")}
+
+    def test_rates_far_too_high_wreck_a_stage_that_slowing_down_saves(self) -> None:
+        losses: dict[str, float] = {}
+        for mode in ("warn", "act"):
+            gan = build_gan(rate=0.2)
+            checks = {name: check for name, check in ALL.items() if name in ROLL_BACK}
+            actions = train(gan, health_of(gan, checks, mode), noted, 160)
+            assert actions[0].action == ("roll back" if mode == "act" else "none")
+            losses[mode] = float(gan.step(noted(160), Clock(160 * BATCH, 160 * BATCH, BATCH))["critic_loss"])
+        assert losses["act"] < GUESSING
+        assert losses["warn"] > 100 * GUESSING
 
     @pytest.mark.parametrize(
         ("weight", "weighs"), [(1.04, "a little more than what"), (1.3, "1.3 times what"), (40.0, "40 times what")]
@@ -740,17 +754,15 @@ class TestRuns:
         assert all(line["pair_accuracy"] is not None for line in later)
         assert f"after 312 images {acts[0]['words']}" in describe(tmp_path / "run")["gan"]["guards"]
 
-    def test_rates_far_too_high_are_brought_down_until_the_stage_can_be_trained(self, tmp_path: Path) -> None:
-        critic_loss: dict[str, list[float]] = {}
-        for mode in ("warn", "act"):
-            gan = replace(TINY.gan, learning_rate=0.1, final_learning_rate=0.1)
-            config = replace(TINY, recipe="gan", gan=gan, guards=mode)
-            run = vaegan.train("faces:96", config, images=4 * 500, out=tmp_path / mode).path
-            lines = read_journal(run / "gan/metrics.jsonl")
-            critic_loss[mode] = [line["critic_loss"] for line in lines if "critic_loss" in line]
-            answers = [line for line in lines if line.get("guard") in ROLL_BACK]
-            print(mode, critic_loss[mode], [(a["guard"], a["action"], a["seen"], a["words"]) for a in answers])
-        assert 0
+    def test_rates_far_too_high_are_brought_down_until_the_critic_is_better_than_a_guess(self, tmp_path: Path) -> None:
+        gan = replace(TINY.gan, learning_rate=0.2, final_learning_rate=0.2)
+        run = vaegan.train("faces:96", replace(TINY, recipe="gan", gan=gan), images=4 * 300, out=tmp_path / "run").path
+        answers = [line["action"] for line in guard_lines(run) if line["guard"] in ROLL_BACK]
+        assert answers[0] == "roll back"
+        losses = [line["critic_loss"] for line in read_journal(run / "gan/metrics.jsonl") if "critic_loss" in line]
+        assert losses[-1] < GUESSING < max(losses)
+        assert RunFolder(run).read().config.gan == gan  # nobody's settings are changed
+        assert vaegan.load(run).sample(8).isfinite().all()
 
     def test_without_guards_it_ends_the_run(self, tmp_path: Path) -> None:
         with pytest.raises(vaegan.TrainingError, match="not a number"):

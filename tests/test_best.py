@@ -18,7 +18,7 @@ from torch import Tensor
 import vaegan
 from scripted import Counter, health_of, training_of, valley
 from vaegan.config import DataConfig, DeviceConfig, NetworkConfig, TrainConfig, VAEConfig
-from vaegan.metrics.cheap import FEWEST_HELD_OUT, RealStatistics, SampleScore
+from vaegan.metrics.watch import FEWEST_HELD_OUT, RealStatistics, SampleScores
 from vaegan.recipes.ae import AE
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.joint import Joint
@@ -318,19 +318,20 @@ class TestScore:
         return torch.nn.functional.interpolate(rough, size=(16, 16), mode="bilinear").clamp(-1, 1)
 
     def test_is_that_of_the_metric_whatever_the_networks_run_in(self) -> None:
-        real, samples, score = self.pictures(FEWEST_HELD_OUT, 0), self.pictures(FEWEST_HELD_OUT, 1), SampleScore()
+        real, samples, score = self.pictures(FEWEST_HELD_OUT, 0), self.pictures(FEWEST_HELD_OUT, 1), SampleScores()
         wanted = RealStatistics(real).score(samples)
         for low in (False, True, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=low):
-                found = score(real, samples)
+                found = score(samples, real)
+                del found["heldout_recall"]
             assert {name.removeprefix("heldout_"): float(value) for name, value in found.items()} == pytest.approx(wanted)
 
     def test_follows_other_images_and_keeps_silent_with_too_few(self) -> None:
-        samples, score = self.pictures(FEWEST_HELD_OUT, 1), SampleScore()
-        values = [float(score(self.pictures(FEWEST_HELD_OUT, seed), samples)["heldout_kernel_distance"]) for seed in (0, 2)]
+        samples, score = self.pictures(FEWEST_HELD_OUT, 1), SampleScores()
+        values = [float(score(samples, self.pictures(FEWEST_HELD_OUT, seed))["heldout_kernel_distance"]) for seed in (0, 2)]
         assert values[0] != values[1]
-        assert score(self.pictures(FEWEST_HELD_OUT - 1, 0), samples) == {}
-        assert score(torch.zeros(FEWEST_HELD_OUT, 3, 16, 16), samples)["heldout_sharpness"].isfinite()
+        assert score(samples, self.pictures(FEWEST_HELD_OUT - 1, 0)).keys() == {"heldout_recall"}
+        assert score(samples, torch.zeros(FEWEST_HELD_OUT, 3, 16, 16))["heldout_sharpness"].isfinite()
 
 
 @pytest.mark.parametrize("recipe", [GAN, Joint])

@@ -24,6 +24,7 @@ from vaegan.parts.player import Player
 from vaegan.priors import Mixture
 from vaegan.recipes.classic_gan import ClassicGAN
 from vaegan.recipes.gan import GAN
+from vaegan.recipes.handover import trainable_copy
 from vaegan.recipes.recipe import Recipe
 from vaegan.training.build import StageInputs, build, drawing_model, to_model
 from vaegan.training.checks import check_start
@@ -379,3 +380,20 @@ class TestLatentsOfTraining:
         recipe, inputs, seen = self.seen(Case("gan", gan(prior="mixture")))
         torch.testing.assert_close(seen, recipe.draws.normal("latents", 0, BATCH, 4))
         assert to_model(recipe, inputs).config.prior == "normal"
+
+
+@pytest.mark.parametrize("stage", ["vae", "joint"])
+def test_who_goes_on_from_a_gan_learns_in_the_encoders_coordinates_and_without_a_floor(stage: Any) -> None:
+    dataset = made_up_dataset(16, 3)
+    before, inputs = built(Case("gan", gan(equalise=True, floor=0.2), grown=True), dataset)
+    gan_model = finish_model(to_model(before, inputs), inputs, {})
+    assert gan_model.networks.decoder.floor == 0.2
+    assert gan_model.config.steep_floor > 0
+    recipe = build(stage, inputs_of(replace(SETTINGS, recipe=stage), dataset, gan_model), {})
+    decoder = players_of(recipe)["decoder"].network
+    assert decoder.floor == 0
+    wanted, z = trainable_copy(gan_model.networks.decoder), torch.randn(5, 4)
+    wanted.learn_under(0)
+    torch.testing.assert_close(decoder(z), wanted(gan_model.whitened(z)), atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(decoder(z), wanted(z), atol=0.01)
+    assert gan_model.networks.decoder.floor == 0.2

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from vaegan import ModelError, RequestError, extras
 from vaegan.cli import main
 from vaegan.config import NetworkConfig
-from vaegan.export.folder import export_onnx, export_programs
+from vaegan.export.folder import export_onnx, export_programs, half_onnx_bytes
 from vaegan.export.graphs import Graph, graphs
-from vaegan.export.onnx_files import half_onnx_bytes
-from vaegan.priors import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
+from vaegan.priors import fit_mixture
 
 
 def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encoder: bool = True, prior: str = "normal") -> Model:

@@ -13,21 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from vaegan.networks.views import Augmentation, View, gaussian_blur
+from vaegan.recipes.engine import unwrapped
+from vaegan.recipes.levers import Levers
+from vaegan.recipes.schedule import Clock
 
 from engines import OneProcess
 from vaegan.config import AEConfig, GANConfig, JointConfig, NetworkConfig, VAEConfig
-from vaegan.mixture import fit_mixture
 from vaegan.networks import Critic, Decoder, Encoder
-from vaegan.networks.views import Augmentation, View, gaussian_blur
 from vaegan.networks.whitening import Whitening
+from vaegan.priors import fit_mixture
 from vaegan.randomness import Draws, keyed_seed
 from vaegan.recipes.ae import AE
-from vaegan.recipes.engine import unwrapped
 from vaegan.recipes.gan import GAN
 from vaegan.recipes.handover import Anchor
 from vaegan.recipes.joint import Joint
-from vaegan.recipes.levers import Levers
-from vaegan.recipes.schedule import Clock
 from vaegan.recipes.vae import VAE
 from vaegan.training.checkpoint import copied, put_back, state_of
 

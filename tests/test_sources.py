@@ -11,20 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from vaegan.recipes.critic import PenaltyKind, judge
+from vaegan.recipes.schedule import Average, Clock
 
 from vaegan.config import DeviceConfig, HandoverConfig, NetworkConfig, TrainConfig
 from vaegan.config_files import PRESETS, SOURCES, load_preset
 from vaegan.errors import ModelError, RequestError
+from vaegan.export.folder import onnx_bytes
 from vaegan.export.graphs import graphs, traced
-from vaegan.export.onnx_files import onnx_bytes
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.classic import plan_grids
 from vaegan.networks.normalisation import normalises_batches, running_statistics
 from vaegan.randomness import Draws
-from vaegan.recipes.critic import PenaltyKind, judge
-from vaegan.recipes.schedule import Average, Clock
 from vaegan.settings import to_dictionary
 from vaegan.training.checks import check_settings
 

@@ -24,11 +24,7 @@ def is_launched() -> bool:
 
 
 def number_of_processes(variable: str, otherwise: int) -> int:
-    """What a launcher left in a variable; `otherwise` where it is not set.
-
-    Raises:
-        RequestError: if it is no number of processes.
-    """
+    """What a launcher left in a variable; `otherwise` where it is not set."""
     value = os.environ.get(variable, str(otherwise))
     if not value.isdecimal() or int(value) < 1:
         raise RequestError(

@@ -8,11 +8,7 @@ from torch import Generator, Tensor
 
 
 def keyed_seed(*key: int | str) -> int:
-    """A 63-bit seed that depends on every part of `key` and on nothing else.
-
-    Raises:
-        TypeError: if a part is neither a text nor a whole number; NumPy's are whole numbers, too.
-    """
+    """A 63-bit seed that depends on every part of `key`, texts and whole numbers, and on nothing else."""
     parts = tuple(part if isinstance(part, str) else index(part) for part in key)  # 3 and np.int64(3) are shown differently
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

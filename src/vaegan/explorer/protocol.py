@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from vaegan.errors import RequestError
 
 HEADER = struct.Struct("<IBBH")
-MOST_IMAGES = 64
-"""Most latents or indices of one request: a request must never hold the model for long."""
+MOST_IMAGES = 64  # most latents or indices of one request: a request must never hold the model for long
 
 OK, REFUSED = 0, 1
 
@@ -24,16 +23,11 @@ OK, REFUSED = 0, 1
 class Kind(IntEnum):
     """What a request asks for."""
 
-    DECODE = 1
-    """Latents -> pixels; option: the stage."""
-    LATENTS = 2
-    """Indices -> the latents of these images."""
-    IMAGES = 3
-    """Indices -> the pixels of these images."""
-    NEAREST = 4
-    """One latent -> the indices of the nearest images in latent space; option: how many."""
-    PROJECT = 5
-    """An origin and two axes, three latents -> the place of every image on that plane, float32 [images, 2]."""
+    DECODE = 1  # latents -> pixels; option: the stage
+    LATENTS = 2  # indices -> the latents of these images
+    IMAGES = 3  # indices -> the pixels of these images
+    NEAREST = 4  # one latent -> the indices of the nearest images in latent space; option: how many
+    PROJECT = 5  # an origin and two axes, three latents -> the place of every image on that plane, float32 [images, 2]
 
 
 @dataclass(frozen=True)

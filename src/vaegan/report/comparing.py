@@ -33,8 +33,7 @@ Verdict = Literal["better", "worse", "different", "within the noise", "not compa
 class SeedGroup:
     """Runs that differ by nothing but their seed."""
 
-    label: str
-    """A letter."""
+    label: str  # a letter
     runs: list[GatheredRun]
 
     @property
@@ -60,8 +59,7 @@ class Difference:
     margin: float | None
     """Half the width of the 95 % interval of the difference; None when it cannot be known."""
     verdict: Verdict
-    basis: Literal["seeds", "intervals", "none"]
-    """Where the margin comes from."""
+    basis: Literal["seeds", "intervals", "none"]  # where the margin comes from
 
 
 def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
@@ -99,7 +97,7 @@ def warnings(groups: Sequence[SeedGroup]) -> list[str]:
 
 def settings_that_differ(groups: Sequence[SeedGroup]) -> dict[str, list[Any]]:
     """Settings that are not the same in all groups: a name to one value a group."""
-    flat = [_flat(_identity(group.runs[0])) for group in groups]
+    flat = [flattened(_identity(group.runs[0])) for group in groups]
     names = list(dict.fromkeys(name for one in flat for name in one))
     values = {name: [one.get(name) for one in flat] for name in names}
     return {name: ones for name, ones in values.items() if any(one != ones[0] for one in ones)}
@@ -210,8 +208,9 @@ def _identity(run: GatheredRun) -> dict[str, Any]:
     return {"settings": config, "length": lengths, "images": record.fingerprint, "start": record.init}
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full names, with points between."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

@@ -3,9 +3,10 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,15 +26,15 @@ FRAMES = 30  # of the animation, over all stages
 ACROSS = math.ceil(math.sqrt(SHOT_SAMPLES))  # images a row of a stored grid
 MORPHS, STEPS = 5, 9
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
 class Sheet:
     """A picture of tiles, ready to be put into a page."""
 
-    data: str
-    """A data URI."""
-    width: int
-    """[pixels] on the screen."""
+    data: str  # a data URI
+    width: int  # [pixels] on the screen
     height: int
     columns: int
     rows: int
@@ -101,6 +102,13 @@ def counts_for(size: int) -> Counts:
     return Counts(samples=16, across=4, real=18, real_across=6, pairs=6)
 
 
+def spread_out(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """At most `count` of them, evenly spread, the first and the last always among them."""
+    if len(items) <= count:
+        return items
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
+
+
 class Frame(NamedTuple):
     """Samples at one moment of the training."""
 
@@ -112,10 +120,8 @@ class Frame(NamedTuple):
 def frames(run: GatheredRun) -> list[Frame]:
     """The samples that training drew over and over, evenly chosen, first and last included."""
     shots = [(stage, path) for stage in run.stages for path in sample_shots(run.folder.stage(stage))]
-    if len(shots) > FRAMES:
-        shots = [shots[round(index * (len(shots) - 1) / (FRAMES - 1))] for index in range(FRAMES)]
     found: list[Frame] = []
-    for stage, path in shots:
+    for stage, path in spread_out(shots, FRAMES):
         try:
             found.append(Frame(stage, int(path.stem), frame(path, ACROSS)))
         except (OSError, ValueError):

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from vaegan.charts import Axis, save_lines
+from vaegan.charts import Axis
 from vaegan.data import to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm, slug
 from vaegan.studies.measures import (
     Place,
     autoencoding,
@@ -22,8 +21,8 @@ from vaegan.studies.measures import (
     training_images,
     unevenness,
 )
-from vaegan.studies.sheets import learning, open_pictures
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.sheets import open_pictures
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, slug, some
 
 AE, VAE, GAN = "autoencoder", "VAE", "GAN from scratch"
 POINTS, SAMPLES, LINES = 1000, 500, 64
@@ -99,24 +98,19 @@ def tell(results: Results) -> Story:
     sheet = open_pictures({label: run / "manifold.png" for label, run in runs.items()}, columns=2)
     save_png(sheet, results.folder / "manifolds.png")
     caption = "What lies on the plane: 20 x 20 images, at equal steps of probability of a Gaussian fitted to the encodings."
-    pictures = [
-        *(_plane(results, label, words) for label in (AE, VAE) if label in results.labels),
-        Picture("manifolds.png", caption),
-        *learning(results.folder, runs, "Samples of each while it learns, always from the same noise.", columns=3),
-    ]
+    planes = [_plane(results, label, words) for label in (AE, VAE) if label in results.labels]
     below = some(lambda: {"autoencoder_below_pca": 1 - mean(AE, "error") / pca})
     answer = {name: results.means(name) for name in ("near_prior", "unevenness")}
-    return Story(sentences, pictures, answer | dict(*below))
+    return Story(sentences, [*planes, Picture("manifolds.png", caption)], answer | dict(*below))
 
 
 def _plane(results: Results, label: str, words: Sequence[str]) -> Picture:
     """The encodings of held-out images as a cloud of points a class."""
-    name, points = f"plane-{slug(label)}.svg", results.of(label)[0].last["points"]
+    points = results.of(label)[0].last["points"]
     clouds = {words[code]: [(x, y) for x, y, c in points if int(c) == code] for code in range(min(10, len(words)))}
-    title = f"{label}: encodings of held-out images"
-    axes = Axis("first latent"), Axis("second latent")
-    save_lines(results.folder / name, clouds, title, *axes, marks=True, joined=False)
-    return Picture(name, f"Where the {label} puts held-out images, by class.")
+    title, x, y = f"{label}: encodings of held-out images", Axis("first latent"), Axis("second latent")
+    caption = f"Where the {label} puts held-out images, by class."
+    return results.lines(f"plane-{slug(label)}.svg", clouds, title, x, y, caption, marks=True, joined=False)
 
 
 def unseen(results: Results) -> bool:

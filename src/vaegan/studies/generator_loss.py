@@ -5,12 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaegan.charts import Axis, save_lines
+from vaegan.charts import Axis
 from vaegan.config import ClassicGANConfig
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
-from vaegan.studies.sheets import learning
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
 from vaegan.training.journal import read_journal
 
 SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"
@@ -30,11 +28,7 @@ CRITIC_STEPS = 5
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure of itself.
-
-    Each loss comes twice, because an optimiser that divides by the gradient's size hides that it vanishes: with Adam, and with
-    SGD, whose step is the gradient.
-    """
+    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure."""
     base = replace(setting.base, recipe="classic-gan")
     held = {"penalty": base.gan.penalty}
     plain = {"optimizer": "sgd", "critic_optimizer": "sgd", "learning_rate": PLAIN_RATE}
@@ -88,21 +82,20 @@ def tell(results: Results) -> Story:
         + ", ".join(f"{name} {distance:.0f}" for name, distance in distances.items())
         + f"; real images {mean(results.labels[0], 'real_distance'):.0f}.",
     ]
-    folder, x = results.folder, Axis("images seen")
+    x, y = Axis("images seen"), Axis("norm of its gradient", log=True)
     gradients = {name: results.of(label)[0].last["gradients"] for label, name in short.items()}
-    save_lines(folder / "gradient.svg", gradients, "What the generator learns from", x, Axis("norm of its gradient", log=True))
+    caption = "The norm of the generator's gradient, seed 0."
+    first = results.lines("gradient.svg", gradients, "What the generator learns from", x, y, caption)
     curves = {name: results.curve(label, "distance") for label, name in short.items()}
     spreads = {name: results.spreads(label, "distance") for label, name in short.items()}
-    title, y = "Distance of samples over time", Axis("sliced Wasserstein x1000")
-    save_lines(folder / "distance.svg", curves, title, x, y, spreads=spreads, marks=True)
-    runs = {name: results.arm_folder(label) for label, name in short.items()}
-    pictures = [
-        Picture("gradient.svg", "The norm of the generator's gradient, seed 0."),
-        Picture("distance.svg", "How far samples are from held-out images."),
-        *learning(folder, runs, "The same latents while each generator learns.", columns=3),
-    ]
+    title, y, caption = (
+        "Distance of samples over time",
+        Axis("sliced Wasserstein x1000"),
+        "How far samples are from held-out images.",
+    )
+    second = results.lines("distance.svg", curves, title, x, y, caption, spreads=spreads, marks=True)
     ratio = dict(*some(lambda: {"gradient_ratio": _ratio(results)}))
-    return Story(sentences, pictures, {"distance": distances} | ratio)
+    return Story(sentences, [first, second], {"distance": distances} | ratio)
 
 
 def _ratio(results: Results) -> float:

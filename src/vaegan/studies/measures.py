@@ -16,7 +16,7 @@ from vaegan.metrics.spectrum import detail_energy
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
-from vaegan.studies.arms import Numbers, Subject
+from vaegan.studies.study import Numbers, Subject
 from vaegan.types import Images, Latents, PerImage
 
 MANIFOLD_SIDE = 20  # images along the decoded manifold
@@ -42,12 +42,7 @@ def training_images(dataset: ImageDataset, count: int) -> Images:
 
 @torch.no_grad()
 def autoencoding(model: Model, images: Images) -> Numbers:
-    """Rate, distortion and active units of a model with an encoder.
-
-    Returns:
-        error: squared error a value at the posterior mean; squared_error: its sum over an image; kl [nats];
-        active_units; elbo [nats], as `evaluate` has it, when the model has a p(x|z); its variance when that has one.
-    """
+    """Rate, distortion and active units of a model with an encoder; its ELBO [nats] and variance where it has a p(x|z)."""
     posterior = model.posterior(images)
     values = images[0].numel()
     kl = kl_to_standard_normal(*posterior)
@@ -78,12 +73,7 @@ def lower_bound(model: Model, images: Images) -> PerImage:
 
 @torch.no_grad()
 def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int = 0) -> Numbers:
-    """How near samples come to held-out images, and how many of those they reach.
-
-    Returns:
-        distance: sliced Wasserstein distance in pixels, x1000; real_distance: that of as many training images, which is the
-        floor; recall and coverage at 16x16 pixels; sharpness: energy of the highest octave over that of real images, 1 is ideal.
-    """
+    """How near samples come to held-out images (and training images do, the floor), and how many of those they reach."""
     real = heldout_images(dataset, count)
     other = training_images(dataset, len(real))
     samples = model.sample(len(real), seed=seed)

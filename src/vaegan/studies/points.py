@@ -24,11 +24,9 @@ SIDE = 120  # of a picture [pixels]
 class Modes:
     """A mixture of equal round Gaussians."""
 
-    centres: Tensor
-    """[modes, 2]."""
+    centres: Tensor  # [modes, 2]
     deviation: float
-    reach: float
-    """Half the side of the square that pictures show."""
+    reach: float  # half the side of the square that pictures show
 
     def draw(self, count: int, generator: Generator) -> Tensor:
         """[count, 2]."""
@@ -60,8 +58,7 @@ class Rules:
     """How the game is played on points: one row of the table of objectives."""
 
     objective: str
-    penalty: float = 0.0
-    """gamma of R1 and R2, or the factor on the interpolated penalty."""
+    penalty: float = 0.0  # gamma of R1 and R2, or the factor on the interpolated penalty
     interpolated: bool = False
     clip: float = 0.0
     critic_steps: int = 1
@@ -92,10 +89,7 @@ class PointGAN:
         return self.critic(points / self.modes.reach).squeeze(1)
 
     def step(self, index: int) -> float:
-        """One step of the critic, and one of the generator when it is due; returns the slope of its loss on the samples.
-
-        The slope is |dL_G / d sample|, averaged: what the generator learns from.
-        """
+        """One step of the critic, and of the generator when due; returns the mean |dL_G / d sample|, which it learns from."""
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
         real = self.modes.draw(BATCH, generator)
         fake = self.modes.reach * self.generator(torch.randn(BATCH, LATENTS, generator=generator))
@@ -138,12 +132,9 @@ class Moment(NamedTuple):
     """What a game on points has come to after some steps of the critic."""
 
     steps: int
-    found: int
-    """Modes."""
-    good: float
-    """Share of samples near a mode."""
-    slope: float
-    """What the generator was given to learn from, averaged over its last 50 steps."""
+    found: int  # modes
+    good: float  # share of samples near a mode
+    slope: float  # what the generator was given to learn from, averaged over its last 50 steps
     picture: Image.Image
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from shlex import quote
 
@@ -11,7 +12,6 @@ from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
 from vaegan.studies.page import write_report
 from vaegan.studies.plan import (
     Plan,
@@ -25,7 +25,21 @@ from vaegan.studies.plan import (
     with_precision,
     write_record,
 )
-from vaegan.studies.study import Result, Results, Story, Study, tell
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Result,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    arm_folder,
+    tell,
+)
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
 from vaegan.types import ProgressCallback
@@ -78,7 +92,8 @@ def run_study(
     """
     path = Path(out)
     api.check_request(config, minutes, images)
-    asked = StudyRequest(_source(data), minutes, images, seeds)
+    source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+    asked = StudyRequest(source, minutes, images, seeds)
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
@@ -111,8 +126,7 @@ class Runner:
     plan: Plan
     setting: Setting
     arms: Sequence[Arm]
-    results: list[Result]
-    """At first what is there already."""
+    results: list[Result]  # at first what is there already
     progress: ProgressCallback
     stop: Callable[[], bool]
 
@@ -200,7 +214,8 @@ class Runner:
 
         def on_progress(progress: Progress) -> None:
             nonlocal seen, passed, last_tick
-            seen = _seen_before(run, progress.stage) + progress.seen
+            earlier = takewhile(lambda entry: entry.name != progress.stage, run.read().plan)
+            seen = sum(entry.images or 0 for entry in earlier) + progress.seen
             passed = until is not None and seen >= until
             if time.perf_counter() - last_tick > 0.2:
                 last_tick = time.perf_counter()
@@ -235,14 +250,3 @@ class Runner:
 
     def _write(self, status: str, story: Story | None = None) -> None:
         write_record(self.folder, status, self.plan, self.results, story)
-
-
-def _source(data: str | Path) -> str:
-    return str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-
-
-def _seen_before(run: RunFolder, stage: str) -> int:
-    """Images of the stages before `stage`."""
-    plan = run.read().plan
-    names = [entry.name for entry in plan]
-    return sum(entry.images or 0 for entry in plan[: names.index(stage)])

@@ -1,6 +1,6 @@
 """From settings to recipes: builds each stage's networks, players, critics and terms, and at the end its Model."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +29,10 @@ from vaegan.recipes.gan import AVERAGE_CAP, GAN
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.recipe import Recipe
 from vaegan.recipes.vae import VAE
+from vaegan.training import health
 from vaegan.training.checks import describe_objective, reason_of_collapse
 from vaegan.training.engine import FabricEngine
 from vaegan.training.handover_facts import handover_facts
-from vaegan.training.health import GAME, GRADIENTS, LOGITS, POSTERIOR, Check, idle_generator, posterior_collapse
 from vaegan.types import Batch, Labels
 
 HELDOUT = 256  # validation images looked at while training
@@ -208,18 +208,20 @@ def build(stage: str, inputs: StageInputs, facts: Facts) -> Recipe:
     return BUILDERS[recipe if recipe in BUILDERS else stage](inputs, facts)
 
 
-def checks_of(stage: str, inputs: StageInputs) -> tuple[Mapping[str, Check], float]:
-    """The health checks of a stage, and how many times too much a VAE's KL divergence weighs."""
-    config, checks, excess = inputs.config, dict(GRADIENTS), 1.0
+def checks_of(stage: str, inputs: StageInputs, facts: Facts) -> tuple[dict[str, health.Check], float]:
+    """The health checks of a stage, and how many times too much a VAE's KL divergence weighs; `facts` are of its start."""
+    config, checks, excess = inputs.config, dict(health.GRADIENTS), 1.0
     if stage == "gan":
-        checks |= GAME
+        checks |= health.GAME
         if config.recipe != "classic-gan" or config.classic.objective != "wasserstein":
-            checks |= LOGITS
+            checks |= health.LOGITS
         if inputs.previous is not None:  # a generator from scratch begins with noise: whatever it learns is softer
-            checks["idle generator"] = idle_generator
+            checks["idle generator"] = health.idle_generator
+        if "handover" in facts:
+            checks[health.FORGETTING] = health.forgetting(facts["handover"]["vae_low_pass_error"])
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
-        checks[POSTERIOR] = posterior_collapse(config.network.latent_dim, reason)
+        checks[health.POSTERIOR] = health.posterior_collapse(config.network.latent_dim, reason)
     return checks, excess
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from vaegan.metrics.watch import SampleScores
 from vaegan.model import Model
 from vaegan.parts.equalise import equalise
-from vaegan.parts.scores import SampleScores
 from vaegan.priors import Mixture, fit_mixture
 from vaegan.training.build import StageInputs
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from vaegan.data import TRAIN, ImageDataset
 from vaegan.latent.directions import area_under_curve, find_direction, heldout_area
-from vaegan.latent.groups import encode_images, evenly, groups_of_label
+from vaegan.latent.learning import encode_images, evenly, groups_of_label
 from vaegan.metrics.neighbours import own_source_share
 from vaegan.metrics.sliced import laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.training.saved import load, run_images

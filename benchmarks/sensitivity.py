@@ -21,9 +21,9 @@ from PIL import Image
 from vaegan.config import DataConfig
 from vaegan.data import ImageDataset, open_dataset, to_tensor, to_uint8
 from vaegan.evaluation.copies import CopyCheck
-from vaegan.evaluation.numbers import Findings, Number
 from vaegan.evaluation.reference import RealImages, References
 from vaegan.evaluation.samples import Described, Yardstick, compare
+from vaegan.evaluation.tally import Findings, Number
 from vaegan.metrics.table import METRICS
 from vaegan.types import Images
 

@@ -23,7 +23,7 @@ import vaegan
 from vaegan.config import DataConfig
 from vaegan.data import TRAIN, ImageDataset, to_uint8
 from vaegan.latent.directions import find_direction
-from vaegan.latent.groups import encode_images, groups_of_label
+from vaegan.latent.learning import encode_images, groups_of_label
 from vaegan.pictures import grid, save_png
 
 COUNT, ROW, GAP = 36, 6, 16

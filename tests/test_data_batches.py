@@ -239,14 +239,6 @@ def test_first_by_content_is_the_start_of_one_order(dataset: ImageDataset) -> No
     assert len(dataset.first_by_content(SET_ASIDE, 7)) == 0
 
 
-def test_first_by_content_is_the_start_of_one_order(dataset: ImageDataset) -> None:
-    every = dataset.first_by_content(TRAIN, COUNT)
-    assert np.array_equal(np.sort(every), dataset.indices(TRAIN))
-    assert (np.diff(dataset.contents[every].astype(object)) > 0).all()
-    assert np.array_equal(dataset.first_by_content(TRAIN, 7), every[:7])
-    assert len(dataset.first_by_content(SET_ASIDE, 7)) == 0
-
-
 def test_batches_that_cannot_be_shared_are_refused(dataset: ImageDataset) -> None:
     with pytest.raises(RequestError, match="cannot be shared"):
         TrainingBatches(dataset, batch_size=10, seed=0, rank=0, world_size=4)

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from vaegan.config import DataConfig
-from vaegan.data import decoding
-from vaegan.data.collection import load_images
+from vaegan.data import decoding, load_images
 from vaegan.data.decoding import Prepared, Skipped, decode, quiet_pillow
 from vaegan.errors import DataError, RequestError
 

@@ -349,8 +349,8 @@ def test_the_verdict_follows_the_numbers() -> None:
 def test_numbers_of_pairs_are_right_in_the_mean_and_their_intervals_know_the_chance_of_both_sides() -> None:
     import torch
 
-    from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.samples import Described, Yardstick, compare
+    from vaegan.evaluation.tally import Findings
 
     def pictures(count: int, seed: int) -> Tensor:
         rough = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
@@ -377,9 +377,9 @@ def test_a_model_that_repeats_a_few_training_images_is_said_to_copy(copied: int)
     import torch
 
     from vaegan.evaluation.copies import CopyCheck
-    from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.reference import RealImages, References
     from vaegan.evaluation.samples import Described, Yardstick, compare
+    from vaegan.evaluation.tally import Findings
     from vaegan.evaluation.verdict import verdict, wants_training
 
     dataset = open_dataset("faces:900", DataConfig(size=16))
@@ -405,9 +405,8 @@ def test_a_model_that_repeats_a_few_training_images_is_said_to_copy(copied: int)
 
 def test_copying_is_left_out_where_too_few_samples_can_be_nearest_to_a_heldout_image() -> None:
     from vaegan.evaluation.copies import CopyCheck
-    from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.reference import RealImages, References
-    from vaegan.evaluation.tally import Tally
+    from vaegan.evaluation.tally import Findings, Tally
 
     dataset = open_dataset("faces:900", DataConfig(size=16))
     new, heldout, train = (RealImages(dataset, part, "test") for part in np.split(np.arange(len(dataset)), [200, 260]))
@@ -465,8 +464,8 @@ def test_a_lopsided_interval_shows_its_ends(
 def test_images_that_are_all_alike_are_as_near_as_they_are() -> None:
     import torch
 
-    from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.samples import duplicates
+    from vaegan.evaluation.tally import Findings
 
     for kinds in (1, 2):
         real = torch.randn(kinds, 63, generator=torch.Generator().manual_seed(0)).repeat(100, 1)
@@ -577,7 +576,7 @@ def test_a_feature_file_adds_its_numbers_and_only_inception_is_called_fid(traine
 def test_the_frechet_distance_of_many_dimensions_has_an_interval(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaegan.evaluation.measure.MOST_RESAMPLED", 40)  # the network gives 48
+    monkeypatch.setattr("vaegan.evaluation.samples.MOST_RESAMPLED", 40)  # the network gives 48
     tiny = Tiny(tmp_path)
     tiny.description("net", 'name = "inception-2015"\nsize = 32\nlow = -1\nhigh = 1\n')
     found = evaluate(trained, "faces:900", n=210, stage="gan", features=tiny.program("net", 32, 32))
@@ -682,9 +681,9 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
 def test_what_latents_say_of_factors_stands_beside_what_noise_would_say() -> None:
     import torch
 
-    from vaegan.evaluation.factors import KnownFactors
-    from vaegan.evaluation.numbers import Findings
+    from vaegan.evaluation.inference import KnownFactors
     from vaegan.evaluation.reference import RealImages, References
+    from vaegan.evaluation.tally import Findings
 
     dataset = open_dataset("faces:900", DataConfig(size=16))
     train, heldout = (RealImages(dataset, part, "test") for part in np.split(np.arange(len(dataset)), [700]))
@@ -722,13 +721,13 @@ def test_more_images_leave_less_to_chance_in_what_latents_say_of_factors() -> No
     """Of many images a fixed penalty let so few weights of noise through that they looked disentangled: 0.7 with 4,000."""
     import torch
 
-    from vaegan.metrics.factors import disentanglement, importance
+    from vaegan.metrics.posterior import disentanglement, importance
 
     def score(count: int, told: float) -> float:
         generator = torch.Generator().manual_seed(0)
         latents = torch.randn(count, 12, generator=generator, dtype=torch.float64)
         factors = torch.randn(4, count, generator=generator, dtype=torch.float64) + told * latents.T[:4]
-        return disentanglement(torch.stack([importance(latents, one[:, None]) for one in factors], 1)).disentanglement
+        return disentanglement(torch.stack([importance(latents, one[:, None]) for one in factors], 1))[0]
 
     few, many = score(400, 0.0), score(4000, 0.0)
     assert max(few, many) < 0.5
@@ -739,8 +738,8 @@ def test_more_images_leave_less_to_chance_in_what_latents_say_of_factors() -> No
 def test_intervals_of_nearest_neighbours_and_of_attributes_hold_the_truth_over_repeated_draws() -> None:
     import torch
 
-    from vaegan.metrics.factors import shared_mix_with_interval
     from vaegan.metrics.neighbours import median_ratio, nearest
+    from vaegan.metrics.posterior import shared_mix_with_interval
 
     def normal(count: int, seed: int) -> Tensor:
         return torch.randn(count, 4, generator=torch.Generator().manual_seed(seed))
@@ -795,9 +794,7 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(tmp_path: Path, monkeypatc
 
 
 def test_a_single_label_has_no_disentanglement(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaegan.evaluation import factors
-
-    monkeypatch.setattr(factors, "MOST_FACTORS", 1)
+    monkeypatch.setattr("vaegan.evaluation.inference.MOST_FACTORS", 1)
     found = evaluate(trained, "faces:900", n=310, stage="vae")
     assert "dci_disentanglement" not in found["stages"]["vae"]
     assert found["left_out"]["dci_disentanglement"].startswith("needs two labels")
@@ -827,7 +824,7 @@ def test_a_missing_model_of_a_finished_run_is_refused(tmp_path: Path) -> None:
 
 def test_words_of_other_data_are_read_by_what_they_say(tmp_path: Path) -> None:
     """Each data set numbers its own sub-folders: without a, b is the first of them."""
-    from vaegan.evaluation.factors import factors_of
+    from vaegan.evaluation.inference import factors_of
     from vaegan.evaluation.reference import RealImages
 
     def part(*words: str) -> RealImages:
@@ -879,8 +876,8 @@ def test_what_is_no_bound_is_not_called_one() -> None:
 
     from vaegan.config import NetworkConfig
     from vaegan.evaluation.inference import likelihood
-    from vaegan.evaluation.numbers import Findings
     from vaegan.evaluation.reference import Condition, RealImages
+    from vaegan.evaluation.tally import Findings
     from vaegan.model import Model
     from vaegan.model_files import ModelConfig, Networks
 

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import TEST, load_images, open_dataset, open_images, to_uint8
 from vaegan.errors import RequestError
-from vaegan.explorer import encoding, protocol, server, state
+from vaegan.explorer import coordinates, encoding, protocol, server, state
 from vaegan.explorer.coordinates import label_directions, principal_directions, raw_dimensions
 from vaegan.explorer.encoding import Encodings, encode_dataset
 from vaegan.explorer.protocol import Kind, Message
@@ -462,7 +462,7 @@ class TestTsne:
         pytest.importorskip("openTSNE")
         import time
 
-        from vaegan.explorer.maps import TsneMap
+        from vaegan.explorer.coordinates import TsneMap
 
         generator = np.random.default_rng(0)
         points = np.concatenate([generator.standard_normal((60, LATENT)) + 8 * (k == 1) for k in range(2)]).astype(np.float32)
@@ -485,9 +485,7 @@ class TestTsne:
         assert "when all images are encoded" in client.post("/tsne").json()["error"]
 
     def test_its_absence_is_said(self, monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
-        from vaegan.explorer import maps
-
-        monkeypatch.setattr(maps, "find_spec", lambda _: None)
+        monkeypatch.setattr(coordinates, "find_spec", lambda _: None)
         assert "vaegan[maps]" in client.post("/tsne").json()["error"]
         assert client.get("/model.json").json()["tsne"]["state"] == "missing"
 

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from vaegan import ModelError, RequestError, extras
 from vaegan.cli import main
 from vaegan.config import NetworkConfig
-from vaegan.export.folder import export_onnx, export_programs
+from vaegan.export.folder import export_onnx, export_programs, half_onnx_bytes
 from vaegan.export.graphs import Graph, graphs
-from vaegan.export.onnx_files import half_onnx_bytes
-from vaegan.priors import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
+from vaegan.priors import fit_mixture
 
 
 def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encoder: bool = True, prior: str = "normal") -> Model:
@@ -167,8 +166,9 @@ def test_a_plain_autoencoder_has_no_posterior_to_export() -> None:
 
 
 def test_a_uniform_prior_is_told_and_tried() -> None:
-    (generator,) = graphs(a_model(16, 1, "gan", has_encoder=False, prior="uniform"))
-    assert generator.facts["prior"] == "uniform on [-1, 1]"
+    generator, prior = graphs(a_model(16, 1, "gan", has_encoder=False, prior="uniform"))
+    assert "uniform on [-1, 1]" in generator.facts["prior"]
+    assert 0.9 < prior.expected(prior.examples)[0].max() <= 1
     assert generator.examples.shape == (64, 6)
     assert 0.9 < generator.examples.abs().max() <= 1
     assert graphs(CASES["colour 64 gan"])[0].facts["prior"] == "N(0, I)"

@@ -30,10 +30,10 @@ from vaegan.export import runtime
 from vaegan.export.html import as_text, bundled, export_html, packed
 from vaegan.files import write_atomically
 from vaegan.latent.stored import Direction, save_direction
-from vaegan.priors import fit_mixture
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
+from vaegan.priors import fit_mixture
 from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
 pytest.importorskip("onnxscript")

@@ -1,6 +1,7 @@
 """The handover: what is carried over, what whitening does, what the anchor and the gap measure; numpy and scipy judge."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig
+from vaegan.config import GANConfig, HandoverConfig, NetworkConfig
 from vaegan.errors import TrainingError
 from vaegan.metrics.sliced import sliced_wasserstein
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
+from vaegan.parts.anchor import Anchor
+from vaegan.parts.refit import low_pass_error
+from vaegan.parts.temperature import strong_directions
+from vaegan.priors import Mixture, Normal, Prior, fit_mixture
 from vaegan.recipes import handover
+from vaegan.recipes.handover import Grown, hand_over
+from vaegan.training.handover_facts import handover_facts, inverse_facts
+from vaegan.types import Batch
 
 LATENT = 4
 CONFIG = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
@@ -171,34 +181,34 @@ class TestGrownCritic:
 
 class TestAnchor:
     @pytest.fixture(params=["plain", "residual"])
-    def anchor(self, request: pytest.FixtureRequest) -> handover.Anchor:
+    def anchor(self, request: pytest.FixtureRequest) -> Anchor:
         config = NetworkConfig(kind=request.param, width=8, width_limit=16, latent_dim=LATENT)
-        anchor = handover.Anchor(Encoder(config, SIZE, 3), Whitening(LATENT))
-        anchor.calibrate(pictures(64))
+        anchor = Anchor(Encoder(config, SIZE, 3), Whitening(LATENT), 1.0)
+        anchor.calibrate(Batch(pictures(64)))
         return anchor
 
     def test_is_frozen_and_shares_nothing(self, encoder: Encoder) -> None:
         encoder.requires_grad_(True)
-        anchor = handover.Anchor(encoder, Whitening(LATENT))
+        anchor = Anchor(encoder, Whitening(LATENT), 1.0)
         images = pictures()
-        before = anchor.observe(images).latents
+        before = anchor.observe(Batch(images)).latents
         with torch.no_grad():
             for parameter in encoder.parameters():
                 parameter.add_(0.1)
-        assert torch.equal(anchor.observe(images).latents, before)
+        assert torch.equal(anchor.observe(Batch(images)).latents, before)
         assert not any(parameter.requires_grad for parameter in anchor.parameters())
         assert all(parameter.requires_grad for parameter in encoder.parameters())
 
-    def test_variances_are_those_of_the_low_passed_image_and_two_stages_of_features(self, anchor: handover.Anchor) -> None:
+    def test_variances_are_those_of_the_low_passed_image_and_two_stages_of_features(self, anchor: Anchor) -> None:
         images = pictures(64)
-        anchor.calibrate(images)
+        anchor.calibrate(Batch(images))
         features = anchor.encoder.trunk(images)[1:3]
         assert [feature.shape[-1] for feature in features] == [SIZE // 4, SIZE // 8]
         blocks = images.numpy().reshape(64, 3, SIZE // 4, 4, SIZE // 4, 4).mean((3, 5))
         wanted = [view.var(0, ddof=1).mean() for view in (blocks, *(feature.numpy() for feature in features))]
         np.testing.assert_allclose(anchor.variances, wanted, rtol=1e-4)
 
-    def test_distance_is_the_relative_error_of_the_low_passed_image_and_of_the_features(self, anchor: handover.Anchor) -> None:
+    def test_distance_is_the_relative_error_of_the_low_passed_image_and_of_the_features(self, anchor: Anchor) -> None:
         one, other = pictures(5), pictures(5)
         errors = [
             (mine - its).square().mean((1, 2, 3)) / variance
@@ -206,71 +216,95 @@ class TestAnchor:
                 anchor.encoder.trunk(one)[1:3], anchor.encoder.trunk(other)[1:3], anchor.variances[1:], strict=True
             )
         ]
-        wanted = handover.low_pass_error(one, other) / anchor.variances[0] + (errors[0] + errors[1]) / 2
-        torch.testing.assert_close(anchor.distance(one, anchor.observe(other)), wanted)
+        wanted = low_pass_error(one, other) / anchor.variances[0] + (errors[0] + errors[1]) / 2
+        torch.testing.assert_close(anchor.distance(one, anchor.observe(Batch(other))), wanted)
 
-    def test_identical_images_are_at_distance_0_and_others_are_not(self, anchor: handover.Anchor) -> None:
+    def test_identical_images_are_at_distance_0_and_others_are_not(self, anchor: Anchor) -> None:
         images = pictures()
-        assert torch.equal(anchor.distance(images, anchor.observe(images)), torch.zeros(16))
-        assert (anchor.distance(images.roll(1, 0), anchor.observe(images)) > 0.1).all()
+        assert torch.equal(anchor.distance(images, anchor.observe(Batch(images))), torch.zeros(16))
+        assert (anchor.distance(images.roll(1, 0), anchor.observe(Batch(images))) > 0.1).all()
 
-    def test_unrelated_images_differ_by_twice_the_variance_in_each_of_both_terms(self, anchor: handover.Anchor) -> None:
-        assert float(anchor.distance(pictures(200), anchor.observe(pictures(200))).mean()) == pytest.approx(4, rel=0.15)
+    def test_unrelated_images_differ_by_twice_the_variance_in_each_of_both_terms(self, anchor: Anchor) -> None:
+        assert float(anchor.distance(pictures(200), anchor.observe(Batch(pictures(200)))).mean()) == pytest.approx(4, rel=0.15)
 
-    def test_distance_pulls_the_generated_image_towards_the_original(self, anchor: handover.Anchor) -> None:
+    def test_distance_pulls_the_generated_image_towards_the_original(self, anchor: Anchor) -> None:
         images = pictures(4)
         generated = (images + 0.2 * pictures(4)).requires_grad_()
-        distance = anchor.distance(generated, anchor.observe(images)).sum()
+        distance = anchor.distance(generated, anchor.observe(Batch(images))).sum()
         (gradient,) = torch.autograd.grad(distance, generated)
         assert (gradient.flatten(1).norm(dim=1) > 0).all()
         with torch.no_grad():
             closer = generated - 0.1 * gradient
-            assert float(anchor.distance(closer, anchor.observe(images)).sum()) < float(distance)
+            assert float(anchor.distance(closer, anchor.observe(Batch(images))).sum()) < float(distance)
 
-    def test_identical_training_images_do_not_make_it_infinite(self, anchor: handover.Anchor) -> None:
-        anchor.calibrate(pictures(1).expand(8, -1, -1, -1))
-        assert anchor.distance(pictures(2), anchor.observe(pictures(2))).isfinite().all()
+    def test_identical_training_images_do_not_make_it_infinite(self, anchor: Anchor) -> None:
+        anchor.calibrate(Batch(pictures(1).expand(8, -1, -1, -1)))
+        assert anchor.distance(pictures(2), anchor.observe(Batch(pictures(2)))).isfinite().all()
 
     def test_latents_are_whitened_means(self, encoder: Encoder, posterior: Gaussian) -> None:
         whitening = Whitening.of(*posterior)
         images = pictures()
         wanted = (encoder(images).mean - whitening.mean).numpy() @ np.linalg.inv(whitening.root.numpy())
-        np.testing.assert_allclose(handover.Anchor(encoder, whitening).observe(images).latents, wanted, atol=1e-4)
+        np.testing.assert_allclose(Anchor(encoder, whitening, 1.0).observe(Batch(images)).latents, wanted, atol=1e-4)
 
 
 class TestLowPassError:
     def test_is_blind_to_a_checkerboard_and_sees_a_shift_of_brightness(self) -> None:
         images = pictures(3)
         board = (torch.arange(SIZE)[:, None] + torch.arange(SIZE)) % 2 * 2 - 1
-        torch.testing.assert_close(handover.low_pass_error(images + board, images), torch.zeros(3))
-        torch.testing.assert_close(handover.low_pass_error(images + 0.3, images), torch.full((3,), 0.09))
+        torch.testing.assert_close(low_pass_error(images + board, images), torch.zeros(3))
+        torch.testing.assert_close(low_pass_error(images + 0.3, images), torch.full((3,), 0.09))
 
     def test_is_the_error_of_block_means(self) -> None:
         a, b = torch.randn(3, 1, 16, 16), torch.randn(3, 1, 16, 16)
         blocks = (a - b).numpy().reshape(3, 1, 4, 4, 4, 4).mean((3, 5))
-        np.testing.assert_allclose(handover.low_pass_error(a, b), (blocks**2).mean((1, 2, 3)), rtol=1e-4)
+        np.testing.assert_allclose(low_pass_error(a, b), (blocks**2).mean((1, 2, 3)), rtol=1e-4)
 
 
-class TestPriorGap:
-    def test_is_near_0_where_encoded_images_are_distributed_as_the_prior(self, decoder: Decoder) -> None:
-        gap = handover.prior_gap(decoder, torch.randn(512, LATENT), torch.randn(512, LATENT), decoder(torch.randn(512, LATENT)))
+def vae_of(posterior: Gaussian) -> Any:
+    """A model that says this of whatever images it is shown, and gives them back at half their contrast."""
+    return SimpleNamespace(posterior=lambda *_: posterior, reconstruct=lambda images, labels: 0.5 * images)
+
+
+def narrow(means: Tensor) -> Gaussian:
+    return Gaussian(means, torch.full_like(means, -20))
+
+
+class TestFactsOfTheStart:
+    def gap(self, decoder: Decoder, posterior: Gaussian, whitening: Whitening, prior: Prior, images: Tensor) -> float:
+        grown = Grown(decoder, Encoder(CONFIG, SIZE, 3), whitening, prior)
+        return handover_facts(vae_of(posterior), grown, Batch(images))["prior_gap"]
+
+    def test_gap_is_near_0_where_encoded_images_are_distributed_as_the_prior(self, decoder: Decoder) -> None:
+        posterior = narrow(torch.randn(512, LATENT))
+        gap = self.gap(decoder, posterior, Whitening(LATENT), Normal(LATENT), decoder(torch.randn(512, LATENT)))
         assert abs(gap) < 0.02
 
-    def test_is_positive_where_the_decoder_only_works_near_the_given_latents(self, decoder: Decoder) -> None:
+    def test_gap_is_positive_where_the_decoder_only_works_near_the_given_latents(self, decoder: Decoder) -> None:
         latents = torch.tensor([2.0, -1, 0, 1]) + 0.2 * torch.randn(256, LATENT)
         images = decoder(latents)
-        gap = handover.prior_gap(decoder, torch.randn(256, LATENT), latents, images)
+        gap = self.gap(decoder, narrow(latents), Whitening(LATENT), Normal(LATENT), images)
         small = [F.avg_pool2d(decoder(z), 4) for z in (torch.randn(256, LATENT), latents)]
         assert gap == pytest.approx(sliced_wasserstein(*small), rel=0.2)
         assert gap > 0.1
+        # A prior that is fitted to the latents closes it, too.
+        assert abs(self.gap(decoder, narrow(latents), Whitening(LATENT), fit_mixture(latents), images)) < 0.1 * gap
 
-    def test_whitening_closes_it(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
+    def test_whitening_closes_the_gap(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
         chosen = Gaussian(posterior.mean[:512], posterior.log_var[:512])
-        sampled = chosen.mean + torch.exp(chosen.log_var / 2) * torch.randn(512, LATENT)
-        images, prior = decoder(sampled), torch.randn(512, LATENT)
+        images = decoder(chosen.mean + torch.exp(chosen.log_var / 2) * torch.randn(512, LATENT))
         generator, whitening = handover.whiten(decoder, chosen, probe)
-        before = handover.prior_gap(decoder, prior, sampled, images)
-        assert abs(handover.prior_gap(generator, prior, whitening(sampled), images)) < 0.1 * before
+        before = self.gap(decoder, chosen, Whitening(LATENT), Normal(LATENT), images)
+        assert abs(self.gap(generator, chosen, whitening, Normal(LATENT), images)) < 0.1 * before
+
+    def test_tensors_are_counted_and_the_vaes_error_is_that_of_what_it_gives_back(self, decoder: Decoder) -> None:
+        posterior, images = narrow(torch.randn(300, LATENT)), pictures(300)
+        grown = Grown(decoder, Encoder(CONFIG, SIZE, 3), Whitening(LATENT), Normal(LATENT))
+        facts = handover_facts(vae_of(posterior), grown, Batch(images))
+        assert facts["verified_tensors"] == len(decoder.state_dict())
+        assert facts["generator_equals_decoder"] is True
+        wanted = low_pass_error(0.5 * images[:256], images[:256]).mean()
+        assert facts["vae_low_pass_error"] == pytest.approx(float(wanted), rel=1e-5)
 
 
 class TestSlicedWasserstein:
@@ -296,10 +330,10 @@ class TestSlicedWasserstein:
         assert sliced_wasserstein(a, a.flip(0)) == pytest.approx(0, abs=1e-6)
 
 
-class TestCheckInverse:
+class TestFactsOfTheEnd:
     """On a model whose images are its latents, written large."""
 
-    def model(self, scale: float = 1.0) -> SimpleNamespace:
+    def model(self, scale: float = 1.0) -> Any:
         def decode(z: Tensor, labels: Tensor | None = None) -> Tensor:
             return z.view(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3)
 
@@ -315,19 +349,25 @@ class TestCheckInverse:
         )
 
     def test_a_perfect_inverse(self) -> None:
-        found = handover.check_inverse(self.model(), 0.1, self.model().decode(torch.randn(50, 4)))
+        found = inverse_facts(self.model(), 0.1, Batch(self.model().decode(torch.randn(50, 4))))
         assert found == {"latent_recovery": 1, "low_pass_ratio": 0, "own_source_nearest": 1}
 
     def test_half_the_latent_loses_a_quarter_of_its_variance(self) -> None:
         heldout = self.model().decode(torch.randn(50, 4))
-        found = handover.check_inverse(self.model(0.5), 0.1, heldout)
+        found = inverse_facts(self.model(0.5), 0.1, Batch(heldout))
         assert found["latent_recovery"] == pytest.approx(0.75)
         assert found["low_pass_ratio"] == pytest.approx(float((0.5 * heldout).square().mean()) / 0.1, rel=1e-4)
 
     def test_an_encoder_that_sees_nothing(self) -> None:
-        found = handover.check_inverse(self.model(0), 0.1, self.model().decode(torch.randn(50, 4)))
+        found = inverse_facts(self.model(0), 0.1, Batch(self.model().decode(torch.randn(50, 4))))
         assert found["latent_recovery"] == 0
         assert found["own_source_nearest"] == pytest.approx(0.02)
+
+    @pytest.mark.parametrize("count", [1, 19])
+    def test_among_few_images_the_nearest_one_says_nothing(self, count: int) -> None:
+        found = inverse_facts(self.model(), 0.1, Batch(self.model().decode(torch.randn(count, 4))))
+        assert str(count) in found["own_source_nearest"]
+        assert found["latent_recovery"] == 1
 
 
 class Linear(nn.Module):
@@ -351,24 +391,100 @@ class TestStrongDirections:
     def test_are_the_quarter_that_changes_images_most_by_how_far_they_reach(self) -> None:
         spread = torch.tensor([1.0, 4, 1, 0.1, 1, 1, 1, 1])
         latents = spread * torch.randn(4000, 8, generator=torch.Generator().manual_seed(0)) + 3
-        found = handover.strong_directions(Linear([1, 0.5, 1.5, 9, 0.1, 0.1, 0.1, 0.1]), latents)
+        found = strong_directions(Linear([1, 0.5, 1.5, 9, 0.1, 0.1, 0.1, 0.1]), latents)
         wanted = torch.diag(torch.tensor([0.0, 1, 1, 0, 0, 0, 0, 0]))
         torch.testing.assert_close(found, wanted, atol=0.15, rtol=0)
         torch.testing.assert_close(found @ found, found, atol=1e-4, rtol=0)
 
     def test_are_none_of_the_labels_doing(self) -> None:
         latents = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
-        found = handover.strong_directions(Linear([1, 0.5, 1.5, 0.1, 0.1, 0.1, 0.1, 0.1], labels=3), latents)
+        found = strong_directions(Linear([1, 0.5, 1.5, 0.1, 0.1, 0.1, 0.1, 0.1], labels=3), latents)
         wanted = torch.diag(torch.tensor([1.0, 0, 1, 0, 0, 0, 0, 0]))
         torch.testing.assert_close(found, wanted, atol=0.2, rtol=0)
 
     def test_take_along_what_goes_with_them(self) -> None:
         covariance = torch.tensor([[2.0, 1, 0, -0.5], [1, 1, 0, 0], [0, 0, 1, 0], [-0.5, 0, 0, 1]])
         noise = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0))
-        found = handover.strong_directions(Linear([1, 0, 0, 0]), noise @ torch.linalg.cholesky(covariance).T)
+        found = strong_directions(Linear([1, 0, 0, 0]), noise @ torch.linalg.cholesky(covariance).T)
         wanted = torch.zeros(4, 4)
         wanted[:, 0] = covariance[:, 0] / covariance[0, 0]  # the regression of each number on the first
         torch.testing.assert_close(found, wanted, atol=0.03, rtol=0)
 
     def test_of_three_numbers_none_is_strong(self) -> None:
-        assert not handover.strong_directions(Linear([1, 2, 3]), torch.randn(200, 3)).any()
+        assert not strong_directions(Linear([1, 2, 3]), torch.randn(200, 3)).any()
+
+
+class TestHandOver:
+    """The steps together, in their order."""
+
+    def vae(self, posterior: Gaussian, **settings: Any) -> Model:
+        config = ModelConfig(**{"size": SIZE, "channels": 3, "stage": "vae", "network": CONFIG, "variance": 0.1} | settings)
+        networks = Networks(config)
+        if config.stage == "gan":
+            networks.whitening = Whitening.of(*posterior)
+        return Model(config, networks)
+
+    def grown(
+        self, vae: Model, posterior: Gaussian, critic: Critic | None = None, steps: HandoverConfig | None = None, **settings: Any
+    ) -> Grown:
+        config = GANConfig(**{"floor": 0.0} | settings)
+        return hand_over(vae, posterior, critic or Critic(CONFIG, SIZE, 3), steps or HandoverConfig(), config, seed=0)
+
+    @pytest.mark.parametrize("stage", ["vae", "joint"])
+    def test_the_generator_draws_what_the_vae_draws_in_whitened_coordinates(self, posterior: Gaussian, stage: str) -> None:
+        vae = self.vae(posterior, stage=stage)
+        before = {name: tensor.clone() for name, tensor in vae.networks.state_dict().items()}
+        generator, encoder, whitening, _ = self.grown(vae, posterior)
+        z = posterior.mean[:8]
+        torch.testing.assert_close(generator(whitening(z)), vae.decode(z), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(whitening.root, Whitening.of(*posterior).root)
+        assert all(parameter.requires_grad for parameter in generator.parameters())
+        assert encoder is vae.networks.encoder
+        assert all(torch.equal(tensor, before[name]) for name, tensor in vae.networks.state_dict().items())
+
+    def test_without_whitening_the_coordinates_stay(self, posterior: Gaussian) -> None:
+        vae = self.vae(posterior)
+        generator, _, whitening, _ = self.grown(vae, posterior, steps=HandoverConfig(whitening=False))
+        z = posterior.mean[:8]
+        assert torch.equal(whitening(z), z)
+        assert torch.equal(generator(z), vae.decode(z))
+
+    def test_a_gan_that_goes_on_is_not_whitened_again(self, posterior: Gaussian) -> None:
+        vae = self.vae(posterior, stage="gan", variance=None)
+        generator, _, whitening, _ = self.grown(vae, Gaussian(3 * posterior.mean, posterior.log_var))
+        assert whitening is vae.networks.whitening
+        z = torch.randn(8, LATENT)
+        assert torch.equal(generator(z), vae.decode(z))
+
+    def test_the_floor_is_the_settings_and_what_a_finisher_set_is_gone(self, posterior: Gaussian) -> None:
+        vae = self.vae(posterior, stage="gan", variance=None, floor=0.2, steep_floor=0.1)
+        generator = self.grown(vae, posterior, floor=0.05).generator
+        assert generator.floor == 0.05
+        wanted = handover.trainable_copy(vae.networks.decoder)
+        wanted.learn_under(0.05)
+        z = torch.randn(8, LATENT)
+        assert torch.equal(generator(z), wanted(z))
+        assert vae.networks.decoder.floor == 0.2
+
+    def test_the_prior_is_a_mixture_of_whitened_encodings_with_strong_directions(self, posterior: Gaussian) -> None:
+        _, _, whitening, prior = self.grown(self.vae(posterior), posterior)
+        assert isinstance(prior, Mixture)
+        wanted = fit_mixture(whitening(posterior.mean), seed=0)
+        assert torch.equal(prior.means, wanted.means)
+        torch.testing.assert_close(prior.strong @ prior.strong, prior.strong, atol=1e-3, rtol=0)
+        assert float(prior.strong.trace()) == pytest.approx(LATENT // 4, abs=1e-3)
+
+    def test_the_prior_may_be_normal(self, posterior: Gaussian) -> None:
+        assert type(self.grown(self.vae(posterior), posterior, prior="normal").prior) is Normal
+
+    @pytest.mark.parametrize("start", ["encoder", "scratch"])
+    def test_the_critic_starts_on_the_encoders_trunk_or_stays_as_it_was(self, posterior: Gaussian, start: Any) -> None:
+        vae, critic = self.vae(posterior), Critic(CONFIG, SIZE, 3)
+        fresh = handover.trainable_copy(critic)
+        self.grown(vae, posterior, critic, HandoverConfig(critic=start))
+        assert vae.networks.encoder is not None
+        trunk = (vae.networks.encoder if start == "encoder" else fresh).trunk
+        images = pictures(2)
+        for mine, its in zip(critic.trunk(images), trunk(images), strict=True):
+            assert torch.equal(mine, its)
+        assert torch.equal(critic.head.weight, fresh.head.weight)

@@ -12,13 +12,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from vaegan.config import NetworkConfig
+from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import ImageDataset, open_images
-from vaegan.config import DataConfig
 from vaegan.errors import RequestError
 from vaegan.latent.directions import area_under_curve, discriminant, find_direction, heldout_area, shrunk_covariance
-from vaegan.latent.groups import encode_images, evenly, groups_of_label, shared_images
-from vaegan.latent.learning import Examples, learn_direction, learn_principal, strength_along, unchanged_share
+from vaegan.latent.learning import (
+    Examples,
+    encode_images,
+    evenly,
+    groups_of_label,
+    learn_direction,
+    learn_principal,
+    shared_images,
+    strength_along,
+    unchanged_share,
+)
 from vaegan.latent.stored import Direction
 from vaegan.latent.walks import edit, moved
 from vaegan.metrics.classifier import LogisticClassifier
@@ -240,7 +248,7 @@ class TestGroups:
     def test_encoding_in_blocks_changes_nothing(
         self, dataset: ImageDataset, model: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("vaegan.latent.groups.BLOCK", 7)
+        monkeypatch.setattr("vaegan.latent.learning.BLOCK", 7)
         seen: list[int] = []
         indices = evenly(np.arange(90), 20)
         latents = encode_images(model, dataset, indices, lambda what, done, total: seen.append(done))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vaegan.config import NetworkConfig, PriorName
 from vaegan.errors import RequestError
-from vaegan.latent.principal import mean_gram, principal_directions
+from vaegan.latent.directions import mean_gram, principal_directions
 from vaegan.latent.similar import nearest
 from vaegan.latent.walks import default_path, interpolate, lerp, loop, seed_latents, slerp, vary_latents, walk
 from vaegan.model import Model

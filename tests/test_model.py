@@ -319,7 +319,7 @@ class TestFiles:
         read = Model.from_pretrained(tmp_path)
         assert read.config.labels == ("ant", "bee")
         assert torch.equal(read.sample(4), model.sample(4))
-        assert not torch.equal(read.told("ant").sample(1), read.told("bee").sample(1))
+        assert not torch.equal(read.for_label("ant").sample(1), read.for_label("bee").sample(1))
 
     @pytest.mark.parametrize("setting", ["classes", "critic_hidden"])
     def test_settings_that_networks_lost_are_unknown_in_this_format(self, gan: Model, tmp_path: Path, setting: str) -> None:

@@ -23,13 +23,12 @@ from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
 from vaegan.markup import escaped, tag
-from vaegan.priors import fit_mixture
 from vaegan.pictures import GAP, grid, save_png
+from vaegan.priors import fit_mixture
 from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
-from vaegan.report.numbers import points_of, training_points
 from vaegan.report.pictures import frame
-from vaegan.report.scores import number, score_table, value_cell
+from vaegan.report.scores import number, points_of, score_table, training_points, value_cell
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),

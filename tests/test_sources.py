@@ -1,7 +1,6 @@
 """The sources' presets and networks: what they are, what batch normalisation asks for, and what is refused."""
 
 import tomllib
-from copy import deepcopy
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -12,23 +11,24 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vaegan.config import DeviceConfig, HandoverConfig, NetworkConfig, TrainConfig
+from engines import OneProcess
+from vaegan.config import DeviceConfig, NetworkConfig, TrainConfig
 from vaegan.config_files import PRESETS, SOURCES, load_preset
 from vaegan.errors import ModelError, RequestError
+from vaegan.export.folder import onnx_bytes
 from vaegan.export.graphs import graphs, traced
-from vaegan.export.onnx_files import onnx_bytes
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.networks.classic import plan_grids
-from vaegan.networks.normalisation import normalises_batches, running_statistics
-from vaegan.randomness import Draws
-from vaegan.recipes.critic import PenaltyKind, judge
-from vaegan.recipes.schedule import Average, Clock
+from vaegan.networks.normalisation import normalises_batches
+from vaegan.parts.optimizers import optimizer_of
+from vaegan.parts.player import Player
+from vaegan.parts.schedule import Clock
+from vaegan.recipes import classic_gan
 from vaegan.settings import to_dictionary
 from vaegan.training.checks import check_settings
 
-CLOCK = Clock(0, 100, 8)
 NORMALISED = NetworkConfig(kind="classic", norm="batch", latent_dim=4, width=4, width_limit=8)
 MLP = NetworkConfig(kind="mlp", latent_dim=4, width=12, layers=2)
 
@@ -63,23 +63,20 @@ class TestPresets:
     def test_can_be_trained_as_they_are_without_schedules_or_flips(self, name: str) -> None:
         config = load_preset(name)
         check_settings(config, 1)
-        stage: Any = getattr(config, config.stages[0])
+        stage: Any = getattr(config, config.group(config.stages[0]))
         assert config.stages == (("gan",) if "gan" in name else ("vae",))
+        assert config.recipe == ("classic-gan" if "gan" in name else "vae")
         assert stage.batch_size == 128
-        assert stage.learning_rate == stage.final_learning_rate
-        assert stage.average_cap == 1
+        if config.recipe == "vae":  # the GANs' rate is constant, and nothing of them is averaged
+            assert stage.learning_rate == stage.final_learning_rate
+            assert stage.average_cap == 1
+        assert classic_gan.AVERAGE_CAP == 1
         assert "muon" not in to_dictionary(stage).values()  # which is younger than the sources
         assert config.data.flip == "off"
         assert config.guards == "warn"
 
     def test_comic_faces_are_trained_with_the_patience_of_the_source(self) -> None:
         assert load_preset("comic-face-vae").patience == 10
-
-    def test_an_average_of_one_image_is_the_network_itself(self) -> None:
-        one, other = nn.Linear(3, 3), nn.Linear(3, 3)
-        average = Average(one, 1)
-        average.update(other, Clock(0, 1000, 128))
-        assert torch.equal(average.network.weight, other.weight)
 
     def test_a_wrong_name_shows_them_after_our_own(self) -> None:
         with pytest.raises(RequestError, match=rf"{', '.join(PRESETS)}, or a source's: {', '.join(SOURCES)}\.$"):
@@ -186,50 +183,13 @@ class TestBatchNormalisation:
 
     def test_the_average_takes_over_the_statistics(self) -> None:
         decoder = Decoder(NORMALISED, 16, 1)
-        average = Average(decoder, 1000)
+        player = Player(decoder, optimizer_of("adam", (0.5, 0.999)), lambda progress: 0.0, OneProcess(), 1000)
         decoder(5 * torch.randn(8, 4))
-        average.update(decoder, CLOCK)
-        kept, wanted = dict(average.network.named_buffers()), dict(decoder.named_buffers())
+        player.finish(Clock(0, 100, 8))
+        kept, wanted = dict(player.averaged.named_buffers()), dict(decoder.named_buffers())
         assert kept.keys() == wanted.keys()
         assert all(torch.equal(kept[name], wanted[name]) for name in kept)
-        assert not average.network.training
-
-    @pytest.mark.parametrize("kind", ["finite-difference", "exact", None])
-    def test_a_critic_judges_real_and_generated_images_apart(self, kind: PenaltyKind | None) -> None:
-        critic = Critic(NORMALISED, 16, 1)
-        real, fake = torch.randn(8, 1, 16, 16), 3 * torch.randn(8, 1, 16, 16)
-        twin = deepcopy(critic)
-        wanted = twin(real), twin(fake)
-
-        found = judge(critic, real, fake, None, kind, 1e-2, Draws(0, "gan"), CLOCK)
-
-        assert torch.equal(found.real, wanted[0])
-        assert torch.equal(found.fake, wanted[1])
-        for name, buffer in critic.named_buffers():  # nothing else was gathered
-            assert torch.equal(buffer, dict(twin.named_buffers())[name]), name
-        assert critic.training
-        assert (found.penalty is None) == (kind is None)
-        (found.real.sum() + found.fake.sum() + (0 if found.penalty is None else found.penalty.sum())).backward()
-
-    def test_a_critics_slope_is_that_of_each_image_on_its_own(self) -> None:
-        critic = Critic(NORMALISED, 16, 1)
-        with torch.no_grad():
-            for _ in range(5):
-                critic(torch.randn(32, 1, 16, 16))
-        real, fake = torch.randn(8, 1, 16, 16), torch.randn(8, 1, 16, 16)
-        still = deepcopy(critic)
-        exact = judge(critic, real, fake, None, "exact", 1e-2, Draws(0, "gan"), CLOCK).penalty
-        assert exact is not None
-        # The statistics have moved by the two batches since; slopes are taken after that.
-        with torch.no_grad():
-            still(real), still(fake)
-        chosen = torch.cat([real[:2], fake[:2]])
-        with running_statistics(still):
-            for image, found in zip(chosen, exact, strict=True):
-                one = image[None].clone().requires_grad_()
-                (gradient,) = torch.autograd.grad(still(one).sum(), one)
-                assert float(found.detach()) == pytest.approx(float(gradient.square().sum()), rel=1e-3)
-        assert still.training
+        assert not player.averaged.training
 
 
 def settings(network: NetworkConfig = NORMALISED, **rest: Any) -> TrainConfig:
@@ -242,6 +202,7 @@ class TestRefusals:
         [
             (settings(), ("--network.norm batch", "--recipe vae-gan")),
             (settings(recipe="joint"), ("--network.norm batch", "--recipe joint")),
+            (settings(recipe="gan"), ("--network.norm batch", "--recipe gan")),
             (settings(recipe="vae", device=DeviceConfig(devices=2)), ("--network.norm batch", "--devices 2")),
         ],
     )
@@ -252,10 +213,10 @@ class TestRefusals:
         assert "\n" not in str(caught.value)
 
     def test_what_hands_nothing_over_may_be_normalised(self) -> None:
-        for recipe in ("ae", "vae", "gan"):
+        for recipe in ("ae", "vae", "classic-gan"):
             check_settings(settings(recipe=recipe), 1)
-        check_settings(settings(handover=HandoverConfig(generator="scratch")), 1)
-        check_settings(settings(MLP), 1)
+        for recipe in ("vae-gan", "joint", "gan"):
+            check_settings(settings(MLP, recipe=recipe), 1)
 
     @pytest.mark.parametrize(
         "wrong",

@@ -18,10 +18,22 @@ from vaegan.describe import measure_speed
 from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
 from vaegan.parts.muon import Muon
-from vaegan.studies.arms import ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
 from vaegan.studies.plan import StudyRequest, make_plan, read_measured, read_record, with_precision
 from vaegan.studies.running import run_study
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import (
+    ComputedArm,
+    Numbers,
+    Picture,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    arm_folder,
+    some,
+)
 from vaegan.training.run import disk_errors
 
 DATA = "faces:96"

@@ -12,11 +12,10 @@ from vaegan.config import NetworkConfig, TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import RequestError
 from vaegan.pictures import save_png
-from vaegan.studies.arms import Setting, TrainedArm, arm_folder, slug
 from vaegan.studies.catalogue import STUDIES, find_study
 from vaegan.studies.likelihood import COUNTS
 from vaegan.studies.running import run_study
-from vaegan.studies.study import Result, Results, tell
+from vaegan.studies.study import Result, Results, Setting, TrainedArm, arm_folder, slug, tell
 
 QUICK = {"likelihood"}
 

@@ -15,11 +15,10 @@ from vaegan.config_files import load_preset
 from vaegan.data import open_dataset
 from vaegan.networks import Gaussian
 from vaegan.studies import ae_vs_vae, collapse, gan_losses, generator_loss, latent_size, losses, page, vae_vs_gan, warm_start
-from vaegan.studies.arms import Setting
 from vaegan.studies.losses import LOSSES
 from vaegan.studies.plan import Plan, make_again
 from vaegan.studies.sheets import SMALLEST_LETTER, WIDEST, side_by_side
-from vaegan.studies.study import Result, Results, Story
+from vaegan.studies.study import Result, Results, Setting, Story
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from vaegan.data import ImageDataset
 from vaegan.evaluation.measure import Options, described
-from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages
 from vaegan.evaluation.samples import Described, Yardstick, compare, describe, log_spectrum
-from vaegan.evaluation.tally import MOST_RECORDED, Share, Tally
+from vaegan.evaluation.tally import MOST_RECORDED, Findings, Share, Tally
 
 
 def images(count: int, seed: int = 0, side: int = 16) -> Tensor:

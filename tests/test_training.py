@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from vaegan.recipes.schedule import Clock
 
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
-from vaegan.recipes.schedule import Clock
 from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress
@@ -454,7 +454,7 @@ def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) ->
 
 def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp_path: Path) -> None:
     from vaegan.data import VALIDATION, open_dataset
-    from vaegan.metrics.cheap import SampleScore
+    from vaegan.metrics.watch import SampleScores
 
     run, config = tmp_path / "run", replace(TINY, recipe="gan")
     vaegan.train("faces:2600", config, images=320, out=run)
@@ -462,7 +462,7 @@ def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp
     assert facts["equalised"]
     dataset = open_dataset("faces:2600", config.data)
     real = dataset.load(dataset.indices(VALIDATION))
-    wanted = SampleScore()(real, vaegan.load(run).sample(len(real), seed=1))  # those of seed 0 it was equalised by
+    wanted = SampleScores()(vaegan.load(run).sample(len(real), seed=1), real)  # those of seed 0 it was equalised by
     assert len(wanted) > 2
     assert {name: facts["heldout"][name] for name in wanted} == pytest.approx({name: float(v) for name, v in wanted.items()})
 

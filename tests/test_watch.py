@@ -8,7 +8,6 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from vaegan.metrics import watch
-from vaegan.recipes.levers import Levers
 
 
 def patterns(count: int, seed: int = 0, size: int = 32) -> Tensor:
@@ -64,8 +63,3 @@ def test_distance_ratio_is_small_only_for_copies() -> None:
     assert float(watch.nearness(copies, train, heldout)) < 0.2
     assert float(watch.nearness(patterns(100, seed=5), train, heldout)) == pytest.approx(1, abs=0.1)
     assert float(watch.nearness(torch.randn(50, 3, 32, 32), train, heldout)) > 1.1
-
-
-def test_levers_travel_through_a_tensor_without_loss() -> None:
-    levers = Levers(generator_rate=1 / 3, penalty=0.1, blur=0.7)
-    assert Levers.of(levers.tensor()) == levers

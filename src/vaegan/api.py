@@ -82,7 +82,6 @@ def train(
     if is_first_process():
         check_new_run(None if out is None else Path(out))
     engine = FabricEngine(config.device, config.seed)
-    check_settings(config, engine.world_size)
     start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
     config = _with_condition(config, dataset)
@@ -137,11 +136,11 @@ def resume(
         data: where its images are now, if they were moved; the run remembers it.
         minutes: so many more; without it the run ends where it was planned to.
         images: so many in all, over all stages.
-        progress: as for `train`.
-        preparing: as for `train`.
-        say: as for `train`.
-        cancel: as for `train`.
-        checkpoint_seconds: as for `train`.
+        progress: see `train`.
+        preparing: see `train`.
+        say: see `train`.
+        cancel: see `train`.
+        checkpoint_seconds: see `train`.
 
     Raises:
         RequestError: if the run is finished and no more is asked for, or its images were moved or have changed.
@@ -157,7 +156,6 @@ def resume(
         if data is None:
             check_place(record.source, f"vaegan train PLACE --resume {quote(str(run))}")
         engine = FabricEngine(record.config.device, record.config.seed)
-        check_settings(record.config, engine.world_size)
         # Checkpoints hold everything; only a GAN is built around the model it started from.
         whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae", "joint"))
         start = None if record.init is None or whole else load_start(record.init, record.config, engine.device)

@@ -34,8 +34,7 @@ class Series:
     """One line of a chart in a page."""
 
     name: str
-    kind: str
-    """A class of page.css: vae, gan, real, trained, heldout."""
+    kind: str  # a class of page.css: vae, gan, real, trained, heldout
     points: Points
 
 
@@ -45,8 +44,7 @@ class Axis:
 
     label: str
     log: bool = False
-    low: float | None = None
-    """Where it begins; the data decide when None."""
+    low: float | None = None  # where it begins; the data decide when None
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,17 @@ def save_lines(
             if marks or len(points) == 1:
                 dot = {"r": 3} if joined else {"r": 2.2, "fill_opacity": 0.6}
                 parts.append(tag("circle", cx=place, cy=f"{up(b):.1f}", fill=colour, **dot))
-    _save_figure(path, title, (x, y), (across, up), shown, parts)
+    columns = [
+        tag("line", x1=f"{across(at):.1f}", x2=f"{across(at):.1f}", y1=FIGURE_TOP, y2=FIGURE_BOTTOM) for at in across.ticks(6)
+    ]
+    right, middle = (FIGURE_LEFT + across.end) / 2, (FIGURE_TOP + FIGURE_BOTTOM) / 2
+    words = [
+        tag("text", title, x=12, y=22, class_="title"),
+        tag("text", x.label, x=f"{right:.0f}", y=FIGURE_HEIGHT - 10, text_anchor="middle"),
+        tag("text", y.label, transform=f"translate(16,{middle:.0f}) rotate(-90)", text_anchor="middle"),
+    ]
+    axes = tag("g", columns, _axes(across, up, 6, 6), class_="axes")
+    _save(path, FIGURE_WIDTH, FIGURE_HEIGHT, *words, axes, *parts, *_legend(shown, across.end))
 
 
 def save_bars(path: Path, bars: Mapping[str, float], title: str, label: str, spreads: Mapping[str, float] | None = None) -> None:
@@ -304,33 +312,14 @@ def _axes(across: Scale, up: Scale, rows: int = 4, columns: int = 5) -> list[Mar
     return parts
 
 
-def _save_figure(
-    path: Path, title: str, axes: tuple[Axis, Axis], scales: tuple[Scale, Scale], names: Iterable[str], drawn: Sequence[Markup]
-) -> None:
-    across, _ = scales
-    columns = [f"{across(value):.1f}" for value in across.ticks(6)]
-    middle = (FIGURE_LEFT + across.end) / 2, (FIGURE_TOP + FIGURE_BOTTOM) / 2
+def _legend(names: Iterable[str], left: float) -> list[Markup]:
+    """A coloured square and a name, one below the other."""
     legend: list[Markup] = []
     for index, name in enumerate(names):
         top, colour = FIGURE_TOP + 6 + 18 * index, COLOURS[index % len(COLOURS)]
-        legend.append(tag("rect", x=f"{across.end + 10:.0f}", y=top, width=10, height=10, rx=2, fill=colour))
-        legend.append(tag("text", name, x=f"{across.end + 25:.0f}", y=top + 9))
-    _save(
-        path,
-        FIGURE_WIDTH,
-        FIGURE_HEIGHT,
-        tag("text", title, x=12, y=22, class_="title"),
-        tag(
-            "g",
-            [tag("line", x1=at, x2=at, y1=FIGURE_TOP, y2=FIGURE_BOTTOM) for at in columns],
-            _axes(*scales, 6, 6),
-            class_="axes",
-        ),
-        tag("text", axes[0].label, x=f"{middle[0]:.0f}", y=FIGURE_HEIGHT - 10, text_anchor="middle"),
-        tag("text", axes[1].label, transform=f"translate(16,{middle[1]:.0f}) rotate(-90)", text_anchor="middle"),
-        *drawn,
-        *legend,
-    )
+        legend.append(tag("rect", x=f"{left + 10:.0f}", y=top, width=10, height=10, rx=2, fill=colour))
+        legend.append(tag("text", name, x=f"{left + 25:.0f}", y=top + 9))
+    return legend
 
 
 def _save(path: Path, width: int, height: int, *content: Content) -> None:

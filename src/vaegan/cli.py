@@ -13,31 +13,31 @@ from vaegan.processes import is_first_process
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size, --vae.samples, --gan.batch-size or --joint.batch-size."
 
 COMMANDS = {
-    "preview": ("DATA", "see what training will see; nothing is trained", ""),
-    "train": ("DATA", "train a VAE and let it grow into a GAN", "[--minutes 4]"),
-    "train --resume": ("RUN", "go on with a run, or train it longer", "[--minutes 10]"),
-    "sample": ("RUN", "new images", "[-n 64 --out samples.png]"),
-    "reconstruct": ("RUN IMAGE..", "what the model keeps of your images", "[--out reconstructions.png]"),
-    "vary": ("RUN IMAGE..", "images that resemble yours", "[-n 9 --strength 0.5]"),
-    "interpolate": ("RUN A B", "the way between two images or seeds", "[--out way.gif]"),
-    "morph": ("RUN IMAGE..", "an endless loop through several", "[--out morph.gif]"),
-    "similar": ("RUN IMAGE", "the most similar images of a folder", "--in DATA"),
-    "direction": ("RUN", 'learn what "smile" is, and save it', "--name smile --positive DIR --negative DIR"),
-    "edit": ("RUN IMAGE..", "more or less of what was learned", "--direction smile=1.5"),
-    "outliers": ("RUN DATA", "what the model explains worst", ""),
-    "duplicates": ("RUN DATA", "images that show the same", ""),
-    "encode": ("RUN DATA", "latents for other tools", "[--out latents.npz]"),
-    "decode": ("RUN LATENTS", "and back", '[--text "0.3,-1.2,..."]'),
-    "evaluate": ("RUN [DATA]", "how good it is, against images nobody trained on", ""),
-    "explore": ("RUN", "its latent space in your browser", "[--data DATA --port 8484]"),
-    "export": ("RUN", "networks that run without this package", "[--to onnx|html|export]"),
-    "report": ("RUN", "one page about a run, for any browser", "[--out report.html]"),
-    "compare": ("RUN RUN..", "several runs on one page, and which differences exceed the noise", ""),
-    "info": ("RUN", "what a run is and how it went", ""),
-    "study": ("NAME DATA", "an experiment of the sources, side by side and in words", "[--list]"),
-    "doctor": ("", "is this machine ready, and how fast is it", ""),
+    "preview": ("DATA", "see what training will see; nothing is trained", "", "preview"),
+    "train": ("DATA", "train a VAE and let it grow into a GAN", "[--minutes 4]", "train"),
+    "train --resume": ("RUN", "go on with a run, or train it longer", "[--minutes 10]", "train"),
+    "sample": ("RUN", "new images", "[-n 64 --out samples.png]", "images"),
+    "reconstruct": ("RUN IMAGE..", "what the model keeps of your images", "[--out reconstructions.png]", "images"),
+    "vary": ("RUN IMAGE..", "images that resemble yours", "[-n 9 --strength 0.5]", "images"),
+    "interpolate": ("RUN A B", "the way between two images or seeds", "[--out way.gif]", "walks"),
+    "morph": ("RUN IMAGE..", "an endless loop through several", "[--out morph.gif]", "walks"),
+    "similar": ("RUN IMAGE", "the most similar images of a folder", "--in DATA", "search"),
+    "direction": ("RUN", 'learn what "smile" is, and save it', "--name smile --positive DIR --negative DIR", "directions"),
+    "edit": ("RUN IMAGE..", "more or less of what was learned", "--direction smile=1.5", "directions"),
+    "outliers": ("RUN DATA", "what the model explains worst", "", "search"),
+    "duplicates": ("RUN DATA", "images that show the same", "", "search"),
+    "encode": ("RUN DATA", "latents for other tools", "[--out latents.npz]", "images"),
+    "decode": ("RUN LATENTS", "and back", '[--text "0.3,-1.2,..."]', "images"),
+    "evaluate": ("RUN [DATA]", "how good it is, against images nobody trained on", "", "evaluate"),
+    "explore": ("RUN", "its latent space in your browser", "[--data DATA --port 8484]", "export"),
+    "export": ("RUN", "networks that run without this package", "[--to onnx|html|export]", "export"),
+    "report": ("RUN", "one page about a run, for any browser", "[--out report.html]", "evaluate"),
+    "compare": ("RUN RUN..", "several runs on one page, and which differences exceed the noise", "", "evaluate"),
+    "info": ("RUN", "what a run is and how it went", "", "evaluate"),
+    "study": ("NAME DATA", "an experiment of the sources, side by side and in words", "[--list]", "train"),
+    "doctor": ("", "is this machine ready, and how fast is it", "", "preview"),
 }
-"""What every command is given, what it does, and an option or two. It is a module of vaegan.commands of the name's first word."""
+"""What every command is given, what it does, an option or two, and its module in vaegan.commands."""
 
 HELP = """\
 usage: vaegan COMMAND [options]     a folder of images becomes a VAE, then a GAN
@@ -83,7 +83,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(name: str, rest: list[str]) -> None:
     if name in ("-h", "--help", "help"):
-        rows = (f"{f'{called} {given}':23} {does:40} {options}".rstrip() for called, (given, does, options) in COMMANDS.items())
+        rows = (
+            f"{f'{called} {given}':23} {does:40} {options}".rstrip() for called, (given, does, options, _) in COMMANDS.items()
+        )
         print(HELP.format(commands="\n".join(f"  {row}" for row in rows)), end="", flush=True)
         return
     if name in ("-V", "--version"):
@@ -97,9 +99,9 @@ def _run(name: str, rest: list[str]) -> None:
         raise RequestError(f"There is no command {name!r}.{meant} See vaegan --help.")
     from vaegan.commands.options import parse
 
-    command = import_module(f"vaegan.commands.{name}")
+    module = import_module(f"vaegan.commands.{COMMANDS[name][-1]}")
     try:
-        command.run(parse(command.Options, f"vaegan {name}", rest))
+        getattr(module, name)(parse(getattr(module, f"{name.capitalize()}Options"), f"vaegan {name}", rest))
     finally:
         if "vaegan.console" in sys.modules:  # what no command has imported has shown nothing
             sys.modules["vaegan.console"].end_live_line()

@@ -16,11 +16,7 @@ from vaegan.training.run import find_run
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Everything `vaegan info` says about a run.
-
-    Raises:
-        ModelError: if there is no run.
-    """
+    """Everything `vaegan info` says about a run; raises ModelError if there is none."""
     folder = find_run(path)
     record = folder.read()
     config, facts = record.config, record.facts
@@ -68,11 +64,7 @@ def measure_speed(
     device: torch.device | None = None,
     precision: Precision = "float32",
 ) -> dict[str, float]:
-    """Images a second that training will do: the VAE's measured in about two seconds, the GAN's derived from it.
-
-    Returns:
-        "vae" and "gan" [images/s] on the device, the processor when None.
-    """
+    """Images a second that training will do, of "vae" (measured in about two seconds) and "gan" (derived from it)."""
     device = device or torch.device("cpu")
     encoder, decoder = (
         network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

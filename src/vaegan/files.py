@@ -16,8 +16,7 @@ from vaegan.errors import RequestError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of errors that say that the disk, or somebody's share of it, takes no more."""
-TEMPORARY = ".vaegan-"
-"""Part of every temporary name, by which the leavings of a killed process are known."""
+TEMPORARY = ".vaegan-"  # part of every temporary name, by which the leavings of a killed process are known
 _LONGEST = 40  # letters of a name that go into the temporary one, which must not be longer than a file system takes
 
 
@@ -46,10 +45,7 @@ def atomic_path(path: Path) -> Generator[Path]:
 def atomic_folder(path: Path) -> Generator[Path]:
     """Yields a temporary folder that becomes `path` on success, and is removed with all it holds on failure.
 
-    An empty folder that is there already is filled at the end, entry by entry.
-
-    Raises:
-        OSError: if `path` exists and is not an empty folder.
+    An empty folder that is there already is filled at the end, entry by entry; what is none raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     there = path.is_dir()  # perhaps as a link, a mounted volume, or where one stands, so that it cannot be replaced
@@ -83,22 +79,14 @@ def _errors_about(path: Path) -> Generator[None]:
 
 
 def check_file_place(path: Path, option: str = "--out") -> None:
-    """Refuses, before any work, a place where no file could be written.
-
-    Raises:
-        RequestError: saying why, with the name of the `option`.
-    """
+    """Refuses, before any work, a place where no file could be written: RequestError with the name of the `option`."""
     if path.is_dir():
         raise RequestError(f"{option} {path} is a folder; give the name of a file in it.")
     _check_parents(path, option)
 
 
 def check_new_folder(path: Path, option: str = "--out", ignore: str | None = None) -> None:
-    """Refuses, before any work, a place where no folder could be made, or that holds more than a file named `ignore`.
-
-    Raises:
-        RequestError: saying why, with the name of the `option`.
-    """
+    """Refuses, before any work, a place where no folder could be made, or that holds more than a file named `ignore`."""
     if path.exists() and (not path.is_dir() or any(entry.name != ignore for entry in path.iterdir())):
         raise RequestError(f"{option} {path} already exists; give a new or an empty folder.")
     _check_parents(path, option)
@@ -131,23 +119,23 @@ def remove_leavings(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Generator[bool]:
-    """Yields whether this process alone has the operating system's lock on `path`, which is made if it does not exist.
+    """Yields whether this process alone has the system's lock on `path`, which is made if need be; yes where there are no locks.
 
-    The system releases the lock when the process ends, even by kill -9, so nothing stale can stay behind. Where a file system
-    has no locks the answer is always yes.
+    The system releases the lock when the process ends, even by kill -9, so nothing stale can stay behind.
     """
     with path.open("a+b") as file:
-        yield _lock(file.fileno())
+        try:
+            _lock(file.fileno())
+            got = True
+        except OSError as error:
+            got = error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+        yield got
         # Closing the file releases the lock; the file itself stays, because another process may be waiting for it.
 
 
 @contextmanager
 def in_turn(path: Path) -> Generator[None]:
-    """Waits until no other process is `in_turn` on the same file, which must exist and is left as it is.
-
-    Raises:
-        RequestError: if another one stays too long.
-    """
+    """Waits until no other process is `in_turn` on the same file, which is left as it is; RequestError after ten seconds."""
     for _ in range(200):
         with held(path) as got:
             if got:
@@ -169,21 +157,17 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def _lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
 
-            os.lseek(descriptor, 2**30, os.SEEK_SET)  # far behind what others may read
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
+        os.lseek(descriptor, 2**30, os.SEEK_SET)  # far behind what others may read
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
 
-            # Unlike flock's, a lock of lockf stays with the process: children that outlive a killed parent do not keep it.
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
-    return True
+        # Unlike flock's, a lock of lockf stays with the process: children that outlive a killed parent do not keep it.
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _umask() -> int:

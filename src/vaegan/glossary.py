@@ -82,11 +82,9 @@ FACTS: dict[str, str] = {
     "handover": "from the VAE to the GAN",
     "verified_tensors": "arrays of weights taken over and checked",
     "generator_equals_decoder": "the generator began as the VAE's decoder",
-    "floor_change": "what the floor under details then moved a value by",
     "prior_gap": "how much further first samples were from real images than reconstructions (0 is good)",
     "vae_low_pass_error": "the VAE's error of blurred reconstructions",
-    "equalised": "factors on the finest octave of samples, the second, and the textures of two and of four pixels",
-    "steep_floor": "steep floor: fine details weaker than this are taken out of samples as noise (1 is black to grey)",
+    "finished_by": "what was set on the kept model",
     "inverse": "reconstructing real images",
     "low_pass_ratio": "error of blurred reconstructions, over the VAE's",
     "own_source_nearest": "share of images recognised in their reconstruction",
@@ -116,6 +114,19 @@ def sooner_words(moves: list[dict[str, int]]) -> str:
         planned = ends.pop()[0] if ends and ends[-1][1] == move["from"] else move["from"]
         ends.append((planned, move["to"]))
     return "; ".join(f"to {to:,} instead of {planned:,} images, because the machine became slower" for planned, to in ends)
+
+
+def finisher_words(finishers: list[dict[str, Any]]) -> str:
+    """What each finisher set, with the scores of samples before and after it, a line each."""
+    return "\n".join(
+        f"{one['name'].replace('_', ' ')} ({', '.join(f'{name} {value}' for name, value in one['set'].items())}): "
+        + ", ".join(
+            f"{fact_title(name)} {before:.3g} -> {one['after'][name]:.3g}"
+            for name, before in one["before"].items()
+            if name in one["after"] and name not in ("heldout_kernel_error", "nearness")
+        )
+        for one in finishers
+    )
 
 
 def setting_words(value: Any) -> str:

@@ -29,14 +29,7 @@ def escaped(content: Content) -> Markup:
 
 
 def tag(name: str, /, *content: Content, **attributes: Any) -> Markup:
-    """One element.
-
-    Args:
-        name: of the element.
-        content: escaped unless it is Markup.
-        attributes: `class_` and `for_` lose their underscore, others become dashes; None and False leave the attribute out,
-            True gives it no value.
-    """
+    """One element; `class_` and `for_` lose their underscore, others become dashes; None and False leave an attribute out."""
     start = f"<{name}{_attributes(attributes)}>"
     if name in _ALONE:
         return Markup(start)

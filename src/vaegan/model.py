@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaegan.errors import RequestError, did_you_mean
 from vaegan.model_files import ModelConfig, Networks, check_free_for_model, read_model, write_model
-from vaegan.networks import Encoder, Gaussian
+from vaegan.networks import Gaussian
 from vaegan.objectives import likelihood as likelihoods
 from vaegan.priors import Mixture, Prior
 from vaegan.randomness import keyed_seed
@@ -67,25 +67,21 @@ class Model:
         """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
 
         Raises:
-            RequestError: if the model has no encoder, the images have another shape, or a conditional model is not told `labels`,
-                one code for each image.
+            RequestError: if the model has no encoder, the images have another shape, or a conditional model gets no `labels`.
         """
-        encoder = self._encoder()
+        self.require_encoder()
+        assert self.networks.encoder is not None
         self._check(images)
         self._check_labels(labels, len(images))
         if len(images) == 0:
             empty = torch.zeros(0, self.latent_dim, device=self.device)
             return Gaussian(empty, empty)
-        means, log_vars = zip(*(encoder(*block) for block in self._blocks(images, labels)), strict=True)
+        means, log_vars = zip(*(self.networks.encoder(*block) for block in self._blocks(images, labels)), strict=True)
         return Gaussian(torch.cat(means), torch.cat(log_vars))
 
     @torch.no_grad()
     def encode(self, images: Images, labels: Labels | None = None) -> Latents:
-        """The latent of each image: the posterior mean, in the decoder's coordinates.
-
-        Raises:
-            RequestError: if the model has no encoder or the images have another shape.
-        """
+        """The latent of each image: the mean of its `posterior`, in the decoder's coordinates."""
         return self.whitened(self.posterior(images, labels).mean)
 
     @torch.no_grad()
@@ -329,11 +325,6 @@ class Model:
         if not self.has_encoder:
             other = f", or {instead}" if instead else ""
             raise RequestError(f"This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan{other}.")
-
-    def _encoder(self) -> Encoder:
-        self.require_encoder()
-        assert self.networks.encoder is not None
-        return self.networks.encoder
 
     def _mixture(self) -> Mixture:
         mixture = self.networks.mixture

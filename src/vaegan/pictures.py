@@ -25,12 +25,7 @@ SHOWN_SIDE = 64
 
 
 def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
-    """One picture of all images, row by row; images under 64 pixels are enlarged by a whole factor.
-
-    Args:
-        pixels: [count, height, width, 1 or 3].
-        columns: images a row; near a square when None.
-    """
+    """One picture of all images, row by row, near a square without `columns`; those under 64 pixels are enlarged."""
     pixels = enlarged(pixels, SHOWN_SIDE)
     count, height, width, channels = pixels.shape
     across = min(count, columns or math.ceil(math.sqrt(count)))
@@ -50,12 +45,7 @@ def rows(pixels: Sequence[Pixels]) -> Image.Image:
 
 
 def stacked(layers: Sequence[Pixels], columns: int) -> Image.Image:
-    """Pictures of the same images, each below the other: blocks of rows, one row a layer.
-
-    Args:
-        layers: [count, height, width, channels] each, of the same shape.
-        columns: images a row, at most.
-    """
+    """Pictures of the same images, each below the other: blocks of rows with at most `columns` images, one row a layer."""
     starts = range(0, len(layers[0]), columns)
     return rows([layer[start : start + columns] for start in starts for layer in layers])
 
@@ -80,14 +70,7 @@ def enlarged(pixels: Pixels, side: int) -> Pixels:
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180, hold: int = 2000) -> None:
-    """Writes an animated WebP or GIF, or with the extra [video] an MP4, chosen by the suffix.
-
-    Args:
-        frames: of one size.
-        path: ends in .webp, .gif or .mp4, in letters of any case.
-        milliseconds: that a frame stays.
-        hold: that the last frame stays [ms].
-    """
+    """Writes an animated WebP, GIF or (extra [video]) MP4 by the suffix; a frame stays `milliseconds`, the last `hold` ms."""
     suffix = path.suffix.lower()
     if suffix == ".mp4":
         save_video(frames, path, milliseconds, hold)

@@ -9,7 +9,7 @@ _RANKS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"), ("LOCAL_RANK
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that talks, told by the launchers' variables before anything is launched."""
+    """Whether this process is the one that writes to the screen, by the launchers' variables before anything is launched."""
     for rank, size in _RANKS:
         count = os.environ.get(size, "")
         if rank in os.environ and count.isdecimal() and int(count) > 1:
@@ -24,11 +24,7 @@ def is_launched() -> bool:
 
 
 def number_of_processes(variable: str, otherwise: int) -> int:
-    """What a launcher left in a variable; `otherwise` where it is not set.
-
-    Raises:
-        RequestError: if it is no number of processes.
-    """
+    """What a launcher left in a variable; `otherwise` where it is not set."""
     value = os.environ.get(variable, str(otherwise))
     if not value.isdecimal() or int(value) < 1:
         raise RequestError(

@@ -1,1 +1,1 @@
-"""One file a command: its options as a dataclass `Options`, and a function `run`. Heavy imports stand inside functions."""
+"""One file a family of commands: a dataclass of options for each, and a function of its name. Heavy imports stand inside."""

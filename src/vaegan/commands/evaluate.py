@@ -1,4 +1,4 @@
-"""vaegan evaluate: how good a run is."""
+"""vaegan evaluate, report, compare and info: how good runs are, and how they went."""
 
 import json
 import math
@@ -8,9 +8,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import RunOptions, check_number
+from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
-from vaegan.metrics.table import FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
+from vaegan.errors import one_line
+from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
+from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
 from vaegan.processes import is_first_process
 
 if TYPE_CHECKING:
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
 
     from vaegan.console import Console
 
+
 WIDE = 100  # [characters] below it a table has no room for explanations
 LOPSIDED = 1.8  # times as far from a value is one end of its interval as the other, from where on both are shown
 GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": "-"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+class EvaluateOptions(RunOptions):
     """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on.
 
     evaluation.json and report.html are written into the run.
@@ -48,7 +51,7 @@ class Options(RunOptions):
     """Processes that share the images; on GPUs one a card."""
 
 
-def run(options: Options) -> None:
+def evaluate(options: EvaluateOptions) -> None:
     """Measures a run."""
     if options.n is not None:
         check_number("-n", options.n, MOST_SAMPLES, FEWEST_SAMPLES)
@@ -58,17 +61,9 @@ def run(options: Options) -> None:
 
     console = options.console
     try:
-        facts = evaluate(
-            options.run,
-            options.data,
-            stage=options.stage,
-            n=options.n,
-            full=options.full,
-            features=options.features,
-            seed=options.seed,
-            device=DeviceConfig(options.accelerator, options.devices),
-            progress=console.preparing,
-        )
+        how: dict[str, Any] = {name: getattr(options, name) for name in ("stage", "n", "full", "features", "seed")}
+        device = DeviceConfig(options.accelerator, options.devices)
+        facts = evaluate(options.run, options.data, **how, device=device, progress=console.preparing)
         if not is_first_process():
             return
         page = write_report(options.run, progress=console.preparing)
@@ -122,7 +117,7 @@ def _table(title: str, columns: dict[str, dict[str, Any]], names: list[str], exp
                 number_words(name, numbers[name]) if name in numbers else chance if column == "real" else "-"
                 for column, numbers in columns.items()
             ]
-            table.add_row(metric.title, *cells, GOOD[metric.good], *([metric.explanation] if explained else []))
+            table.add_row(metric.title, *cells, GOOD[metric.good], *([EXPLANATIONS[name]] if explained else []))
     return table
 
 
@@ -147,3 +142,94 @@ def _rounded(value: float, digits: int) -> str:
     if abs(value) >= 1e5:
         return f"{value / 1e6:.3g}M" if abs(value) >= 1e6 else f"{value / 1e3:.0f}k"
     return f"{round(value, digits) or 0.0:,.{digits}f}"  # no "-0.00"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(RunOptions):
+    """Write one page about a run: samples, reconstructions, scores, curves, and what they mean. Opens in any browser."""
+
+    out: Path | None = None
+    """The page; RUN/report.html by default."""
+    without_images: bool = False
+    """Leave out the images of the data and where they lie: for a page to pass on."""
+
+
+def report(options: ReportOptions) -> None:
+    """Writes the page; the run need not be finished or evaluated."""
+    from vaegan.report import write_report
+
+    progress = options.console.preparing
+    page = write_report(options.run, options.out, with_images=not options.without_images, progress=progress)
+    size = page.stat().st_size
+    holds = "no image of the data" if options.without_images else "images of the data"
+    facts = {"out": str(page), "bytes": size, "images_of_the_data": not options.without_images}
+    options.answer(facts, f"{page} ({size / 1e6:.1f} MB, holds {holds}): open it in a browser")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(JsonOption):
+    """Put runs side by side on one page: which settings differ, and which differences in their numbers exceed the noise."""
+
+    runs: Annotated[tuple[Path, ...], Spelling("RUN...", positional=True)] = ()
+    """The runs, 2 to 12; the others are compared with the first. Runs that differ by their seed alone count as one."""
+    out: Path = Path("compare.html")
+    """The page."""
+
+
+def compare(options: CompareOptions) -> None:
+    """Writes the page."""
+    from vaegan.report import write_comparison
+
+    facts = write_comparison(list(options.runs), options.out)
+    count = len(facts["groups"])
+    groups = "all with the same settings" if count == 1 else f"{count} different settings"
+    lines = [
+        *facts["warnings"],
+        *(f"{group['label']}: {', '.join(group['runs'])}" for group in facts["groups"] if count > 1),
+        *facts["findings"],
+        f"{len(options.runs)} runs, {groups}: {options.out}; open it in a browser",
+    ]
+    options.answer(facts, lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions(RunOptions):
+    """What a run is: data, networks, what was trained and how it went."""
+
+
+def info(options: InfoOptions) -> None:
+    """Describes a run."""
+    from vaegan.describe import describe
+
+    facts = describe(options.run)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return
+    console = options.console
+    for title, part in facts.items():
+        if isinstance(part, dict):
+            console.table(_facts_in_words(part), title)
+        else:
+            console.say(f"{title}: {part}")
+
+
+def _facts_in_words(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that there are, called what a person calls them; those in groups on a line each, with what they mean."""
+    from vaegan.console import value_words
+
+    rows: dict[str, Any] = {}
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines = [
+                (one_line(f"{fact_title(inner)}: {value_words(fact)}"), fact_meaning(inner)) for inner, fact in value.items()
+            ]
+            value = "\n".join(f"{line} ({meaning.rstrip('.')})" if meaning else line for line, meaning in lines)
+        elif name == "brought_forward":
+            value = sooner_words(value)
+        elif name == "finished_by":
+            value = finisher_words(value)
+        elif isinstance(value, str):
+            value = one_line(value)
+        if value not in ("", [], None):
+            rows[fact_title(name)] = value
+    return rows

@@ -1,16 +1,62 @@
-"""vaegan export: a model in a form that runs without this package."""
+"""vaegan explore and export: a model in the browser, and in forms that run without this package."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from vaegan.commands.shared import ModelOptions
-from vaegan.errors import RequestError
+from vaegan.commands.shared import ModelOptions, RunOptions
+from vaegan.errors import RequestError, one_line
 from vaegan.files import check_new_folder
+
+PORT = 8484
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ModelOptions):
+class ExploreOptions(RunOptions):
+    """Open a model's latent space in the browser: a map, sliders, blends, your own images. For this machine only."""
+
+    data: str | None = None
+    """Other images for the map than the run's own: as for train."""
+    port: int = PORT
+    """Port of the page; the next free one if it is taken."""
+    label: str | None = None
+    """What the images show, for a model trained with --conditional: one of its labels."""
+    open: bool = True
+    """Open the page in the browser; --no-open only prints its address."""
+
+
+def explore(options: ExploreOptions) -> None:
+    """Serves the explorer until Ctrl-C."""
+    import contextlib
+    import webbrowser
+
+    from vaegan.data import check_source
+    from vaegan.explorer.server import open_port, serve
+    from vaegan.explorer.state import Explorer
+
+    if not 1 <= options.port <= 65535:
+        raise RequestError(f"--port {options.port} is no port; give 1 to 65535.")
+    if options.data is not None:
+        check_source(options.data)
+    explorer = Explorer(options.run, options.data, label=options.label)
+    listening = open_port(options.port)
+    address, port = listening.getsockname()[:2]
+    url = f"http://{address}:{port}/"
+
+    def ready() -> None:
+        taken = "" if port == options.port else f" (port {options.port} is taken)"
+        words = f"The explorer of {options.run}: {url}{taken}  Ctrl-C ends it."
+        print(json.dumps({"url": url, "port": port}) if options.json else one_line(words), flush=True)
+        if options.open and not webbrowser.open(url):
+            print("No browser could be opened; open the address yourself.", flush=True)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(explorer, listening, ready)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(ModelOptions):
     """Write a model's networks as files that run without this package."""
 
     to: Literal["onnx", "export", "html"] = "onnx"
@@ -30,10 +76,9 @@ class Options(ModelOptions):
     """For --to html: keep the weights as float32: twice the size."""
 
 
-def run(options: Options) -> None:
+def export(options: ExportOptions) -> None:
     """Exports a model."""
-    from vaegan.export.folder import export_onnx, export_programs
-    from vaegan.export.onnx_files import check_packages
+    from vaegan.export.folder import check_packages, export_onnx, export_programs
 
     if options.to == "html":
         _export_html(options)
@@ -58,7 +103,7 @@ def run(options: Options) -> None:
     options.answer(facts, " ".join([f"The {model.config.stage.upper()}: {names}.", checked, *missing, *warnings]))
 
 
-def _export_html(options: Options) -> None:
+def _export_html(options: ExportOptions) -> None:
     from vaegan.export.html import check_place, export_html
     from vaegan.sharing import copying_warning
     from vaegan.training.saved import model_folder
@@ -67,17 +112,8 @@ def _export_html(options: Options) -> None:
     out = options.out or Path(f"{options.run.resolve().name}.html")
     check_place(out)
     folder = model_folder(options.run, options.stage)
-    made = export_html(
-        options.run,
-        out,
-        stage=options.stage,
-        label=options.label,
-        half=not options.float32,
-        cdn=options.cdn,
-        runtime=options.runtime,
-        with_images=options.with_images,
-        progress=console.preparing,
-    )
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("stage", "label", "cdn", "runtime", "with_images")}
+    made = export_html(options.run, out, **how, half=not options.float32, progress=console.preparing)
     console.close()
     warnings = [sentence for sentence in (copying_warning(folder, made.stages[0]),) if sentence]
     facts = asdict(made) | {"path": str(made.path), "to": "html", "warnings": warnings}

@@ -38,27 +38,22 @@ class Spelling:
 
     metavar: str = ""
     positional: bool = False
-    repeated: bool = False
-    """The option may be given several times, with one value each."""
-    only: tuple[str, ...] = ()
-    """The groups of settings that the command reads; all when empty."""
+    repeated: bool = False  # the option may be given several times, with one value each
+    only: tuple[str, ...] = ()  # the groups of settings that the command reads; all when empty
 
 
 @dataclass(frozen=True)
 class _Option:
     """One option or positional argument: a field, and how it is written."""
 
-    path: str
-    """Names of fields from the outermost to its own, with points between them."""
+    path: str  # names of fields from the outermost to its own, with points between them
     names: tuple[str, ...]
     kind: Any
     many: bool
     spelling: Spelling
     default: Any
-    owner: type[Any]
-    """The dataclass that declares it."""
-    prefix: str
-    """What its name begins with, as gan. does; mostly empty."""
+    owner: type[Any]  # the dataclass that declares it
+    prefix: str  # what its name begins with, as gan. does; mostly empty
 
     @property
     def metavar(self) -> str:

@@ -1,11 +1,17 @@
-"""vaegan preview: what training will see, before any training. A contact sheet, and the counts."""
+"""vaegan preview and doctor: what training will see, and whether this machine is ready."""
 
 import json
+import os
+import platform
+import shutil
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from vaegan import __version__
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import JsonOption, check_picture
 from vaegan.config import Budget, DataConfig
@@ -16,12 +22,13 @@ if TYPE_CHECKING:
 
     from vaegan.data import ImageDataset
 
+
 MOST_LABELS, MOST_WORDS = 8, 4
 NOT_IN_TABLE = ("images_per_second", "sheet", "notes", "warnings", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(JsonOption):
+class PreviewOptions(JsonOption):
     """See what training will see: a contact sheet after cropping, counts, what is skipped, a time estimate."""
 
     source: Annotated[str, Spelling("DATA", positional=True)]
@@ -31,7 +38,7 @@ class Options(JsonOption):
     data: DataConfig = field(default_factory=DataConfig)
 
 
-def run(options: Options) -> None:
+def preview(options: PreviewOptions) -> None:
     """Shows what training will see."""
     check_picture(options.out, options.source)
 
@@ -69,12 +76,7 @@ def contact_sheet(dataset: "ImageDataset", count: int = 64, seed: int = 0) -> "I
 
 
 def summary(dataset: "ImageDataset") -> dict[str, Any]:
-    """Counts what is there, ready to be shown or written as JSON.
-
-    Returns:
-        "source", "size", "channels", "usable", "sides" {name: count}, "skipped" {reason: count}, "flips", "notes",
-        "warnings", and "labels": for a category {word: count}, for a number {"lowest", "mean", "highest"}.
-    """
+    """Counts what is there, ready to be shown or written as JSON."""
     from vaegan.data import SIDE_NAMES
 
     sides, reasons = Counter(dataset.sides.tolist()), Counter(one.reason.split(":")[0] for one in dataset.skipped)
@@ -115,3 +117,68 @@ def _labels_in_words(labels: dict[str, dict[str, float]]) -> dict[str, str]:
     if len(labels) > MOST_LABELS:
         rows["more labels"] = f"{len(labels) - MOST_LABELS:,} (all of them: --json)"
     return rows
+
+
+NEEDED_GIGABYTES = 2.0
+SLOW_GFLOPS = 60.0  # a third of the 195 that two slow cores of 2021 reach when idle
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions(JsonOption):
+    """Is this machine ready: versions, devices, speed, disk; and what to fix."""
+
+
+def doctor(options: DoctorOptions) -> None:
+    """Examines the machine, and exits with 1 if there is something to fix."""
+    facts, problems = _examine()
+    if options.json:
+        print(json.dumps(facts | {"problems": problems}, indent=2))
+    else:
+        console = options.console
+        console.table({name.replace("_", " "): value for name, value in facts.items()})
+        for sentence in [f"To fix: {problem}" for problem in problems] or ["Everything is in order."]:
+            console.say(sentence)
+    if problems:
+        sys.exit(1)
+
+
+def _examine() -> tuple[dict[str, Any], list[str]]:
+    """Versions, devices, the speed of a convolution and of training, free disk; and what to fix."""
+    import torch
+
+    from vaegan.data import default_cache_dir
+    from vaegan.describe import measure_speed
+    from vaegan.training.engine import chosen_device, probe_precision
+
+    device = chosen_device("auto")
+    faster, rates = probe_precision(device)
+    cache = default_cache_dir()
+    place = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    free = {"cache": shutil.disk_usage(place).free / 1e9, "here": shutil.disk_usage(".").free / 1e9}
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    devices += ["Apple GPU"] if torch.backends.mps.is_available() else []
+    facts: dict[str, Any] = {
+        "vaegan": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "torch": torch.__version__,
+        "lightning_fabric": version("lightning-fabric"),
+        "processor_cores": os.cpu_count(),
+        "threads_torch_uses": torch.get_num_threads(),
+        "devices": devices or ["no GPU: the processor is used"],
+        "convolution_gflops": {name: round(rate) for name, rate in rates.items()},
+        "faster_precision": faster,
+        "cache": str(cache),
+        "free_gigabytes": {name: round(value, 1) for name, value in free.items()},
+    }
+    speed = measure_speed(load_preset("tiny").network, 64, 3)
+    facts["tiny_images_per_second"] = {stage: round(rate) for stage, rate in speed.items()}
+    problems = [
+        f"only {value:.1f} GB free ({name}); free some space or set VAEGAN_CACHE elsewhere."
+        for name, value in free.items()
+        if value < NEEDED_GIGABYTES
+    ]
+    if device.type == "cpu" and max(rates.values()) < SLOW_GFLOPS:
+        rate = f"{max(rates.values()):.0f} GFLOP/s"
+        problems.append(f"convolutions run at {rate}, slower than a laptop: close other programs, or plan more minutes.")
+    return facts, problems

@@ -80,12 +80,7 @@ class ImagesOptions(ModelOptions):
     """How a rectangle becomes a square; as the run's training images by default."""
 
     def open(self, most: int | None = None, instead: str | None = None) -> "tuple[Model, ImageDataset]":
-        """The model, which must have an encoder, and the images that a person names.
-
-        Raises:
-            RequestError: if there is no encoder, saying what to do `instead`; if the images cannot be used, or are more than
-                `most` for one picture.
-        """
+        """The model, which must have an encoder (else it is said what to do `instead`), and at `most` so many images."""
         model = self.model()
         model.require_encoder(instead)
         dataset = self.dataset(model, *self.images)
@@ -101,7 +96,7 @@ class ImagesOptions(ModelOptions):
         """The latents of all images of a data set."""
         import numpy as np
 
-        from vaegan.latent.groups import encode_images
+        from vaegan.latent.learning import encode_images
 
         return encode_images(model, dataset, np.arange(len(dataset)), self.console.preparing)
 
@@ -127,10 +122,7 @@ class SettingsOptions(JsonOption):
 
 
 def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
-    """How images that a person names are prepared for a model: as the run's held-out images were.
-
-    For a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
-    """
+    """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all."""
     from vaegan.training.run import RunFolder
     from vaegan.training.saved import fit_of
 

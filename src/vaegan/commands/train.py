@@ -1,17 +1,21 @@
-"""vaegan train: the options of a run, carrying it out or going on with it, and what is said about it."""
+"""vaegan train and vaegan study: training, and what is said about it; Ctrl-C saves and stops."""
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import SettingsOptions
-from vaegan.commands.stopping import stoppable
-from vaegan.config import SHORT_VAE
+from vaegan.config import SHORT_VAE, TrainConfig
 from vaegan.config_files import load_preset
 from vaegan.errors import RequestError
 from vaegan.processes import is_first_process
@@ -19,6 +23,46 @@ from vaegan.processes import is_first_process
 if TYPE_CHECKING:
     from vaegan.console import Console
     from vaegan.training.run import RunFolder
+    from vaegan.types import ProgressCallback
+
+
+@contextmanager
+def stoppable(show: "ProgressCallback") -> "Generator[tuple[Callable[[], bool], ProgressCallback]]":
+    """Ctrl-C, SIGTERM and a closed window ask the training to save and stop; a second Ctrl-C stops at once.
+
+    Yields:
+        What the training asks whether to stop; and `show` for what has nothing to save: a wish to stop ends it at once.
+    """
+    asked = threading.Event()
+    hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows knows none
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            if number != hang_up:  # that comes twice: from the terminal, and from the shell in it
+                raise KeyboardInterrupt
+            return
+        asked.set()
+        with suppress(OSError):  # nobody may read it
+            if is_first_process():
+                print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
+
+    asking = [signal.SIGINT, signal.SIGTERM]
+    # A closed window asks to stop too, unless the user has said not to mind it (nohup).
+    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
+        asking.append(hang_up)
+    before = {number: signal.signal(number, ask) for number in asking}
+
+    def preparing(what: str, done: int, total: int) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        show(what, done, total)
+
+    try:
+        yield asked.is_set, preparing
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 WIDE_MINUTES = 15.0  # with so many, twice the width makes better images on two cores (docs/handover.md, "How long and how wide")
 GRAINY, CLEAR = 10_000, 20_000  # [images] of a GAN: below the first there is grain around contours, from the second on none
@@ -26,7 +70,7 @@ WITH_RESUME = ("--resume", "--minutes", "--images", "--json", "--no-json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(SettingsOptions):
+class TrainOptions(SettingsOptions):
     """Train on a collection of images: a VAE first, which then grows into a GAN."""
 
     source: Annotated[str | None, Spelling("DATA", positional=True)] = None
@@ -38,7 +82,7 @@ class Options(SettingsOptions):
     out: Path | None = None
     """Folder of the run; the next one under runs/ by default."""
     init: Path | None = None
-    """Start from the weights of an earlier run, of other images too: RUN means its VAE, RUN/gan its GAN."""
+    """Start from the weights of an earlier run, of other images too: its VAE's, or with RUN/gan its GAN's."""
     resume: Path | None = None
     """Go on with this run; with --minutes or --images train it longer. DATA says where its images are now, if they were moved."""
     dry_run: bool = False
@@ -54,7 +98,7 @@ class Options(SettingsOptions):
         return {}
 
 
-def run(options: Options) -> None:
+def train(options: TrainOptions) -> None:
     """Trains or goes on with a run."""
     from vaegan import api
 
@@ -80,12 +124,12 @@ def run(options: Options) -> None:
     print_finished(folder, console, options.json)
 
 
-def _has_time_for_more_width(options: Options) -> bool:
+def _has_time_for_more_width(options: TrainOptions) -> bool:
     narrow = options.preset == "tiny" and options.settings.network.width == load_preset("tiny").network.width
     return narrow and (options.minutes or 0) >= WIDE_MINUTES
 
 
-def _print_plan(options: Options, console: "Console") -> None:
+def _print_plan(options: TrainOptions, console: "Console") -> None:
     """What --dry-run shows."""
     from vaegan.describe import network_costs
 
@@ -149,3 +193,57 @@ def _recognition_words(inverse: dict[str, Any]) -> str:
     if isinstance(recognised, str):
         return f"Encoding: whether held-out images are recognised in the GAN's reconstructions of them {recognised}; {latent}"
     return f"Encoding: {recognised:.0%} of held-out images are recognised in the GAN's reconstructions of them, {latent}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(SettingsOptions):
+    """Train side by side what a question needs, measure it, and say in words what is to be seen."""
+
+    name: Annotated[str | None, Spelling("NAME", positional=True)] = None
+    """Which study; --list shows them."""
+    source: Annotated[str | None, Spelling("DATA", positional=True)] = None
+    """The images, as for train."""
+    list: bool = False
+    """Show the studies and stop."""
+    minutes: float | None = None
+    """Time for the study, over all arms and seeds; becomes the same number of images for every arm."""
+    images: int | None = None
+    """Images seen in the study, instead of --minutes."""
+    seeds: int | None = None
+    """Repetitions of every arm with seeds 0, 1, ...; by default the study's own number."""
+    out: Path | None = None
+    """Folder of the study, studies/NAME-DATA by default; the same command goes on with a study that was stopped."""
+    settings: Annotated[TrainConfig, Spelling(only=("data", "device", "network"))] = field(default_factory=TrainConfig)
+
+
+def study(options: StudyOptions) -> None:
+    """Carries out a study, or lists them."""
+    from vaegan.studies.catalogue import STUDIES, find_study
+    from vaegan.studies.running import run_study
+
+    if options.list:
+        listed = {one.name: one.question for one in STUDIES.values()}
+        width = max(map(len, listed))
+        lines = "\n".join(f"{name:{width}}  {text}" for name, text in listed.items())
+        print(json.dumps(listed, indent=2) if options.json else lines)
+        return
+    if options.name is None:
+        raise RequestError("Which study? See vaegan study --list.")
+    found = find_study(options.name)
+    if options.source is None:
+        raise RequestError(f"On which images? Give a folder, or: vaegan study {found.name} faces")
+    stem = Path(options.source).name.split(".")[0].replace(":", "-") or "images"
+    out = options.out or Path("studies") / f"{found.name}-{stem}"
+    console = options.console
+    with stoppable(console.preparing) as (stop, preparing):
+        asked: dict[str, Any] = {"minutes": options.minutes, "images": options.images, "seeds": options.seeds}
+        listening: dict[str, Any] = dict(preparing=preparing, progress=console.preparing, cancel=stop)
+        folder = run_study(found, options.source, options.settings, out, **asked, **listening)
+    console.close()
+    if options.json:
+        facts = {"study": found.name, "folder": str(out), "report": str(folder.report), "answer": folder.story.answer}
+        print(json.dumps(facts | {"findings": folder.story.sentences}, indent=2))
+        return
+    for sentence in folder.story.sentences:
+        console.say(sentence)
+    console.say(f"Figures and all numbers: {quote(str(folder.report))}")

@@ -7,16 +7,15 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from vaegan.config import DataConfig
-from vaegan.data.decoding import LARGE_FILE_BYTES, Prepared, Skipped, skip_reason
-from vaegan.data.source import FILES_AT_A_TIME, Item, Source, Task, decode_items, file_stamp, is_hidden, read_bounded
+from vaegan.data.decoding import LARGE_FILE_BYTES, skip_reason
+from vaegan.data.source import FILES_AT_A_TIME, Item, Source, Task, decode_items, file_stamp, file_tasks, is_hidden, read_bounded
 from vaegan.errors import DataError
 
 # A tar of images never packs this well; more is a bomb that would keep the machine unpacking for hours.
@@ -36,10 +35,10 @@ _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
 _UNPACKING_ERRORS = (OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError)
 
 
-def archive(path: Path) -> "ZipSource | TarSource | None":
+def archive(path: Path) -> Source | None:
     """The archive at `path`, or None when it is neither a zip nor a tar."""
     if zipfile.is_zipfile(path):
-        return ZipSource(path)
+        return Source("ZipSource", str(path), file_stamp(path), partial(_count, path, _zip_members), partial(_zip_tasks, path))
     try:
         with _open_tar(path) as tar:
             tar.next()
@@ -47,85 +46,46 @@ def archive(path: Path) -> "ZipSource | TarSource | None":
         if "memory" in str(error).lower():
             raise DataError(f"{path} cannot be unpacked within bounds ({error}): unpack it yourself if you trust it.") from None
         return None
-    return TarSource(path)
+    return Source("TarSource", str(path), file_stamp(path), partial(_count, path, _tar_members), partial(_tar_tasks, path))
 
 
-class _Archive(Source):
-    """One file that image files are packed in."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.path = path
-
-    def identity(self) -> bytes:
-        return file_stamp(self.path)
-
-    def count(self) -> int:
-        if not self._total:
-            raise DataError(f"{self.path} holds no files: give an archive with images in it.")
-        return self._total
-
-    @cached_property
-    def _total(self) -> int:
-        return self._count_members()
-
-    @abstractmethod
-    def _count_members(self) -> int: ...
+def _count(path: Path, members: Callable[[Path], Iterable[object]]) -> int:
+    # A first pass over a tar costs one unpacking, and tells the work and the disk space ahead.
+    total = sum(1 for _ in members(path))
+    if not total:
+        raise DataError(f"{path} holds no files: give an archive with images in it.")
+    return total
 
 
-class ZipSource(_Archive):
-    """A zip of image files."""
-
-    def _count_members(self) -> int:
-        return len(self._members)
-
-    @cached_property
-    def _members(self) -> list[zipfile.ZipInfo]:
-        with self._open() as file:
-            members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
-        return sorted(members, key=lambda info: info.filename)
-
-    @contextmanager
-    def _open(self) -> Generator[zipfile.ZipFile]:
-        try:
-            file = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise DataError(f"{self.path} cannot be opened as a zip ({error}): download or pack it again.") from None
-        with file:
-            yield file
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Reads and decodes a few members at a time, on any thread: the zip module shares its file safely."""
-        with self._open() as file:
-            members = self._members
-            starts = range(0, len(members), FILES_AT_A_TIME)
-            yield (partial(_decode_members, file, members[start : start + FILES_AT_A_TIME], config) for start in starts)
+def _zip_members(path: Path) -> list[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
+    """The files in a zip, by name; the zip is closed when nobody holds a member."""
+    try:
+        file = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{path} cannot be opened as a zip ({error}): download or pack it again.") from None
+    members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
+    return [(file, info) for info in sorted(members, key=lambda info: info.filename)]
 
 
-def _decode_members(file: zipfile.ZipFile, members: list[zipfile.ZipInfo], config: DataConfig) -> list[Prepared | Skipped]:
-    def read(info: zipfile.ZipInfo) -> bytes:
+def _zip_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
+    """Reads and decodes on any thread: the zip module shares its file safely."""
+
+    def read(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         with file.open(info) as member:
             return read_bounded(member)
 
     # A member is read by what the list says of it and not by its name, which others may have as well.
-    items = [
-        (Item(info.filename, info.file_size, reason="encrypted" if info.flag_bits & 1 else None), partial(read, info))
-        for info in members
-    ]
-    return decode_items(items, config)
+    items = (
+        (Item(info.filename, info.file_size, reason="encrypted" if info.flag_bits & 1 else None), partial(read, file, info))
+        for file, info in _zip_members(path)
+    )
+    return file_tasks(items, config)
 
 
-class TarSource(_Archive):
-    """A tar of image files, packed by gzip, bzip2 or xz or not: read from front to back."""
-
-    def _count_members(self) -> int:
-        # A first pass over the headers: it costs one unpacking, and tells the work and the disk space ahead.
-        with _open_tar(self.path) as tar:
-            return sum(1 for _ in self._members(tar))
-
-    def _members(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        limit, before = self.path.stat().st_size * _MAX_EXPANSION + ALWAYS_ALLOWED, -1
+def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The files in a tar, packed by gzip, bzip2 or xz or not, read from front to back."""
+    limit, before = path.stat().st_size * _MAX_EXPANSION + ALWAYS_ALLOWED, -1
+    with _open_tar(path) as tar:
         try:
             while (member := tar.next()) is not None:
                 if member.size < 0 or member.offset_data <= before:
@@ -134,44 +94,35 @@ class TarSource(_Archive):
                 # The size of a member with holes says nothing of where the next header is.
                 if max(member.offset_data + member.size, tar.offset) > limit:
                     raise DataError(
-                        f"{self.path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
+                        f"{path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
                         "unpack it yourself if you trust it, and give the folder."
                     )
                 if member.isreg() and not is_hidden(member.name):
-                    yield member
+                    yield tar, member
                 # Otherwise the module would remember every member of a long archive, and its global attributes.
                 tar.members, tar.pax_headers = [], {}  # pyright: ignore[reportAttributeAccessIssue]
                 _allow(tar, MOST_TAR_HEADER_BYTES)
         except (tarfile.TarError, *_UNPACKING_ERRORS) as error:
-            raise DataError(f"{self.path} is damaged ({error}): download or pack it again.") from None
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Reads members in order, on one thread, and hands them on to be decoded on any."""
-        with _open_tar(self.path) as tar:
-            yield self._tasks(tar, config)
-
-    def _tasks(self, tar: tarfile.TarFile, config: DataConfig) -> Iterator[Task]:
-        waiting: list[tuple[Item, bytes]] = []
-        for member in self._members(tar):
-            # The module takes minutes to put together what lies in thousands of pieces.
-            item = Item(member.name, member.size, reason=_HOLES if member.issparse() else None)
-            left_out = item.reason or skip_reason(item.name, item.size)
-            waiting.append((item, b"" if left_out else _read_member(tar, member)))
-            if len(waiting) == FILES_AT_A_TIME or sum(len(data) for _, data in waiting) > LARGE_FILE_BYTES:
-                yield _decode_read(waiting, config)
-                waiting = []
-        if waiting:
-            yield _decode_read(waiting, config)
+            raise DataError(f"{path} is damaged ({error}): download or pack it again.") from None
 
 
-def _decode_read(waiting: list[tuple[Item, bytes]], config: DataConfig) -> Task:
-    items = [(item, partial(bytes, data)) for item, data in waiting]
-    if sum(len(data) for _, data in waiting) <= LARGE_FILE_BYTES:
-        return partial(decode_items, items, config)
-    # Large files are decoded before the next is read, so that they never pile up.
-    done = decode_items(items, config)
-    return lambda: done
+def _tar_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
+    """Reads members in order, on one thread, and hands them on to be decoded on any."""
+    waiting: list[tuple[Item, Callable[[], bytes]]] = []
+    held = 0
+    for tar, member in _tar_members(path):
+        # The module takes minutes to put together what lies in thousands of pieces.
+        item = Item(member.name, member.size, reason=_HOLES if member.issparse() else None)
+        data = b"" if item.reason or skip_reason(item.name, item.size) else _read_member(tar, member)
+        waiting.append((item, partial(bytes, data)))
+        held += len(data)
+        if len(waiting) == FILES_AT_A_TIME or held > LARGE_FILE_BYTES:
+            work = partial(decode_items, waiting, config)
+            # Large files are decoded before the next is read, so that they never pile up.
+            yield partial(list, work()) if held > LARGE_FILE_BYTES else work
+            waiting, held = [], 0
+    if waiting:
+        yield partial(decode_items, waiting, config)
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -5,8 +5,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -41,44 +40,28 @@ class ArrayPart:
     name: str
     path: Path
     open: Callable[[], IO[bytes]]
-    header_bytes: int
-    """Bytes that `open` leaves before the first pixel."""
-    shape: tuple[int, ...]
-    """[count, height, width] or [count, height, width, channels]."""
+    header_bytes: int  # bytes that `open` leaves before the first pixel
+    shape: tuple[int, ...]  # [count, height, width] or [count, height, width, channels]
     classes: NDArray[np.int64] | None = None
-    test: bool | None = None
-    """Whether the data set itself says that this is its test side; None where it does not say."""
+    test: bool | None = None  # whether the data set itself says that this is its test side; None where it does not say
 
 
-class ArraySource(Source):
-    """Arrays of images, one after the other."""
+def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
+    """Arrays of images, one after the other, and the files that they and their labels lie in."""
 
-    def __init__(self, place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> None:
-        """Stores the arrays, and the files that they and their labels lie in."""
-        super().__init__(place, mirrored=mirrored)
-        self.files, self.parts = files, parts
+    def tasks(config: DataConfig) -> Iterator[Task]:
+        # Blocks are streamed, so that memory never depends on what a header claims.
+        return (partial(_prepare_block, part, start, block, config) for part in parts for start, block in _blocks(part))
 
-    def identity(self) -> bytes:
-        """Where the files are, their sizes and when they were written."""
-        return digest(*(file_stamp(path) for path in self.files)).encode()
-
-    def count(self) -> int:
-        """Images in all arrays [images]."""
-        return sum(part.shape[0] for part in self.parts)
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Streams blocks in order, so that memory never depends on what a header claims."""
-        yield (partial(_prepare_block, part, start, block, config) for part in self.parts for start, block in _blocks(part))
-
-    def labels(self, names: Sequence[str]) -> LabelTable:
-        """The numbers that came with the images, as the category `class`."""
-        known = [part.classes for part in self.parts if part.classes is not None]
-        if len(known) < len(self.parts):
+    def labels(_: Sequence[str]) -> LabelTable:
+        known = [part.classes for part in parts if part.classes is not None]
+        if len(known) < len(parts):
             return LabelTable()
         found, codes = np.unique(np.concatenate(known), return_inverse=True)
-        words = tuple(str(number) for number in found)
-        return LabelTable({"class": codes.astype(np.float32)}, {"class": words})
+        return LabelTable({"class": codes.astype(np.float32)}, {"class": tuple(str(number) for number in found)})
+
+    identity = digest(*map(file_stamp, files)).encode()
+    return Source("ArraySource", str(place), identity, lambda: sum(part.shape[0] for part in parts), tasks, labels, mirrored)
 
 
 def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -136,8 +119,7 @@ class Header:
     shape: tuple[int, ...]
     fortran_order: bool
     dtype: np.dtype[np.generic]
-    length: int
-    """Bytes before the first number."""
+    length: int  # bytes before the first number
 
     @property
     def claimed(self) -> int:
@@ -149,40 +131,33 @@ def read_header(packed: IO[bytes]) -> Header:
     """Reads the header of a .npy, but at most `MOST_HEADER_BYTES`: its own length may claim gigabytes."""
     file = BytesIO(packed.read(MOST_HEADER_BYTES))
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
+    if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its format version {version} is not known")
-    return Header(shape, fortran_order, dtype, file.tell())
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return Header(*read(file), file.tell())
 
 
-def numpy_file(path: Path) -> ArraySource | None:
+def numpy_file(path: Path) -> Source | None:
     """The images of a .npy or .npz file; None when the name ends in neither.
 
     A .npz holds them under "images" or as its only uint8 array of 3 or 4 axes; "labels", one whole number an image,
     become the label `class`.
-
-    Raises:
-        DataError: the file is damaged, or holds no uint8 images.
     """
     if path.suffix.lower() not in (".npy", ".npz"):
         return None
     try:
-        part = _npy_part(path) if path.suffix.lower() == ".npy" else _npz_part(path)
+        if path.suffix.lower() == ".npz":
+            part = _npz_part(path)
+        else:
+            with path.open("rb") as file:
+                header = read_header(file)
+            _check_header(path, header, path.stat().st_size)
+            part = ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape)
     except DataError:
         raise
     except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
         raise DataError(f"{path} is damaged ({error}): save it again with numpy.save or numpy.savez.") from None
-    return ArraySource(path, (path,), (part,), mirrored=True)
-
-
-def _npy_part(path: Path) -> ArrayPart:
-    with path.open("rb") as file:
-        header = read_header(file)
-    _check_header(path, header, path.stat().st_size)
-    return ArrayPart(path.name, path, lambda: path.open("rb"), header.length, header.shape)
+    return _array_source(path, (path,), (part,), mirrored=True)
 
 
 def _npz_part(path: Path) -> ArrayPart:
@@ -195,7 +170,15 @@ def _npz_part(path: Path) -> ArrayPart:
         name = _images_key(path, headers)
         header = headers[name]
         _check_header(path, header, file.getinfo(f"{name}.npy").file_size)
-        classes = _npz_labels(path, file, headers.get("labels"), header.shape[0])
+        classes: NDArray[np.int64] | None = None
+        if labels := headers.get("labels"):
+            count = header.shape[0]
+            if labels.shape != (count,) or labels.dtype.kind not in "iu":
+                held = f"{labels.dtype} {labels.shape}"
+                raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {held}.')
+            with file.open("labels.npy") as member:
+                data = member.read(labels.claimed)
+            classes = np.frombuffer(data, labels.dtype, offset=labels.length).astype(np.int64)
 
     def open_member() -> IO[bytes]:
         with zipfile.ZipFile(path) as file:
@@ -215,16 +198,6 @@ def _images_key(path: Path, headers: dict[str, Header]) -> str:
     return fitting[0]
 
 
-def _npz_labels(path: Path, file: zipfile.ZipFile, header: Header | None, count: int) -> NDArray[np.int64] | None:
-    if header is None:
-        return None
-    if header.shape != (count,) or header.dtype.kind not in "iu":
-        raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {header.dtype} {header.shape}.')
-    with file.open("labels.npy") as member:
-        data = member.read(header.claimed)
-    return np.frombuffer(data, header.dtype, offset=header.length).astype(np.int64)
-
-
 def _check_header(path: Path, header: Header, size: int) -> None:
     if header.dtype != np.uint8:
         raise DataError(f"{path} holds {header.dtype}, not uint8: scale the images to 0..255 and save them as uint8.")
@@ -235,13 +208,10 @@ def _check_header(path: Path, header: Header, size: int) -> None:
         raise DataError(f"{path} is stored column by column: save numpy.ascontiguousarray(images) instead.")
 
 
-def idx_folder(root: Path, paths: Sequence[Path]) -> ArraySource | None:
+def idx_folder(root: Path, paths: Sequence[Path]) -> Source | None:
     """The IDX data among a folder's files; None when there are none.
 
     A pair train and t10k (or test) keeps its own division: t10k is exactly the test side.
-
-    Raises:
-        DataError: several data sets lie side by side, or a file is damaged.
     """
     stems = {str(path).removesuffix(".gz"): path for path in sorted(paths, reverse=True) if _IDX_IMAGES.search(path.name)}
     if not stems:
@@ -256,7 +226,7 @@ def idx_folder(root: Path, paths: Sequence[Path]) -> ArraySource | None:
     return _idx_source(root, [(path, path in tests if divided else None) for path in (*rest, *tests)])
 
 
-def idx_file(path: Path) -> ArraySource | None:
+def idx_file(path: Path) -> Source | None:
     """The images of one IDX file, packed by gzip or not; None when it is another kind of file."""
     try:
         with open_unpacked(path) as file:
@@ -268,7 +238,7 @@ def idx_file(path: Path) -> ArraySource | None:
     return _idx_source(path, [(path, None)])
 
 
-def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> ArraySource:
+def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> Source:
     """The IDX files of images, each with whether it is the test side, and the labels beside them."""
     files: list[Path] = []
     parts: list[ArrayPart] = []
@@ -282,7 +252,7 @@ def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> ArraySou
         name = path.name.removesuffix(".gz")
         parts.append(ArrayPart(name, path, partial(open_unpacked, path), 4 + 4 * len(shape), shape, classes, test))
         files += [path] if labels is None else [path, labels]
-    return ArraySource(place, files, parts, mirrored=False)
+    return _array_source(place, files, parts, mirrored=False)
 
 
 def _labels_beside(path: Path) -> Path | None:

@@ -83,7 +83,7 @@ class TrainingBatches:
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             bits = random_bits(np.arange(len(self._train), dtype=np.uint64), self.seed, _ORDER, epoch)
-            # Two epochs are kept, because a batch may reach from one into the next.
+            # Two epochs stay in memory, because a batch may reach from one into the next.
             self._orders = {known: order for known, order in self._orders.items() if known == epoch - 1}
             self._orders[epoch] = self._train[np.argsort(bits, kind="stable")]
         return self._orders[epoch]

@@ -33,20 +33,14 @@ _FINGERPRINT_VERSION = 1  # raised when the same images are to count as others
 _SHOWN_KINDS = 3  # reasons for skipping that a refusal says, each with its first file
 MOST_IMAGES = 5_000_000
 """More are refused: each takes half a kilobyte beside its pixels, and a file of some hundred bytes can claim millions."""
-FEWEST_TO_TRAIN = 64
-"""Fewer usable images are refused: a batch could not be filled without repeating."""
+FEWEST_TO_TRAIN = 64  # fewer usable images are refused: a batch could not be filled without repeating
 
 # More threads than this gain nothing, because Python's own work between decodes runs on one core.
 _MOST_WORKERS = 8
 
 
 def build(source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None, for_training: bool) -> None:
-    """Prepares every image of a source into the cache `directory`.
-
-    Raises:
-        DataError: no image can be used; for training also: under 64, or none would be left to train on.
-        VaeganError: the disk is full or cannot be written.
-    """
+    """Prepares every image of a source into the cache `directory`, or says why they are not enough."""
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
@@ -55,7 +49,7 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
         writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
         try:
             collected = _Collected(source.mirrored)
-            with source.tasks(config) as tasks, closing(_run_in_order(tasks)) as done:
+            with closing(_run_in_order(source.tasks(config))) as done:
                 for results in done:
                     for result in results:
                         collected.add(result, writer)
@@ -108,12 +102,13 @@ class _Collected:
         self.names.append(result.name)
         self.contents.append(result.content)
         self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
-        self.sides.append(_side(result))
+        test_share = _TEST_SHARE if result.test is None else 0.0
+        self.sides.append(TEST if result.test else side_of(result.content, test_share=test_share))
         self.traits.update(result.traits)
         self.edges.add(result.edge)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
-        """Checks that the images suffice, and writes all that belongs to them; a long list of what was skipped to `listed`."""
+        """Checks that the images suffice, and writes all that belongs to them."""
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped, listed))
         by_content = np.array(self.sides, dtype=np.uint8)
@@ -136,15 +131,12 @@ class _Collected:
         for trait, words in TRAITS.items():
             if count := self.traits[trait]:
                 who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
-                yield f"{who} images had {words}{self._better_size() if trait == 'enlarged' else ''}."
+                edge = min(self.edges)
+                could = trait == "enlarged" and len(self.edges) == 1 and edge >= LEAST_SIZE
+                yield f"{who} images had {words}{f'; --size {edge} trains them as they are' if could else ''}."
         mirror = " or its mirror image" if self.mirrored else ""
         if aside := int((sides == SET_ASIDE).sum()):
             yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image{mirror}."
-
-    def _better_size(self) -> str:
-        """The size that leaves enlarged images as they are, where all have the same and it can be trained."""
-        edge = next(iter(self.edges))
-        return f"; --size {edge} trains them as they are" if len(self.edges) == 1 and edge >= LEAST_SIZE else ""
 
     def _fingerprint(self, channels: int, config: DataConfig) -> str:
         preparation = f"{_FINGERPRINT_VERSION} {config.size} {config.fit} {channels} "
@@ -158,12 +150,6 @@ def _pixel_hash(pixels: NDArray[np.uint8], mirrored: bool) -> bytes:
     """Equal for equal images, and where mirrored images are as good as others for an image and its mirror image."""
     ways = [pixels, pixels[:, ::-1]] if mirrored else [pixels]
     return min(blake2b(np.ascontiguousarray(way).data, digest_size=16).digest() for way in ways)
-
-
-def _side(image: Prepared) -> int:
-    if image.test is None:
-        return side_of(image.content)
-    return TEST if image.test else side_of(image.content, test_share=0.0)
 
 
 def side_of(content: bytes, *, test_share: float = _TEST_SHARE) -> int:
@@ -190,26 +176,18 @@ def set_duplicates_aside(sides: NDArray[np.uint8], pixel_hashes: NDArray[np.uint
 
 
 def check_most_images(place: str, count: int) -> None:
-    """Refuses more images than can be kept in mind.
-
-    Raises:
-        DataError: over 5,000,000.
-    """
+    """Raises DataError for more than `MOST_IMAGES`."""
     if count > MOST_IMAGES:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
 def skipped_list(directory: Path) -> Path:
-    """Where the list of what was skipped is left when the images are refused: beside their cache, as they get none."""
+    """Where the list of skipped files is left when the images are refused: beside the place of their cache."""
     return directory.with_name(f"{directory.name}-skipped.csv")
 
 
 def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], listed: Path) -> None:
-    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`.
-
-    Raises:
-        DataError: under 64 images, or none on the training side.
-    """
+    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`."""
     if len(sides) < FEWEST_TO_TRAIN:
         raise DataError(_too_few(place, len(sides), skipped, listed))
     if not (sides == TRAIN).any():

@@ -21,13 +21,11 @@ from vaegan.data.decoding import Skipped
 from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically, write_json
 
-CACHE_VERSION = 2
-"""Raised whenever the same source would be prepared differently: every older cache then counts as another."""
+CACHE_VERSION = 2  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
 _ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
 _BUILDING = ".building-"
 _IMAGES, _TABLE, _RECORD = "images.bin", "table.npz", "record.json"
-_HOW_TO_MOVE = "free some, or set VAEGAN_CACHE to a folder on another disk"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,8 +106,7 @@ class CacheWriter:
         """Starts an empty file for images of `size` pixels a side with 1 channel, or with 3 from the beginning."""
         self.directory = directory
         self.count = 0
-        self.channels = channels
-        """1 while every image so far was grey, else 3."""
+        self.channels = channels  # 1 while every image so far was grey, else 3
         self._size = size
         self._file: IO[bytes] = (directory / _IMAGES).open("wb")
 
@@ -152,12 +149,10 @@ def building(directory: Path, needed: int) -> Generator[Path]:
     """Yields a folder to build in, for which `needed` [bytes] must be free; it becomes `directory`, or nothing on failure.
 
     Two processes may build the same cache at once: the first to finish wins, and the other's work is thrown away.
-
-    Raises:
-        VaeganError: the disk is full or the place cannot be written.
     """
     parent = directory.parent
-    temporary = _temporary_name(parent)
+    # Unlike mkdtemp's, folders made under these names follow the user's umask, so that a cache can be shared.
+    temporary, damaged = (parent / f"{_BUILDING}{uuid4().hex}" for _ in range(2))
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(parent)
@@ -165,29 +160,26 @@ def building(directory: Path, needed: int) -> Generator[Path]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         temporary.mkdir()
         yield temporary
-        _publish(temporary, directory)
+        if directory.exists() and open_cached(directory) is None:
+            os.replace(directory, damaged)  # out of the way first, because removing takes time and renaming does not
+        try:
+            os.rename(temporary, directory)
+        except OSError:
+            if open_cached(directory) is None:
+                raise
     except OSError as error:
-        raise _disk_error(error, parent, needed) from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            said = error.strerror or str(error)
+            text = f"The prepared images cannot be written to {parent} ({said}): set VAEGAN_CACHE to another folder."
+            raise VaeganError(text) from error
+        free = shutil.disk_usage(parent).free
+        raise VaeganError(
+            f"Not enough disk space for the prepared images: up to {needed / 1e6:,.0f} MB are needed in {parent}, "
+            f"{free / 1e6:,.0f} MB are free: free some, or set VAEGAN_CACHE to a folder on another disk."
+        ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _temporary_name(parent: Path) -> Path:
-    # Unlike mkdtemp's, a folder made under this name follows the user's umask, so that a cache can be shared.
-    return parent / f"{_BUILDING}{uuid4().hex}"
-
-
-def _publish(temporary: Path, directory: Path) -> None:
-    if directory.exists() and open_cached(directory) is None:
-        # Damaged: it is moved out of the way first, because removing takes time and renaming does not.
-        damaged = _temporary_name(directory.parent)
-        os.replace(directory, damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
-    try:
-        os.rename(temporary, directory)
-    except OSError:
-        if open_cached(directory) is None:
-            raise
+        for left in (temporary, damaged):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _remove_abandoned(parent: Path) -> None:
@@ -198,14 +190,3 @@ def _remove_abandoned(parent: Path) -> None:
             continue
         if time.time() - newest > _ABANDONED_AFTER:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _disk_error(error: OSError, parent: Path, needed: int) -> VaeganError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(parent).free
-        return VaeganError(
-            f"Not enough disk space for the prepared images: up to {needed / 1e6:,.0f} MB are needed in {parent}, "
-            f"{free / 1e6:,.0f} MB are free: {_HOW_TO_MOVE}."
-        )
-    said = error.strerror or str(error)
-    return VaeganError(f"The prepared images cannot be written to {parent} ({said}): set VAEGAN_CACHE to another folder.")

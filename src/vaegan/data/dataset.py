@@ -1,8 +1,7 @@
-"""From a path or a word to prepared images that are mapped, labelled and divided into sides."""
+"""From paths or a word to prepared images: mapped, labelled and divided into sides, or named one by one."""
 
 import re
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,11 @@ from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
-from vaegan.data.building import FEWEST_TO_TRAIN, TEST, VALIDATION, build, check_trainable, skipped_list, write_skipped
+from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable, skipped_list, write_skipped
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
-from vaegan.data.decoding import Prepared, Skipped, content_hash
+from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
 from vaegan.data.pixels import binarized, prepare, to_tensor
-from vaegan.data.source import FolderSource, LabelTable, Source, Task, digest
+from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.types import ProgressCallback
 
@@ -28,6 +27,7 @@ DRAWN_FACES = 8300
 _FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
 _PIXELS_AT_A_TIME = 2**22  # enough faces that the threads which draw them are worth starting, and 12 MB of them
 _ENOUGH_TO_JUDGE = 200
+_MOST_NAMED_FILES = 10_000
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,7 +124,7 @@ def open_dataset(
         source: "faces" (drawn by the package; "faces:500" the first 500), or the path of a folder, a zip or tar of
             images, MNIST's IDX form, or a .npy or .npz of uint8 images.
         config: How the images are prepared.
-        cache_dir: Where prepared images are kept; $VAEGAN_CACHE or the user's cache folder when not given.
+        cache_dir: Where prepared images are stored; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
         for_training: Without it a single usable image is enough.
 
@@ -135,7 +135,7 @@ def open_dataset(
     """
     found = find_source(source)
     preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels}"
-    key = digest(type(found).__name__.encode(), found.identity(), preparation.encode())
+    key = digest(found.kind.encode(), found.identity, preparation.encode())
     directory = (cache_dir or default_cache_dir()) / "images" / key
     cached = open_cached(directory)
     if cached is None:
@@ -177,31 +177,13 @@ def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[s
     return tuple(found)
 
 
-class FacesSource(Source):
-    """The comic faces that the package draws itself."""
+def _drawn_faces(total: int) -> Source:
+    """The comic faces that the package draws itself; they are known by their number and by the code that draws them."""
+    code = sorted(Path(faces.__file__).parent.glob("*.py"))
+    identity = digest(str(total).encode(), *(file.read_bytes() for file in code)).encode()
 
-    def __init__(self, total: int = DRAWN_FACES) -> None:
-        """Stores how many are drawn [images]."""
-        super().__init__("faces" if total == DRAWN_FACES else f"faces:{total}")
-        self.total = total
-
-    def identity(self) -> bytes:
-        """The number of faces and the code that draws them."""
-        code = sorted(Path(faces.__file__).parent.glob("*.py"))
-        return digest(str(self.total).encode(), *(file.read_bytes() for file in code)).encode()
-
-    def count(self) -> int:
-        """How many are drawn [images]."""
-        return self.total
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Draws at the size asked for, so that nothing is scaled."""
-        at_a_time = _PIXELS_AT_A_TIME // config.size**2
-        starts = range(0, self.total, at_a_time)
-        yield (partial(self._draw, start, min(at_a_time, self.total - start), config) for start in starts)
-
-    def _draw(self, start: int, count: int, config: DataConfig) -> list[Prepared | Skipped]:
+    def draw(start: int, count: int, config: DataConfig) -> list[Prepared | Skipped]:
+        # At the size asked for, so that nothing is scaled.
         drawn = faces.draw_faces(count, size=config.size, seed=0, start=start)
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
@@ -209,29 +191,31 @@ class FacesSource(Source):
             prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, config.size, traits))
         return prepared
 
-    def labels(self, names: Sequence[str]) -> LabelTable:
-        """The factors each face was drawn from."""
+    def tasks(config: DataConfig) -> Iterator[Task]:
+        at_a_time = _PIXELS_AT_A_TIME // config.size**2
+        return (partial(draw, first, min(at_a_time, total - first), config) for first in range(0, total, at_a_time))
+
+    def factors(names: Sequence[str]) -> LabelTable:
         words = {name: known for name, known in faces.FACTORS.items() if known is not None}
         return LabelTable(dict(faces.face_factors(len(names), seed=0)), words)
 
+    place = "faces" if total == DRAWN_FACES else f"faces:{total}"
+    return Source("FacesSource", place, identity, lambda: total, tasks, factors)
+
 
 def find_source(source: str | Path) -> Source:
-    """Finds out what kind of source a path or a word names, as in `open_dataset`.
-
-    Raises:
-        DataError: the path does not exist, cannot be read, or holds nothing that can be used.
-    """
+    """Finds out what kind of source a path or a word names, as in `open_dataset`; DataError where it is none."""
     word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
     if word:
-        return FacesSource(int(word[1] or DRAWN_FACES))
+        return _drawn_faces(int(word[1] or DRAWN_FACES))
     try:
         path = Path(source).expanduser()
     except RuntimeError:
         raise DataError(f"{source} does not exist: there is no such user.") from None
     try:
         if path.is_dir():
-            folder = FolderSource(path)
-            return idx_folder(path, [path / item.name for item in folder.items]) or folder
+            folder, files = folder_source(path)
+            return idx_folder(path, files) or folder
         if path.is_file() and (found := numpy_file(path) or idx_file(path) or archive(path)):
             return found
     except PermissionError as error:
@@ -244,12 +228,91 @@ def find_source(source: str | Path) -> Source:
 
 
 def check_source(source: str | Path) -> None:
-    """Makes sure that there is something to decode, without decoding it.
-
-    Raises:
-        DataError: as for `find_source`, or if there are too few files for the fewest images that a training needs.
-    """
+    """Refuses what does not exist or holds too few files for the fewest images that a training needs, without decoding it."""
     found = find_source(source)
     count = found.count()
     if count < FEWEST_TO_TRAIN:
         raise DataError(f"{found.place} holds only {count} images or files, and at least {FEWEST_TO_TRAIN} are needed: add more.")
+
+
+def open_images(places: Sequence[str | Path], config: DataConfig, progress: ProgressCallback | None = None) -> ImageDataset:
+    """One folder, archive, array file or the word faces; or some image files. A single image is enough.
+
+    `config.channels` must be 1 or 3.
+
+    Raises:
+        DataError: a file is missing or cannot be used, or no image is found.
+        RequestError: nothing was given, or files and folders were mixed.
+    """
+    if not places:
+        raise RequestError("Which images? Give image files, or one folder.")
+    if len(places) == 1 and not _is_image_file(Path(places[0])):
+        return open_dataset(places[0], config, progress=progress, for_training=False)
+    if len(places) > _MOST_NAMED_FILES:
+        raise RequestError(f"{len(places):,} files are too many to name one by one; give the folder that they lie in.")
+    folders = [place for place in places if Path(place).is_dir()]
+    if folders:
+        raise RequestError(f"{folders[0]} is a folder: give image files, or one folder alone.")
+    return _named_images(map(_named_file, places), config)
+
+
+def _is_image_file(path: Path) -> bool:
+    return not path.is_dir() and path.suffix.lower() in Image.registered_extensions()
+
+
+def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
+    """Image files as float32 [n, channel, size, size] in [-1, 1].
+
+    `config.channels` must be 1 or 3. With `binarize="dynamic"` each image is drawn once and for all, keyed by the file's
+    content, as in a data set that holds the file.
+
+    Raises:
+        DataError: naming the first file that cannot be used, and why.
+    """
+    return _named_images(map(_named_file, paths), config).load(range(len(paths)))
+
+
+def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
+    """One image file's bytes as float32 [1, channel, size, size] in [-1, 1], prepared as `load_images` does.
+
+    Raises:
+        DataError: saying why `name` cannot be used.
+    """
+    return _named_images([(name, data)], config).load([0])
+
+
+def _named_file(place: str | Path) -> tuple[str, bytes]:
+    path = Path(place)
+    if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe may wait for ever
+        raise DataError(f"{path} cannot be used: not a regular file.")
+    try:
+        with path.open("rb") as file:
+            return str(place), read_bounded(file)
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder: give its images one by one, as {path}/*.png.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _named_images(files: Iterable[tuple[str, bytes]], config: DataConfig) -> ImageDataset:
+    """Names and contents of image files as a data set; the first that cannot be used is refused."""
+    names: list[str] = []
+    contents: list[bytes] = []
+    pixels: list[NDArray[np.uint8]] = []
+    with quiet_pillow():
+        for name, data in files:
+            result = decode(name, data, config)
+            if isinstance(result, Skipped):
+                raise DataError(f"{name} cannot be used: {result.reason}.")
+            grey = result.pixels.ndim == 2
+            names.append(name)
+            contents.append(result.content)
+            pixels.append(np.repeat(result.pixels[..., None], int(config.channels), 2) if grey else result.pixels)
+    return ImageDataset(
+        images=np.stack(pixels),
+        sides=np.full(len(pixels), TRAIN, np.uint8),
+        contents=content_keys(contents),
+        names=names,
+        source=", ".join(names[:3]),
+        config=config,
+    )

@@ -22,11 +22,9 @@ from vaegan.data.pixels import prepare, square_edge
 MAX_PIXELS = 100_000_000
 """Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
 
-MAX_FILE_BYTES = 128 * 2**20
-"""Larger files are not read [bytes]."""
+MAX_FILE_BYTES = 128 * 2**20  # larger files are not read [bytes]
 
-LARGE_FILE_BYTES = 8 * 2**20
-"""Files above this are read one at a time, so that many readers never hold many large files [bytes]."""
+LARGE_FILE_BYTES = 8 * 2**20  # files above this are read one at a time, so that many readers never hold many large files [bytes]
 
 _DECODED_BYTES = 512 * 2**20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0
@@ -50,16 +48,11 @@ class Prepared:
     """One usable image."""
 
     name: str
-    content: bytes
-    """Hash of the image's own bytes: decides its side and its place in the training order."""
-    pixels: NDArray[np.uint8]
-    """[size, size] when grey, else [size, size, 3]."""
-    edge: int
-    """Edge of the square before it was scaled [pixels]."""
-    traits: tuple[str, ...] = ()
-    """What was done to it: keys of `pixels.TRAITS`."""
-    test: bool | None = None
-    """Whether the data set itself puts it on the test side; None where it does not say."""
+    content: bytes  # hash of the image's own bytes: decides its side and its place in the training order
+    pixels: NDArray[np.uint8]  # [size, size] when grey, else [size, size, 3]
+    edge: int  # edge of the square before it was scaled [pixels]
+    traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
+    test: bool | None = None  # whether the data set itself puts it on the test side; None where it does not say
 
 
 class MemoryBudget:
@@ -119,14 +112,20 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
     if reason:
         return Skipped(name, reason)
     try:
-        with Image.open(BytesIO(data), formats=_openable()) as image:
-            (width, height), tile = image.size, _tile_pixels(image)
+        # Pillow may be built without WebP or AVIF, and asking for an unknown format is an error.
+        with Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+            (width, height), tags = image.size, getattr(image, "tag_v2", {})
+            # A TIFF's tile is unpacked in full however small the image is.
+            tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
             if max(width * height, tile) > MAX_PIXELS:
                 of = f"{width} x {height}" if width * height > MAX_PIXELS else "in one tile"
                 return Skipped(name, f"too many pixels: {of}, over {MAX_PIXELS // 10**6} million")
             # JPEG decodes straight to 1/2, 1/4 or 1/8; twice the wanted size is left for Lanczos to reduce.
             image.draft(None, (2 * config.size, 2 * config.size))
-            with _decoded.hold(_memory_needed(image, width * height) + 4 * tile):
+            # Pillow keeps 4 bytes a pixel, and preparing needs up to three copies; a progressive JPEG also keeps
+            # its coefficients at full size.
+            coefficients = 6 * width * height if image.format in ("JPEG", "MPO") else 0
+            with _decoded.hold(12 * image.size[0] * image.size[1] + coefficients + 4 * tile):
                 pixels, traits = prepare(image, config)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
@@ -139,21 +138,10 @@ def quiet_pillow() -> Generator[None]:
 
     To be entered once around all decoding: warning filters belong to the process, not to a thread.
     """
-    handler = logging.NullHandler()
-    logger = logging.getLogger("PIL")
+    handler, logger = logging.NullHandler(), logging.getLogger("PIL")
     logger.addHandler(handler)
     Image.init()
-    try:
-        with warnings.catch_warnings(), _quiet_libtiff():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.removeHandler(handler)
-
-
-@contextmanager
-def _quiet_libtiff() -> Generator[None]:
-    """Takes from libtiff the handlers by which it writes lines of its own beside the errors that Pillow raises."""
+    # libtiff writes lines of its own beside the errors that Pillow raises.
     setters: list[Any] = []
     # Where Pillow holds the library inside itself (Windows), its functions have no names and its lines stay.
     with suppress(OSError, AttributeError):
@@ -163,28 +151,13 @@ def _quiet_libtiff() -> Generator[None]:
         setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
     before = [setter(None) for setter in setters]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        for setter, handler in zip(setters, before, strict=True):
-            setter(handler)
-
-
-def _openable() -> list[str]:
-    # Pillow may be built without WebP or AVIF, and asking for an unknown format is an error.
-    return [name for name in _FORMATS if name in Image.OPEN]
-
-
-def _memory_needed(image: Image.Image, header_pixels: int) -> int:
-    # Pillow keeps 4 bytes a pixel, and preparing needs up to three copies; a progressive JPEG also keeps
-    # its coefficients at full size.
-    coefficients = 6 * header_pixels if image.format in ("JPEG", "MPO") else 0
-    return 12 * image.size[0] * image.size[1] + coefficients
-
-
-def _tile_pixels(image: Image.Image) -> int:
-    """Pixels of a TIFF's tile, which is unpacked whole however small the image is; 0 without tiles."""
-    tags: Any = getattr(image, "tag_v2", {})
-    return int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))
+        for setter, former in zip(setters, before, strict=True):
+            setter(former)
+        logger.removeHandler(handler)
 
 
 def _reason(error: Exception, name: str, data: bytes) -> str:

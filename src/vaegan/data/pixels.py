@@ -30,7 +30,7 @@ TRAITS: dict[str, str] = {
 }
 
 _FIT_TRAITS = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _BITS_TAG = 0x0112, 258
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,16 +43,10 @@ _UPRIGHT = {
 
 
 def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Makes an image the square that training sees.
+    """Makes an image the square that training sees, and says which keys of `TRAITS` apply; raises what Pillow raises.
 
-    Colour profiles (ICC) are ignored: every value is taken as sRGB.
-
-    Returns:
-        uint8 [size, size] where the image is grey (RGB with three equal channels counts as grey) or `channels` is
-        "1", else [size, size, 3]; and the keys of `TRAITS` that apply.
-
-    Raises:
-        Whatever Pillow raises for a damaged file; ValueError for a mode that has no way to RGB.
+    It becomes uint8 [size, size] where it is grey (RGB with three equal channels counts as grey) or `channels` is "1",
+    else [size, size, 3]. Colour profiles (ICC) are ignored: every value is taken as sRGB.
     """
     traits: list[str] = []
     image.load()
@@ -100,7 +94,8 @@ def _has_frames(image: Image.Image) -> bool:
 def _eight_bit(image: Image.Image, traits: list[str]) -> Image.Image:
     """Scales 16-bit, 32-bit and float images to 8 bits; others pass."""
     if image.mode.startswith("I;16"):
-        top = 4095 if _bits(image) == 12 else 65535
+        bits = getattr(image, "tag_v2", {}).get(_BITS_TAG)
+        top = 4095 if bits and bits[0] == 12 else 65535
     elif image.mode == "I" and image.format == "PPM":
         top = 65535  # the reader has scaled by the file's own maximum
     elif image.mode in ("I", "F"):
@@ -113,14 +108,8 @@ def _eight_bit(image: Image.Image, traits: list[str]) -> Image.Image:
     return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
 
 
-def _bits(image: Image.Image) -> int | None:
-    tags = getattr(image, "tag_v2", None)
-    bits = tags.get(258) if tags is not None else None  # 258: BitsPerSample
-    return bits[0] if bits else None
-
-
 def _guessed_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """32-bit images do not say what white is: the smallest usual range that holds the values is taken, or their own."""
+    """32-bit images do not say what white is: the smallest common range that holds the values is taken, or their own."""
     numbers = values.astype(np.float32)
     if not np.isfinite(numbers).all():
         raise ValueError("has values that are not numbers")
@@ -163,27 +152,22 @@ def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Ima
         traits.append(_FIT_TRAITS[config.fit])
     if square_edge(width, height, config) < config.size:
         traits.append("enlarged")
-    if config.fit == "pad":
-        return _pad(image, config.size)
-    box = (0, 0, width, height)
+    size, box = (config.size, config.size), (0.0, 0.0, width, height)
     if config.fit == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
-    return _resize(image, (config.size, config.size), box)
-
-
-def _pad(image: Image.Image, size: int) -> Image.Image:
-    # White as behind transparency: one background for the whole data set is one thing less to learn.
-    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
-    square = Image.new(image.mode, (size, size), "white")
-    square.paste(_resize(image, (width, height), (0, 0, *image.size)), ((size - width) // 2, (size - height) // 2))
+    elif config.fit == "pad":
+        longer = max(width, height)
+        size = (max(1, round(width * config.size / longer)), max(1, round(height * config.size / longer)))
+    # The gap lets large images be averaged down cheaply first; at 3 the result cannot be distinguished from Lanczos alone.
+    fitted = image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+    if config.fit != "pad":
+        return fitted
+    # White as behind transparency: one background for all images is one thing less to learn.
+    square = Image.new(image.mode, (config.size, config.size), "white")
+    square.paste(fitted, ((config.size - size[0]) // 2, (config.size - size[1]) // 2))
     return square
-
-
-def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
-    # The gap lets large images be averaged down cheaply first; at 3 it cannot be told from Lanczos alone.
-    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:

@@ -4,13 +4,13 @@ import errno
 import os
 import stat
 import threading
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -25,8 +25,7 @@ FILES_AT_A_TIME = 16
 
 _large_file = threading.Lock()
 
-Task = Callable[[], list[Prepared | Skipped]]
-"""Prepares a few images; run on any thread."""
+Task = Callable[[], list[Prepared | Skipped]]  # prepares a few images; run on any thread
 
 
 @dataclass(frozen=True)
@@ -37,39 +36,11 @@ class LabelTable:
     """{name: float32 [count]}; categories as codes."""
     words: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The words that a category's codes stand for."""
-    note: str | None = None
-    """A sentence on where the labels come from."""
-
-
-class Source(ABC):
-    """One place that images come from."""
-
-    def __init__(self, place: str | Path, *, mirrored: bool = True) -> None:
-        """Stores what messages call the place, and whether a mirrored image is as good as the image itself."""
-        self.place, self.mirrored = str(place), mirrored
-
-    @abstractmethod
-    def identity(self) -> bytes:
-        """Bytes that change when the images may have changed; found without opening them."""
-
-    @abstractmethod
-    def count(self) -> int:
-        """How many images there are at most [images]."""
-
-    @abstractmethod
-    def tasks(self, config: DataConfig) -> AbstractContextManager[Iterator[Task]]:
-        """The work of preparing every image, always in the same order; to be finished before the context is left."""
-
-    def labels(self, names: Sequence[str]) -> LabelTable:
-        """Labels of the usable images, by their names in order: the sub-folders' names, where there are several."""
-        return labels_from_folders(names)
+    note: str | None = None  # a sentence on where the labels come from
 
 
 def labels_from_folders(names: Sequence[str]) -> LabelTable:
-    """Takes the folder that holds an image as its class, where at least two folders hold images.
-
-    What all folders' paths have in common is left out of the words; images beside the sub-folders get the word ".".
-    """
+    """Takes the folder that holds an image as its class, where at least two do, without what all folders' paths begin with."""
     parents = [PurePosixPath(name).parent.parts for name in names]
     found = Counter(parents)
     if len(found) < 2:
@@ -84,6 +55,19 @@ def labels_from_folders(names: Sequence[str]) -> LabelTable:
     listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
     note = f"The sub-folders were taken as the label 'class': {listed}."
     return LabelTable({"class": values}, {"class": tuple(words.values())}, note)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One place that images come from."""
+
+    kind: str  # part of the cache's key: which of our readers it was
+    place: str  # what messages call it
+    identity: bytes  # changes when the images may have changed; found without opening them
+    count: Callable[[], int]  # how many images there are at most [images]
+    tasks: Callable[[DataConfig], Iterator[Task]]  # the work of preparing every image, always in the same order
+    labels: Callable[[Sequence[str]], LabelTable] = labels_from_folders  # labels of the usable images, by their names in order
+    mirrored: bool = True  # whether a mirrored image is as good as the image itself
 
 
 def file_stamp(path: Path) -> bytes:
@@ -104,53 +88,34 @@ def digest(*parts: bytes) -> str:
 class Item:
     """One file that may be an image."""
 
-    name: str
-    """Its path inside the folder or archive, with forward slashes."""
-    size: int
-    """What the listing says [bytes]."""
+    name: str  # its path inside the folder or archive, with forward slashes
+    size: int  # what the listing says [bytes]
     modified: tuple[int, int] = (0, 0)
     """When it was last written [ns], and who may read it: what could not be read may be readable another time."""
-    reason: str | None = None
-    """Why it cannot be read, where the listing already shows it."""
+    reason: str | None = None  # why it cannot be read, where the listing already shows it
 
 
-class FolderSource(Source):
-    """A folder of image files, searched recursively."""
+def folder_source(root: Path) -> tuple[Source, list[Path]]:
+    """A folder of image files, searched recursively, and its files, none of them opened.
 
-    def __init__(self, root: Path) -> None:
-        """Lists the folder without opening a file.
+    Hidden files and folders are left out; links are followed, but never in circles.
+    """
+    items = sorted(_list_folder(root), key=lambda item: item.name)
+    if not items:
+        raise DataError(f"{root} holds no files: give a folder with images in it.")
 
-        Hidden files and folders are left out; links are followed, but never in circles.
+    def read(item: Item) -> bytes:
+        with (root / item.name).open("rb") as file:
+            return read_bounded(file)
 
-        Raises:
-            DataError: the folder cannot be read or holds no file.
-        """
-        super().__init__(root)
-        self.root = root
-        self.items = sorted(_list_folder(root), key=lambda item: item.name)
-        if not self.items:
-            raise DataError(f"{root} holds no files: give a folder with images in it.")
+    lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in items)
+    identity = "\n".join((str(root.resolve()), *lines)).encode(errors="surrogateescape")
 
-    def identity(self) -> bytes:
-        """Where the folder is, and every file's name, size, time of writing and permissions."""
-        lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in self.items)
-        return "\n".join((str(self.root.resolve()), *lines)).encode(errors="surrogateescape")
+    def tasks(config: DataConfig) -> Iterator[Task]:
+        return file_tasks(((item, partial(read, item)) for item in items), config)
 
-    def count(self) -> int:
-        """Files found [images at most]."""
-        return len(self.items)
-
-    @contextmanager
-    def tasks(self, config: DataConfig) -> Generator[Iterator[Task]]:
-        """Reads and decodes a few files at a time."""
-
-        def read(item: Item) -> bytes:
-            with (self.root / item.name).open("rb") as file:
-                return read_bounded(file)
-
-        starts = range(0, len(self.items), FILES_AT_A_TIME)
-        blocks = (self.items[start : start + FILES_AT_A_TIME] for start in starts)
-        yield (partial(decode_items, [(item, partial(read, item)) for item in block], config) for block in blocks)
+    found = Source("FolderSource", str(root), identity, lambda: len(items), tasks)
+    return found, [root / item.name for item in items]
 
 
 def _list_folder(root: Path) -> list[Item]:
@@ -165,31 +130,27 @@ def _list_folder(root: Path) -> list[Item]:
                 continue
             seen.add((found.st_dev, found.st_ino))
             with os.scandir(root / inside) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    _list_entry(entry, inside, items, waiting)
+                visible = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
         except OSError as error:
             if not inside:
                 raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
             items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
+            continue
+        for entry in visible:
+            name = f"{inside}/{entry.name}" if inside else entry.name
+            try:
+                if entry.is_dir():
+                    waiting.append(name)
+                    continue
+                found = entry.stat()
+            except OSError as error:
+                broken = error.errno in (errno.ENOENT, errno.ELOOP)
+                items.append(Item(name, 0, reason="broken link" if broken else f"cannot be read: {error.strerror}"))
+                continue
+            # Reading a pipe or a device would wait for ever.
+            reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
+            items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
     return items
-
-
-def _list_entry(entry: os.DirEntry[str], inside: str, items: list[Item], waiting: list[str]) -> None:
-    name = f"{inside}/{entry.name}" if inside else entry.name
-    if is_hidden(entry.name):
-        return
-    try:
-        if entry.is_dir():
-            waiting.append(name)
-            return
-        found = entry.stat()
-    except OSError as error:
-        reason = "broken link" if error.errno in (errno.ENOENT, errno.ELOOP) else f"cannot be read: {error.strerror}"
-        items.append(Item(name, 0, reason=reason))
-        return
-    # Reading a pipe or a device would wait for ever.
-    reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
-    items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
 
 
 def is_hidden(name: str) -> bool:
@@ -200,6 +161,13 @@ def is_hidden(name: str) -> bool:
 def read_bounded(file: IO[bytes]) -> bytes:
     """Reads a file, but never more than a little over the largest that is decoded, whatever its listing said."""
     return file.read(MAX_FILE_BYTES + 1)
+
+
+def file_tasks(items: Iterable[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> Iterator[Task]:
+    """Reads and decodes a few files at a time."""
+    left = iter(items)
+    while block := list(islice(left, FILES_AT_A_TIME)):
+        yield partial(decode_items, block, config)
 
 
 def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Prepared | Skipped]:

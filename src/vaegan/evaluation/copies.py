@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaegan.evaluation.numbers import Findings
 from vaegan.evaluation.reference import RealImages, References
-from vaegan.evaluation.tally import Share, Tally
+from vaegan.evaluation.tally import Findings, Share, Tally
 from vaegan.metrics.features import SMALL, small_images
 from vaegan.metrics.neighbours import Nearest, copying_share, median_ratio, most_suspicious, nearest_of_both
 from vaegan.model import Model
@@ -25,10 +24,7 @@ class CopyCheck:
     """Training and held-out images as two pools of candidates, in pixels at 16x16 and in an encoder's coordinates."""
 
     def __init__(self, references: References, encoder: Model | None, full: bool, share: Share | None = None) -> None:
-        """Prepares both pools: all real images, whatever the number of samples; `full` searches more of them.
-
-        `share` says which images this process encodes; all of them when None.
-        """
+        """Prepares both pools: all real images, whatever the number of samples; `full` searches more of them."""
         assert references.train is not None
         most = FULL_POOL if full else POOL
         self.train, self.heldout = references.train.first(most), references.heldout.first(most)
@@ -53,7 +49,8 @@ class CopyCheck:
         (known, place), (unknown, _) = _both(tally.rows(PIXELS))
         if not found.lacks(names, FEWEST_HELD_OUT, len(self.heldout)):
             train, heldout = self.pools[PIXELS]
-            of_heldout = nearest_of_both(heldout, _mirrored(heldout) if self.mirrored else heldout, train)[0]
+            mirrored = heldout.unflatten(1, (-1, SMALL, SMALL)).flip(3).flatten(1) if self.mirrored else heldout
+            of_heldout = nearest_of_both(heldout, mirrored, train)[0]
             found.add("neighbour_distance", *median_ratio(known, of_heldout, seed), len(known), PIXELS, len(heldout))
             needed = math.ceil(FEWEST_HITS * sum(counts) / len(heldout))
             if not found.lacks(names[:2], needed, len(known), "samples beside so few held-out images"):
@@ -83,11 +80,6 @@ def _encoded(encoder: Model, pool: RealImages, share: Share) -> Tensor:
     for first, block in pool.blocks(share.blocks):
         tally.record_first(ENCODER, first, encoder.encode(block.images()), len(pool))
     return share.merged(tally).rows(ENCODER)
-
-
-def _mirrored(small: Tensor) -> Tensor:
-    """`small_images` of the mirror images."""
-    return small.unflatten(1, (-1, SMALL, SMALL)).flip(3).flatten(1)
 
 
 def _both(rows: Tensor) -> tuple[Nearest, Nearest]:

@@ -1,8 +1,8 @@
 """`evaluate`: a run's stages and real images, measured alike; writes evaluation.json."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
@@ -70,11 +70,11 @@ def evaluate(
         DataError: if there are no images to compare with.
     """
     began = time.perf_counter()
-    count = n if n is not None else FULL_COUNT if full else DEFAULT_COUNT
-    if not FEWEST_SAMPLES <= count <= MOST_SAMPLES:
-        raise RequestError(f"-n {count} is not possible; give {FEWEST_SAMPLES} to {MOST_SAMPLES:,} samples.")
+    samples = n if n is not None else FULL_COUNT if full else DEFAULT_COUNT
+    if not FEWEST_SAMPLES <= samples <= MOST_SAMPLES:
+        raise RequestError(f"-n {samples} is not possible; give {FEWEST_SAMPLES} to {MOST_SAMPLES:,} samples.")
     network = None if features is None else open_feature_network(Path(features))
-    options = Options(count, full, seed, network)
+    options = Options(samples, full, seed, network)
     folder = find_run(run)
     with folder.alone():
         return _measured(folder, data, stage, options, device or DeviceConfig(), progress, began)
@@ -100,7 +100,12 @@ def _measured(
     engine.first_does(lambda: opened.append(_real_images(folder, record, data, first.channels, report)))
     # What the first process decoded the others find in the cache.
     real, source, fingerprint = opened[0] if opened else _real_images(folder, record, data, first.channels, report)
-    step, share = _steps(report, 2 + 4 * len(models)), Share(engine.rank, engine.world_size, engine.gather)
+    share, done = Share(engine.rank, engine.world_size, engine.gather), count()
+
+    def step(what: str) -> None:
+        """Says that the next part begins; nothing ("") begins at the end."""
+        report(f"measuring {what}".rstrip(), next(done), 2 + 4 * len(models))
+
     measurement = Measurement(models, real, Condition(record.config.condition, first.labels), options, share, step)
     measurement.observe()
     document: dict[str, Any] = {}
@@ -131,24 +136,8 @@ def _measured(
     return engine.share(document)
 
 
-def _steps(report: ProgressCallback, steps: int) -> Callable[[str], None]:
-    """What says that the next of `steps` begins; nothing ("") begins at the end."""
-    done = 0
-
-    def step(what: str) -> None:
-        nonlocal done
-        report(f"measuring {what}".rstrip(), done, steps)
-        done += 1
-
-    return step
-
-
 def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict[str, Model]:
-    """The model of every stage that has one, or of the one asked for, in the order they were trained.
-
-    Raises:
-        ModelError: if there is none.
-    """
+    """The model of every stage that has one, or of the one asked for, in the order they were trained."""
     names = [plan.name for plan in record.plan if (folder.model(plan.name) / "config.json").is_file()]
     if stage is not None or not names:
         return {stage or "": api.load(folder.path, stage)}

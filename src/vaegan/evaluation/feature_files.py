@@ -19,17 +19,15 @@ from torch import Tensor
 from vaegan.data import to_uint8
 from vaegan.errors import RequestError, one_line
 from vaegan.evaluation.copies import ENCODER, PIXELS
-from vaegan.evaluation.factors import FEATURES as BOTH_FEATURES
+from vaegan.evaluation.inference import FEATURES as BOTH_FEATURES
 from vaegan.extras import need
 from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES
 from vaegan.settings import from_dictionary, read_toml
 from vaegan.types import Images
 
-INCEPTION = "inception-2015"
 MOST_FEATURES = 16_384
 MOST_LETTERS = 80  # of a name, which stands in tables
 MOST_VALUE = 1_000_000  # of a network's input
-LEAST = {"size": 8, "batch": 1}
 BUILT_IN = (RANDOM_FEATURES, LAYOUT_FEATURES, BOTH_FEATURES, PIXELS, ENCODER)
 
 
@@ -37,20 +35,13 @@ BUILT_IN = (RANDOM_FEATURES, LAYOUT_FEATURES, BOTH_FEATURES, PIXELS, ENCODER)
 class Description:
     """What must be said of a feature network; the TOML's keys."""
 
-    name: str
-    """Scores are named by it; inception-2015 alone makes a Frechet distance an FID."""
-    size: int
-    """Side of the images it expects [pixels]; ours are resized to it."""
-    low: float
-    """Its input for black."""
-    high: float
-    """Its input for white."""
-    mean: tuple[float, ...] = ()
-    """Three numbers subtracted after the range (ImageNet's: [0.485, 0.456, 0.406])."""
-    deviation: tuple[float, ...] = ()
-    """Divided by then (ImageNet's: [0.229, 0.224, 0.225])."""
-    batch: int = 32
-    """Images at a time; for a network with a fixed batch, that one."""
+    name: str  # scores are named by it; inception-2015 alone makes a Frechet distance an FID
+    size: int  # side of the images it expects [pixels]; ours are resized to it
+    low: float  # its input for black
+    high: float  # its input for white
+    mean: tuple[float, ...] = ()  # three numbers subtracted after the range (ImageNet's: [0.485, 0.456, 0.406])
+    deviation: tuple[float, ...] = ()  # divided by then (ImageNet's: [0.229, 0.224, 0.225])
+    batch: int = 32  # images at a time; for a network with a fixed batch, that one
 
     def __post_init__(self) -> None:
         """Refuses what no network expects."""
@@ -58,9 +49,9 @@ class Description:
             raise RequestError(f"name is {self.name[:MOST_LETTERS]!r}; it must be 1 to {MOST_LETTERS} letters that can be shown")
         if self.name.strip().casefold() in BUILT_IN:
             raise RequestError(f"name is {self.name!r}, by which the program's own features are known; choose another")
-        for key, value in (("size", self.size), ("batch", self.batch)):
-            if not LEAST[key] <= value <= 1024:
-                raise RequestError(f"{key} is {value}; it must be {LEAST[key]} to 1024")
+        for key, value, least in (("size", self.size, 8), ("batch", self.batch, 1)):
+            if not least <= value <= 1024:
+                raise RequestError(f"{key} is {value}; it must be {least} to 1024")
         for key, value in (("low", self.low), ("high", self.high)):
             if not abs(value) <= MOST_VALUE:
                 raise RequestError(f"{key} is {value:g}; it must be a number from -{MOST_VALUE:,} to {MOST_VALUE:,}")
@@ -83,16 +74,11 @@ class FeatureNetwork:
     """A network that turns images into features."""
 
     description: Description
-    identity: str
-    """Name and hash of all its files: what features are cached under."""
+    identity: str  # name and hash of all its files: what features are cached under
     run: Run
 
     def __call__(self, images: Images) -> Tensor:
-        """Features [count, dimension] of images in [-1, 1].
-
-        Raises:
-            RequestError: if the network does not give one vector of finite numbers an image.
-        """
+        """Features [count, dimension] of images in [-1, 1]; RequestError if it gives no vector of finite numbers an image."""
         name, batch, parts = self.description.name, self.description.batch, list[Tensor]()
         for block in images.split(batch):
             pixels = prepared(block, self.description)
@@ -120,11 +106,7 @@ def check_features(features: Tensor, described: Description) -> None:
 
 
 def open_feature_network(path: Path) -> FeatureNetwork:
-    """Reads FILE (.onnx or .pt2) and the TOML beside it, and tries the network on one grey batch.
-
-    Raises:
-        RequestError: if either is missing, of another kind, or does not fit the other.
-    """
+    """Reads FILE (.onnx or .pt2) and the TOML beside it, and tries the network on one grey batch."""
     runners: dict[str, Callable[[Path], tuple[Run, list[Path]]]] = {".onnx": _onnx, ".pt2": _program}
     if path.suffix not in runners:
         raise RequestError(f"--features {path} must be an ONNX file (.onnx) or a torch.export program (.pt2).")
@@ -148,8 +130,7 @@ def open_feature_network(path: Path) -> FeatureNetwork:
 def prepared(images: Images, described: Description) -> NDArray[np.float32]:
     """Images as the network wants them: resized like clean-fid does (Parmar et al. 2022), then moved into its range.
 
-    Rounded to 8 bits as a saved image would be, each channel resized by Pillow's bicubic filter, antialiased, in float, never
-    rounded again, and clipped to the 8-bit range that the filter overshoots (since clean-fid 0.1.35).
+    Each channel is resized by Pillow's bicubic filter in float, and clipped to the 8-bit range (since clean-fid 0.1.35).
     """
     resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
     pixels = resized / 255 * (described.high - described.low) + described.low
@@ -167,13 +148,11 @@ def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
 
 def _description(path: Path, network: Path) -> Description:
     try:
-        values = read_toml(path)
+        return from_dictionary(Description, read_toml(path), str(path))
     except OSError as error:
         raise RequestError(
             f"{network} needs {path.name} beside it, with name, size, low and high of its input; docs/evaluation.md shows one."
         ) from error
-    try:
-        return from_dictionary(Description, values, str(path))
     except RequestError as error:
         message = str(error)
         raise RequestError(message if message.startswith(str(path)) else f"{path}: {message}.") from error

@@ -4,43 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from vaegan.evaluation import inference
 from vaegan.evaluation.copies import CopyCheck
-from vaegan.evaluation.factors import KnownFactors
-from vaegan.evaluation.feature_files import INCEPTION, FeatureNetwork, check_features
-from vaegan.evaluation.inference import (
-    BOUNDS,
-    ERRORS,
-    NO_POSTERIOR,
-    POSTERIOR_NUMBERS,
-    describe_inference,
-    has_posteriors,
-    likelihood,
-    posteriors,
-    reconstructions,
-)
-from vaegan.evaluation.numbers import Findings
+from vaegan.evaluation.feature_files import FeatureNetwork, check_features
+from vaegan.evaluation.inference import KnownFactors
 from vaegan.evaluation.reference import WITHOUT_LABELS, Condition, RealImages, References, read_cached, write_cached
-from vaegan.evaluation.samples import (
-    FEWEST_FOR_COVARIANCES,
-    FEWEST_FOR_MEANS,
-    WITHOUT_TRAIN,
-    Described,
-    Yardstick,
-    compare,
-    describe,
-    log_spectrum,
-)
-from vaegan.evaluation.tally import MOST_RECORDED, Share, Tally
+from vaegan.evaluation.samples import NETWORK, WITHOUT_TRAIN, Described, Yardstick, compare, describe, log_spectrum
+from vaegan.evaluation.tally import MOST_RECORDED, Findings, Share, Tally
 from vaegan.evaluation.verdict import copies_images, copying, verdict
-from vaegan.metrics.feature_distances import frechet_interval_by_halves, frechet_with_interval, kernel_distance_with_interval
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.statistics import SHARDS
 from vaegan.metrics.table import FEWEST_SAMPLES, METRICS
 from vaegan.model import BLOCK, Model
-from vaegan.types import Images
 
-NETWORK = "network"  # the user's feature network, in a tally
-MOST_RESAMPLED = 512  # [dimensions]
+NO_NEIGHBOURS: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
 UNSURE = "The run's own images are not at hand: some of those compared with may have been trained on, which would flatter."
 
 
@@ -48,8 +24,7 @@ UNSURE = "The run's own images are not at hand: some of those compared with may 
 class Options:
     """How to measure."""
 
-    count: int
-    """Samples of each stage, and at most so many real images."""
+    count: int  # samples of each stage, and at most so many real images
     full: bool
     seed: int
     network: FeatureNetwork | None
@@ -64,15 +39,12 @@ class Measurement:
     condition: Condition
     options: Options
     share: Share
-    step: Callable[[str], None]
-    """Called with what is done next."""
+    step: Callable[[str], None]  # called with what is done next
     yard: Yardstick = field(init=False)
     copies: CopyCheck | None = None
-    unseen: Tally | None = None
-    """How near validation images are to training and held-out images; None where there are too few."""
+    unseen: Tally | None = None  # how near validation images are to training and held-out images; None where there are too few
     samples: dict[str, Described] = field(default_factory=dict)
-    inferred: dict[str, Tally] = field(default_factory=dict)
-    """What each stage that encodes makes of the held-out images."""
+    inferred: dict[str, Tally] = field(default_factory=dict)  # what each stage that encodes makes of the held-out images
 
     def observe(self) -> None:
         """Passes over all images once, block by block; with several processes each over its share."""
@@ -82,7 +54,7 @@ class Measurement:
         if options.network is not None:
             check_features(heldout.tally.rows(NETWORK), options.network.description)
         train = None if real.train is None else described(real.train.first(options.count), True, options, share)
-        self.yard = Yardstick(heldout, train, options.seed)
+        self.yard = Yardstick(heldout, train, options.seed, options.network and options.network.description.name)
         self.step("real neighbours")
         # A conditional encoder's latents leave out what the label says: no space to compare images in.
         encoder = next((model for model in self.models.values() if model.has_encoder and not model.config.labels), None)
@@ -100,7 +72,7 @@ class Measurement:
             if model.has_encoder and not self.condition.lacks(real.heldout):
                 tally = Tally()
                 for first, block in real.heldout.first(options.count).blocks(share.blocks):
-                    describe_inference(tally, first, model, block.images(), self.condition.labels(block))
+                    inference.describe_inference(tally, first, model, block.images(), self.condition.labels(block))
                 self.inferred[name] = share.merged(tally)
 
     def _samples(self, model: Model) -> Described:
@@ -108,9 +80,7 @@ class Measurement:
         tally, labels = Tally(), self.condition.sample_labels(self.references, count, seed)
         for turn, images in enumerate(model.sample_blocks(count, seed, labels=labels, share=self.share.blocks)):
             first = (self.share.rank + turn * self.share.world_size) * BLOCK
-            describe(tally, first, images, count, seed, given=True)
-            if network is not None:
-                _describe_features(tally, first, images, network)
+            describe(tally, first, images, count, seed, True, network)
             if self.copies is not None:
                 self.copies.describe(tally, first, images)
         return Described(count, self.share.merged(tally))
@@ -119,25 +89,20 @@ class Measurement:
         """All numbers of all stages and of the floor, as evaluation.json holds them."""
         floor, left_out = Findings(most=self.options.count), {}
         factors = self._factors()
-        if self.yard.train is None:
-            left_out["floor"] = WITHOUT_TRAIN
+        if self.yard.train is None or self.copies is None:
+            left_out |= dict.fromkeys(("floor", "copying", "copying_encoder", "neighbour_distance"), WITHOUT_TRAIN)
         else:
-            self._compare(self.yard.train, floor)
-        if self.copies is None:
-            left_out |= dict.fromkeys(("copying", "copying_encoder", "neighbour_distance"), WITHOUT_TRAIN)
-        elif self.unseen is not None:
-            self.copies.judge(self.unseen, floor, self.options.seed)
-        if factors is not None and self.yard.train is not None:
-            factors.mix(self.yard.train, floor, self.options.seed)
-        details: dict[str, Any] = {
-            "per_dimension_kl": [],
-            "neighbours": {"samples": [], "training_index": [], "pixel_distance": []},
-        }
+            compare(self.yard, self.yard.train, floor)
+            if self.unseen is not None:
+                self.copies.judge(self.unseen, floor, self.options.seed)
+            if factors is not None:
+                factors.mix(self.yard.train, floor, self.options.seed)
+        details: dict[str, Any] = {"per_dimension_kl": [], "neighbours": dict(NO_NEIGHBOURS)}
         stages = {name: self._stage(name, factors, details) for name in self.models}
-        if not any(has_posteriors(model) for model in self.models.values()):
-            left_out |= dict.fromkeys((*BOUNDS, *POSTERIOR_NUMBERS), NO_POSTERIOR)
+        if not any(inference.has_posteriors(model) for model in self.models.values()):
+            left_out |= dict.fromkeys((*inference.BOUNDS, *inference.POSTERIOR_NUMBERS), inference.NO_POSTERIOR)
         if self.condition.lacks(self.references.heldout):
-            left_out |= dict.fromkeys((*ERRORS, "elbo", "iwae", "kl"), WITHOUT_LABELS)
+            left_out |= dict.fromkeys((*inference.ERRORS, "elbo", "iwae", "kl"), WITHOUT_LABELS)
         for found in (floor, *stages.values()):
             left_out |= found.left_out
         # What only the floor lacks says so in the floor's place.
@@ -168,7 +133,7 @@ class Measurement:
         count, seed, model = self.options.count, self.options.seed, self.models[name]
         found, samples, heldout = Findings(most=count), self.samples[name], self.references.heldout.first(count)
         self.step(f"numbers of the {name.upper()}")
-        self._compare(samples, found)
+        compare(self.yard, samples, found)
         if self.copies is not None:
             details["neighbours"] = neighbours = self.copies.judge(samples.tally, found, seed)
             labels = self.condition.sample_labels(self.references, count, seed)
@@ -180,16 +145,11 @@ class Measurement:
             if model.has_encoder:
                 factors.latent(model, self.condition, found, seed)
         if name in self.inferred:
-            reconstructions(self.inferred[name], len(heldout), found, seed)
-            if has_posteriors(model):
-                details["per_dimension_kl"] = posteriors(self.inferred[name], len(heldout), found, seed)
-                likelihood(model, heldout, self.condition, found, seed, self.options.full)
+            inference.reconstructions(self.inferred[name], len(heldout), found, seed)
+            if inference.has_posteriors(model):
+                details["per_dimension_kl"] = inference.posteriors(self.inferred[name], len(heldout), found, seed)
+                inference.likelihood(model, heldout, self.condition, found, seed, self.options.full)
         return found
-
-    def _compare(self, given: Described, found: Findings) -> None:
-        compare(self.yard, given, found)
-        if self.options.network is not None:
-            _compare_features(self.options.network.description.name, self.yard.real, given, found, self.options.seed)
 
     def _with_floor(self, numbers: dict[str, Any], floor: Findings) -> dict[str, Any]:
         """Numbers of a stage, with the reason where real images have no such number."""
@@ -209,30 +169,8 @@ def described(real: RealImages, given: bool, options: Options, share: Share) -> 
     if all(share.gather(bool(known))):
         return Described(len(real), Tally.of_states([known]))
     for first, block in real.blocks(share.blocks):
-        describe(tally, first, images := block.images(), len(real), options.seed, given)
-        if network is not None:
-            _describe_features(tally, first, images, network)
+        describe(tally, first, block.images(), len(real), options.seed, given, network)
     tally = share.merged(tally)
     if share.rank == 0:
         write_cached(path, tally.state)
     return Described(len(real), tally)
-
-
-def _describe_features(tally: Tally, first: int, images: Images, network: FeatureNetwork) -> None:
-    """Records the features of one block in the user's network."""
-    features = network(images)
-    tally.record_first(NETWORK, first, features)
-    # Replicates of 2,048 dimensions would take longer than everything else together.
-    tally.add_moments(NETWORK, first, features, SHARDS if features.shape[1] <= MOST_RESAMPLED else 1)
-
-
-def _compare_features(name: str, real: Described, given: Described, found: Findings, seed: int) -> None:
-    """Adds distances in the features of the user's network; only Inception's are called FID and KID."""
-    frechet, kernel = ("fid", "kid") if name == INCEPTION else ("feature_frechet_distance", "feature_kernel_distance")
-    one, two = real.tally.rows(NETWORK), given.tally.rows(NETWORK)
-    if not found.lacks(kernel, FEWEST_FOR_MEANS, real.count):
-        found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name, len(one))
-    if not found.lacks(frechet, FEWEST_FOR_COVARIANCES, real.count):
-        value, between = frechet_with_interval(real.tally.moments(NETWORK), given.tally.moments(NETWORK), seed)
-        between = between or frechet_interval_by_halves(value, one, two, seed)
-        found.add(frechet, value, between, given.count, name, real.count)

@@ -20,10 +20,7 @@ from vaegan.types import Images, Labels, Latents
 
 BLOCK = 512  # [images]
 MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 52 MB, and each seed and -n has its own
-OTHER = "other"
-"""In place of a side: images of another data set than the run's."""
-VERSION = 6
-"""Version of what is cached; raised when a fixed feature space or what is recorded of images changes."""
+VERSION = 6  # version of what is cached; raised when a fixed feature space or what is recorded of images changes
 WITHOUT_LABELS = "the model is told labels, and these images have none of them"
 
 
@@ -53,10 +50,7 @@ class RealImages:
             yield at, RealImages(self.dataset, self.indices[at : at + BLOCK], self.side)
 
     def features(self, name: str, compute: Callable[[Images], Tensor]) -> Tensor:
-        """What `compute` gives of the images [count, dimension], from the cache if there.
-
-        One name must always mean the same network with the same weights.
-        """
+        """What `compute` gives of the images [count, dimension], cached by a name: of one network with the same weights."""
         path = self.cache_file(name)
         found = read_cached(path)
         if "features" not in found:
@@ -96,27 +90,18 @@ def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
                 left -= size
 
 
-def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, so that names and places change nothing."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]
-
-
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:
     """All images of a side, in the order of their contents."""
-    return RealImages(dataset, first_by_content(dataset, side, len(dataset)), name)
+    return RealImages(dataset, dataset.first_by_content(side, len(dataset)), name)
 
 
 @dataclass(frozen=True)
 class References:
     """What a run is compared with."""
 
-    heldout: RealImages
-    """What samples are compared with; nobody trained on them or chose by them."""
-    train: RealImages | None
-    """What was trained on; None where those images are no longer at hand."""
-    mirrored: bool
-    """Whether half of the training images were mirrored."""
+    heldout: RealImages  # what samples are compared with; nobody trained on them or chose by them
+    train: RealImages | None  # what was trained on; None where those images are no longer at hand
+    mirrored: bool  # whether half of the training images were mirrored
 
     @property
     def validation(self) -> RealImages | None:
@@ -127,13 +112,7 @@ class References:
 
 
 def references(own: ImageDataset | None, other: ImageDataset | None) -> References:
-    """Chooses the real images.
-
-    Args:
-        own: what the run was trained on, if it is at hand: its test side is compared with, or its validation side where there is
-            at most one test image.
-        other: a data set that the run never saw; all its images are then held out, less those the run trained on.
-    """
+    """Chooses what is held out: another data set, less the images trained on; else the own test side, or validation without."""
     train = None if own is None else of_side(own, TRAIN, "train")
     mirrored = own is not None and own.flips
     if other is None:
@@ -144,7 +123,7 @@ def references(own: ImageDataset | None, other: ImageDataset | None) -> Referenc
     if own is not None:
         seen = own.contents[own.indices(TRAIN)]
         order = order[~np.isin(other.contents[order], seen)]
-    return References(RealImages(other, order.astype(np.int64), OTHER), train, mirrored)
+    return References(RealImages(other, order.astype(np.int64), "other"), train, mirrored)
 
 
 @dataclass(frozen=True)
@@ -167,10 +146,7 @@ class Condition:
         return bool(self.words) and self.labels(real) is None
 
     def sample_labels(self, real: References, count: int, seed: int) -> Labels | None:
-        """Codes for samples in the data's proportions [count]: drawn from those of the training images.
-
-        Where these are no longer at hand from the held-out images; None, which takes all labels in turn, if they have none.
-        """
+        """Codes for samples [count], drawn from the training images', else the held-out ones'; None (all in turn) without."""
         found = None if real.train is None else self.labels(real.train)
         found = self.labels(real.heldout) if found is None else found
         if found is None:

@@ -1,5 +1,6 @@
 """Numbers that compare images with held-out real ones: a stage's samples, and real images as the floor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Self
@@ -8,45 +9,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaegan.evaluation.numbers import Findings
-from vaegan.evaluation.tally import Tally
+from vaegan.evaluation.tally import Findings, Tally
+from vaegan.metrics import diversity
 from vaegan.metrics.classifier import two_sample_accuracy
-from vaegan.metrics.diversity import (
-    compare_bins,
-    duplicate_ratio,
-    duplicate_threshold,
-    effective_rank,
-    fill_bins,
-    find_bins,
-    support_interval,
-    support_size,
+from vaegan.metrics.features import (
+    LAYOUT_FEATURES,
+    RANDOM_FEATURES,
+    Standardise,
+    frechet_interval_by_halves,
+    frechet_with_interval,
+    kernel_distance_with_interval,
+    layout_features,
+    random_features,
+    small_images,
 )
-from vaegan.metrics.feature_distances import frechet_with_interval, kernel_distance_with_interval
-from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES, Standardise, layout_features, random_features, small_images
 from vaegan.metrics.neighbours import NEIGHBOUR_SCORES, neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
-from vaegan.metrics.statistics import FEW_SPLITS, Moments, clipped, interval, ratio_with_interval, with_interval_by_halves
+from vaegan.metrics.statistics import FEW_SPLITS, SHARDS, Moments, clipped, interval, ratio_with_interval, with_interval_by_halves
 from vaegan.parts.details import FAINT, finest_octave
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
+INCEPTION = "inception-2015"
+NETWORK = "network"  # the user's feature network, in a tally
+MOST_RESAMPLED = 512  # [dimensions]
+Network = Callable[[Images], Tensor]
 OCTAVES = ("swd_full", "swd_half", "swd_quarter")
 FEWEST_FOR_MEANS, FEWEST_FOR_PAIRS, FEWEST_FOR_COVARIANCES = 10, 100, 200
 """Held-out images below which metrics of these kinds say nothing."""
 RECORDED_DETAILS = 128
 """Images whose finest octave is recorded, 100 MB at 256x256, for 8,128 pairs: the likeness of these is known to about 5 %."""
 WITHOUT_TRAIN = "the training images are not at hand"
-LEAST_FLAT = 0.01
-"""Share of a real image's pixels that must be flat on average, for the ratio to mean anything."""
+LEAST_FLAT = 0.01  # share of a real image's pixels that must be flat on average, for the ratio to mean anything
 
 
 @dataclass(frozen=True)
 class Described:
     """A set of images as what was recorded of them while they passed by."""
 
-    count: int
-    """Images of the set."""
+    count: int  # images of the set
     tally: Tally
 
     @classmethod
@@ -67,16 +69,12 @@ class Described:
         return layout_features(self.tally.rows("small"))
 
 
-def describe(tally: Tally, first: int, images: Images, count: int, seed: int, given: bool) -> None:
-    """Records what all sample metrics need of one block.
+def describe(
+    tally: Tally, first: int, images: Images, count: int, seed: int, given: bool, network: Network | None = None
+) -> None:
+    """Records what all sample metrics need of one block, of which the first image has position `first` in a set of `count`.
 
-    Args:
-        tally: of the set.
-        first: position of the block's first image in the set.
-        images: the block.
-        count: images of the set.
-        seed: of the places of patches.
-        given: whether the set is compared with real images; patches of the real ones are at other places.
+    `given` sets are compared with real images: their patches are at other places, drawn by `seed`.
     """
     random, small = random_features(images), small_images(images)
     tally.add_moments("random", first, random)
@@ -96,6 +94,11 @@ def describe(tally: Tally, first: int, images: Images, count: int, seed: int, gi
         mine = Places(places.image[here] - first, places.top[here], places.left[here])
         tally.record(name, here, take_patches(octave, mine))
         tally.record(f"{name}-image", here, places.image[here])
+    if network is not None:
+        features = network(images)
+        tally.record_first(NETWORK, first, features)
+        # Replicates of 2,048 dimensions would take longer than everything else together.
+        tally.add_moments(NETWORK, first, features, SHARDS if features.shape[1] <= MOST_RESAMPLED else 1)
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,9 @@ class Yardstick:
     """Held-out real images and what is derived from them once, for all sets of images that are compared with them."""
 
     real: Described
-    train: Described | None
-    """Training images, if they are at hand."""
+    train: Described | None  # training images, if they are at hand
     seed: int
+    network: str | None = None  # the user's feature network, if all sets are described by it
 
     @cached_property
     def standardise(self) -> Standardise:
@@ -119,7 +122,7 @@ class Yardstick:
         if self.train is None:
             return None
         count = max(2, min(100, len(self.real.layout) // 10, len(self.train.layout) // 10))
-        return find_bins(self.train.layout, count, self.seed)
+        return diversity.find_bins(self.train.layout, count, self.seed)
 
 
 def log_spectrum(described: Described) -> list[float]:
@@ -133,6 +136,8 @@ def compare(yard: Yardstick, given: Described, found: Findings) -> None:
     _appearance(yard, given, found)
     _neighbours(yard, given, found)
     _variety(yard, given, found)
+    if yard.network is not None:
+        _network_distances(yard.network, yard, given, found)
 
 
 def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
@@ -146,7 +151,7 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
         found.add("frechet_distance", *frechet_with_interval(one, two, seed), given.count, RANDOM_FEATURES, there)
     if not found.lacks(OCTAVES, FEWEST_FOR_MEANS, there):
         for name in OCTAVES:
-            if not yard.real.tally.has_rows(name):
+            if f"rows/{name}/rows" not in yard.real.tally.state:
                 found.left_out[name] = "the images are too small for this octave"
                 continue
             patches = [one.tally.rows(rows) for one in (yard.real, given) for rows in (name, f"{name}-image")]
@@ -155,6 +160,18 @@ def _distances(yard: Yardstick, given: Described, found: Findings) -> None:
         equal = min(len(real), len(fake))
         accuracy = two_sample_accuracy(real[:equal], fake[:equal], seed)
         found.add("two_sample_accuracy", *accuracy, equal, RANDOM_FEATURES, equal)
+
+
+def _network_distances(name: str, yard: Yardstick, given: Described, found: Findings) -> None:
+    """Adds distances in the features of the user's network; only Inception's are called FID and KID."""
+    frechet, kernel = ("fid", "kid") if name == INCEPTION else ("feature_frechet_distance", "feature_kernel_distance")
+    real, seed, one, two = yard.real, yard.seed, yard.real.tally.rows(NETWORK), given.tally.rows(NETWORK)
+    if not found.lacks(kernel, FEWEST_FOR_MEANS, real.count):
+        found.add(kernel, *kernel_distance_with_interval(one, two, seed), len(two), name, len(one))
+    if not found.lacks(frechet, FEWEST_FOR_COVARIANCES, real.count):
+        value, between = frechet_with_interval(real.tally.moments(NETWORK), given.tally.moments(NETWORK), seed)
+        between = between or frechet_interval_by_halves(value, one, two, seed)
+        found.add(frechet, value, between, given.count, name, real.count)
 
 
 def _appearance(yard: Yardstick, given: Described, found: Findings) -> None:
@@ -217,7 +234,7 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
     ours, theirs = (yard.standardise(one.random[:there]) for one in (given, yard.real))
 
     def rank(mine: Tensor, others: Tensor) -> Tensor:
-        ranks = [effective_rank(Moments.of(features)) for features in (ours[mine], theirs[others])]
+        ranks = [diversity.effective_rank(Moments.of(features)) for features in (ours[mine], theirs[others])]
         return torch.tensor(ranks[0] / ranks[1], dtype=torch.float64)
 
     number = with_interval_by_halves(rank, (there, there), seed, FEW_SPLITS)
@@ -230,9 +247,11 @@ def _summed_variance(mean: Tensor) -> Tensor:
 
 
 def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: int) -> None:
-    first, second = fill_bins(real, centres), fill_bins(fake, centres)
-    filling = compare_bins(first, second, len(centres))
-    drawn = [compare_bins(_redrawn(first, 2 * k, seed), _redrawn(second, 2 * k + 1, seed), len(centres)) for k in range(50)]
+    first, second = diversity.fill_bins(real, centres), diversity.fill_bins(fake, centres)
+    filling = diversity.compare_bins(first, second, len(centres))
+    drawn = [
+        diversity.compare_bins(_redrawn(first, 2 * k, seed), _redrawn(second, 2 * k + 1, seed), len(centres)) for k in range(50)
+    ]
     columns = zip(("different_bins", "bins_divergence"), filling, zip(*drawn, strict=True), strict=True)
     for name, value, replicates in columns:
         found.add(name, value, clipped(interval(value, replicates), 1.0), len(fake), LAYOUT_FEATURES, len(real))
@@ -250,10 +269,10 @@ def duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
         torch.cdist(one.double(), one.double(), compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
         for one in (real, fake)
     )
-    threshold = duplicate_threshold(real)
+    threshold = diversity.duplicate_threshold(real)
     close = [(one <= threshold).sum(1) for one in (distances, apart)]
-    found.add("duplicates", *duplicate_ratio(*close), len(fake), LAYOUT_FEATURES, len(real))
+    found.add("duplicates", *diversity.duplicate_ratio(*close), len(fake), LAYOUT_FEATURES, len(real))
     # Nearly identical: four times as near as the median real image's nearest neighbour.
     alike = (distances < apart.min(1).values.median() / 4).sum(1)
-    size, between = support_size(int(alike.sum()) // 2, len(fake)), support_interval(alike)
+    size, between = diversity.support_size(int(alike.sum()) // 2, len(fake)), diversity.support_interval(alike)
     found.add("support", size, between or "a lower bound at 95 %, no estimate", len(fake), LAYOUT_FEATURES)

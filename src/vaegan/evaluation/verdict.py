@@ -17,10 +17,7 @@ WHO = {"ae": "autoencoder", "vae": "VAE", "gan": "GAN", "joint": "VAE/GAN"}
 
 
 def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
-    """Three sentences: how samples look, how varied they are, whether they are copies.
-
-    `stages` are the numbers of each stage as in evaluation.json, of which the last is judged; `floor` those of real images.
-    """
+    """Three sentences: how samples of the last stage look, how varied they are, whether they are copies."""
     name = list(stages)[-1]
     judged, others = stages[name], [stages[other] for other in list(stages)[:-1]]
     return [looks(name, judged, others[0] if others else None, floor), variety(judged, floor), copying(judged)]
@@ -29,7 +26,7 @@ def verdict(stages: dict[str, Numbers], floor: Numbers) -> list[str]:
 def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
     """Whether more training is what to try first: the last stage's samples look wrong or miss kinds of image, and are no copies.
 
-    Blur does not count against a VAE or an autoencoder, which stay blurred. The arguments are those of `verdict`.
+    Blur does not count against a VAE or an autoencoder, which stay blurred.
     """
     name = list(stages)[-1]
     judged = stages[name]

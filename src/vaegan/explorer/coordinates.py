@@ -1,14 +1,17 @@
-"""The sliders and the map's axes: directions in latent space, how far one unit of each goes, and how to read it off."""
+"""Where the page can go: sliders along directions in latent space and how to read them off, and maps of the images."""
 
 import base64
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaegan.errors import RequestError
 from vaegan.explorer.encoding import Encodings
 from vaegan.latent.stored import Direction
 from vaegan.model import Model
@@ -16,6 +19,8 @@ from vaegan.model import Model
 SliderKind = Literal["principal", "attribute", "dimension"]
 
 FEWEST_ON_A_SIDE = 20  # [images] on both sides before a label becomes a direction
+MOST_TSNE_POINTS = 10_000  # more are thinned out first: the map takes about a minute for each ten thousand [images]
+TSNE_ROUNDS = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +29,9 @@ class Slider:
 
     kind: SliderKind
     name: str
-    note: str
-    """What the person is told about it."""
-    move: NDArray[np.float32]
-    """[latent], what one unit adds."""
-    read: NDArray[np.float32] | None = None
-    """[latent]; None for attributes, whose sliders count from where one is."""
+    note: str  # shown beside the slider
+    move: NDArray[np.float32]  # [latent], what one unit adds
+    read: NDArray[np.float32] | None = None  # [latent]; None for attributes, whose sliders count from where one is
     zero: float = 0.0
     residual: NDArray[np.float32] | None = None
     """[latent], the strongest direction at right angles to an attribute: the map's other axis."""
@@ -53,10 +55,9 @@ def as_base64(values: NDArray[np.float32]) -> str:
 
 
 def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Slider]:
-    """Directions without labels, strongest first; one unit is one standard deviation of the latents.
+    """Directions without labels, strongest first; one unit is one standard deviation of the latents [images, latent].
 
-    They are the principal components of the latents [images, latent], or the eigenvectors of `gram`, the decoder's mean J'J,
-    where the latents' own covariance says nothing, because the handover has made it the identity.
+    They are principal components, or eigenvectors of `gram`, the decoder's mean J'J, where the handover has whitened the latents.
     """
     points = latents.astype(np.float64)
     mean, covariance = points.mean(0), np.cov(points.T).reshape(latents.shape[1], latents.shape[1])
@@ -84,15 +85,23 @@ def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32]
 
 def saved_directions(directions: Iterable[Direction], latents: NDArray[np.float32]) -> list[Slider]:
     """The named directions that were saved with the model, as attributes."""
-    found = (_attribute(one.name, "saved with the model", one.vector.numpy(), latents) for one in directions)
-    return [one for one in found if one is not None]
+    note = "saved with the model"
+    return [slider for one in directions for slider in _attribute(one.name, note, one.vector.numpy(), latents)]
 
 
-def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray[np.float32]) -> Slider | None:
+def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray[np.float32]) -> list[Slider]:
+    """The slider of a direction, if it leads anywhere."""
     length = float(np.linalg.norm(move))
     if length <= 1e-6:
-        return None
-    return Slider("attribute", name, note, move, residual=residual_direction(latents, move / length))
+        return []
+    # What is left of the latents at right angles to the attribute: its first principal component, one deviation long.
+    unit = move / length
+    rest = latents - np.outer(latents @ unit, unit)
+    values, vectors = np.linalg.eigh(np.cov(rest.T).reshape(len(unit), len(unit)))
+    vector = vectors[:, -1]
+    vector = vector - (vector @ unit) * unit
+    residual = (vector * max(float(values[-1]), 1e-12) ** 0.5).astype(np.float32)
+    return [Slider("attribute", name, note, move, residual=residual)]
 
 
 def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Slider]:
@@ -121,23 +130,14 @@ def label_directions(
     A category of two words gives one; of more words, one for each against all others; of a number, the lowest third and the
     highest third are the two sides.
     """
-    found: list[Slider | None] = []
+    found: list[Slider] = []
     sided = [(name, *side) for name, values in labels.items() for side in _sides(values, words.get(name))]
     for name, what, low, high, note in sorted(sided, key=lambda one: len(words.get(one[0], "")) > 2):
         if min(low.sum(), high.sum()) < FEWEST_ON_A_SIDE:
             continue
         move = encodings.latents[high].mean(0) - encodings.latents[low].mean(0)
-        found.append(_attribute(f"{name}{what}", note, move.astype(np.float32), encodings.latents))
-    return [one for one in found if one is not None]
-
-
-def residual_direction(latents: NDArray[np.float32], unit: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The first principal component of what is left of the latents at right angles to `unit`, one deviation long."""
-    rest = latents - np.outer(latents @ unit, unit)
-    values, vectors = np.linalg.eigh(np.cov(rest.T).reshape(len(unit), len(unit)))
-    vector = vectors[:, -1]
-    vector = vector - (vector @ unit) * unit
-    return (vector * max(float(values[-1]), 1e-12) ** 0.5).astype(np.float32)
+        found += _attribute(f"{name}{what}", note, move.astype(np.float32), encodings.latents)
+    return found
 
 
 _Side = tuple[str, NDArray[np.bool_], NDArray[np.bool_], str]
@@ -149,15 +149,9 @@ def _sides(values: NDArray[np.float32], words: tuple[str, ...] | None) -> list[_
     if words is not None and len(words) == 2:
         return [("", known & (values == 0), known & (values == 1), f"from {words[0]} to {words[1]}: difference of the means")]
     if words is not None:
-        return [
-            (
-                f": {word}",
-                known & (values != code),
-                known & (values == code),
-                f"from all others to {word}: difference of the means",
-            )
-            for code, word in enumerate(words)
-        ]
+        note = "from all others to {}: difference of the means"
+        sides = ((known & (values != code), known & (values == code)) for code in range(len(words)))
+        return [(f": {word}", *side, note.format(word)) for word, side in zip(words, sides, strict=True)]
     if not known.any():
         return []
     low, high = np.quantile(values[known], (1 / 3, 2 / 3))
@@ -176,3 +170,71 @@ def _whitening(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64], 
     parts: tuple[torch.Tensor, ...] = (whitening.root, whitening.inverse_root, whitening.mean)
     root, inverse_root, mean = (part.cpu().double().numpy() for part in parts)
     return root, inverse_root, mean
+
+
+class TsneMap:
+    """One map by t-SNE (van der Maaten & Hinton 2008), made by openTSNE in the background: absent, being made, or ready."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._round = 0
+        self._error = ""
+        self._content = b""
+
+    def describe(self) -> dict[str, Any]:
+        """Whether there can be a map, and how far it is."""
+        if find_spec("openTSNE") is None:
+            return {"state": "missing", "why": 't-SNE needs an extra: pip install "vaegan[maps]"'}
+        if self._error:
+            return {"state": "failed", "why": self._error}
+        if self._content:
+            return {"state": "ready"}
+        running = self._thread is not None and self._thread.is_alive()
+        return {"state": "running" if running else "absent", "done": self._round, "total": TSNE_ROUNDS}
+
+    def start(self, latents: NDArray[np.float32]) -> None:
+        """Begins to make the map of these latents, unless that was begun before; RequestError without the extra."""
+        described = self.describe()
+        if described["state"] == "missing":
+            raise RequestError(described["why"])
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._make, args=(latents,), daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the making at its next round."""
+        self._stopped.set()
+
+    def content(self) -> bytes:
+        """Indices (uint32) and then places (float32, two a point) of the map; RequestError if it is not ready."""
+        if not self._content:
+            raise RequestError("The map is not ready yet.")
+        return self._content
+
+    def _make(self, latents: NDArray[np.float32]) -> None:
+        from openTSNE import TSNE
+
+        chosen = np.arange(len(latents))
+        if len(chosen) > MOST_TSNE_POINTS:
+            chosen = np.sort(np.random.default_rng(0).choice(len(latents), MOST_TSNE_POINTS, replace=False))
+
+        def after_some_rounds(_iteration: int, _error: float, _embedding: object) -> bool:
+            self._round = min(TSNE_ROUNDS, self._round + 10)
+            return self._stopped.is_set()
+
+        method = TSNE(
+            perplexity=min(30, max(2, (len(chosen) - 1) // 4)),
+            early_exaggeration_iter=TSNE_ROUNDS // 4,
+            n_iter=TSNE_ROUNDS - TSNE_ROUNDS // 4,
+            callbacks=after_some_rounds,
+            callbacks_every_iters=10,
+            random_state=0,
+            n_jobs=-1,
+        )
+        try:
+            places = np.asarray(method.fit(latents[chosen]))
+        except Exception as error:  # numerical libraries raise what they like; the page must say something
+            self._error = f"t-SNE failed: {error}"
+            return
+        self._content = chosen.astype("<u4").tobytes() + places.astype("<f4").tobytes()

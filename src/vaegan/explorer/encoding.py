@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
-from vaegan.latent.principal import is_whitened, mean_gram
+from vaegan.latent.directions import is_whitened, mean_gram
 from vaegan.model import Model
 from vaegan.networks import Gaussian
 from vaegan.objectives.gaussian import kl_to_standard_normal
@@ -31,12 +31,9 @@ EARLY = 4 * AT_A_TIME
 class Encodings:
     """Where a model places the images of a data set."""
 
-    latents: NDArray[np.float32]
-    """[images, latent], in the decoder's coordinates."""
-    kl: NDArray[np.float32]
-    """Mean KL divergence of each of the encoder's own coordinates from its prior [nats]."""
-    gram: NDArray[np.float32] | None
-    """The decoder's mean J'J [latent, latent], where the latents were whitened."""
+    latents: NDArray[np.float32]  # [images, latent], in the decoder's coordinates
+    kl: NDArray[np.float32]  # mean KL divergence of each of the encoder's own coordinates from its prior [nats]
+    gram: NDArray[np.float32] | None  # the decoder's mean J'J [latent, latent], where the latents were whitened
 
 
 def encode_dataset(
@@ -49,19 +46,11 @@ def encode_dataset(
     cancelled: Callable[[], bool] = lambda: False,
     early: Callable[[Encodings], None] | None = None,
 ) -> Encodings | None:
-    """The latents of some images; None when cancelled.
+    """The latents of the images at these positions of the data set; None when `cancelled`, asked between blocks, says so.
 
-    A map needs no float32: more than `EARLY` images are encoded in bfloat16 where that is faster, which moves a latent's
-    numbers by about 0.005 of their deviation.
-
-    Args:
-        model: one with an encoder.
-        dataset: prepared for this model's size and channels.
-        indices: positions of the images in the data set.
-        cache_dir: where latents are stored; beside the prepared images when None.
-        progress: called with (what, done, total).
-        cancelled: asked between blocks.
-        early: called once with what is known after the first `EARLY` of `early_first`, if there are more than these.
+    `early` is called once with what is known after the first `EARLY` of `early_first`, if there are more than these. A map needs
+    no float32: so many are encoded in bfloat16 where that is faster, which moves a latent's numbers by about 0.005 of their
+    deviation.
     """
     path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset, indices)}.npz"
     stored = _read(path, len(indices), model.latent_dim)

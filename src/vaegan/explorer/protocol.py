@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from vaegan.errors import RequestError
 
 HEADER = struct.Struct("<IBBH")
-MOST_IMAGES = 64
-"""Most latents or indices of one request: a request must never hold the model for long."""
+MOST_IMAGES = 64  # most latents or indices of one request: a request must never hold the model for long
 
 OK, REFUSED = 0, 1
 
@@ -24,16 +23,11 @@ OK, REFUSED = 0, 1
 class Kind(IntEnum):
     """What a request asks for."""
 
-    DECODE = 1
-    """Latents -> pixels; option: the stage."""
-    LATENTS = 2
-    """Indices -> the latents of these images."""
-    IMAGES = 3
-    """Indices -> the pixels of these images."""
-    NEAREST = 4
-    """One latent -> the indices of the nearest images in latent space; option: how many."""
-    PROJECT = 5
-    """An origin and two axes, three latents -> the place of every image on that plane, float32 [images, 2]."""
+    DECODE = 1  # latents -> pixels; option: the stage
+    LATENTS = 2  # indices -> the latents of these images
+    IMAGES = 3  # indices -> the pixels of these images
+    NEAREST = 4  # one latent -> the indices of the nearest images in latent space; option: how many
+    PROJECT = 5  # an origin and two axes, three latents -> the place of every image on that plane, float32 [images, 2]
 
 
 @dataclass(frozen=True)
@@ -47,11 +41,7 @@ class Message:
     payload: bytes
 
     def latents(self, latent_dim: int) -> NDArray[np.float32]:
-        """The payload as finite latents [count, latent_dim].
-
-        Raises:
-            RequestError: if it is anything else.
-        """
+        """The payload as finite latents [count, latent_dim]; RequestError if it is anything else."""
         wanted = 4 * self.count * latent_dim
         if len(self.payload) != wanted:
             numbers = len(self.payload) // 4 // max(1, self.count)
@@ -62,11 +52,7 @@ class Message:
         return latents
 
     def indices(self, total: int) -> NDArray[np.int64]:
-        """The payload as positions under `total`.
-
-        Raises:
-            RequestError: if it is anything else.
-        """
+        """The payload as positions under `total`; RequestError if it is anything else."""
         if len(self.payload) != 4 * self.count:
             raise RequestError("The request's indices are incomplete.")
         indices = np.frombuffer(self.payload, "<u4").astype(np.int64)
@@ -76,11 +62,7 @@ class Message:
 
 
 def parse(frame: bytes) -> Message:
-    """The request in a frame.
-
-    Raises:
-        RequestError: if it is none.
-    """
+    """The request in a frame; RequestError if there is none."""
     if len(frame) < HEADER.size:
         raise RequestError("The request is incomplete.")
     number, kind, option, count = HEADER.unpack_from(frame)

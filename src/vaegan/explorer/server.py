@@ -7,9 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import torch
 import uvicorn
@@ -41,30 +39,13 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-T = TypeVar("T")
 
-
-class LocalOnly:
-    """Refuses requests that another site's page has made: by the Host they came to, and by the Origin they came from.
+def _is_local(scope: Scope) -> bool:
+    """Whether no other site's page made a request, by the Host it came to and the Origin it came from.
 
     Listening on 127.0.0.1 alone does not keep them out: a page from anywhere can send requests to it, and by changing what its
     own name resolves to (DNS rebinding) even read the answers.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves the request, or refuses it."""
-        if scope["type"] not in ("http", "websocket") or _is_local(scope):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).close(1008)
-        else:
-            await PlainTextResponse("Only pages of this machine are served.", 403, HEADERS)(scope, receive, send)
-
-
-def _is_local(scope: Scope) -> bool:
     headers: dict[bytes, bytes] = dict(scope["headers"])
     if any(sum(name == known for known, _ in scope["headers"]) > 1 for name in (b"host", b"origin")):
         return False  # no browser sends two, and only one of them would be looked at
@@ -87,9 +68,6 @@ class Handlers:
         # More threads than one only get in each other's way on images this small: 7 ms became 150 beside another busy program.
         self._uploads = asyncio.Semaphore(UPLOADS)
         self._model_thread = ThreadPoolExecutor(1, "model", initializer=torch.set_num_threads, initargs=(1,))
-
-    async def _on_model_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._model_thread, function)
 
     async def page(self, request: Request) -> Response:
         """A file of the page; nothing but what lies in its folder has a name here."""
@@ -130,19 +108,20 @@ class Handlers:
             return _refused(f"The image took over {UPLOAD_SECONDS} seconds to come.", 408)
         if data is None:
             return _refused(f"The image is too large: over {MAX_UPLOAD_BYTES // 2**20} MB are not read.", 413)
-        latent, pixels = await self._on_model_thread(partial(self.explorer.encode_upload, data))
-        return _bytes(latent + pixels)
+        encode = self.explorer.encode_upload
+        return _bytes(b"".join(await asyncio.get_running_loop().run_in_executor(self._model_thread, encode, data)))
 
     async def socket(self, socket: WebSocket) -> None:
         """Answers frames one after the other."""
         await socket.accept()
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 received = await socket.receive()
                 if received["type"] == "websocket.disconnect":
                     return
                 frame: bytes = received.get("bytes") or b""
-                await socket.send_bytes(await self._on_model_thread(partial(self._answer, frame)))
+                await socket.send_bytes(await loop.run_in_executor(self._model_thread, self._answer, frame))
 
     def _answer(self, frame: bytes) -> bytes:
         try:
@@ -186,15 +165,20 @@ def build_app(explorer: Explorer) -> ASGIApp:
         exception_handlers={VaeganError: refuse, ClientDisconnect: nobody_there},
         lifespan=lifespan,
     )
-    return LocalOnly(app)
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or _is_local(scope):
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close(1008)
+        else:
+            await PlainTextResponse("Only pages of this machine are served.", 403, HEADERS)(scope, receive, send)
+
+    return guarded
 
 
 def open_port(port: int) -> socket.socket:
-    """A listening socket on `port`, or on the next one that is free.
-
-    Raises:
-        RequestError: if none of the next fifty is.
-    """
+    """A listening socket on `port`, or on the next one that is free; RequestError if none of the next fifty is."""
     for candidate in range(port, min(port + MOST_PORTS, 65536)):
         # It knows that SO_REUSEADDR, wanted elsewhere, would share a port in use on Windows.
         with contextlib.suppress(OSError):
@@ -219,16 +203,16 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
 def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None] | None = None) -> None:
     """Serves until interrupted; `ready` is called on a thread of its own once the page can be opened."""
     server = uvicorn.Server(configuration(build_app(explorer)))
+
+    def call_when_started(ready: Callable[[], None]) -> None:
+        while not server.started:
+            time.sleep(0.01)
+        ready()
+
     if ready is not None:
-        threading.Thread(target=_when_started, args=(server, ready), daemon=True).start()
+        threading.Thread(target=call_when_started, args=(ready,), daemon=True).start()
     threading.Thread(target=explorer.open_data, daemon=True).start()
     server.run(sockets=[listening])
-
-
-def _when_started(server: uvicorn.Server, ready: Callable[[], None]) -> None:
-    while not server.started:
-        time.sleep(0.01)
-    ready()
 
 
 async def _bounded_body(request: Request) -> bytes | None:
@@ -246,5 +230,4 @@ def _bytes(content: bytes) -> Response:
 
 
 def _refused(reason: str, status: int) -> Response:
-    content: dict[str, Any] = {"error": reason}
-    return JSONResponse(content, status, HEADERS)
+    return JSONResponse({"error": reason}, status, HEADERS)

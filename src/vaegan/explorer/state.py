@@ -2,8 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +15,9 @@ from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
-from vaegan.explorer.coordinates import (
-    Slider,
-    as_base64,
-    label_directions,
-    principal_directions,
-    raw_dimensions,
-    saved_directions,
-)
+from vaegan.explorer import coordinates
+from vaegan.explorer.coordinates import Slider, TsneMap, as_base64, raw_dimensions
 from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset, quick_gram
-from vaegan.explorer.maps import TsneMap
 from vaegan.explorer.protocol import Kind, Message
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
@@ -33,8 +25,7 @@ from vaegan.training.run import RunFolder, RunRecord
 from vaegan.training.saved import fit_of, load, showing
 from vaegan.types import ProgressCallback
 
-MAX_UPLOAD_BYTES = 32 * 2**20
-"""Larger uploads are refused [bytes]."""
+MAX_UPLOAD_BYTES = 32 * 2**20  # larger uploads are refused [bytes]
 
 FEWEST_ON_MAP = 2  # images that have a spread
 PRIOR_DRAWS = 512
@@ -43,33 +34,8 @@ MOST_BYTES_FOR_COLOURS = 2**30  # reading more than this for the colour of dots 
 DataState = Literal["absent", "waiting", "ready"]
 
 
-@dataclass(frozen=True, eq=False)
-class StageModels:
-    """The models of a run that share one latent space: the last one trained, in whose latents all is expressed, and its VAE."""
-
-    by_name: dict[str, Model]
-    """By stage, the last one trained first."""
-
-    @property
-    def main(self) -> Model:
-        """The model whose coordinates the page speaks."""
-        return next(iter(self.by_name.values()))
-
-    def decode(self, stage: str, latents: torch.Tensor) -> torch.Tensor:
-        """Images of the main model's latents by any stage.
-
-        The VAE that a GAN grew out of knows these latents before the handover's whitening: z = L z' + m.
-        """
-        model = self.by_name[stage]
-        if model is not self.main:
-            whitening = self.main.networks.whitening
-            assert whitening is not None
-            latents = whitening.undo(latents)
-        return model.decode(latents)
-
-
-def load_stages(run: Path, stage: str | None = None, label: str | None = None) -> StageModels:
-    """The model of a run's last stage and, of a GAN with an encoder, the VAE that it grew out of; arguments as of `Explorer`."""
+def _models_of(run: Path, stage: str | None, label: str | None) -> dict[str, Model]:
+    """The model of a run's last stage and, of a GAN with an encoder, the VAE that it grew out of, whose latents it shares."""
     main = load(run, stage).unconditional(label)
     models = {main.config.stage: main}
     vae = RunFolder(run).model("vae") / "config.json"
@@ -78,34 +44,27 @@ def load_stages(run: Path, stage: str | None = None, label: str | None = None) -
         shapes = {(model.latent_dim, model.config.size, model.config.channels) for model in (main, older)}
         if len(shapes) == 1:
             models["vae"] = older
-    return StageModels(models)
+    return models
 
 
 class Explorer:
     """One run, opened; answers are pure functions of what was encoded so far."""
 
     def __init__(self, run: Path, data: str | None = None, stage: str | None = None, label: str | None = None) -> None:
-        """Loads the models; the data come later, by `open_data`.
+        """Loads the models of a run, or of one `stage`; the data, its own or others, come later, by `open_data`.
 
-        Args:
-            run: a run or a saved model.
-            data: other images than the run's own.
-            stage: this stage alone.
-            label: the condition of a conditional model; the map then shows the images of this label.
-
-        Raises:
-            ModelError: if there is no model.
-            RequestError: if a conditional model gets no label, or one it does not know.
+        A conditional model needs its condition, a `label`; the map then shows the images of this label.
         """
         self.run = run
-        self.stages = load_stages(run, stage, label)
+        self.models = _models_of(run, stage, label)  # by stage; all latents are those of the first, the last one trained
         self.fit: Fit = fit_of(run)
-        record = _record_of(run)
+        record: RunRecord | None = None
+        with suppress(ModelError):  # a model saved on its own
+            record = RunFolder(run).read()
         self.binarize: Binarize = "none" if record is None else record.config.data.binarize
         self.source = data or (None if record is None else record.source)
         self.dataset: ImageDataset | None = None
-        self.encodings: Encodings | None = None
-        """Of the images on the map, in the order of `order`."""
+        self.encodings: Encodings | None = None  # what is known of the images on the map, in the order of `order`
         self.order = np.zeros(0, np.int64)
         """Position in the data set of each image on the map; images are only ever added at its end."""
         self.growing = False
@@ -124,7 +83,7 @@ class Explorer:
     @property
     def model(self) -> Model:
         """The last stage's model."""
-        return self.stages.main
+        return next(iter(self.models.values()))
 
     @property
     def knows_only_the_mixture(self) -> bool:
@@ -144,11 +103,7 @@ class Explorer:
         self.tsne.stop()
 
     def open_data(self, required: bool = False) -> None:
-        """Opens and encodes the images; meant for a thread of its own, while the page is already in use.
-
-        Raises:
-            VaeganError: if they are `required` and cannot be opened; else the page says why it has no map.
-        """
+        """Opens and encodes the images, on a thread of its own beside the page; says why they cannot be, or raises it."""
         if self.data_state != "waiting":
             return
         torch.set_num_threads(os.cpu_count() or 1)  # of this thread
@@ -181,15 +136,15 @@ class Explorer:
             self._show(dataset, shown, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
 
     def _show(self, dataset: ImageDataset, shown: NDArray[np.int64], encodings: Encodings, growing: bool) -> None:
-        """Puts the first images on the map, or all of them; the axes and the middle stay what the first ones made them."""
+        """Puts the first images on the map, or all of them; the first ones decide its axes and its middle."""
         if not self._principal:
             first = encodings.latents[:EARLY]
-            self._principal, self._origin = principal_directions(first, encodings.gram), first.mean(0)
+            self._principal, self._origin = coordinates.principal_directions(first, encodings.gram), first.mean(0)
         order = shown[early_first(len(shown))[: len(encodings.latents)]]
         labels = {name: values[order] for name, values in dataset.labels.items()}
-        saved = saved_directions(self._saved, encodings.latents)
+        saved = coordinates.saved_directions(self._saved, encodings.latents)
         names = {one.name for one in saved}
-        learned = label_directions(encodings, labels, _in_text(dataset))
+        learned = coordinates.label_directions(encodings, labels, _in_text(dataset))
         attributes = [*saved, *(one for one in learned if one.name not in names)]
         self._sliders = [*self._principal, *attributes, *raw_dimensions(self.model, encodings)]
         # The order first: whoever knows of an image can have it.
@@ -202,8 +157,10 @@ class Explorer:
             draws = self.model.latents(PRIOR_DRAWS, 0)
             if self.knows_only_the_mixture:
                 self._origin = draws.mean(0).numpy()
-            principal = principal_directions(draws.numpy(), quick_gram(self.model, draws) if self.model.has_prior else None)
-            self._sliders = [*principal, *saved_directions(self._saved, draws.numpy()), *raw_dimensions(self.model, None)]
+            gram = quick_gram(self.model, draws) if self.model.has_prior else None
+            points = draws.numpy()
+            saved = coordinates.saved_directions(self._saved, points)
+            self._sliders = [*coordinates.principal_directions(points, gram), *saved, *raw_dimensions(self.model, None)]
         self.data_state, self.why_no_data = "absent", why
 
     def _report(self, what: str, done: int, total: int) -> None:
@@ -222,7 +179,7 @@ class Explorer:
             "size": config.size,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,
-            "stages": list(self.stages.by_name),
+            "stages": list(self.models),
             "canEncode": self.model.has_encoder,
             "prior": config.prior if self.model.has_prior else None,
             "mixture": self._mixture(),
@@ -255,95 +212,70 @@ class Explorer:
         return {name: as_base64(tensor.cpu().numpy()) for name, tensor in parts.items()}
 
     def answer(self, message: Message) -> bytes:
-        """The payload that answers a request of the socket.
+        """The payload that answers a message of the socket; RequestError if there is none."""
+        latent_dim = self.model.latent_dim
+        match message.kind:
+            case Kind.DECODE:
+                return self._decoded(message.option, torch.from_numpy(message.latents(latent_dim).copy()))
+            case Kind.LATENTS:
+                latents = self._latents()  # once: the map may grow meanwhile
+                return latents[message.indices(len(latents))].tobytes()
+            case Kind.IMAGES:
+                images = self._opened().images
+                return np.take(np.asarray(images), self.order[message.indices(len(self.order))], axis=0).tobytes()
+            case Kind.NEAREST:
+                latents, latent = self._latents(), message.latents(latent_dim)[0]
+                distances = np.square(latents - latent).sum(1)
+                count = min(max(1, message.option), len(latents))
+                nearest = np.argpartition(distances, count - 1)[:count]
+                return nearest[np.argsort(distances[nearest], kind="stable")].astype("<u4").tobytes()
+            case Kind.PROJECT:
+                if message.count != 3:
+                    raise RequestError("A projection needs an origin and two axes.")
+                origin, across, up = message.latents(latent_dim)
+                axes = np.stack([across, up], axis=1)
+                return (self._latents() @ axes - origin @ axes).astype("<f4").tobytes()
 
-        Raises:
-            RequestError: if it cannot be served.
-        """
-        answers: dict[Kind, Callable[[Message], bytes]] = {
-            Kind.DECODE: self._decode,
-            Kind.LATENTS: self._latents,
-            Kind.IMAGES: self._images,
-            Kind.NEAREST: self._nearest,
-            Kind.PROJECT: self._project,
-        }
-        return answers[message.kind](message)
-
-    def _decode(self, message: Message) -> bytes:
-        names = list(self.stages.by_name)
-        if message.option >= len(names):
-            raise RequestError(f"There is no stage {message.option}; this run has {len(names)}.")
-        latents = torch.from_numpy(message.latents(self.model.latent_dim).copy())
-        images = self.stages.decode(names[message.option], latents)
-        return to_uint8(images.nan_to_num()).tobytes()  # sliders may ask for what no network can: a picture all the same
-
-    def _latents(self, message: Message) -> bytes:
-        latents = self._encoded().latents  # once: the map may grow meanwhile
-        return latents[message.indices(len(latents))].tobytes()
-
-    def _images(self, message: Message) -> bytes:
-        if self.dataset is None:
-            raise RequestError("There are no images.")
-        chosen = self.order[message.indices(len(self.order))]
-        return np.take(np.asarray(self.dataset.images), chosen, axis=0).tobytes()
-
-    def _nearest(self, message: Message) -> bytes:
-        encoded, latent = self._encoded().latents, message.latents(self.model.latent_dim)[0]
-        distances = np.square(encoded - latent).sum(1)
-        count = min(max(1, message.option), len(encoded))
-        nearest = np.argpartition(distances, count - 1)[:count]
-        return nearest[np.argsort(distances[nearest], kind="stable")].astype("<u4").tobytes()
-
-    def _project(self, message: Message) -> bytes:
-        if message.count != 3:
-            raise RequestError("A projection needs an origin and two axes.")
-        origin, across, up = message.latents(self.model.latent_dim)
-        axes = np.stack([across, up], axis=1)
-        return (self._encoded().latents @ axes - origin @ axes).astype("<f4").tobytes()
+    def _decoded(self, stage: int, latents: torch.Tensor) -> bytes:
+        """Pixels of the main model's latents by any stage."""
+        if stage >= len(self.models):
+            raise RequestError(f"There is no stage {stage}; this run has {len(self.models)}.")
+        model = list(self.models.values())[stage]
+        if model is not self.model:
+            # The VAE that a GAN grew out of knows these latents before the handover's whitening: z = L z' + m.
+            assert self.model.networks.whitening is not None
+            latents = self.model.networks.whitening.undo(latents)
+        return to_uint8(
+            model.decode(latents).nan_to_num()
+        ).tobytes()  # sliders may ask for what no network can: a picture all the same
 
     def labels(self, name: str) -> bytes:
-        """A label of every image, float32.
-
-        Raises:
-            RequestError: if the data have no such label.
-        """
+        """A label of every image, float32; RequestError if the data have no such label."""
         if self.dataset is None or name not in self.dataset.labels:
             raise RequestError(f"The images have no label {name!r}.")
         return self.dataset.labels[name][self.order].astype("<f4").tobytes()
 
     def mean_colours(self) -> bytes:
-        """The mean colour of the middle of every image, uint8 [images, 3].
-
-        Raises:
-            RequestError: if there are no images.
-        """
-        if self.dataset is None:
-            raise RequestError("There are no images.")
-        images, order, edge = self.dataset.images, self.order, self.model.config.size // 6
+        """The mean colour of the middle of every image, uint8 [images, 3]; RequestError if there are no images."""
+        images, order, edge = self._opened().images, self.order, self.model.config.size // 6
         middle = images[:, edge : images.shape[1] - edge : 2, edge : images.shape[2] - edge : 2]
         parts = [middle[order[start : start + 4096]].mean((1, 2)) for start in range(0, len(order), 4096)]
         return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
-        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw.
-
-        Raises:
-            RequestError: if the model has no encoder or the file cannot be used.
-        """
+        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw; RequestError if it cannot be."""
         image = image_from_bytes("The image", data, self.data_config)
         return self.model.encode(image).cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
 
-    def _encoded(self) -> Encodings:
+    def _opened(self) -> ImageDataset:
+        if self.dataset is None:
+            raise RequestError("There are no images.")
+        return self.dataset
+
+    def _latents(self) -> NDArray[np.float32]:
         if self.encodings is None:
             raise RequestError(self.why_no_data or "The images are still being encoded.")
-        return self.encodings
-
-
-def _record_of(run: Path) -> RunRecord | None:
-    try:
-        return RunFolder(run).read()
-    except ModelError:
-        return None
+        return self.encodings.latents
 
 
 def _in_text(dataset: ImageDataset) -> dict[str, tuple[str, ...]]:

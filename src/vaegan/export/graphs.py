@@ -20,8 +20,7 @@ from vaegan.types import Images, Latents
 TOLERANCE = 1e-5
 """Largest difference from torch: absolute on images in [-1, 1], relative to values of the encoder that are larger than 1."""
 
-BATCHES = (1, 2, 7, 64)
-"""Batch sizes at which an exported graph is compared with the model."""
+BATCHES = (1, 2, 7, 64)  # batch sizes at which an exported graph is compared with the model
 
 PRIORS: dict[PriorName, str] = {
     "normal": "N(0, I)",
@@ -81,15 +80,12 @@ class CodeGraph(nn.Module):
 class Graph:
     """One network of a model, ready to be exported."""
 
-    name: str
-    """decoder, generator (a GAN's decoder), encoder or prior; files are named by it."""
+    name: str  # decoder, generator (a GAN's decoder), encoder or prior; files are named by it
     module: nn.Module
     input: str
     outputs: tuple[str, ...]
-    facts: dict[str, str]
-    """Travels inside the file."""
-    examples: Tensor
-    """64 inputs: latents from the prior, images that the model makes of them, or noise."""
+    facts: dict[str, str]  # travels inside the file
+    examples: Tensor  # 64 inputs: latents from the prior, images that the model makes of them, or noise
 
     def expected(self, inputs: Tensor) -> Arrays:
         """What torch computes."""
@@ -98,11 +94,7 @@ class Graph:
         return [part.numpy() for part in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
     def difference(self, computed: Callable[[list[NDArray[np.float32]]], list[Arrays]]) -> float:
-        """The largest difference from torch, over all batch sizes, of what another implementation computes for several inputs.
-
-        Raises:
-            ModelError: if it exceeds the tolerance, or is not a number.
-        """
+        """The largest difference from torch, over all batch sizes, of what another implementation computes, if tolerable."""
         batches = [self.examples[:count] for count in BATCHES]
         worst: list[float] = []
         for inputs, outputs in zip(batches, computed([batch.numpy() for batch in batches]), strict=True):
@@ -129,11 +121,10 @@ def graphs(model: Model) -> list[Graph]:
     images = model.decode(latents).cpu()
     name, facts = "generator" if model.config.stage == "gan" else "decoder", _facts(model)
     made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
+    prior: list[Graph] = []
     if model.has_prior and model.config.prior != "normal":
         noise = torch.randn(count, networks.prior.noise_dim, generator=torch.Generator().manual_seed(0))
         prior = [Graph("prior", networks.prior.eval(), "noise", ("latents",), facts, noise)]
-    else:
-        prior = list[Graph]()
     if networks.encoder is None or networks.whitening is None:
         return [*made, *prior]
     mu = {"mu": f"the latent to decode with the {name}"}

@@ -17,8 +17,8 @@ from vaegan.errors import RequestError
 from vaegan.explorer.coordinates import as_base64
 from vaegan.explorer.server import PAGE
 from vaegan.explorer.state import Explorer
+from vaegan.export.folder import check_packages, half_onnx_bytes, onnx_bytes
 from vaegan.export.graphs import Graph, graphs
-from vaegan.export.onnx_files import check_packages, half_onnx_bytes, onnx_bytes
 from vaegan.export.runtime import BINARY, CDN, GLUE, SCRIPT, Runtime, find_runtime, integrity
 from vaegan.files import check_file_place, write_atomically
 from vaegan.model import Model
@@ -68,11 +68,7 @@ class Page:
 
 
 def check_place(path: Path) -> None:
-    """Refuses what is no name for a page, or cannot be written.
-
-    Raises:
-        RequestError: naming it.
-    """
+    """Refuses what is no name for a page, or cannot be written."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"--out {path} must be a file that ends in .html.")
     check_file_place(path)
@@ -120,7 +116,7 @@ def export_html(
     else:
         mixed = WITH_MIXTURE if explorer.model.config.prior == "mixture" else ONLY_NETWORKS
         explorer.leave_images_out(WITH_MEAN_AND_SPREAD if explorer.knows_only_the_mixture else mixed)
-    models = explorer.stages.by_name
+    models = explorer.models
     if cdn:
         models = {explorer.model.config.stage: explorer.model}
     facts, parts = _facts(explorer, models, with_images), _networks(models, half)
@@ -134,7 +130,7 @@ def export_html(
         facts["cdn"] = {key: {"url": CDN + name, "integrity": integrity(name)} for key, name in names.items()}
     network, *others = (packed(name, content, float16=half and name != SHEET) for name, content in parts.items())
     first = _needed_at_once(facts, files, network)
-    text = _page(bundled("offline"), first, "\n".join(others), _policy(cdn), html.escape(facts["description"]["name"]))
+    text = _page(bundled("offline"), first, "\n".join(others), cdn, html.escape(facts["description"]["name"]))
     write_atomically(path, lambda file: file.write(text.encode()))
     carried = facts["description"]["data"]["count"]
     return Page(path, len(text.encode()), tuple(models), carried, "fetched when the page is opened" if cdn else "inside", said)
@@ -197,15 +193,6 @@ def _needed_at_once(facts: dict[str, Any], files: Runtime | None, network: str) 
     return "\n".join([*pieces, network])
 
 
-def _policy(cdn: bool) -> str:
-    """Nothing is fetched, but what --cdn names."""
-    host = f" {CDN}" if cdn else ""
-    return (
-        f"default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:{host}; style-src 'unsafe-inline'; "
-        f"img-src data: blob:; connect-src blob:{host}; base-uri 'none'; form-action 'none'"
-    )
-
-
 def bundled(entry: str, folder: Path = PAGE) -> str:
     """One script of the module `entry`.js and all that it imports, each in a function of its own so that names stay apart.
 
@@ -213,25 +200,30 @@ def bundled(entry: str, folder: Path = PAGE) -> str:
     function, class or const.
     """
     done: dict[str, str] = {}
-    _add(entry, folder, done)
+
+    def add(name: str) -> None:
+        text = (folder / f"{name}.js").read_text("utf-8")
+        for _, imported in _IMPORT.findall(text):
+            if imported not in done:
+                add(imported)
+        text = _IMPORT.sub(lambda found: f"const {{{found[1]}}} = module_{found[2]};\n", text)
+        names = [found[1] for found in _EXPORT.findall(text)]
+        text = _EXPORT.sub(r"\1 \2", text)
+        left = re.search(r"^(import|export)\b.*", text, re.MULTILINE)
+        assert left is None, f"{name}.js: {left}"
+        done[name] = f"const module_{name} = (() => {{\n{text}return {{ {', '.join(names)} }};\n}})();\n"
+
+    add(entry)
     return "\n".join(done.values())
 
 
-def _add(name: str, folder: Path, done: dict[str, str]) -> None:
-    text = (folder / f"{name}.js").read_text("utf-8")
-    for imported in _IMPORT.findall(text):
-        if imported[1] not in done:
-            _add(imported[1], folder, done)
-    text = _IMPORT.sub(lambda found: f"const {{{found[1]}}} = module_{found[2]};\n", text)
-    names = [found[1] for found in _EXPORT.findall(text)]
-    text = _EXPORT.sub(r"\1 \2", text)
-    left = re.search(r"^(import|export)\b.*", text, re.MULTILINE)
-    assert left is None, f"{name}.js: {left}"
-    done[name] = f"const module_{name} = (() => {{\n{text}return {{ {', '.join(names)} }};\n}})();\n"
-
-
-def _page(script: str, first: str, rest: str, policy: str, title: str) -> str:
+def _page(script: str, first: str, rest: str, cdn: bool, title: str) -> str:
     """The page as one HTML text: the script runs as soon as the browser has read `first`, and needs `rest` only later."""
+    host = f" {CDN}" if cdn else ""  # nothing is fetched, but what --cdn names
+    policy = (
+        f"default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:{host}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; connect-src blob:{host}; base-uri 'none'; form-action 'none'"
+    )
     icon = f"data:image/svg+xml;base64,{base64.b64encode((PAGE / 'icon.svg').read_bytes()).decode()}"
     style = (PAGE / "style.css").read_text("utf-8").replace('url("icon.svg")', f'url("{icon}")')
     text = (PAGE / "index.html").read_text("utf-8")

@@ -7,16 +7,14 @@ import subprocess
 import tarfile
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from vaegan.data import default_cache_dir
 from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically
 
-VERSION = "1.22.0"
-"""The exact version: its files are known by their checksums."""
+VERSION = "1.22.0"  # the exact version: its files are known by their checksums
 
 # Name: (sha384, size [bytes]). The size bounds what is unpacked.
 FILES = {
@@ -30,8 +28,7 @@ CDN = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{VERSION}/dist/"
 NPM_SECONDS = 600
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(NamedTuple):
     """The three files that a page needs to run a network."""
 
     script: bytes
@@ -45,44 +42,37 @@ def integrity(name: str) -> str:
 
 
 def find_runtime(place: Path | None) -> Runtime:
-    """The runtime from a place: the npm package's folder, its dist folder, or its tarball; else from the cache or npm.
-
-    Raises:
-        RequestError: if the files are missing or are not the ones known here.
-        VaeganError: if npm is needed and cannot bring them.
-    """
+    """The runtime from a place: the npm package's folder, its dist folder, or its tarball; else from the cache or npm."""
     if place is not None:
         return _read(place)
     cache = default_cache_dir() / "runtime" / f"onnxruntime-web-{VERSION}"
     with suppress(RequestError):  # a fetch that was interrupted has left some of them, a bad disk damaged ones
         return _read(cache)
     runtime = fetch_from_npm()
-    for name, content in zip(FILES, (runtime.script, runtime.glue, runtime.binary), strict=True):
+    for name, content in zip(FILES, runtime, strict=True):
         write_atomically(cache / name, lambda file, content=content: file.write(content))
     return runtime
 
 
 def _read(place: Path) -> Runtime:
+    def in_folder(name: str) -> IO[bytes] | None:
+        found = next((path for path in (place / "dist" / name, place / name) if path.is_file()), None)
+        return found and found.open("rb")
+
+    def in_archive(name: str) -> IO[bytes] | None:
+        with suppress(KeyError):
+            return archive.extractfile(f"package/dist/{name}")
+        return None
+
     if place.is_dir():
-        return Runtime(*(_checked(_in_folder(place, name), name, place) for name in FILES))
+        return Runtime(*(_checked(in_folder(name), name, place) for name in FILES))
     if not place.is_file():
         raise RequestError(f"--runtime {place} does not exist; give the folder or tarball of the npm package onnxruntime-web.")
     try:
         with tarfile.open(place) as archive:
-            return Runtime(*(_checked(_in_archive(archive, name), name, place) for name in FILES))
+            return Runtime(*(_checked(in_archive(name), name, place) for name in FILES))
     except (tarfile.TarError, OSError, EOFError) as error:
         raise RequestError(f"--runtime {place} is no package of npm: {error}") from error
-
-
-def _in_folder(folder: Path, name: str) -> IO[bytes] | None:
-    found = next((path for path in (folder / "dist" / name, folder / name) if path.is_file()), None)
-    return found and found.open("rb")
-
-
-def _in_archive(archive: tarfile.TarFile, name: str) -> IO[bytes] | None:
-    with suppress(KeyError):
-        return archive.extractfile(f"package/dist/{name}")
-    return None
 
 
 def _checked(file: IO[bytes] | None, name: str, place: Path) -> bytes:
@@ -98,11 +88,7 @@ def _checked(file: IO[bytes] | None, name: str, place: Path) -> bytes:
 
 
 def fetch_from_npm() -> Runtime:
-    """The runtime as npm brings it.
-
-    Raises:
-        VaeganError: if there is no npm, or it fails.
-    """
+    """The runtime as npm brings it."""
     npm = shutil.which("npm")
     wanted = f"onnxruntime-web@{VERSION}"
     otherwise = f"Get it with `npm pack {wanted}` on a machine that has npm and give the file as --runtime, or use --cdn."

@@ -1,33 +1,33 @@
-"""A direction from two groups of latents, along which the second turns into the first; and how well it tells them apart."""
+"""Directions: from two groups of latents, the first turning into the second; and without labels, by what varies most."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vaegan.errors import RequestError
 from vaegan.metrics.classifier import LogisticClassifier
+from vaegan.model import Model
 from vaegan.types import Latents
 
 Method = Literal["whitened", "classifier", "mean"]
 """mean: difference of the groups' means; whitened: the same after whitening within the groups (LDA); classifier: the normal of a
 logistic regression."""
 
-LEAST_LEFT = 0.1
-"""Share of a direction's length that must remain beside the others, or nothing of its own is left."""
+LEAST_LEFT = 0.1  # share of a direction's length that must remain beside the others, or nothing of its own is left
 FOLDS = 4
+DECODES = 4096  # images decoded to estimate J'J, about: a second or two for the preset tiny
+STEP = 0.05  # half width of the finite difference, in latent units [1]
 
 
 def find_direction(positive: Latents, negative: Latents, method: Method = "whitened", beside: Sequence[Tensor] = ()) -> Tensor:
-    """The direction from `negative` to `positive`, float32 [latent].
+    """The direction from `negative` to `positive`, float32 [latent], as long as the distance between the two groups' means.
 
-    Strength 1, the direction's length, is the distance between the two groups' means, whatever the method.
-
-    It is made orthogonal to the directions `beside`, so that adding it changes none of them.
-
-    Raises:
-        RequestError: if the groups have the same mean, or nothing is left beside the other directions.
+    It is made orthogonal to the directions `beside`, so that adding it changes none of them. RequestError if nothing is left of
+    it.
     """
     first, second = positive.cpu().double(), negative.cpu().double()
     difference = first.mean(0) - second.mean(0)
@@ -71,10 +71,7 @@ def heldout_area(positive: Latents, negative: Latents, method: Method = "whitene
 
 
 def area_under_curve(positive: Tensor, negative: Tensor) -> float:
-    """The chance that a positive's score is above a negative's, ties counting half: the area under the ROC curve.
-
-    0.5 says nothing, 1 separates completely (Mann & Whitney 1947).
-    """
+    """The area under the ROC curve: the chance that a positive's score is above a negative's (Mann & Whitney 1947)."""
     ordered = negative.sort().values.contiguous()
     below = torch.searchsorted(ordered, positive.contiguous())
     up_to = torch.searchsorted(ordered, positive.contiguous(), right=True)
@@ -82,12 +79,10 @@ def area_under_curve(positive: Tensor, negative: Tensor) -> float:
 
 
 def shrunk_covariance(residuals: Latents) -> Tensor:
-    """A covariance that can be inverted however few the images are (Ledoit & Wolf 2004, Section 3.2).
+    """A covariance of residuals [n, latent] that can be inverted however few they are (Ledoit & Wolf 2004, Section 3.2).
 
-    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I, where the share 1 - a is the
-    estimated error of S over its distance from the sphere. With the Frobenius norm: (1 - a) = min(b^2, d^2) / d^2,
-    d^2 = |S - m I|^2, b^2 = mean_k |x_k x_k' - S|^2 / n.
-    `residuals` are [n, latent], of mean zero.
+    The sample covariance S is mixed with the sphere of the same size, m I: a S + (1 - a) m I. With the Frobenius norm (1 - a) =
+    min(b^2, d^2) / d^2, d^2 = |S - m I|^2, b^2 = mean_k |x_k x_k' - S|^2 / n.
     """
     count, dimension = residuals.shape
     sample = residuals.T @ residuals / count
@@ -102,13 +97,90 @@ def shrunk_covariance(residuals: Latents) -> Tensor:
 def discriminant(latents: Latents, codes: Tensor) -> tuple[Tensor, Tensor]:
     """Linear discriminant analysis with a shrunk common covariance: scores = latents @ weights' + biases, the highest wins.
 
-    Weights S^-1 m_c, biases -1/2 m_c' S^-1 m_c + log p_c (Bishop 2006, Eq. 4.69 and 4.70), S over the distances to the own mean.
-
-    `codes` are the class of each of the latents [n, latent], every class from 0 on at least once. Returns weights
-    [classes, latent] and biases [classes], float64 on the CPU.
+    Weights S^-1 m_c [classes, latent], biases -1/2 m_c' S^-1 m_c + log p_c (Bishop 2006, Eq. 4.69 and 4.70). Every class from 0
+    on occurs.
     """
     points, codes = latents.cpu().double(), codes.cpu().long()
     shares = codes.bincount().double() / len(codes)
     means = torch.stack([points[codes == code].mean(0) for code in range(len(shares))])
     weights = torch.linalg.solve(shrunk_covariance(points - means[codes]), means.T).T
     return weights, shares.log() - 0.5 * (weights * means).sum(1)
+
+
+class PrincipalDirections(NamedTuple):
+    """Directions [k, latent], one standard deviation of images long, and the effect of strength 1 on a pixel [k]."""
+
+    directions: Tensor
+    effects: Tensor
+
+
+@torch.inference_mode()
+def principal_directions(model: Model, latents: Latents, count: int = 16) -> PrincipalDirections:
+    """At most `count` directions without labels, sorted by how much they change the image, for latents of images or of the prior.
+
+    They are those of a PCA. Where latents were whitened or come from the prior, their covariance is the identity, whose
+    eigenvectors say nothing: there they are eigenvectors of the decoder's mean J'J.
+    """
+    if len(latents) < 2:
+        raise RequestError(f"{len(latents)} images are too few to see what varies; give at least 2.")
+    points = latents.cpu().double()
+    centred = points - points.mean(0)
+    covariance = centred.T @ centred / (len(points) - 1)
+    matrix = mean_gram(model, latents) if is_whitened(model) or not model.has_encoder else covariance
+    # eigh sorts ascending.
+    vectors = torch.linalg.eigh(matrix).eigenvectors.flip(1).T[: min(count, points.shape[1])]
+    deviations = (vectors @ covariance * vectors).sum(1).clamp_min(0).sqrt()
+    # An eigenvector's sign is arbitrary: its largest number is made positive, so that a second call gives the same.
+    signs = vectors.gather(1, vectors.abs().argmax(1, keepdim=True)).sign()
+    directions = (vectors * signs * deviations[:, None]).float()
+    effects = direction_effects(model, latents, directions)
+    order = effects.argsort(descending=True, stable=True)
+    return PrincipalDirections(directions[order], effects[order])
+
+
+@torch.inference_mode()
+def projection(model: Model, latents: Latents) -> NDArray[np.float32]:
+    """Two numbers to draw each latent at: its place along the two strongest principal directions, float32 [n, 2]."""
+    if len(latents) < 2 or model.latent_dim < 2:
+        return np.zeros((len(latents), 2), np.float32)
+    directions = principal_directions(model, latents).directions[:2]
+    centred = latents.cpu().float() - latents.cpu().float().mean(0)
+    return (centred @ torch.nn.functional.normalize(directions).T).numpy()
+
+
+def is_whitened(model: Model) -> bool:
+    """Whether the latents were changed so that encoded images have covariance I."""
+    whitening = model.networks.whitening
+    return whitening is not None and not torch.equal(whitening.root.cpu(), torch.eye(model.latent_dim))
+
+
+@torch.inference_mode()
+def mean_gram(model: Model, latents: Latents) -> Tensor:
+    """The mean of J'J over some latents, J [values, latent] the decoder's derivative, by central differences; [latent, latent].
+
+    Its eigenvectors change images most for their length (the pull-back metric, Arvanitidis et al. 2018, Eq. 5).
+    """
+    dimension = model.latent_dim
+    steps = STEP * torch.cat([torch.eye(dimension), -torch.eye(dimension)])
+    total = torch.zeros(dimension, dimension, dtype=torch.double)
+    anchors = _spread(latents, max(2, DECODES // (2 * dimension)))
+    for latent in anchors:
+        forth, back = model.decode(latent + steps).flatten(1).chunk(2)
+        derivative = (forth - back) / (2 * STEP)
+        total += (derivative @ derivative.T).cpu().double()
+    return total / len(anchors)
+
+
+@torch.inference_mode()
+def direction_effects(model: Model, latents: Latents, directions: Tensor) -> Tensor:
+    """Root mean square change of a pixel value, on [-1, 1], when strength 1 of each direction is added; [k]."""
+    anchors = _spread(latents, 16)
+    before = model.decode(anchors)
+    changes = [(model.decode(anchors + direction.cpu()) - before).square().mean().sqrt() for direction in directions]
+    return torch.stack(changes).cpu() if changes else torch.zeros(0)
+
+
+def _spread(latents: Latents, count: int) -> Latents:
+    """At most `count` of the latents, evenly spaced."""
+    chosen = torch.linspace(0, len(latents) - 1, min(count, len(latents))).round().long()
+    return latents.cpu().float()[chosen]

@@ -16,8 +16,7 @@ from vaegan.types import Images, PerImage, ProgressCallback
 
 BLOCK = 256
 FEWEST_ORDINARY = 2  # images that have a spread
-FLOOR = 1e-9
-"""Under every logarithm and quotient."""
+FLOOR = 1e-9  # under every logarithm and quotient
 
 
 def measure_of(model: Model) -> str:
@@ -30,11 +29,7 @@ def surprise(model: Model, images: Images) -> PerImage:
     """How badly the model explains each image; more is worse, [n] on the CPU.
 
     For a VAE the negative evidence lower bound, with the posterior's mean in place of a draw, so that a second look gives the
-    same: it counts what the decoder gets wrong and what the latent costs. A GAN has no p(x|z) and an AE no prior: there it is the
-    mean squared error of the reconstruction.
-
-    Raises:
-        RequestError: if the model has no encoder or the images have another shape.
+    same. A GAN has no p(x|z) and an AE no prior: there it is the mean squared error of the reconstruction.
     """
     posterior = model.posterior(images)
     images, latents = images.to(model.device), model.whitened(posterior.mean)
@@ -48,10 +43,8 @@ def surprise(model: Model, images: Images) -> PerImage:
 class Explained(NamedTuple):
     """How well a model explains some images, [n] each on the CPU."""
 
-    surprise: PerImage
-    """See `surprise`."""
-    error: PerImage
-    """Mean squared error of the reconstruction."""
+    surprise: PerImage  # see `surprise`
+    error: PerImage  # mean squared error of the reconstruction
     roughness: PerImage
     """Mean square of the differences of neighbouring pixels: rough images are hard for any model, smooth ones easy."""
 
@@ -76,17 +69,12 @@ REASONS = ("worse than ordinary images", "worse than ordinary images as rough")
 
 
 def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerImage, Tensor]:
-    """One score for each image, and for each ordinary one: the larger of two, in deviations of the ordinary images.
+    """One score for each image, one for each ordinary one, and the position in `REASONS` of each image's.
 
-    The first is the surprise itself. Alone it overlooks what is strange but smooth, because a likelihood is ruled by how rough an
-    image is (Nalisnick et al. 2019; Serra et al. 2020 subtract the size of the compressed file): to a model of faces a
-    landscape is *less* surprising than a face. So the second is how much larger the logarithm of the error is than that of
-    ordinary images as rough as this one, by a straight line through theirs.
-
-    Returns the scores of `found` and those of `ordinary`, and for each of `found` the position in `REASONS`.
-
-    Raises:
-        RequestError: under 2 ordinary images, which have no spread.
+    A score is the larger of two, in deviations of the ordinary images. The first is the surprise itself. Alone it overlooks what
+    is strange but smooth, because a likelihood is ruled by how rough an image is (Nalisnick et al. 2019; Serra et al. 2020): to a
+    model of faces a landscape is *less* surprising than a face. So the second is how much larger the logarithm of the error is
+    than that of ordinary images as rough as this one, by a straight line through theirs.
     """
     if len(ordinary.error) < FEWEST_ORDINARY:
         raise RequestError(f"Ordinary images to compare with: {len(ordinary.error)}; at least {FEWEST_ORDINARY} are needed.")
@@ -104,11 +92,7 @@ def strangeness(found: Explained, ordinary: Explained) -> tuple[PerImage, PerIma
 
 
 def share_above(scores: PerImage, reference: PerImage) -> PerImage:
-    """The share of reference images that the model explains as badly or worse, for each score: a calibrated quantile.
-
-    Counted with the image itself, (k + 1) / (n + 1), so that none is 0: an image of the same kind has a share under p in a share
-    p of cases (a conformal p-value: Vovk et al. 2005; Bates et al. 2023, Eq. 2).
-    """
+    """The conformal p-value of each score (k + 1) / (n + 1) (Vovk et al. 2005; Bates et al. 2023, Eq. 2), k as high."""
     ordered = reference.sort().values.contiguous()
     below = torch.searchsorted(ordered, scores.contiguous())
     return (len(reference) - below + 1).double() / (len(reference) + 1)

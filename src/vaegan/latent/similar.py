@@ -10,10 +10,8 @@ from torch import Tensor
 from vaegan.data import ImageDataset
 from vaegan.types import Latents, ProgressCallback
 
-PAIRS_AT_A_TIME = 2**22
-"""Distances held at once [pairs], and numbers of latents."""
-NEIGHBOURS = 8
-"""Nearest in latent space that are compared in pixels, for each image."""
+PAIRS_AT_A_TIME = 2**22  # distances held at once [pairs], and numbers of latents
+NEIGHBOURS = 8  # nearest in latent space that are compared in pixels, for each image
 BLOCK = 512
 
 
@@ -28,10 +26,7 @@ class Neighbours(NamedTuple):
 def nearest(latents: Latents, query: Latents, k: int) -> Neighbours:
     """The `k` latents nearest to each query, by Euclidean distance; all of them where there are fewer.
 
-    They are found with |a|^2 - 2ab + |b|^2 in float64, whose rounding is a hundred-millionth of a latent's length; the distances
-    that are returned are computed from differences.
-
-    `latents` [count, latent] are on the CPU: a million of 64 numbers are 256 MB, and little is added to that.
+    They are found with |a|^2 - 2ab + |b|^2 in float64, and their distances are then computed from differences.
     """
     query = query.cpu().double()
     rows = max(1, PAIRS_AT_A_TIME // max(1, len(query), query.shape[1]))
@@ -53,19 +48,15 @@ class Duplicates:
     """Images that show the same: their positions, ascending, and the largest pixel difference of a confirmed pair."""
 
     members: tuple[int, ...]
-    difference: float
-    """Root mean square over pixel values, on [0, 255]."""
+    difference: float  # root mean square over pixel values, on [0, 255]
 
 
 def find_duplicates(
     latents: Latents, dataset: ImageDataset, tolerance: float = 15.0, progress: ProgressCallback | None = None
 ) -> list[Duplicates]:
-    """Groups of images that are the same but for recompression, scaling or slight changes, the largest first.
+    """Groups of images that differ by at most `tolerance` (root mean square of 255 levels), or by chains of pairs; largest first.
 
-    The latent distance only proposes: each image's 8 nearest are compared in pixels, so that no threshold on latents is needed.
-    Two images belong together when they differ by at most `tolerance`, or when a chain of such pairs joins them.
-
-    `latents` are those of all images; `tolerance` is a root mean square difference of pixel values [levels of 255].
+    Each image's 8 nearest in latent space are compared in pixels.
     """
     parents = list(range(len(latents)))
     differences: dict[int, float] = {}

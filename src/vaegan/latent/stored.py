@@ -29,18 +29,13 @@ class Direction:
     """A direction in latent space: adding `strength * vector` changes one thing about an image."""
 
     name: str
-    vector: Tensor
-    """Float32 [latent]; strength 1."""
+    vector: Tensor  # float32 [latent]; strength 1
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """How it was found and how good it is; values that JSON can hold."""
 
 
 def check_name(name: str) -> str:
-    """The name itself.
-
-    Raises:
-        RequestError: if it cannot be used on a command line.
-    """
+    """The name itself; RequestError if it cannot be used on a command line."""
     if not NAME.fullmatch(name):
         raise RequestError(f"{name!r} cannot name a direction; use up to 64 letters, digits, spaces, dots, - or _.")
     return name
@@ -67,9 +62,6 @@ def save_direction(folder: str | Path, model: Model, *directions: Direction) -> 
     """Saves directions in a model's folder beside those already there, of which one of the same name is replaced.
 
     Directions of other weights are put aside; returns the file that they are now in, None where there were none.
-
-    Raises:
-        RequestError: on a name or a shape that cannot be used, or beyond 1,000 directions.
     """
     for direction in directions:
         check_name(direction.name)
@@ -104,14 +96,8 @@ def _put_aside(path: Path) -> Path:
 def load_directions(folder: str | Path, model: Model, others: str = "refuse") -> dict[str, Direction]:
     """The directions saved with a model, by name; none where none were saved.
 
-    Args:
-        folder: of the model.
-        model: that they must belong to.
-        others: refuse or drop; what to do with directions that were made for other weights.
-
-    Raises:
-        ModelError: if the file is damaged, too large, of another shape, holds over 1,000 directions, or was made for other
-            weights (the model was trained further).
+    `others` (refuse or drop) says what to do with directions of other weights. ModelError if the file is damaged, too large, or
+    refused.
     """
     path = file_of(folder, model)
     if not path.is_file():

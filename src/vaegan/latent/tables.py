@@ -20,38 +20,25 @@ from vaegan.files import atomic_path, write_atomically
 from vaegan.types import Latents
 
 SUFFIXES = (".npz", ".parquet")
-MOST_BYTES = 4 * 2**30
-"""Larger tables of latents are not read [bytes]: 16 million latents of 64 numbers."""
-MOST_LATENTS = 1_000_000
-"""More are not read, unless more are asked for."""
-MOST_CHARACTERS = 2**20
-"""Longer text is no latent."""
-KEYS = ("latents", "names", "projection", "stage")
-"""What an .npz of latents holds beside the labels."""
+MOST_BYTES = 4 * 2**30  # larger tables of latents are not read [bytes]: 16 million latents of 64 numbers
+MOST_LATENTS = 1_000_000  # more are not read, unless more are asked for
+MOST_CHARACTERS = 2**20  # longer text is no latent
+KEYS = ("latents", "names", "projection", "stage")  # what an .npz of latents holds beside the labels
 
 
 @dataclass(frozen=True)
 class LatentTable:
     """Encoded images: one row an image."""
 
-    latents: Latents
-    """[n, latent]."""
-    names: Sequence[str]
-    """Path of each image."""
-    projection: NDArray[np.float32]
-    """Two numbers to draw each image at, [n, 2]."""
-    labels: Mapping[str, NDArray[Any]]
-    """What is known of each image, by name: numbers or words [n]."""
-    stage: str
-    """The model's stage: latents of different stages do not fit together."""
+    latents: Latents  # [n, latent]
+    names: Sequence[str]  # path of each image
+    projection: NDArray[np.float32]  # two numbers to draw each image at, [n, 2]
+    labels: Mapping[str, NDArray[Any]]  # what is known of each image, by name: numbers or words [n]
+    stage: str  # the model's stage: latents of different stages do not fit together
 
 
 def write_table(table: LatentTable, path: Path) -> None:
-    """Writes latents as .npz or .parquet, by the suffix, atomically.
-
-    The .npz holds `latents` float32 [n, latent], `names`, `projection` [n, 2], `stage`, and each label. The Parquet has the
-    columns `path`, `vector` (a list), `projection_x`, `projection_y` and the labels: what Embedding Atlas and the like ask for.
-    """
+    """Writes latents as .npz or .parquet, by the suffix, atomically; docs/latent.md names the arrays and columns."""
     vectors = table.latents.cpu().float().numpy()
     if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = _beside(table.labels, (*KEYS, "file"))  # savez has an argument of that name
@@ -89,9 +76,6 @@ def read_latents(path: Path, latent_dim: int, most: int = MOST_LATENTS) -> Laten
     """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
 
     Files of more than `most` latents are refused by what they say of themselves, before memory is taken.
-
-    Raises:
-        DataError: if the file is missing, damaged or too large, or holds no latents of this length.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -194,11 +178,7 @@ def _pyarrow(module: str) -> Any:
 
 
 def parse_latent(text: str, latent_dim: int) -> Latents:
-    """One latent [latent] from numbers that commas, semicolons or spaces separate; brackets around them are allowed.
-
-    Raises:
-        RequestError: if it is no such text, has another length, or a number is not finite.
-    """
+    """One latent [latent] from numbers that commas, semicolons or spaces separate; brackets around them are allowed."""
     if len(text) > MOST_CHARACTERS:
         raise RequestError(f"A latent of {len(text):,} characters is too long to be one.")
     words = re.split(r"[\s,;]+", text.strip().strip("[]()").strip(" \t\r\n,;"))

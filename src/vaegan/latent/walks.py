@@ -12,11 +12,9 @@ from vaegan.model import Model
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images, Latents
 
-Path = Literal["linear", "spherical"]
-"""Shape of a way between two latents."""
+Path = Literal["linear", "spherical"]  # shape of a way between two latents
 
-NEARLY_ALONG = 1e-4
-"""Angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better."""
+NEARLY_ALONG = 1e-4  # angles to 0 or pi under this are treated as 0 or pi [radians]; float32 knows them no better
 
 
 def lerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
@@ -25,13 +23,10 @@ def lerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
 
 
 def slerp(first: Tensor, second: Tensor, position: Tensor | float) -> Tensor:
-    """The great circle from `first` at position 0 to `second` at 1 (Shoemake 1985), with the length changing evenly.
+    """The great circle from `first` at position 0 to `second` at 1 (Shoemake 1985), with the norm changing linearly; see `lerp`.
 
     Latents of N(0, I) lie near a sphere of radius sqrt(latent); a straight line passes inside of it, where a GAN's generator was
-    never trained (White 2016). Here the direction moves along the circle at constant speed, and the norm goes linearly from one
-    latent's to the other's, so that every point's norm lies between the two. Between opposite latents all great circles are
-    equally long; a fixed one is taken. Where one latent is zero there is no direction, and the line is straight. Shapes are those
-    of `lerp`.
+    never trained (White 2016). Between opposite latents one of all great circles is taken; from or to zero the line is straight.
     """
     lengths = first.norm(dim=-1, keepdim=True), second.norm(dim=-1, keepdim=True)
     smallest = torch.finfo(first.dtype).tiny
@@ -55,11 +50,7 @@ def _perpendicular(unit: Tensor) -> Tensor:
 
 
 def default_path(model: Model) -> Path:
-    """Spherical for a GAN, whose latents lie near a sphere; linear elsewhere.
-
-    The encodings of an AE or VAE are inside of it too, and the latents of a GAN with a uniform prior fill a cube, which no
-    straight line between them leaves.
-    """
+    """Spherical for a GAN, whose latents lie near a sphere (in a cube if its prior is uniform); linear elsewhere."""
     return "spherical" if model.config.stage in ("gan", "joint") and model.config.prior != "uniform" else "linear"
 
 
@@ -74,10 +65,7 @@ def walk(first: Latents, second: Latents, steps: int, path: Path) -> Latents:
 
 
 def loop(stops: Latents, steps: int, path: Path) -> Latents:
-    """The way through all stops and back to the first, which is not repeated: [stops * steps, latent].
-
-    There are at least 2 `stops` [count, latent], and `steps` latents from one to just before the next.
-    """
+    """The way through all stops and back to the first, which is not repeated: [stops * steps, latent]."""
     if len(stops) < 2 or steps < 1:
         raise RequestError("A loop needs at least 2 images and 1 step between them.")
     closed: Sequence[Tensor] = [*stops, stops[0]]
@@ -95,32 +83,22 @@ def seed_latents(model: Model, seeds: Sequence[int]) -> Latents:
 
 
 def moved(latents: Latents, steps: Sequence[tuple[Tensor, float]]) -> Latents:
-    """Latents + sum of strength * direction, [n, latent].
-
-    `steps` are pairs (direction [latent], strength), whose order changes nothing.
-    """
+    """Latents + sum of strength * direction, [n, latent], for pairs (direction [latent], strength)."""
     for direction, strength in steps:
         latents = latents + strength * direction.to(latents)
     return latents
 
 
 def edit(model: Model, images: Images, steps: Sequence[tuple[Tensor, float]]) -> Images:
-    """Images encoded, moved along directions, and decoded again.
-
-    Raises:
-        RequestError: if the model has no encoder or the images have another shape.
-    """
+    """Images encoded, moved along directions, and decoded again."""
     return model.decode(moved(model.encode(images), steps))
 
 
 def vary_latents(latent: Latents, count: int, strength: float, seed: int = 0) -> Latents:
-    """`count` latents around one: mu + strength * epsilon, epsilon ~ N(0, I).
+    """`count` latents around one: mu + strength * epsilon, epsilon ~ N(0, I), [count, latent].
 
-    The noise is not scaled by the posterior's width: that width says how exactly the encoder knows the latent, and moving within
-    it changes nothing that can be seen. For the same seed a larger strength moves every variation further along the same ray, and
-    variation i does not depend on `count`.
-
-    Returns [count, latent].
+    The noise is not scaled by the posterior's width: within it nothing changes that can be seen. With the same seed a larger
+    strength moves each variation along the same ray.
     """
     if not 0 <= strength < float("inf"):
         raise RequestError(f"The strength {strength:g} is not possible; give 0 or more.")

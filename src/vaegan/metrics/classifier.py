@@ -8,22 +8,15 @@ from vaegan.metrics.statistics import FEW_SPLITS, Interval, with_interval_by_hal
 
 
 class LogisticClassifier:
-    """Multinomial logistic regression with a squared penalty, fitted to convergence in float64 on the CPU."""
+    """Multinomial logistic regression, fitted in float64 until the largest gradient is below `tolerance`.
+
+    `penalty` times half the squared weights (not the bias) stands against the summed negative log-likelihood. With two classes it
+    is twice that of a regression on the difference of their weights.
+    """
 
     def __init__(
         self, features: Tensor, codes: Tensor, classes: int, penalty: float = 1.0, iterations: int = 60, tolerance: float = 1e-6
     ) -> None:
-        """Fits the weights [dimension, classes] and the bias [classes].
-
-        Args:
-            features: [count, dimension]; best standardised.
-            codes: class of each, int64 [count].
-            classes: number of classes; some may not occur.
-            penalty: times half the squared weights (not the bias), against the summed negative log-likelihood. With two classes
-                it is twice that of a regression on the difference of their weights.
-            iterations: at most.
-            tolerance: of the largest gradient, at which it ends.
-        """
         with torch.inference_mode(False), torch.enable_grad():
             points, codes = features.detach().cpu().double().clone(), codes.cpu().clone()
             weights = torch.zeros(points.shape[1], classes, dtype=torch.float64, requires_grad=True)
@@ -53,16 +46,10 @@ class LogisticClassifier:
 
 
 def two_sample_correct(real: Tensor, fake: Tensor, seed: int = 0, folds: int = 4) -> Tensor:
-    """Whether a linear classifier that never saw an image tells its kind: float64 [real + fake] of 0 and 1.
+    """Whether a linear classifier that never saw an image tells its kind (Lopez-Paz & Oquab 2017): 0 or 1, [real + fake].
 
-    Classifier two-sample test (Lopez-Paz & Oquab 2017): the mean is 1/2 when the kinds cannot be told apart, with a standard
-    deviation of 0.5 / sqrt(count); 1 when they always can. Each fold is judged by a classifier of the others.
-
-    Args:
-        real: features [count, dimension], standardised.
-        fake: features of as many images.
-        seed: of the folds.
-        folds: parts.
+    The mean is 1/2 when kinds cannot be told apart. Each fold of the standardised features is judged by a classifier of the
+    others.
     """
     if len(real) != len(fake):
         raise ValueError(f"{len(real)} real and {len(fake)} generated: the counts must be equal.")
@@ -79,11 +66,7 @@ def two_sample_correct(real: Tensor, fake: Tensor, seed: int = 0, folds: int = 4
 
 
 def two_sample_accuracy(real: Tensor, fake: Tensor, seed: int = 0) -> tuple[float, Interval]:
-    """The mean of `two_sample_correct` and its 95 % interval.
-
-    Each image is judged by a classifier of most of the others, so that a bootstrap of the answers would be too narrow: the
-    interval is by halves.
-    """
+    """The mean of `two_sample_correct` and its 95 % interval by halves: a bootstrap would be too narrow, as images are shared."""
 
     def accuracy(reals: Tensor, fakes: Tensor) -> Tensor:
         return two_sample_correct(real[reals], fake[fakes], seed).mean()

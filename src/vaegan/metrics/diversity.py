@@ -1,7 +1,6 @@
 """How varied a set of images is: near-duplicates, number of different images, groups that are too full or empty, rank."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -10,10 +9,7 @@ from vaegan.metrics.statistics import NORMAL, Interval, Moments, wilson_interval
 
 
 def effective_rank(moments: Moments) -> float:
-    """Exp of the entropy of the covariance's normalised eigenvalues (Roy & Vetterli 2007): between 1 and the dimension.
-
-    Blind to dropped modes as long as the rest spreads as widely: read it with recall and coverage.
-    """
+    """Exp of the entropy of the covariance's normalised eigenvalues (Roy & Vetterli 2007): between 1 and the dimension."""
     values = torch.linalg.eigvalsh(moments.covariance).clamp_min(0)
     shares: Tensor = values / values.sum().clamp_min(1e-300)
     return float(torch.exp(-(shares * shares.clamp_min(1e-300).log()).sum()))
@@ -29,12 +25,9 @@ def duplicate_threshold(real: Tensor, share: float = 1e-4, fewest: int = 5) -> f
 def duplicate_ratio(of_samples: Tensor, of_real: Tensor) -> tuple[float, Interval]:
     """How many times as frequent near-duplicates are among samples as among real images, and the 95 % interval.
 
-    Both are counts of rare events. If pairs were as likely on both sides, a found pair would be one of the samples' with a known
-    probability. So the interval is Wilson's for a share of counts, for as many as would vary as much if they were independent.
-
-    Args:
-        of_samples: how many others are near each sample, [sample].
-        of_real: how many others are near each real image, [image]; not all 0.
+    The arguments say how many others are near each sample, and each real image (not all 0). If pairs were as likely on both
+    sides, a found pair would be one of the samples' with a known probability. So the interval is Wilson's for a share of counts,
+    for as many as would vary as much if they were independent.
     """
     ours, theirs = float(of_samples.sum()) / 2, float(of_real.sum()) / 2
     pairs = [len(one) * (len(one) - 1) / 2 for one in (of_samples, of_real)]
@@ -47,20 +40,13 @@ def duplicate_ratio(of_samples: Tensor, of_real: Tensor) -> tuple[float, Interva
 def support_size(pairs: int, count: int) -> float:
     """How many different images a generator makes, judged by `pairs` of duplicates among `count` samples.
 
-    The birthday paradox (Arora et al. 2018): n (n - 1) / (2 pairs) estimates 1 / sum p^2. Without any pair it is at least
-    n^2 / 6 at 95 %, and that bound is the answer.
+    The birthday paradox (Arora et al. 2018): n (n - 1) / (2 pairs) estimates 1 / sum p^2; without a pair n^2 / 6 is a 95 % bound.
     """
     return count * (count - 1) / (2 * pairs) if pairs else count**2 / 6
 
 
 def support_interval(alike: Tensor) -> Interval | None:
-    """The 95 % interval of `support_size`; None without a pair, where it is a bound and no estimate.
-
-    The score interval of a Poisson count. Pairs that share a sample come together, so the count is divided by its index of
-    dispersion.
-
-    `alike` says how many others each sample is nearly identical to, [count].
-    """
+    """The 95 % score interval of `support_size`, from how many others each sample is nearly identical to; None without a pair."""
     pairs, count = float(alike.sum()) / 2, len(alike)
     if pairs == 0:
         return None
@@ -98,21 +84,8 @@ def fill_bins(features: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(features.double(), centres).argmin(1)
 
 
-class Filling(NamedTuple):
-    """Share of bins that differ significantly, and the divergence of the two fillings [bits]."""
-
-    different: float
-    divergence: float
-
-
-def compare_bins(real: Tensor, fake: Tensor, bins: int) -> Filling:
-    """NDB / K: bins whose shares differ by a two-proportion z-test at 5 % (Richardson & Weiss 2018, Section 2); and JS in bits.
-
-    Args:
-        real: bin of each real image, of images that the bins were not found with.
-        fake: bin of each of the others.
-        bins: how many there are.
-    """
+def compare_bins(real: Tensor, fake: Tensor, bins: int) -> tuple[float, float]:
+    """NDB / K, the share of bins that differ by a z-test at 5 % (Richardson & Weiss 2018, Section 2), and JS [bits]."""
     one, two = (torch.bincount(member, minlength=bins).double() for member in (real, fake))
     p, q = one / len(real), two / len(fake)
     pooled = (one + two) / (len(real) + len(fake))
@@ -120,4 +93,4 @@ def compare_bins(real: Tensor, fake: Tensor, bins: int) -> Filling:
     different = ((p - q).abs() > 1.959964 * error).double().mean()
     middle = (p + q) / 2
     parts = [torch.where(share > 0, share * (share / middle.clamp_min(1e-300)).log(), 0.0).sum() for share in (p, q)]
-    return Filling(float(different), float(sum(parts) / 2 / math.log(2)))
+    return float(different), float(sum(parts) / 2 / math.log(2))

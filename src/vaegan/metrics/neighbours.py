@@ -10,8 +10,7 @@ from vaegan.metrics.statistics import Interval, clipped, interval, reach_by_halv
 from vaegan.types import Images
 
 NEIGHBOURS = 5
-Nearest = tuple[Tensor, Tensor]
-"""Distance and position of each image's nearest image of a pool."""
+Nearest = tuple[Tensor, Tensor]  # distance and position of each image's nearest image of a pool
 
 
 class Manifold(NamedTuple):
@@ -45,10 +44,7 @@ class Distances(NamedTuple):
         return type(self)(self.real[real][:, real], self.fake[fake][:, fake], self.between[real][:, fake])
 
     def manifold(self, k: int = NEIGHBOURS) -> Manifold:
-        """Precision and recall (Kynkaanniemi et al. 2019, Eq. 1-2), density and coverage (Naeem et al. 2020, Eq. 3-4).
-
-        A cloud's manifold is the union of balls around its images that reach to their k-th neighbour.
-        """
+        """Precision and recall (Kynkaanniemi et al. 2019, Eq. 1-2), density and coverage (Naeem et al. 2020, Eq. 3-4)."""
         real_radius, fake_radius = (own.kthvalue(k, 1).values for own in (self.real, self.fake))
         inside = self.between < real_radius[:, None]
         return Manifold(
@@ -61,8 +57,7 @@ class Distances(NamedTuple):
     def alike(self) -> Tensor:
         """Whether the nearest other image of each image is of its own kind, [real + fake]; of two as near the real one counts.
 
-        Leave-one-out 1-NN accuracy (Lopez-Paz & Oquab 2017; Xu et al. 2018): the mean is 1/2 when the kinds cannot be told
-        apart. Equal counts, or the larger kind is favoured.
+        Leave-one-out 1-NN accuracy (Lopez-Paz & Oquab 2017; Xu et al. 2018). Unequal counts favour the larger kind.
         """
         real = self.real.amin(1) <= self.between.amin(1)
         return torch.cat([real, self.fake.amin(1) < self.between.amin(0)]).double()
@@ -73,10 +68,7 @@ class Distances(NamedTuple):
 
 
 def neighbour_scores(real: Tensor, fake: Tensor, seed: int = 0) -> dict[str, tuple[float, Interval]]:
-    """Precision, recall, density, coverage and accuracy of features [count, dimension], with their 95 % intervals.
-
-    What neighbours say of one image depends on the others, so that a bootstrap would be too narrow: the intervals are by halves.
-    """
+    """All neighbour scores of features [count, dimension], and their 95 % intervals by halves: images depend on each other."""
     distances = Distances.of(real, fake)
     value = distances.means()
     reach = reach_by_halves(lambda *halves: distances.part(*halves).means(), (len(real), len(fake)), seed)
@@ -102,10 +94,7 @@ def nearest_of_both(queries: Tensor, mirrored: Tensor, pool: Tensor) -> Nearest:
 
 
 def own_source_share(images: Images, sources: Images, shrink: int = 4) -> float:
-    """Share of images whose nearest source is their own, by squared error at a `shrink`-th of the side.
-
-    Chance is 1/n: compare only figures of the same n.
-    """
+    """Share of images whose nearest source is their own, by squared error at a `shrink`-th of the side; chance is 1/n."""
     small, original = (small_images(one.cpu(), one.shape[-1] // shrink).double() for one in (images, sources))
     return float((nearest(small, original)[1] == torch.arange(len(images))).double().mean())
 
@@ -113,19 +102,12 @@ def own_source_share(images: Images, sources: Images, shrink: int = 4) -> float:
 def copying_share(in_train: Nearest, in_heldout: Nearest, train_count: int, heldout_count: int) -> tuple[float, Interval]:
     """P[a sample is nearer to the training set than to as many held-out images]: 0.5 is right, towards 1 it copies.
 
-    The question of Meehan et al. 2020, with all images of both sets. With N training and M held-out images from one
-    distribution a sample's nearest image is held out with probability M / (N + M); the odds found, divided by N / M, are
-    those of a comparison between sets of equal size. Comparing with only M training images would see only M of N copies.
+    The question of Meehan et al. 2020, with all N training and M held-out images: of one distribution a sample's nearest image is
+    held out with probability M / (N + M), so the odds found are divided by N / M. Only M training images would show only M of N
+    copies.
 
-    Samples that share a nearest image are one piece of evidence between them: other pools would move all of them together. So
-    the 95 % interval is Wilson's (1927) with as many samples as would vary as much if they were independent: their number over
+    Samples that share a nearest image are one piece of evidence. So the 95 % interval is Wilson's (1927) for their number over
     the index of dispersion of how many samples each image attracts (McCullagh & Nelder 1989, Section 6.2.3).
-
-    Args:
-        in_train: nearest training image of each sample.
-        in_heldout: nearest held-out image of each sample.
-        train_count: N.
-        heldout_count: M.
     """
     nearer = (in_train[0] < in_heldout[0]).double() + 0.5 * (in_train[0] == in_heldout[0]).double()
 

@@ -18,10 +18,7 @@ SMALLEST = 8  # [pixels] an octave below this has hardly any patches
 
 @torch.no_grad()
 def sliced_wasserstein(first: Images, second: Images, directions: int = 256) -> float:
-    """Mean distance of the sorted projections of two equally large clouds on random unit directions.
-
-    Rabin et al. 2011; the directions are fixed, so that calls can be compared.
-    """
+    """Mean distance of the sorted projections of two equally large clouds on fixed random unit directions (Rabin et al. 2011)."""
     a, b = first.flatten(1), second.flatten(1)
     axes = torch.randn(a.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(a)
     axes = axes / axes.norm(dim=0)
@@ -30,10 +27,7 @@ def sliced_wasserstein(first: Images, second: Images, directions: int = 256) -> 
 
 @torch.no_grad()
 def laplacian_pyramid(images: Images, levels: int = 3) -> list[Images]:
-    """Octaves of an image, finest first: what each halving loses, and at last what is left (Burt & Adelson 1983).
-
-    Ends early when a side would fall under 8 pixels.
-    """
+    """Octaves of at least 8 pixels, finest first: what each halving loses, and at last what is left (Burt & Adelson 1983)."""
     octaves: list[Images] = []
     while len(octaves) < levels - 1 and images.shape[-1] // 2 >= SMALLEST:
         small = F.avg_pool2d(images, 2)
@@ -51,11 +45,7 @@ class Places(NamedTuple):
 
 
 def patch_places(count: int, side: int, seed: int = 0, given: bool = False) -> Places:
-    """The patches of an octave, `side` pixels wide, of `count` images: at random places of all images in turn.
-
-    With more images than patches none gives two. `given`: for the images that are compared with the real ones, whose places are
-    other ones.
-    """
+    """Random places of patches in an octave, `side` pixels wide, of `count` images in turn; `given` images have other ones."""
     generator = Generator().manual_seed(seed)
     drawn = [torch.randint(side - min(PATCH, side) + 1, (PATCHES,), generator=generator) for _ in range(4)]
     return Places(torch.arange(PATCHES) % count, *drawn[2:] if given else drawn[:2])
@@ -72,21 +62,10 @@ def take_patches(octave: Images, places: Places) -> Tensor:
 def sliced_distance(
     one: Tensor, of_one: Tensor, two: Tensor, of_two: Tensor, seed: int = 0, replicates: int = 0
 ) -> tuple[float, Interval | None]:
-    """SWD x 1000 of 7x7 patches of one octave (Karras et al. 2018, Section 5), and its bootstrap interval over images.
+    """SWD of 7x7 patches of an octave [1/1000 of the real deviation] (Karras et al. 2018, Section 5), and its bootstrap interval.
 
-    Both clouds are normalised by the *real* one's mean and deviation a channel: normalising each by its own, as the paper does,
-    hides errors of brightness and contrast.
-
-    Args:
-        one: patches of real images.
-        of_one: the image of each of these patches.
-        two: patches of other images.
-        of_two: the image of each of those.
-        seed: of the directions.
-        replicates: of the bootstrap; 0 for none.
-
-    Returns:
-        mean over 128 directions of the Wasserstein distance in one dimension [1/1000 of the real deviation], and its interval.
+    The patches of real images come first; `of_one` and `of_two` say of which image each patch is. Both are normalised by the
+    *real* mean and deviation a channel: normalising each by its own, as the paper does, hides errors of brightness and contrast.
     """
     mean, deviation = one.mean((0, 1)), one.std((0, 1)).clamp_min(1e-6)
     axes = torch.randn(one.shape[1] * one.shape[2], DIRECTIONS, generator=Generator().manual_seed(seed))

@@ -25,11 +25,7 @@ def detail_power(images: Images) -> Images:
 
 @torch.no_grad()
 def flat_share(images: Images) -> PerImage:
-    """Share of pixels that differ from the next one, to the right and below, by less than `FLAT` in every channel.
-
-    Skin, sky and paper are flat; a generator that draws a little of everything everywhere has power and patches right, and
-    nothing flat.
-    """
+    """Share of pixels that differ from the next one, to the right and below, by less than `FLAT` in every channel."""
     right, below = (images.diff(dim=along).abs().amax(1) for along in (3, 2))
     return (torch.maximum(right[:, :-1], below[..., :-1]) < FLAT).float().flatten(1).mean(1)
 
@@ -47,10 +43,7 @@ def enlarged(images: Images, side: int) -> Images:
 
 @torch.no_grad()
 def power_spectrum(images: Images) -> Tensor:
-    """Mean power over the channels at every spatial frequency, [count, height, width], divided by the number of values.
-
-    Each image's mean is taken out first, so that brightness is not part of it.
-    """
+    """Mean power of the channels, less each image's mean, at every spatial frequency [count, height, width], by value."""
     centred = images - images.mean((2, 3), keepdim=True)
     return torch.fft.fft2(centred).abs().square().mean(1) / images[0, 0].numel()
 
@@ -72,8 +65,8 @@ def radial_spectrum(power: Tensor) -> Tensor:
 def texture_power(images: Images, period: int) -> PerImage:
     """Power at a spatial period of 2 or 4 pixels, across, down and along both diagonals (with 2 pixels they are one).
 
-    Upsampling leaves its grid exactly there (Odena et al. 2016); photographs have almost nothing. It equals `power_spectrum` at
-    these frequencies, because what repeats every 4 pixels is all in the sum of an image's blocks of 4x4.
+    Upsampling leaves its grid exactly there (Odena et al. 2016). It equals `power_spectrum` at these frequencies, because what
+    repeats every 4 pixels is all in the sum of an image's blocks of 4x4.
     """
     images = whole_blocks(images, 4)
     height, width = images.shape[-2:]

@@ -55,16 +55,10 @@ class Moments:
 
 @dataclass(frozen=True)
 class Grouped:
-    """Sums of values over groups of images: their mean and its bootstrap, without the values themselves.
+    """Sums of values over groups of images (position modulo `GROUPS`): their mean and its bootstrap, which redraws groups."""
 
-    An image's group is its position modulo `GROUPS`, whatever block it came in. A bootstrap replicate redraws groups; with fewer
-    images than groups these are the images, and it is the ordinary bootstrap.
-    """
-
-    count: Tensor
-    """[group]."""
-    total: Tensor
-    """[group, ...]."""
+    count: Tensor  # [group]
+    total: Tensor  # [group, ...]
 
     @classmethod
     def of(cls, values: Tensor, first: int = 0) -> Self:
@@ -93,10 +87,7 @@ class Grouped:
 
 
 def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) -> Tensor:
-    """How often each of `count` items is drawn in each bootstrap replicate, float64 [replicates, count]; rows sum to count.
-
-    Efron 1979. The weights are keyed by their size and seed alone, so that a repeated evaluation has the same intervals.
-    """
+    """How often each of `count` items is drawn in each bootstrap replicate (Efron 1979), float64 [replicates, count]."""
     generator = Generator().manual_seed(keyed_seed("bootstrap", seed, count))
     drawn = torch.randint(count, (replicates, count), generator=generator)
     weights = torch.zeros(replicates, count, dtype=torch.float64)
@@ -104,11 +95,7 @@ def resampling_weights(count: int, replicates: int = REPLICATES, seed: int = 0) 
 
 
 def interval(value: float, replicates: Tensor | Sequence[float]) -> Interval:
-    """A 95 % bootstrap interval around `value` [same unit].
-
-    The replicates are moved so that their mean is the value: a distance between samples grows when items repeat, and a plain
-    percentile interval of such a statistic may not even contain it.
-    """
+    """A 95 % bootstrap interval around `value`; replicates are centred on it, as a distance grows when items repeat."""
     drawn = torch.as_tensor(replicates, dtype=torch.float64)
     drawn = drawn[drawn.isfinite()]
     if len(drawn) < 2:
@@ -123,16 +110,10 @@ def clipped(ends: Interval, most: float = math.inf) -> Interval:
 
 
 def reach_by_halves(of: Callable[..., Tensor], counts: Sequence[int], seed: int = 0, splits: Literal[4, 20] = SPLITS) -> Tensor:
-    """Half the width of the 95 % interval of a number `of` collections of images, where a bootstrap is wrong.
+    """Half the width of the 95 % interval of a number `of` the positions in each collection, where a bootstrap is wrong.
 
-    Every collection is cut into halves at random, `splits` times. Two halves share no image, so that half the difference of
-    their numbers has the spread of the number of all (random half-samples, McCarthy 1969). A bias by the count cancels out.
-
-    Args:
-        of: given the positions of some images of each collection.
-        counts: of each collection [images].
-        seed: of the halves.
-        splits: fewer cost less and are worth less.
+    Every collection is cut into halves at random, `splits` times. Two halves share no image, so that half the difference of their
+    numbers has the spread of the number of all (random half-samples, McCarthy 1969). A bias by the count cancels out.
     """
     generator, gaps = Generator().manual_seed(seed), []
     for _ in range(splits):

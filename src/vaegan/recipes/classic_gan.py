@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaegan.config import ClassicGANConfig
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST_HELD_OUT
+from vaegan.metrics.watch import FEWEST_HELD_OUT, SampleScores
 from vaegan.networks import Critic, Decoder
 from vaegan.networks.normalisation import normalises_batches, running_statistics
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -20,7 +20,6 @@ from vaegan.parts.engine import Engine, frozen, gradient_norm, in_blocks
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock
-from vaegan.parts.scores import SampleScores
 from vaegan.priors import PRIORS
 from vaegan.recipes.recipe import Deciding, Recipe, Trained
 from vaegan.types import Batch, Images, Labels, PerImage, Scalars, joined

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from vaegan.config import GANConfig
 from vaegan.metrics import watch
-from vaegan.metrics.cheap import FEWEST_HELD_OUT
+from vaegan.metrics.watch import FEWEST_HELD_OUT, SampleScores
 from vaegan.networks import Decoder, Encoder
 from vaegan.networks.whitening import Whitening
 from vaegan.objectives.penalties import logit_drift
@@ -23,7 +23,6 @@ from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
 from vaegan.parts.refit import Refit
 from vaegan.parts.schedule import Clock, cosine
-from vaegan.parts.scores import SampleScores
 from vaegan.parts.terms import Targets, Term
 from vaegan.priors import Prior
 from vaegan.recipes.recipe import Deciding, Recipe, Trained
@@ -94,15 +93,16 @@ class GAN(Recipe):
         scalars: Scalars = {"variety": watch.variety(samples.detach()) / watch.variety(images).clamp_min(1e-6)}
 
         adversarial: list[Tensor] = []
-        for critic in self.critics:
+        for number, critic in enumerate(self.critics, 1):
             view = critic.view(images, clock)
             real, fake, slope = critic.judge(view(images), view(samples.detach()), labels, clock)
             # Eq. 2: E f(D(G(z)) - D(x)) + gamma/2 (R1 + R2). The slope's mean runs over real and generated images together.
             loss = softplus(fake - real).mean() + critic.penalty(clock.progress) * slope.mean()
             loss = loss + DRIFT * logit_drift(real, fake, self.engine.mean)
             critic.player.minimise(loss, clock)
-            scalars |= {"critic_loss": loss.detach(), "pair_accuracy": pair_accuracy(real.detach(), fake.detach())}
-            scalars |= {"slope": slope.detach().mean(), "critic_gradient": gradient_norm(critic.player.network)}
+            found = {"critic_loss": loss.detach(), "pair_accuracy": pair_accuracy(real.detach(), fake.detach())}
+            found |= {"slope": slope.detach().mean(), "critic_gradient": gradient_norm(critic.player.network)}
+            scalars |= found if number == 1 else {f"{name}_{number}": value for name, value in found.items()}
             with frozen(critic.player.network) as judge:  # E f(D(x) - D(G(z)))
                 adversarial.append(softplus(real.detach() - judge(view(samples), labels)).mean())
 

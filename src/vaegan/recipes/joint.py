@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vaegan.config import JointConfig
-from vaegan.metrics.cheap import FEWEST_HELD_OUT
 from vaegan.metrics.posterior import active_units
+from vaegan.metrics.watch import FEWEST_HELD_OUT, SampleScores
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.objectives import gaussian
 from vaegan.objectives.adversarial import OBJECTIVES
@@ -22,7 +22,6 @@ from vaegan.parts.engine import Engine, frozen, gradient_norm, in_blocks
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player, minimise
 from vaegan.parts.schedule import Clock, cosine, faded_in, geometric
-from vaegan.parts.scores import SampleScores
 from vaegan.parts.views import draw_view
 from vaegan.recipes.recipe import Deciding, Recipe, Trained
 from vaegan.recipes.vae import posterior_of

@@ -13,10 +13,9 @@ from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
 from vaegan.report.comparing import SeedGroup
 from vaegan.report.gathering import gather
-from vaegan.report.numbers import points_of, scalars_of, training_points
 from vaegan.report.page import STAGE_TITLES, again, check_out, command, gap, page, section, table, write_page
-from vaegan.report.scores import interval_words, metric_cell, number
-from vaegan.report.sections import samples_of
+from vaegan.report.run_report import samples_of
+from vaegan.report.scores import interval_words, metric_cell, number, points_of, scalars_of, training_points
 
 MOST_RUNS = 12
 SEED = 0

@@ -33,8 +33,7 @@ Verdict = Literal["better", "worse", "different", "within the noise", "not compa
 class SeedGroup:
     """Runs that differ by nothing but their seed."""
 
-    label: str
-    """A letter."""
+    label: str  # a letter
     runs: list[GatheredRun]
 
     @property
@@ -60,8 +59,7 @@ class Difference:
     margin: float | None
     """Half the width of the 95 % interval of the difference; None when it cannot be known."""
     verdict: Verdict
-    basis: Literal["seeds", "intervals", "none"]
-    """Where the margin comes from."""
+    basis: Literal["seeds", "intervals", "none"]  # where the margin comes from
 
 
 def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
@@ -74,9 +72,8 @@ def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
 
 def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]:
     """Runs whose models are those of an earlier one, weight by weight, each with that one."""
-    earlier = [(run, next((one for one in runs[:at] if run.weights and one.weights == run.weights), None))
-               for at, run in enumerate(runs)]  # fmt: skip
-    return [(run, first) for run, first in earlier if first is not None]
+    earlier = [(run, [one for one in runs[:at] if run.weights and one.weights == run.weights]) for at, run in enumerate(runs)]
+    return [(run, same[0]) for run, same in earlier if same]
 
 
 def warnings(groups: Sequence[SeedGroup]) -> list[str]:
@@ -99,18 +96,14 @@ def warnings(groups: Sequence[SeedGroup]) -> list[str]:
 
 def settings_that_differ(groups: Sequence[SeedGroup]) -> dict[str, list[Any]]:
     """Settings that are not the same in all groups: a name to one value a group."""
-    flat = [_flat(_identity(group.runs[0])) for group in groups]
+    flat = [flattened(_identity(group.runs[0])) for group in groups]
     names = list(dict.fromkeys(name for one in flat for name in one))
     values = {name: [one.get(name) for one in flat] for name in names}
     return {name: ones for name, ones in values.items() if any(one != ones[0] for one in ones)}
 
 
 def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> Difference | None:
-    """Compares two groups in one number; None when one of them does not have it.
-
-    Several seeds on both sides are compared by Welch's test (1947); several on one side lend their spread to the other. With one
-    seed each the evaluation's intervals decide, which know nothing of how much another seed would have changed.
-    """
+    """Compares two groups in a number, by the spread over seeds (Welch 1947) or one seed's intervals; None where one lacks it."""
     mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
     if not mine or not theirs:
         return None
@@ -210,8 +203,9 @@ def _identity(run: GatheredRun) -> dict[str, Any]:
     return {"settings": config, "length": lengths, "images": record.fingerprint, "start": record.init}
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full names, with points between."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

@@ -28,17 +28,13 @@ Value = TypeVar("Value")
 class GatheredRun:
     """One run as it lies on disk."""
 
-    path: Path
-    """The path as the user wrote it, for the commands on the page."""
+    path: Path  # the path as the user wrote it, for the commands on the page
     folder: RunFolder
     record: RunRecord
-    journals: dict[str, list[Line]]
-    """Lines of metrics.jsonl by stage; only stages that have begun."""
-    models: dict[str, Model]
-    """The models by stage; an unfinished stage has the last one saved."""
+    journals: dict[str, list[Line]]  # lines of metrics.jsonl by stage; only stages that have begun
+    models: dict[str, Model]  # the models by stage; an unfinished stage has the last one saved
     evaluation: "Evaluation | None"
-    weights: dict[str, str] = field(default_factory=dict[str, str])
-    """Fingerprints of the models by stage."""
+    weights: dict[str, str] = field(default_factory=dict[str, str])  # fingerprints of the models by stage
     gaps: dict[str, str] = field(default_factory=dict[str, str])
     """Why something is not there: "evaluation", "images", or the name of a stage."""
     dataset: ImageDataset | None = None
@@ -78,17 +74,12 @@ class Score:
     """One number of an evaluation."""
 
     value: float
-    interval: tuple[float, float] | None
-    """The 95 % interval."""
+    interval: tuple[float, float] | None  # the 95 % interval
     n: int | None
-    features: str | None
-    """The network whose features it was measured in."""
-    against: int | None = None
-    """Held-out images that `n` samples were compared with."""
-    no_interval: str | None = None
-    """Why it has none."""
-    no_floor: str | None = None
-    """Why real images have no such number."""
+    features: str | None  # the network whose features it was measured in
+    against: int | None = None  # held-out images that `n` samples were compared with
+    no_interval: str | None = None  # why it has none
+    no_floor: str | None = None  # why real images have no such number
 
 
 Scores = dict[str, Score]
@@ -98,10 +89,8 @@ Scores = dict[str, Score]
 class Evaluation:
     """The content of evaluation.json."""
 
-    version: str
-    """Version of vaegan that made it; empty where it does not say."""
-    data: str
-    """Where the images lay that it compares with."""
+    version: str  # version of vaegan that made it; empty where it does not say
+    data: str  # where the images lay that it compares with
     n: int
     full: bool
     seed: int
@@ -122,11 +111,7 @@ class Evaluation:
 
 
 def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None = None) -> GatheredRun:
-    """Reads a run, with its images if `with_data`; what cannot be read becomes a gap with its reason.
-
-    Raises:
-        ModelError: if there is no run, or its record is damaged.
-    """
+    """Reads a run, with its images if `with_data`; what cannot be read becomes a gap with its reason. Raises ModelError."""
     folder = find_run(path)
     record = folder.read()
     facts = cast(Any, record.facts)
@@ -175,11 +160,7 @@ def _dataset(record: RunRecord, gaps: dict[str, str], progress: ProgressCallback
 
 
 def read_evaluation(folder: RunFolder) -> Evaluation | None:
-    """The evaluation of a run; None when there is none.
-
-    Raises:
-        ModelError: if it is damaged or of another version.
-    """
+    """The evaluation of a run, None when there is none; raises ModelError if it is damaged or of another version."""
     path = folder.path / "evaluation.json"
     again = f"Make it again with: vaegan evaluate {quote(str(folder.path))}"
     try:

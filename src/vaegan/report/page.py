@@ -93,11 +93,7 @@ def page(title: str, header: Markup, sections: Sequence[Markup | None]) -> str:
 
 
 def check_out(target: Path) -> None:
-    """Refuses a page that could not be written, before any work.
-
-    Raises:
-        RequestError: saying why.
-    """
+    """Refuses, before any work, a page that could not be written."""
     if target.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"--out {target} must be a name that ends in .html.")
     if target.is_dir():
@@ -105,11 +101,7 @@ def check_out(target: Path) -> None:
 
 
 def write_page(target: Path, text: str) -> None:
-    """Writes a page atomically.
-
-    Raises:
-        TrainingError: if the disk does not take it.
-    """
+    """Writes a page atomically; raises TrainingError if the disk does not take it."""
     try:
         write_atomically(target, lambda file: file.write(text.encode()))
     except OSError as error:

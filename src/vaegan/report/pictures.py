@@ -3,13 +3,13 @@
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
@@ -26,15 +26,15 @@ FRAMES = 30  # of the animation, over all stages
 ACROSS = math.ceil(math.sqrt(SHOT_SAMPLES))  # images a row of a stored grid
 MORPHS, STEPS = 5, 9
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
 class Sheet:
     """A picture of tiles, ready to be put into a page."""
 
-    data: str
-    """A data URI."""
-    width: int
-    """[pixels] on the screen."""
+    data: str  # a data URI
+    width: int  # [pixels] on the screen
     height: int
     columns: int
     rows: int
@@ -102,6 +102,13 @@ def counts_for(size: int) -> Counts:
     return Counts(samples=16, across=4, real=18, real_across=6, pairs=6)
 
 
+def spread_out(items: Sequence[Item], count: int) -> Sequence[Item]:
+    """At most `count` of them, evenly spread, the first and the last always among them."""
+    if len(items) <= count:
+        return items
+    return [items[round(index * (len(items) - 1) / (count - 1))] for index in range(count)]
+
+
 class Frame(NamedTuple):
     """Samples at one moment of the training."""
 
@@ -113,10 +120,8 @@ class Frame(NamedTuple):
 def frames(run: GatheredRun) -> list[Frame]:
     """The samples that training drew over and over, evenly chosen, first and last included."""
     shots = [(stage, path) for stage in run.stages for path in sample_shots(run.folder.stage(stage))]
-    if len(shots) > FRAMES:
-        shots = [shots[round(index * (len(shots) - 1) / (FRAMES - 1))] for index in range(FRAMES)]
     found: list[Frame] = []
-    for stage, path in shots:
+    for stage, path in spread_out(shots, FRAMES):
         try:
             found.append(Frame(stage, int(path.stem), frame(path, ACROSS)))
         except (OSError, ValueError):
@@ -131,7 +136,7 @@ def samples(model: Model, seed: int, counts: Counts) -> Sheet:
 
 def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:
     """Training images as the networks get them, without mirroring."""
-    return sheet(to_uint8(dataset.load(first_by_content(dataset, TRAIN, counts.real))), counts.real_across)
+    return sheet(to_uint8(dataset.load(dataset.first_by_content(TRAIN, counts.real))), counts.real_across)
 
 
 def heldout_side(dataset: ImageDataset) -> int:
@@ -141,7 +146,7 @@ def heldout_side(dataset: ImageDataset) -> int:
 
 def reconstructions(models: list[Model], dataset: ImageDataset, condition: str | None, counts: Counts) -> Sheet:
     """Held-out images in the first row, what each model keeps of them below."""
-    which = first_by_content(dataset, heldout_side(dataset), counts.pairs)
+    which = dataset.first_by_content(heldout_side(dataset), counts.pairs)
     originals = dataset.load(which)
     labels = torch.from_numpy(dataset.categories(condition)[1][which]) if models[0].config.labels else None
     rows = [originals, *(model.reconstruct(originals, labels).cpu() for model in models)]
@@ -175,9 +180,3 @@ def neighbours(run: GatheredRun, dataset: ImageDataset, limit: int) -> Sheet | N
         return None
     generated: Pixels = to_uint8(model.decode(latents, torch.tensor(codes).long() if model.config.labels else None))
     return sheet(np.concatenate([generated, to_uint8(dataset.load(positions))]), len(which))
-
-
-def first_by_content(dataset: ImageDataset, side: int, count: int) -> NDArray[np.int64]:
-    """The first images of a side in the order of their contents, which is a fair draw from all folders."""
-    indices = dataset.indices(side)
-    return indices[np.argsort(dataset.contents[indices], kind="stable")][:count]

@@ -1,15 +1,16 @@
-"""report.html of one run."""
+"""report.html of one run: gathered facts to HTML, or a sentence on what is missing."""
 
 from dataclasses import asdict
 from pathlib import Path
 
+from vaegan.data import TRAIN
 from vaegan.glossary import setting_words
-from vaegan.markup import Markup, tag
-from vaegan.report import numbers, sections
+from vaegan.markup import Content, Markup, tag
+from vaegan.report import pictures, scores
 from vaegan.report.gathering import GatheredRun, gather
-from vaegan.report.page import again, check_out, command, page, section, table, write_page
+from vaegan.report.page import STAGE_TITLES, again, check_out, command, facts, gap, page, picture, section, table, write_page
 from vaegan.report.pictures import counts_for
-from vaegan.report.scores import scores
+from vaegan.report.scores import evaluate_command
 from vaegan.types import ProgressCallback
 
 
@@ -43,22 +44,23 @@ def report_page(run: GatheredRun, with_images: bool) -> str:
     """HTML of a run's report."""
     counts = counts_for(run.record.config.data.size)
     parts = [
-        sections.verdict(run),
-        sections.samples(run, counts),
-        scores(run),
-        sections.progress(run),
-        sections.real(run, counts),
-        sections.reconstructions(run, counts),
-        sections.interpolations(run),
-        sections.copies(run, counts),
-        numbers.latent_use(run),
-        numbers.curves(run),
-        numbers.guards(run),
-        numbers.checks(run),
+        verdict(run),
+        samples(run, counts),
+        scores.scores(run),
+        progress(run),
+        real(run, counts),
+        reconstructions(run, counts),
+        interpolations(run),
+        copies(run, counts),
+        scores.latent_use(run),
+        scores.curves(run),
+        scores.guards(run),
+        scores.checks(run),
+        scores.finishers(run),
         settings(run, with_images),
         about(run, with_images),
     ]
-    return page(f"{run.name} - vaegan report", sections.headline(run, with_images), parts)
+    return page(f"{run.name} - vaegan report", headline(run, with_images), parts)
 
 
 def settings(run: GatheredRun, with_images: bool) -> Markup:
@@ -94,3 +96,199 @@ def about(run: GatheredRun, with_images: bool) -> Markup:
     return section(
         "about", "About this page", note, missing, tag("p", stored, class_="note"), again(command("report", str(run.path)))
     )
+
+
+KINDS = {
+    "vae-gan": "A VAE whose decoder grew into a GAN's generator",
+    "ae": "A plain autoencoder",
+    "vae": "A variational autoencoder",
+    "gan": "A GAN trained from scratch",
+    "joint": "A VAE and a GAN trained together",
+}
+
+
+def headline(run: GatheredRun, with_images: bool) -> Markup:
+    """Name, one sentence, and the facts of a run."""
+    record, data = run.record, run.record.facts.get("data", {})
+    size, grey = record.config.data.size, data.get("channels") == 1
+    source = record.source if with_images else "images that are not named here"
+    images = f"{int(data.get('images', 0)):,} {'grey' if grey else 'colour'} images of {size} × {size} pixels"
+    status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
+        record.status, "not finished; what follows is its state so far"
+    )
+    seen = [(f"{STAGE_TITLES[plan.name]} has seen", _seen(run, plan.name, plan.images)) for plan in record.plan]
+    facts_of = {stage: run.facts(stage) for stage in run.stages}
+    ended = [
+        (f"{STAGE_TITLES[stage]} ended", f"{found['ended']}; kept {found['kept']}")
+        for stage, found in facts_of.items()
+        if isinstance(found.get("ended"), str) and isinstance(found.get("kept"), str)
+    ]
+    skipped, minutes = int(data.get("skipped", 0)), record.spent_seconds / 60
+    name = Path(source).name if with_images and "/" in source and ":" not in source else source
+    return tag(
+        "header",
+        tag("p", "vaegan report", class_="eyebrow"),
+        tag("h1", run.name),
+        tag("p", f"{KINDS[record.config.recipe]}, made from {images}.", class_="lead"),
+        tag("p", "This run is ", status, ".", class_="gap") if status else None,
+        facts(
+            [
+                ("Data", tag("span", name, title=source)),
+                ("Left out", f"{skipped:,} files, see skipped.csv" if skipped else None),
+                *seen,
+                *ended,
+                ("Training time", f"{minutes:.1f} min"),
+                ("Latent", f"{record.config.network.latent_dim} numbers"),
+                ("Seed", str(record.config.seed)),
+                ("Precision", record.precision),
+                ("Fingerprint of the images", tag("code", record.fingerprint[:16])),
+            ]
+        ),
+    )
+
+
+def verdict(run: GatheredRun) -> Markup:
+    """What the numbers say, in words."""
+    if run.evaluation is None:
+        reason = run.gaps.get("evaluation", "This run has not been evaluated.")
+        content: Content = gap(f"{reason} For scores, intervals and a verdict:", command("evaluate", str(run.path)))
+    else:
+        line = command("train", "--resume", str(run.path), "--minutes", "10")
+        longer = gap("To make it better, first train it longer:", line) if run.evaluation.train_longer else None
+        content = tag("div", tag("ul", *(tag("li", sentence) for sentence in run.evaluation.verdict)), longer)
+    return section("verdict", "In short", content)
+
+
+def progress(run: GatheredRun) -> Markup:
+    """The model learning, to be played or leafed through."""
+    frames = pictures.frames(run)
+    if not frames:
+        return section("progress", "While it learned", gap("No samples were drawn while this run trained."))
+    said = [f"{STAGE_TITLES[one.stage]} after {one.seen:,} images" for one in frames]
+    last = len(frames) - 1
+    images = [
+        tag(
+            "img",
+            src=one.picture.data,
+            alt=f"Samples of the {words}",
+            data_caption=words,
+            width=one.picture.width,
+            height=one.picture.height,
+            hidden=index < last,
+            decoding="async",
+        )
+        for index, (one, words) in enumerate(zip(frames, said, strict=True))
+    ]
+    slider = tag("input", type="range", min="0", max=last, value=last, step="1", aria_label="Moment of the training")
+    play = tag("button", "Play", type="button", class_="play")
+    controls = tag("div", play, slider, tag("output", said[last]), class_="controls")
+    where = "progress.webp" if (run.folder.path / "progress.webp").is_file() else "samples/"
+    note = tag("p", "The same latents, drawn over and over. All moments lie in the run's folder: ", tag("code", where), ".")
+    figure = tag("figure", tag("div", *images, class_="frames"), controls, class_="picture player")
+    return section("progress", "While it learned", note, figure)
+
+
+def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
+    """New images of every stage, from the same latents where the stages have the same prior."""
+    parts: list[Content] = []
+    seed = run.record.config.seed
+    for stage in run.stages:
+        title = STAGE_TITLES[stage]
+        if stage in run.models:
+            caption, words = tag("b", title, class_=f"stage {stage}"), f"{counts.samples} images made by the {title}"
+            parts.append(samples_of(run, stage, seed, words, caption, f"{stage}.png"))
+        else:
+            parts.append(gap(f"{title}: {run.gaps.get(stage, 'no model.')}"))
+    priors = [model.config.prior for model in run.models.values() if model.has_prior]
+    twins = len(priors) > 1 and len(set(priors)) == 1
+    same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if twins else ""
+    note = tag("p", f"{same}Nobody picked these: they are the first {counts.samples} of seed {seed}.")
+    return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side twins" if twins else "side-by-side"))
+
+
+def samples_of(run: GatheredRun, stage: str, seed: int, words: str, caption: Markup, file: str) -> Markup:
+    """A sheet of new images of one stage, and the command that makes them again."""
+    model = run.models[stage]
+    counts = pictures.counts_for(model.config.size)
+    line = command("sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(seed), "--out", file)
+    return picture(pictures.samples(model, seed, counts), words, caption, "tiles", again(line))
+
+
+def real(run: GatheredRun, counts: pictures.Counts) -> Markup:
+    """What the run learned from."""
+    title = "What it learned from"
+    if run.dataset is None:
+        return section("real", title, gap(run.no_images))
+    drawn = pictures.real_images(run.dataset, counts)
+    notes = [tag("li", sentence) for sentence in (*run.dataset.notes, *run.dataset.warnings)]
+    words = f"{min(counts.real, len(run.dataset.indices(TRAIN))):,} of the training images"
+    line = command("preview", run.record.source, "--size", str(run.record.config.data.size))
+    note = "These are images of the data, cropped as the networks see them. Before you pass this page on, see its last section."
+    shown = picture(drawn, words, again=again(line))
+    return section("real", title, tag("p", note), shown, tag("ul", *notes) if notes else None)
+
+
+def reconstructions(run: GatheredRun, counts: pictures.Counts) -> Markup:
+    """Held-out images and their reconstructions."""
+    title = "What it keeps of an image"
+    able = [stage for stage in run.stages if stage in run.models and run.models[stage].has_encoder]
+    if not able:
+        return section("reconstructions", title, gap("No model of this run has an encoder, so nothing can be given back."))
+    if run.dataset is None:
+        return section("reconstructions", title, gap(run.no_images))
+    models = [run.models[stage] for stage in able]
+    drawn = pictures.reconstructions(models, run.dataset, run.record.config.condition, counts)
+    side = "of the training set: none were held out"
+    if pictures.heldout_side(run.dataset) != TRAIN:
+        side = "never trained on (validation)"
+    names = ", then the ".join(STAGE_TITLES[stage] for stage in able)
+    rows = f"Above: images {side}. Below: what comes back of them through the {names}."
+    line = command("reconstruct", str(run.path), "IMAGE...", "--stage", able[-1]).replace("'IMAGE...'", "IMAGE...")
+    return section("reconstructions", title, tag("p", rows), picture(drawn, rows, again=again(line)))
+
+
+def interpolations(run: GatheredRun) -> Markup:
+    """Rows that lead through the latent space."""
+    title, stage = "Between two images", run.last_stage
+    if stage is None:
+        return section("interpolations", title, gap("There is no model yet."))
+    seed = run.record.config.seed
+    drawn = pictures.interpolations(run.models[stage], seed)
+    words = f"{pictures.MORPHS} rows that each lead from one sample of the {STAGE_TITLES[stage]} to another"
+    note = "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
+    labels = run.models[stage].config.labels
+    model = f"model.for_label(model.config.labels[row % {len(labels)}])" if labels else "model"
+    how = again(
+        "import vaegan",
+        "from vaegan.latent.walks import interpolate",
+        "",
+        f"model = vaegan.load({str(run.path)!r}, stage={stage!r})",
+        f"latents = model.latents({2 * pictures.MORPHS}, seed={seed})",
+        f"rows = [interpolate({model}, latents[2 * row], latents[2 * row + 1], {pictures.STEPS}) "
+        f"for row in range({pictures.MORPHS})]",
+    )
+    return section("interpolations", title, tag("p", note), picture(drawn, words, again=how))
+
+
+def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:
+    """The samples that lie nearest to a training image, beside it."""
+    if run.evaluation is None or not run.evaluation.neighbours:
+        return None
+    title = "Is it copying?"
+    if run.dataset is None:
+        return section("copies", title, gap(run.no_images))
+    drawn = pictures.neighbours(run, run.dataset, counts.pairs)
+    if drawn is None:
+        return section("copies", title, gap("The neighbours in evaluation.json do not fit this run's images."))
+    mirrored = " or its mirror image" if run.dataset.flips else ""
+    words = "Above: the samples that look most like copies. Below: the nearest training image of each"
+    note = f"{words}{mirrored}. Two that are the same would mean that the model has learned a picture by heart."
+    return section("copies", title, tag("p", note), picture(drawn, words, again=again(evaluate_command(run))))
+
+
+def _seen(run: GatheredRun, stage: str, planned: int | None) -> str:
+    seen = run.seen(stage)
+    words = f"{seen:,} images"
+    count = int(run.record.facts.get("data", {}).get("images", 0))
+    passes = f" ({seen / count:.2g} passes)" if count and seen else ""
+    return f"{words} of {planned:,} planned" if planned and seen < planned else words + passes

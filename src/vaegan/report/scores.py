@@ -1,19 +1,20 @@
-"""The table of scores: each metric in words, with intervals, the floor of real against real, and n."""
+"""What a report says in numbers: scores with intervals and floor, curves, guards, checks, the use of the latent."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from vaegan.charts import Scale
+from vaegan.charts import Points, Series, bar_chart, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
+from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import METRICS, Metric, by_reason, is_bound
-from vaegan.report.gathering import Evaluation, GatheredRun, Score
-from vaegan.report.page import STAGE_TITLES, again, command, section, table
+from vaegan.metrics.table import EXPLANATIONS, METRICS, Metric, by_reason, is_bound
+from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
+from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
 NOT_MEASURED = "not measured"
-STRIP_WIDTH, STRIP_ROW = 150, 12
 
 TARGETS = {"one": 1.0, "half": 0.5}
 """Where a metric is best that is neither best low nor best high."""
@@ -61,47 +62,16 @@ def evaluate_command(run: GatheredRun) -> str:
 
 
 def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
-    """A row a metric: what it is, one column a stage, the floor, and all of them on one scale."""
+    """A row a metric: what it is, one column a stage, and the floor."""
     stages = [stage for stage in STAGE_TITLES if evaluation.stages.get(stage)]
-    heads: list[Content] = ["Metric", *(STAGE_TITLES[stage] for stage in stages), "Real against real"]
+    heads = ["Metric", *(STAGE_TITLES[stage] for stage in stages), "Real against real"]
     rows: list[list[Content]] = []
     for name in names:
-        ours, floor = [(stage, evaluation.stages[stage].get(name)) for stage in stages], evaluation.floor.get(name)
-        columns, words = [*ours, ("real", floor)], metric_words(name)
-        no_floor = next((score.no_floor for _, score in ours if score is not None and score.no_floor), NOT_MEASURED)
-        entries = [(kind, score.value, score.interval) for kind, score in columns if score is not None]
-        cells = [metric_cell(name, [score for _, score in columns]), *(value_cell(name, score) for _, score in ours)]
-        target = None if words is None else TARGETS.get(words.good)
-        rows.append([*cells, value_cell(name, floor, no_floor), strip(entries, target)])
-    return table([*heads, tag("span", "On one scale")], rows, "scores")
-
-
-def strip(entries: Sequence[tuple[str, float, tuple[float, float] | None]], target: float | None = None) -> Markup:
-    """Where values of one metric lie beside each other: a dot each, with its interval as a line, and the best value if given.
-
-    Each entry is a class of page.css, a value and an interval.
-    """
-    ends = [end for _, value, interval in entries for end in (value, *(interval or ())) if math.isfinite(end)]
-    ends += [target] if target is not None and ends else []
-    if len(entries) < 2 or not ends:
-        return Markup()
-    low, high = min(ends), max(ends)
-    across = Scale(low, high if high > low else low + (abs(low) or 1.0), 6, STRIP_WIDTH - 6)
-    drawn: list[Markup] = []
-    if target is not None:
-        place = f"{across(target):.1f}"
-        drawn.append(tag("line", x1=place, x2=place, y1=0, y2=STRIP_ROW * len(entries), class_="target"))
-    for row, (kind, value, interval) in enumerate(entries):
-        if not math.isfinite(value):
-            continue
-        height = STRIP_ROW * (row + 0.5)
-        drawn.append(tag("line", x1=6, x2=STRIP_WIDTH - 6, y1=height, y2=height, class_="track"))
-        if interval is not None:
-            left, right = (f"{across(end):.1f}" for end in interval)
-            drawn.append(tag("line", x1=left, x2=right, y1=height, y2=height, class_=f"whisker {kind}"))
-        drawn.append(tag("circle", cx=f"{across(value):.1f}", cy=height, r="3.5", class_=f"dot {kind}"))
-    # The numbers stand beside it in the table, so that nobody has to read them from the drawing.
-    return tag("svg", *drawn, viewBox=f"0 0 {STRIP_WIDTH} {STRIP_ROW * len(entries)}", class_="strip", aria_hidden="true")
+        ours, floor = [evaluation.stages[stage].get(name) for stage in stages], evaluation.floor.get(name)
+        no_floor = next((score.no_floor for score in ours if score is not None and score.no_floor), NOT_MEASURED)
+        values = [value_cell(name, score) for score in ours]
+        rows.append([metric_cell(name, [*ours, floor]), *values, value_cell(name, floor, no_floor)])
+    return table(heads, rows, "scores")
 
 
 def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
@@ -112,7 +82,7 @@ def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
     counts = {(score.n, score.against or 0) for score in known if score.n}
     measured = [f"n = {n:,}" + (f" against {against:,}" if against else "") for n, against in sorted(counts)]
     measured += [f"features: {name}" for name in sorted({score.features for score in known if score.features})]
-    meaning = tag("p", words.explanation) if words else None
+    meaning = tag("p", EXPLANATIONS[name]) if words else None
     explained = tag("details", tag("summary", "What is this?"), meaning, tag("p", " · ".join(measured)))
     return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
 
@@ -165,3 +135,138 @@ def _protocol(evaluation: Evaluation) -> str:
         "“Real against real” is the same number for real images in place of samples: nothing can be expected to beat it. "
         "Below each value its 95% interval."
     )
+
+
+def curves(run: GatheredRun) -> Markup:
+    """Every scalar of the journals, training and held-out in one chart."""
+    parts: list[Content] = []
+    for stage in run.stages:
+        lines = run.journals.get(stage)
+        title = STAGE_TITLES[stage]
+        if not lines:
+            parts.append(gap(f"The {title} has not begun, so it has no curves."))
+            continue
+        parts += [tag("h3", title), tag("div", *stage_charts(lines), class_="charts")]
+        path = str(run.folder.stage(stage) / "metrics.jsonl")
+        lines_of_code = ("import json", "", f"lines = [json.loads(line) for line in open({path!r})]")
+        parts.append(again(*lines_of_code, words="Read the numbers"))
+    note = "Drag over a chart to look closer, double-click to go back, point at it to read values. Horizontally: images seen."
+    return section("curves", "How training went", tag("p", note), *parts)
+
+
+def stage_charts(lines: list[Line]) -> list[Markup]:
+    """A chart for every scalar; its held-out counterpart is drawn into the same one."""
+    marks = [float(line["seen"]) for line in lines if "guard" in line]
+    charts: list[Markup] = []
+    for name in scalars_of(lines):
+        series = [
+            Series("training", "trained", training_points(lines, name)),
+            Series("held-out", "heldout", points_of(lines, f"heldout_{name}")),
+        ]
+        charts.append(line_chart(scalar_title(name), series, "images seen", scalar_meaning(name), marks))
+    return [chart for chart in charts if chart]
+
+
+def scalars_of(lines: list[Line]) -> list[str]:
+    """Names of the scalars in a journal, each once, without the mark of the held-out ones."""
+    names = (name.removeprefix("heldout_") for line in lines for name, value in line.items() if _is_scalar(name, value))
+    return list(dict.fromkeys(names))
+
+
+def _is_scalar(name: str, value: Any) -> bool:
+    return name not in ("seen", "seconds") and isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def points_of(lines: list[Line], name: str) -> Points:
+    """(images seen, value) of a scalar."""
+    return [(float(line["seen"]), float(line[name])) for line in lines if name in line and _is_scalar(name, line[name])]
+
+
+def training_points(lines: list[Line], name: str) -> Points:
+    """`points_of` a scalar of training: means since the line before, without a last one over far fewer images (no jump)."""
+    points = points_of(lines, name)
+    if len(points) > 2 and points[-1][0] - points[-2][0] < (points[-2][0] - points[-3][0]) / 2:
+        return points[:-1]
+    return points
+
+
+def guards(run: GatheredRun) -> Markup | None:
+    """What was noticed and done while training; nothing when nothing was."""
+    rows: list[list[Content]] = [
+        [STAGE_TITLES[stage], f"{line['seen']:,}", *(str(line.get(part, "")) for part in ("guard", "action", "words"))]
+        for stage, lines in run.journals.items()
+        for line in lines
+        if "guard" in line
+    ]
+    if not rows:
+        return None
+    note = tag("p", "Training watches itself. This is what it noticed and what it did about it; the charts mark these moments.")
+    return section("guards", "What was noticed on the way", note, table(["Stage", "Images seen", "Guard", "Done", "Why"], rows))
+
+
+def latent_use(run: GatheredRun) -> Markup | None:
+    """Per-dimension KL and the spectra of the evaluation."""
+    if run.evaluation is None:
+        return None
+    charts: list[Markup] = []
+    if run.evaluation.per_dimension_kl:
+        ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
+        title, x_label = "KL divergence of each latent number", f"the {len(ordered)} latent numbers, most used first"
+        charts.append(bar_chart(title, ordered, x_label, "nats"))
+    kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
+    series = [
+        Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])
+        for name, line in run.evaluation.spectra.items()
+    ]
+    meaning = "Left: large shapes; right: finest texture. Under the real line: too smooth; peaks over it: a repeated pattern."
+    charts.append(line_chart("Power at each frequency, log10", series, "cycles an image", meaning))
+    charts = [chart for chart in charts if chart]
+    if not charts:
+        return None
+    how = again(evaluate_command(run), f"# then: {run.folder.path / 'evaluation.json'}, per_dimension_kl and spectra")
+    return section("spectra", "Latent and texture", tag("div", *charts, class_="charts"), how)
+
+
+def checks(run: GatheredRun) -> Markup | None:
+    """Numbers that training measured at its end, with the handover's checks."""
+    rows: list[list[Content]] = []
+    for stage in run.stages:
+        measured: dict[str, Any] = {}
+        for name in ("heldout", "handover", "inverse"):
+            values = run.facts(stage).get(name)
+            if isinstance(values, dict):
+                measured |= values
+        for name, value in measured.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                title, meaning = fact_title(name), fact_meaning(name) or ""
+                rows.append([title[:1].upper() + title[1:], STAGE_TITLES[stage], f"{value:,.4g}", meaning])
+    if not rows:
+        return None
+    note = (
+        "Measured on held-out images when a stage ended, with the finished model: a GAN's samples are equalised and at their "
+        "temperature, so that their numbers are not the last ones of the curves. Kept in run.json."
+    )
+    shown = table(["What", "Stage", "Value", "Meaning"], rows, "words")
+    how = again(command("info", str(run.path), "--json"))
+    return section("checks", "Checks at the end of each stage", tag("p", note), shown, how)
+
+
+def finishers(run: GatheredRun) -> Markup | None:
+    """What was set once on kept models, with the scores of samples before and after."""
+    rows: list[list[Content]] = []
+    for stage in run.stages:
+        for one in run.facts(stage).get("finished_by", []):
+            name, how = one["name"].replace("_", " "), ", ".join(f"{key} {value}" for key, value in one["set"].items())
+            for score, before in one["before"].items():
+                title = fact_title(score)
+                after = f"{one['after'][score]:,.4g}" if score in one["after"] else ""
+                rows.append([f"{name} ({how})", title[:1].upper() + title[1:], f"{before:,.4g}", after])
+    if not rows:
+        return None
+    note = (
+        "Training ends with the raw generator. Each step below is applied once to the model that is kept, and sets what it is "
+        "named for: so the numbers before it are those of what was learned."
+    )
+    shown = table(["What was set", "Of samples", "Before", "After"], rows, "words")
+    how = again(command("info", str(run.path), "--json"))
+    return section("finishers", "What was set at the end, before and after", tag("p", note), shown, how)

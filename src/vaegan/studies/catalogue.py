@@ -19,11 +19,7 @@ STUDIES: dict[str, Study] = {
 
 
 def find_study(name: str) -> Study:
-    """The study of that name.
-
-    Raises:
-        RequestError: if there is none.
-    """
+    """The study of that name; raises a RequestError that lists them if there is none."""
     if name not in STUDIES:
         raise RequestError(f"There is no study {name!r}; the studies: {', '.join(STUDIES)}. See vaegan study --list.")
     return STUDIES[name]

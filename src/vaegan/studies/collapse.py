@@ -14,10 +14,9 @@ from vaegan.data import TRAIN, VALIDATION, open_dataset
 from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
 from vaegan.randomness import keyed_seed
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, slug
-from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
-from vaegan.studies.sheets import bars, last_samples, open_pictures
-from vaegan.studies.study import Picture, Results, Story, Study
+from vaegan.studies.points import Modes, objectives_table, ring, square, train_points
+from vaegan.studies.sheets import open_pictures
+from vaegan.studies.study import Arm, ComputedArm, Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, Work
 from vaegan.types import Images
 
 STEP_IMAGES = 4  # a step on points takes about the time of four small images in a VAE
@@ -38,8 +37,7 @@ class Toy:
     modes: Modes
     critic_rate: float
     """The critic's learning rate over the generator's. Metz et al. (2017) showed mode collapse with a tenth."""
-    images: float
-    """Its part of the budget."""
+    images: float  # its part of the budget
 
 
 TOYS = {RING: Toy(ring(), 1.0, 0.5), SLOW: Toy(ring(), 0.1, 0.5), "grid": Toy(square(), 1.0, 1.0)}
@@ -69,7 +67,7 @@ def arms(setting: Setting) -> Sequence[Arm]:
     return [*found, ComputedArm(STACK + "real", _stacks), *made]
 
 
-def _points(rules: Rules, toy: Toy) -> Callable[[Work], Numbers]:
+def _points(rules: ClassicGANConfig, toy: Toy) -> Callable[[Work], Numbers]:
     def compute(work: Work) -> Numbers:
         steps = max(FRAMES, min(MOST_STEPS, work.images // STEP_IMAGES))
         modes = toy.modes
@@ -117,8 +115,7 @@ class Classifier:
 
     network: nn.Module
     classes: int
-    accuracy: float
-    """On validation images."""
+    accuracy: float  # on validation images
 
     @torch.no_grad()
     def codes(self, images: Images) -> Tensor:
@@ -183,7 +180,7 @@ def tell(results: Results) -> Story:
 
 def _tell_toy(results: Results, name: str, story: Story) -> None:
     """Sentences and pictures of one mixture in the plane."""
-    mean, folder, file = results.mean, results.folder, slug(name)
+    mean, folder, file = results.mean, results.folder, name.replace(", ", "-").replace(" ", "-")
     short = {label: label.removeprefix(name + ": ") for label in results.labels if label.startswith(name + ": ")}
     labels = list(short)
     of, found = round(mean(labels[0], "of")), {short[label]: mean(label, "modes") for label in labels}
@@ -192,7 +189,6 @@ def _tell_toy(results: Results, name: str, story: Story) -> None:
         f"{name.capitalize()}, {of} modes, {mean(labels[0], 'steps'):,.0f} steps of the critic. Modes at the end: "
         + ", ".join(f"{one} {count:.0f}" for one, count in sorted(found.items(), key=lambda item: -item[1]))
         + f". Most samples within three deviations of a mode: {short[best]} ({mean(best, 'good'):.0%}; real samples: 99%).",
-        _held_back(results, name, short),
     ]
     runs = results.folders(labels)
     frames = [
@@ -202,7 +198,7 @@ def _tell_toy(results: Results, name: str, story: Story) -> None:
     save_animation(frames, folder / f"{file}.gif", 400)
     caption = f"{name.capitalize()}: modes that hold at least a fifth of their fair share of 2,500 samples."
     moving = f"{name.capitalize()}: samples (blue) over the modes (orange) while each objective learns."
-    chart = bars(results, f"{file}.svg", "modes", labels, f"Modes found of {of}: {name}", "modes", caption, short)
+    chart = results.bars(f"{file}.svg", "modes", short, f"Modes found of {of}: {name}", "modes", caption)
     story.pictures += [chart, Picture(f"{file}.gif", moving)]
     story.answer[name] = found
 
@@ -221,24 +217,6 @@ def pace(equal: Sequence[float], slow: Sequence[float]) -> str:
     return f"{words}The critic's pace makes no great difference."
 
 
-def _held_back(results: Results, name: str, short: dict[str, str]) -> str:
-    """Whether the penalty matters more than the loss."""
-    bare = [label for label in short if f"{label} + R1 + R2" in short]
-    gains = [results.mean(f"{label} + R1 + R2", "modes") - results.mean(label, "modes") for label in bare]
-    values = [results.mean(label, "modes") for label in bare]
-    gain, between = sum(gains) / len(gains), max(values) - min(values)
-    more = [short[label] for label, value in zip(bare, gains, strict=True) if value > 0]
-    verdict = (
-        "The penalty matters more than the loss, as Lucic et al. (2018) found."
-        if gain > between
-        else "That the penalty matters more than the loss (Lucic et al. 2018) is not seen here."
-    )
-    return (
-        f"{name.capitalize()}: R1 + R2 change the number of modes by {gain:+.1f} on average (more modes with: "
-        f"{', '.join(more) or 'none'}); between the bare objectives it differs by up to {between:.0f}. {verdict}"
-    )
-
-
 def _tell_stacks(results: Results, story: Story) -> None:
     labels = [label for label in results.labels if label.startswith(STACK)]
     if not labels:
@@ -255,8 +233,6 @@ def _tell_stacks(results: Results, story: Story) -> None:
         "it, by Adam; the others by Muon."
     )
     story.answer["stacked"] = modes
-    trained = {name: results.arm_folder(STACK + name) for name in modes}
-    story.pictures += last_samples(results.folder, trained, "Samples of stacked images.", 2, "stacked.png")
 
 
 COLUMNS = {
@@ -267,13 +243,6 @@ COLUMNS = {
     "divergence": "KL from equal shares [nats]",
 }
 
-COLLAPSE = Study(
-    name="collapse",
-    question="Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted.",
-    source="the comic-face project: mode collapse",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=20.0,
-)
+QUESTION = "Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted."
+SOURCE = "the comic-face project: mode collapse"
+COLLAPSE = Study("collapse", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=20.0)

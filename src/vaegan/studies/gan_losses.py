@@ -5,10 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from vaegan.config import ClassicGANConfig, ClassicObjective
-from vaegan.studies.arms import Setting, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
-from vaegan.studies.sheets import bars, last_samples, learning
-from vaegan.studies.study import Picture, Results, Story, Study
+from vaegan.studies.study import Results, Setting, Story, Study, TrainedArm
 
 OURS, BARE = "relativistic", ", bare"
 SHARED_PENALTY = (OURS, "non-saturating", "saturating", "hinge", "least squares")
@@ -55,14 +53,9 @@ def tell(results: Results) -> Story:
     ]
     if len(results.of(labels[0])) == 1:
         sentences.append("One seed: neighbours in this order may change places.")
-    runs, axis = results.folders(labels), "sliced Wasserstein x1000"
     title, caption = "Distance of samples, lower is better", "Every objective after the same images."
-    pictures: list[Picture] = [
-        bars(results, "distance.svg", "distance", order, title, axis, caption),
-        *last_samples(results.folder, runs, "Samples from the same latents.", columns=3),
-        *learning(results.folder, runs, "The same latents while each learns.", columns=3, frames=10),
-    ]
-    return Story(sentences, pictures, {"order": order, "highest_coverage": widest, "distance_without_penalty": penalty})
+    chart = results.bars("distance.svg", "distance", {one: one for one in order}, title, "sliced Wasserstein x1000", caption)
+    return Story(sentences, [chart], {"order": order, "highest_coverage": widest, "distance_without_penalty": penalty})
 
 
 def _penalty(penalty: dict[str, float], between: float | None) -> str:
@@ -79,13 +72,6 @@ def _penalty(penalty: dict[str, float], between: float | None) -> str:
     )
 
 
-GAN_LOSSES = Study(
-    name="gan-losses",
-    question="Which GAN objective? Every row of the table at equal images, two of them without the penalty.",
-    source="the papers behind the table; the source tried minimax, its non-saturating form, and Wasserstein with clipping",
-    arms=arms,
-    measure=sample_scores,
-    tell=tell,
-    columns=SCORES,
-    minutes=20.0,
-)
+QUESTION = "Which GAN objective? Every row of the table at equal images, two of them without the penalty."
+SOURCE = "the papers behind the table; the source tried minimax, its non-saturating form, and Wasserstein with clipping"
+GAN_LOSSES = Study("gan-losses", QUESTION, SOURCE, arms, sample_scores, tell, SCORES, minutes=20.0)

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vaegan.charts import Axis, save_lines
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
+from vaegan.charts import Axis
 from vaegan.studies.measures import autoencoding, heldout_images, sampling
-from vaegan.studies.sheets import last_samples, learning
-from vaegan.studies.study import Picture, Results, Story, Study
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 NEAR = 0.05  # of the gain from the smallest size to the best that a recommended size may lack
@@ -59,11 +57,7 @@ def tell(results: Results) -> Story:
     for file, names, title, y in FIGURES:
         shown = {legend: points[name] for name, legend in names.items()}
         spreads = {legend: [results.spread(sizes[size], name) for size in sizes] for name, legend in names.items()}
-        save_lines(results.folder / file, shown, title, x, y, spreads=spreads, marks=True)
-        pictures.append(Picture(file, title))
-    runs = results.folders(results.labels)
-    pictures += last_samples(results.folder, runs, "Samples of every size.", columns=3)
-    pictures += learning(results.folder, runs, "The same latents of each size while it learns.", columns=3, frames=10)
+        pictures.append(results.lines(file, shown, title, x, y, title, spreads=spreads, marks=True))
     answer = {"recommended_latent_dim": chosen, "nearest_samples_at": nearest, "active_units_of_largest": used}
     return Story(sentences, pictures, answer)
 
@@ -97,13 +91,6 @@ FIGURES = (
      Axis("sliced Wasserstein x1000")),
 )  # fmt: skip
 
-LATENT_SIZE = Study(
-    name="latent-size",
-    question="How many latents do these images want? Rate, distortion, active units and samples from 2 to 512.",
-    source="the comic-face project: the latent size is hard to choose",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=20.0,
-)
+QUESTION = "How many latents do these images want? Rate, distortion, active units and samples from 2 to 512."
+SOURCE = "the comic-face project: the latent size is hard to choose"
+LATENT_SIZE = Study("latent-size", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=20.0)

@@ -8,16 +8,14 @@ import torch
 from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from vaegan.charts import Axis, save_lines
+from vaegan.charts import Axis
 from vaegan.evaluation.inference import log_weights
 from vaegan.metrics.posterior import bits_per_dimension
 from vaegan.model import Model
 from vaegan.objectives.latent import importance_weighted_bound
 from vaegan.randomness import keyed_seed
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work
 from vaegan.studies.measures import heldout_images
-from vaegan.studies.sheets import learning
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import Arm, ComputedArm, Numbers, Results, Setting, Story, Study, Subject, TrainedArm, Work, some
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 TRAINED_IMAGES = 16  # held-out images whose p(x) is estimated: 5,000 decoded latents each
@@ -30,8 +28,7 @@ WIDE, PRIOR = "posterior, twice too wide", "the prior (plain Monte Carlo)"
 class LinearGaussian:
     """z ~ N(0, I), x ~ N(W z, deviation^2 I): probabilistic PCA (Tipping & Bishop 1999). Everything in float64."""
 
-    weight: Tensor
-    """W [values, latents]."""
+    weight: Tensor  # W [values, latents]
     deviation: float
 
     @classmethod
@@ -184,19 +181,14 @@ def tell(results: Results) -> Story:
         "having looked there.",
         *some(lambda: _trained(results)),
     ]
-    save_lines(results.folder / "toy.svg", gaps, "Toy: nats that the bound lacks", Axis("k, draws of the latent", log=True),
-               Axis("log p(x) - bound [nats]", log=True, low=1e-3), marks=True)  # fmt: skip
-    pictures = [
-        Picture(
-            "toy.svg", "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
-        ),
-        *learning(results.folder, results.folders([VAE]), "Samples of the VAE while it learns, always from the same latents."),
-    ]
+    x, y = Axis("k, draws of the latent", log=True), Axis("log p(x) - bound [nats]", log=True, low=1e-3)
+    caption = "How far each bound is from the known log p(x), by what the latents are drawn from (cut off at 0.001)."
+    pictures = [results.lines("toy.svg", gaps, "Toy: nats that the bound lacks", x, y, caption, marks=True)]
     if VAE in results.labels:
-        bounds, x, y = _mean_curve(results, VAE), Axis("k, draws of the latent", log=True), Axis("bound on log p(x) [nats]")
+        bounds, y, title = _mean_curve(results, VAE), Axis("bound on log p(x) [nats]"), "The VAE on held-out images"
         curve = {"IWAE-k": [(float(k), bounds[k]) for k in COUNTS]}
-        save_lines(results.folder / "trained.svg", curve, "The VAE on held-out images", x, y, marks=True)
-        pictures.insert(1, Picture("trained.svg", "The bound rises with k; the truth is above it."))
+        caption = "The bound rises with k; the truth is above it."
+        pictures.append(results.lines("trained.svg", curve, title, x, y, caption, marks=True))
     measured = [name for name in ("elbo", "iwae_5000", "bits_per_dim") if VAE in results.labels and results.values(VAE, name)]
     return Story(sentences, pictures, {"truth": truth} | {name: mean(VAE, name) for name in measured})
 
@@ -237,13 +229,6 @@ COLUMNS = {
     "bits_per_dim": "bits a value",
 }
 
-LIKELIHOOD = Study(
-    name="likelihood",
-    question="What is p(x)? ELBO and IWAE-k for k = 1 to 5000 against a known truth, and on a VAE trained on these images.",
-    source="the VAE notes and the VAE derivation: the intractable integral",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=6.0,
-)
+QUESTION = "What is p(x)? ELBO and IWAE-k for k = 1 to 5000 against a known truth, and on a VAE trained on these images."
+SOURCE = "the VAE notes and the VAE derivation: the intractable integral"
+LIKELIHOOD = Study("likelihood", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=6.0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vaegan.charts import Axis, save_lines
+from vaegan.charts import Axis
 from vaegan.config import VAEConfig
 from vaegan.data import TRAIN, TrainingBatches
 from vaegan.files import atomic_path
@@ -17,10 +17,9 @@ from vaegan.objectives.gaussian import effective_beta
 from vaegan.parts.schedule import Clock
 from vaegan.randomness import keyed_seed
 from vaegan.recipes.vae import VAE
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, training_images
-from vaegan.studies.sheets import last_reconstructions, learning
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.sheets import save_last
+from vaegan.studies.study import ComputedArm, Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, Work, some
 from vaegan.training.engine import FabricEngine
 from vaegan.types import Images
 
@@ -34,7 +33,7 @@ FEW_SUM, FEW_NO_KL = SUM + FEW, NO_KL + FEW
 PREPARED = "the 500 images"
 
 
-def arms(setting: Setting) -> Sequence[Arm]:
+def arms(setting: Setting) -> Sequence[ComputedArm | TrainedArm]:
     """The four losses of the source and its fifth in code, ours, the vanishing loss by steps, KL on and off for few images."""
     base = replace(setting.base, recipe="vae")
 
@@ -106,11 +105,7 @@ def measure(subject: Subject) -> Numbers:
 
 @torch.no_grad()
 def drawn_error(model: Model, images: Images) -> float:
-    """Squared error a value of images decoded from latents drawn from the posterior, one each, as the decoder was trained.
-
-    The posterior's mean is another thing where it is far narrower than the posterior is wide: a decoder that was given nothing
-    but N(0, I) has never seen a latent near 0.
-    """
+    """Squared error a value of images decoded from one draw of the posterior each, as the decoder was trained."""
     mean, log_var = (part.cpu() for part in model.posterior(images))
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
     decoded = model.decode(model.whitened(mean + torch.exp(log_var / 2) * noise)).cpu()
@@ -148,29 +143,26 @@ def tell(results: Results) -> Story:
     )  # fmt: skip
     curve = {"loss / loss at the start": [(step + 1.0, loss / losses[0]) for step, loss in enumerate(losses)]}
     limit = {"0.01": [(1.0, 0.01), (float(STEPS), 0.01)]}
-    save_lines(results.folder / "vanishing.svg", curve | limit, "Reconstruction weight 0: the loss that vanishes",
-               Axis(f"steps of {BATCH} images"), Axis("loss, start = 1", log=True))  # fmt: skip
-    pictures = [Picture("vanishing.svg", "With the reconstruction switched off the KL alone is left, and is soon nothing.")]
+    title, x, y = (
+        "Reconstruction weight 0: the loss that vanishes",
+        Axis(f"steps of {BATCH} images"),
+        Axis("loss, start = 1", log=True),
+    )
+    caption = "With the reconstruction switched off the KL alone is left, and is soon nothing."
+    pictures = [results.lines("vanishing.svg", curve | limit, title, x, y, caption)]
     answer: dict[str, Any] = {"collapsed": collapsed, "fallen_at_step": watched["fallen_at"]}
     if trained:
         best = min(trained, key=lambda label: mean(label, "distance"))
         sentences.append(f"Samples come nearest to real images with: {best} ({mean(best, 'distance'):.0f}).")
         answer["nearest_samples"] = best
-        pictures = [*_sheets(results, trained), *pictures]
+    files = {name: sorted(run.glob("*/samples/*-reconstructions.png")) for name, run in results.folders(trained).items()}
+    if save_last(results.folder / "reconstructions.png", files):
+        still = (
+            "Held-out images (above) and what each loss keeps of them (below), decoded from the posterior's mean. Where the "
+            "posterior collapsed that is a latent the decoder has never seen: grey instead of the mean image."
+        )
+        pictures.insert(0, Picture("reconstructions.png", still))
     return Story(sentences, pictures, answer)
-
-
-def _sheets(results: Results, trained: Sequence[str]) -> list[Picture]:
-    runs, folder = results.folders(trained), results.folder
-    moving = (
-        "The same 64 latents with every loss while it learns; each frame at the same number of images. progress.gif in the "
-        "folder of each loss shows it alone."
-    )
-    still = (
-        "Held-out images (above) and what each loss keeps of them (below), decoded from the posterior's mean. Where the "
-        "posterior collapsed that is a latent the decoder has never seen: grey instead of the mean image."
-    )
-    return [*learning(folder, runs, moving, columns=3), *last_reconstructions(folder, runs, still, columns=2)]
 
 
 def _fall(fallen: int | None, losses: list[float]) -> str:
@@ -228,12 +220,6 @@ COLUMNS = {
     "sharpness": "sharpness, real = 1",
 }
 
-LOSSES = Study(
-    name="losses",
-    question="What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone.",
-    source="the VAE notes with ablations: four losses, and a fifth in their code",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-)
+QUESTION = "What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone."
+SOURCE = "the VAE notes with ablations: four losses, and a fifth in their code"
+LOSSES = Study("losses", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

@@ -16,8 +16,7 @@ from vaegan.metrics.spectrum import detail_energy
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal, squared_error
 from vaegan.objectives.likelihood import log_density
-from vaegan.report.pictures import first_by_content
-from vaegan.studies.arms import Numbers, Subject
+from vaegan.studies.study import Numbers, Subject
 from vaegan.types import Images, Latents, PerImage
 
 MANIFOLD_SIDE = 20  # images along the decoded manifold
@@ -28,7 +27,7 @@ SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage
 
 def heldout_indices(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
     """Where validation images stand in the data set (training images when there are none)."""
-    return first_by_content(dataset, VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
+    return dataset.first_by_content(VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
 
 
 def heldout_images(dataset: ImageDataset, count: int) -> Images:
@@ -38,17 +37,12 @@ def heldout_images(dataset: ImageDataset, count: int) -> Images:
 
 def training_images(dataset: ImageDataset, count: int) -> Images:
     """Training images, a fair draw from all folders."""
-    return dataset.load(first_by_content(dataset, TRAIN, count))
+    return dataset.load(dataset.first_by_content(TRAIN, count))
 
 
 @torch.no_grad()
 def autoencoding(model: Model, images: Images) -> Numbers:
-    """Rate, distortion and active units of a model with an encoder.
-
-    Returns:
-        error: squared error a value at the posterior mean; squared_error: its sum over an image; kl [nats];
-        active_units; elbo [nats], as `evaluate` has it, when the model has a p(x|z); its variance when that has one.
-    """
+    """Rate, distortion and active units of a model with an encoder; its ELBO [nats] and variance where it has a p(x|z)."""
     posterior = model.posterior(images)
     values = images[0].numel()
     kl = kl_to_standard_normal(*posterior)
@@ -79,12 +73,7 @@ def lower_bound(model: Model, images: Images) -> PerImage:
 
 @torch.no_grad()
 def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int = 0) -> Numbers:
-    """How near samples come to held-out images, and how many of those they reach.
-
-    Returns:
-        distance: sliced Wasserstein distance in pixels, x1000; real_distance: that of as many training images, which is the
-        floor; recall and coverage at 16x16 pixels; sharpness: energy of the highest octave over that of real images, 1 is ideal.
-    """
+    """How near samples come to held-out images (and training images do, the floor), and how many of those they reach."""
     real = heldout_images(dataset, count)
     other = training_images(dataset, len(real))
     samples = model.sample(len(real), seed=seed)

@@ -13,9 +13,9 @@ from vaegan.config_files import load_preset
 from vaegan.describe import measure_speed
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import check_file_place, check_new_folder, write_json
+from vaegan.report.comparing import flattened
 from vaegan.settings import from_dictionary, to_dictionary
-from vaegan.studies.arms import Arm, Numbers, Setting, TrainedArm
-from vaegan.studies.study import Result, Story, Study
+from vaegan.studies.study import Arm, Numbers, Result, Setting, Story, Study, TrainedArm
 from vaegan.training.engine import chosen_device, probe_precision
 from vaegan.training.run import MAXIMUM_RECORD_BYTES, disk_errors
 
@@ -33,12 +33,9 @@ class StudyRequest:
     """How much of a study is asked for, and of which images."""
 
     source: str
-    minutes: float | None
-    """For the whole study."""
-    images: int | None
-    """Seen in the whole study, instead of minutes."""
-    seeds: int | None
-    """Repetitions of every arm; the study's own number when None."""
+    minutes: float | None  # for the whole study
+    images: int | None  # seen in the whole study, instead of minutes
+    seeds: int | None  # repetitions of every arm; the study's own number when None
 
     def __post_init__(self) -> None:
         """Refuses impossible numbers of repetitions."""
@@ -54,12 +51,9 @@ class Plan:
     source: str
     fingerprint: str
     seeds: int
-    minutes: float | None
-    """The minutes asked for; None when images were."""
-    images_asked: int | None
-    """The images asked for, over all arms and seeds."""
-    images: float
-    """That an arm of share 1 sees with one seed."""
+    minutes: float | None  # the minutes asked for; None when images were
+    images_asked: int | None  # the images asked for, over all arms and seeds
+    images: float  # that an arm of share 1 sees with one seed
     config: TrainConfig
 
     def images_of(self, arm: Arm) -> float:
@@ -97,11 +91,7 @@ def with_precision(config: TrainConfig) -> TrainConfig:
 
 
 def check_arms(arms: Sequence[Arm], plan: Plan, results: Sequence[Result], folder: Path) -> None:
-    """Refuses what would fail later, after hours, and results that this study would never make.
-
-    Raises:
-        RequestError: if an arm's settings cannot be trained, it would see too few images, or a result is unknown.
-    """
+    """Refuses what would fail after hours: settings that cannot be trained, too few images, results of unknown arms."""
     for arm in arms:
         if isinstance(arm, TrainedArm):
             api.check_request(arm.config, None, LEAST_IMAGES)
@@ -110,22 +100,18 @@ def check_arms(arms: Sequence[Arm], plan: Plan, results: Sequence[Result], folde
                     f"Each of {len(arms)} arms and {plan.seeds} seed(s) would see {plan.images_of(arm):.0f} images; give "
                     f"more --minutes or --images: at least {LEAST_IMAGES} each."
                 )
-    left = [(arm.label, seed) for arm in arms for seed in range(plan.seeds)]
-    for result in results:
-        if (result.label, result.seed) not in left:
-            raise RequestError(
-                f"{folder} holds a result of {result.label!r} with seed {result.seed}, which this study has not, or has twice: "
-                "another version of vaegan made it. Give another --out."
-            )
-        left.remove((result.label, result.seed))
+    known = [(arm.label, seed) for arm in arms for seed in range(plan.seeds)]
+    there = [(result.label, result.seed) for result in results]
+    wrong = [one for one in there if one not in known or there.count(one) > 1]
+    if wrong:
+        raise RequestError(
+            f"{folder} holds a result of {wrong[0][0]!r} with seed {wrong[0][1]}, which this study has not, or has twice: "
+            "another version of vaegan made it. Give another --out."
+        )
 
 
 def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfig, folder: Path) -> None:
-    """Refuses to go on with a plan when something else is asked for.
-
-    Raises:
-        RequestError: naming what the study in `folder` was begun with.
-    """
+    """Refuses to go on with a plan when something else is asked for, naming what the study was begun with."""
     wanted = {"study": study.name, "DATA": asked.source, "--seeds": asked.seeds or plan.seeds}
     begun = {"study": plan.study, "DATA": plan.source, "--seeds": plan.seeds}
     if asked.minutes is not None or asked.images is not None:
@@ -161,13 +147,8 @@ def make_again(plan: Plan) -> list[str]:
 
 def differing_settings(config: TrainConfig, other: TrainConfig) -> dict[str, Any]:
     """The settings of `config` that have another value in `other`, by their full names."""
-    first, second = to_dictionary(config), to_dictionary(other)
-    found: dict[str, Any] = {}
-    for name, value in first.items():
-        inner = {f"{name}.{key}": (one, second[name][key]) for key, one in value.items()} if isinstance(value, dict) else {}
-        pairs = inner or {name: (value, second[name])}
-        found |= {key: one for key, (one, another) in pairs.items() if one != another}
-    return found
+    first, second = flattened(to_dictionary(config)), flattened(to_dictionary(other))
+    return {name: value for name, value in first.items() if value != second[name]}
 
 
 def option(name: str) -> str:
@@ -184,25 +165,12 @@ def write_record(folder: Path, status: str, plan: Plan, results: Sequence[Result
         content |= {"answer": story.answer, "findings": story.sentences, "pictures": pictures}
     content["results"] = [asdict(result) for result in results]
     with disk_errors(folder):
-        write_json(folder / "study.json", _finite(content))
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinities: they become null."""
-    if isinstance(value, dict):
-        return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+        # JSON knows no infinities: they become null.
+        write_json(folder / "study.json", json.loads(json.dumps(content), parse_constant=lambda name: None))
 
 
 def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
-    """The plan and results of the study that lies in `folder`; None when nothing does.
-
-    Raises:
-        RequestError: if something else lies there, or nothing can be written there.
-        ModelError: if study.json is damaged.
-    """
+    """The plan and results of the study in `folder`, None when nothing lies there; raises for other things and damage."""
     path = folder / "study.json"
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -230,11 +198,7 @@ def read_record(folder: Path) -> tuple[Plan, list[Result]] | None:
 
 
 def read_measured(notes: Path, run: Path) -> list[Numbers]:
-    """What the file `notes` says was measured at the points of an arm that was stopped; nothing where there is no such file.
-
-    Raises:
-        ModelError: if the notes are damaged.
-    """
+    """What was measured of an arm that was stopped, from the file `notes`; nothing where there is none."""
     if not notes.is_file():
         return []
     try:

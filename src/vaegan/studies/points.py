@@ -3,15 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Generator, Tensor, nn
 
+from vaegan.config import ClassicGANConfig as Rules
+from vaegan.config import ClassicObjective
 from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.objectives.penalties import exact_penalty, interpolated_penalty
 from vaegan.randomness import keyed_seed
+from vaegan.recipes.classic_gan import clip_weights
 
 LATENTS, WIDTH, BATCH, RATE = 8, 64, 128, 1e-3
 JUDGED = 2500  # samples that the modes are counted on
@@ -24,11 +27,9 @@ SIDE = 120  # of a picture [pixels]
 class Modes:
     """A mixture of equal round Gaussians."""
 
-    centres: Tensor
-    """[modes, 2]."""
+    centres: Tensor  # [modes, 2]
     deviation: float
-    reach: float
-    """Half the side of the square that pictures show."""
+    reach: float  # half the side of the square that pictures show
 
     def draw(self, count: int, generator: Generator) -> Tensor:
         """[count, 2]."""
@@ -53,18 +54,6 @@ def square(side: int = 5, gap: float = 1.0, deviation: float = 0.05) -> Modes:
     """Modes on a square grid around 0; so narrow that samples spread evenly over the square find none of them."""
     places = gap * (torch.arange(side) - (side - 1) / 2)
     return Modes(torch.cartesian_prod(places, places), deviation, gap * side / 2)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How the game is played on points: one row of the table of objectives."""
-
-    objective: str
-    penalty: float = 0.0
-    """gamma of R1 and R2, or the factor on the interpolated penalty."""
-    interpolated: bool = False
-    clip: float = 0.0
-    critic_steps: int = 1
 
 
 def network(inputs: int, outputs: int) -> nn.Module:
@@ -92,10 +81,7 @@ class PointGAN:
         return self.critic(points / self.modes.reach).squeeze(1)
 
     def step(self, index: int) -> float:
-        """One step of the critic, and one of the generator when it is due; returns the slope of its loss on the samples.
-
-        The slope is |dL_G / d sample|, averaged: what the generator learns from.
-        """
+        """One step of the critic, and of the generator when due; returns the mean |dL_G / d sample|, which it learns from."""
         generator = torch.Generator().manual_seed(keyed_seed(self.seed, "points", index))
         real = self.modes.draw(BATCH, generator)
         fake = self.modes.reach * self.generator(torch.randn(BATCH, LATENTS, generator=generator))
@@ -105,9 +91,7 @@ class PointGAN:
         loss.backward()
         self.critic_optimizer.step()
         if self.rules.clip:
-            with torch.no_grad():
-                for weight in self.critic.parameters():
-                    weight.clamp_(-self.rules.clip, self.rules.clip)
+            clip_weights(self.critic, self.rules.clip)
         if index % self.rules.critic_steps:
             return math.nan
         loss = self.objective.generator_loss(self.judge(real).detach(), self.judge(fake))
@@ -121,7 +105,7 @@ class PointGAN:
         rules = self.rules
         if rules.penalty == 0:
             return torch.zeros(())
-        if rules.interpolated:
+        if rules.objective == "wasserstein":
             share = torch.rand(len(real), generator=generator)
             images = real[:, :, None, None], fake[:, :, None, None]
             return rules.penalty * interpolated_penalty(lambda points: self.judge(points.flatten(1)), *images, share).mean()
@@ -138,12 +122,9 @@ class Moment(NamedTuple):
     """What a game on points has come to after some steps of the critic."""
 
     steps: int
-    found: int
-    """Modes."""
-    good: float
-    """Share of samples near a mode."""
-    slope: float
-    """What the generator was given to learn from, averaged over its last 50 steps."""
+    found: int  # modes
+    good: float  # share of samples near a mode
+    slope: float  # what the generator was given to learn from, averaged over its last 50 steps
     picture: Image.Image
 
 
@@ -185,9 +166,9 @@ def objectives_table() -> dict[str, Rules]:
     All with Adam; the weights of networks this small are clipped at 0.1, not at 0.01.
     """
     table: dict[str, Rules] = {}
-    for name in OBJECTIVES:
+    for name in get_args(ClassicObjective):
         if name != "wasserstein":
             table |= {name: Rules(name), f"{name} + R1 + R2": Rules(name, penalty=0.1)}
     table["wasserstein, clipped"] = Rules("wasserstein", clip=0.1, critic_steps=5)
-    table["wasserstein + GP"] = Rules("wasserstein", penalty=1.0, interpolated=True, critic_steps=5)
+    table["wasserstein + GP"] = Rules("wasserstein", penalty=1.0, critic_steps=5)
     return table

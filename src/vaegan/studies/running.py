@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from shlex import quote
 
@@ -11,21 +12,23 @@ from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
-from vaegan.studies.arms import Arm, ComputedArm, Numbers, Setting, Subject, TrainedArm, Work, arm_folder
+from vaegan.studies import plan as planning
 from vaegan.studies.page import write_report
-from vaegan.studies.plan import (
-    Plan,
-    StudyRequest,
-    check_arms,
-    check_same,
-    cost,
-    make_plan,
-    read_measured,
-    read_record,
-    with_precision,
-    write_record,
+from vaegan.studies.study import (
+    Arm,
+    ComputedArm,
+    Numbers,
+    Result,
+    Results,
+    Setting,
+    Story,
+    Study,
+    Subject,
+    TrainedArm,
+    Work,
+    arm_folder,
+    tell,
 )
-from vaegan.studies.study import Result, Results, Story, Study, tell
 from vaegan.training.loop import Progress
 from vaegan.training.run import RunFolder, disk_errors
 from vaegan.types import ProgressCallback
@@ -78,27 +81,28 @@ def run_study(
     """
     path = Path(out)
     api.check_request(config, minutes, images)
-    asked = StudyRequest(_source(data), minutes, images, seeds)
+    source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
+    asked = planning.StudyRequest(source, minutes, images, seeds)
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
     config = replace(config, guards="off", patience=0.0)
-    before = read_record(path)
+    before = planning.read_record(path)
     if before is not None:
-        check_same(before[0], study, asked, config, path)
+        planning.check_same(before[0], study, asked, config, path)
         config = before[0].config
     dataset = open_dataset(asked.source, config.data, progress=preparing)
     setting = Setting(dataset, config, path)
     arms = study.arms(setting)
     if before is None:
-        setting = replace(setting, base=with_precision(config))
-        plan, results = make_plan(study, asked, setting, arms), list[Result]()
+        setting = replace(setting, base=planning.with_precision(config))
+        plan, results = planning.make_plan(study, asked, setting, arms), list[Result]()
         arms = study.arms(setting)
     else:
         plan, results = before
         if plan.fingerprint != dataset.fingerprint:
             raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
-    check_arms(arms, plan, results, path)
+    planning.check_arms(arms, plan, results, path)
     on_progress, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
     return Runner(study, plan, setting, arms, results, on_progress, stop).run()
 
@@ -108,11 +112,10 @@ class Runner:
     """One study on its way."""
 
     study: Study
-    plan: Plan
+    plan: planning.Plan
     setting: Setting
     arms: Sequence[Arm]
-    results: list[Result]
-    """At first what is there already."""
+    results: list[Result]  # at first what is there already
     progress: ProgressCallback
     stop: Callable[[], bool]
 
@@ -182,7 +185,7 @@ class Runner:
         if any(result.failed and (result.label, result.seed) == (arm.start, work.seed) for result in self.results):
             raise TrainingError(f"It starts from {arm.start}, which has broken down.")
         run, notes = RunFolder(work.folder), work.folder.with_suffix(".json")
-        measured = read_measured(notes, run.path)
+        measured = planning.read_measured(notes, run.path)
         dataset = self.setting.dataset
         for point in range(len(measured), arm.points):
             is_last = point + 1 == arm.points
@@ -200,7 +203,8 @@ class Runner:
 
         def on_progress(progress: Progress) -> None:
             nonlocal seen, passed, last_tick
-            seen = _seen_before(run, progress.stage) + progress.seen
+            earlier = takewhile(lambda entry: entry.name != progress.stage, run.read().plan)
+            seen = sum(entry.images or 0 for entry in earlier) + progress.seen
             passed = until is not None and seen >= until
             if time.perf_counter() - last_tick > 0.2:
                 last_tick = time.perf_counter()
@@ -231,18 +235,7 @@ class Runner:
         )
 
     def _weight(self, arm: Arm) -> float:
-        return max(1.0, self.plan.images_of(arm) * cost(arm))
+        return max(1.0, self.plan.images_of(arm) * planning.cost(arm))
 
     def _write(self, status: str, story: Story | None = None) -> None:
-        write_record(self.folder, status, self.plan, self.results, story)
-
-
-def _source(data: str | Path) -> str:
-    return str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-
-
-def _seen_before(run: RunFolder, stage: str) -> int:
-    """Images of the stages before `stage`."""
-    plan = run.read().plan
-    names = [entry.name for entry in plan]
-    return sum(entry.images or 0 for entry in plan[: names.index(stage)])
+        planning.write_record(self.folder, status, self.plan, self.results, story)

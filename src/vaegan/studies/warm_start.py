@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vaegan.charts import Axis, save_lines
+from vaegan.charts import Axis
 from vaegan.config import GAN_COST, GROWN_COST
-from vaegan.studies.arms import Numbers, Setting, Subject, TrainedArm
 from vaegan.studies.measures import SCORES, sample_scores
-from vaegan.studies.sheets import bars, last_samples, learning
-from vaegan.studies.study import Picture, Results, Story, Study, some
+from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, some
 
 VAE, ALL, SCRATCH = "the VAE", "all steps", "GAN from scratch"
 POINTS = 4
@@ -47,31 +45,17 @@ def measure(subject: Subject) -> Numbers:
 
 def tell(results: Results) -> Story:
     """Who is ahead, and by how much more than the seeds differ."""
-    folder, mean, means = results.folder, results.mean, results.means("distance")
-    samples = last_samples(folder, results.folders(results.labels), "Samples at the end.", columns=4)
+    mean, means = results.mean, results.means("distance")
     if ALL not in results.labels:
         found = ", ".join(f"{label} {distance:.0f}" for label, distance in means.items())
         words = "The GAN with all steps of the handover has no numbers, so nothing can be held against it."
-        return Story([f"{words} Distance of samples: {found}."], samples)
+        return Story([f"{words} Distance of samples: {found}."])
     left_out = {name: without(results, name) for name in SCORE_WORDS}
     sentences = [*some(lambda: _warm_against_scratch(results)), *_left_out(left_out, len(results.of(ALL)))]
-    labels = [label for label in results.labels if label != VAE]
-    axis = "distance of samples x1000, lower is better; the line is the spread over seeds"
-    runs = results.folders((VAE, ALL, SCRATCH))
-    pictures = [
-        _distance_over_time(results),
-        bars(
-            results,
-            "steps.svg",
-            "distance",
-            labels,
-            "Each step left out once",
-            axis,
-            "All steps of the handover, and each left out once.",
-        ),
-        *learning(folder, runs, "The same latents while the VAE, the GAN that grew out of it and the GAN from scratch learn.", 3),
-        *samples,
-    ]
+    labels = {label: label for label in results.labels if label != VAE}
+    axis, title = "distance of samples x1000, lower is better; the line is the spread over seeds", "Each step left out once"
+    caption = "All steps of the handover, and each left out once."
+    pictures = [_distance_over_time(results), results.bars("steps.svg", "distance", labels, title, axis, caption)]
     answer: dict[str, Any] = {
         "spread": results.spread(ALL, "distance"),
         "worse_without": {name: worse for name, (worse, _, _) in left_out.items()},
@@ -137,19 +121,12 @@ def _distance_over_time(results: Results) -> Picture:
     real, most = results.mean(ALL, "real_distance"), max(seen for points in curves.values() for seen, _ in points)
     curves["real images"] = [(0.0, real), (most, real)]
     x, y = Axis("time, as images of the GAN with all steps"), Axis("sliced Wasserstein x1000")
-    save_lines(results.folder / "distance.svg", curves, "Distance of samples over time", x, y, spreads=spreads, marks=True)
+    title = "Distance of samples over time"
     caption = "The warm start begins later, because the VAE's time counts, and ahead or not, as the curves say."
-    return Picture("distance.svg", caption)
+    return results.lines("distance.svg", curves, title, x, y, caption, spreads=spreads, marks=True)
 
 
-WARM_START = Study(
-    name="warm-start",
-    question="Does the VAE help its GAN? Warm start against scratch at equal total time, and every step left out once.",
-    source="the comic-face project: a VAE pre-trained for a GAN, whose weights were never transferred",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns={"seen": "images", **SCORES, "latent_recovery": "latent recovered, R²", "low_pass_ratio": "low-passed error / VAE's"},
-    seeds=3,
-    minutes=60.0,
-)
+COLUMNS = {"seen": "images", **SCORES, "latent_recovery": "latent recovered, R²", "low_pass_ratio": "low-passed error / VAE's"}
+QUESTION = "Does the VAE help its GAN? Warm start against scratch at equal total time, and every step left out once."
+SOURCE = "the comic-face project: a VAE pre-trained for a GAN, whose weights were never transferred"
+WARM_START = Study("warm-start", QUESTION, SOURCE, arms, measure, tell, COLUMNS, seeds=3, minutes=60.0)

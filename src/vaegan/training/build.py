@@ -1,6 +1,6 @@
 """From settings to recipes: builds each stage's networks, players, critics and terms, and at the end its Model."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,10 +29,10 @@ from vaegan.recipes.gan import AVERAGE_CAP, GAN
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.recipe import Recipe
 from vaegan.recipes.vae import VAE
-from vaegan.training.checks import check_fits, describe_objective, reason_of_collapse
+from vaegan.training import health
+from vaegan.training.checks import describe_objective, reason_of_collapse
 from vaegan.training.engine import FabricEngine
 from vaegan.training.handover_facts import handover_facts
-from vaegan.training.health import GAME, GRADIENTS, LOGITS, POSTERIOR, Check, idle_generator, posterior_collapse
 from vaegan.types import Batch, Labels
 
 HELDOUT = 256  # validation images looked at while training
@@ -135,8 +135,6 @@ def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
     generator, critic = _generator_and_critic(inputs, facts)
     prior: Prior = PRIORS["normal" if config.prior == "mixture" else config.prior](generator.latent_dim)
     encoder, whitening, anchor, refit = None, None, None, None
-    if vae is not None:
-        check_fits(vae, inputs.config, inputs.dataset)
     if vae is not None and not vae.has_encoder:
         generator = handover.trainable_copy(vae.networks.decoder)
         generator.learn_under(config.floor)
@@ -210,18 +208,20 @@ def build(stage: str, inputs: StageInputs, facts: Facts) -> Recipe:
     return BUILDERS[recipe if recipe in BUILDERS else stage](inputs, facts)
 
 
-def checks_of(stage: str, inputs: StageInputs) -> tuple[Mapping[str, Check], float]:
-    """The health checks of a stage, and how many times too much a VAE's KL divergence weighs."""
-    config, checks, excess = inputs.config, dict(GRADIENTS), 1.0
+def checks_of(stage: str, inputs: StageInputs, facts: Facts) -> tuple[dict[str, health.Check], float]:
+    """The health checks of a stage, and how many times too much a VAE's KL divergence weighs; `facts` are of its start."""
+    config, checks, excess = inputs.config, dict(health.GRADIENTS), 1.0
     if stage == "gan":
-        checks |= GAME
+        checks |= health.GAME
         if config.recipe != "classic-gan" or config.classic.objective != "wasserstein":
-            checks |= LOGITS
+            checks |= health.LOGITS
         if inputs.previous is not None:  # a generator from scratch begins with noise: whatever it learns is softer
-            checks["idle generator"] = idle_generator
+            checks["idle generator"] = health.idle_generator
+        if "handover" in facts:
+            checks[health.FORGETTING] = health.forgetting(facts["handover"]["vae_low_pass_error"])
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
-        checks[POSTERIOR] = posterior_collapse(config.network.latent_dim, reason)
+        checks[health.POSTERIOR] = health.posterior_collapse(config.network.latent_dim, reason)
     return checks, excess
 
 
@@ -270,7 +270,6 @@ def _encoder_and_decoder(inputs: StageInputs, facts: Facts) -> tuple[Encoder, De
             encoder = Encoder(*_shape(inputs))
             decoder = Decoder(*_shape(inputs))
     else:
-        check_fits(previous, inputs.config, inputs.dataset)
         assert previous.networks.encoder is not None
         encoder = handover.trainable_copy(previous.networks.encoder)
         decoder = handover.trainable_copy(previous.networks.decoder)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.files import write_atomically
-from vaegan.model import Model
-from vaegan.model_files import ModelConfig
+from vaegan.model_files import ModelConfig, read_config
 from vaegan.training.card_text import Scores, card_sections, conditions, data_words, metric_title, scores_of
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 
@@ -52,26 +51,8 @@ def model_card(
     return "\n".join(["---", *owner, *own, "---", f"{before}{BEGIN}\n\n{body}\n\n{END}{after}"])
 
 
-def write_card(
-    folder: RunFolder, stage: str, config: ModelConfig, record: RunRecord, evaluation: Mapping[str, Any] | None
-) -> None:
-    """Writes the card of a stage's model over the old one, whose owner's parts are kept.
-
-    Raises:
-        TrainingError: if it cannot be written.
-    """
-    path = folder.model(stage) / "README.md"
-    text = model_card(config, record, record.facts.get(stage, {}), evaluation, read_card(path))
-    with disk_errors(folder.path):
-        write_atomically(path, lambda file: file.write(text.encode()))
-
-
 def refresh_cards(folder: RunFolder, evaluation: Mapping[str, Any]) -> None:
-    """Brings a new evaluation into the cards of a run's models.
-
-    Args:
-        folder: of the run.
-        evaluation: the content of evaluation.json.
+    """Brings the content of a new evaluation.json into the cards of a run's models; what their owners wrote stays.
 
     Raises:
         ModelError: if the run or a model is damaged.
@@ -80,7 +61,10 @@ def refresh_cards(folder: RunFolder, evaluation: Mapping[str, Any]) -> None:
     record = folder.read()
     for stage in evaluation["stages"]:
         if (folder.model(stage) / "config.json").is_file():
-            write_card(folder, stage, Model.from_pretrained(folder.model(stage)).config, record, evaluation)
+            path = folder.model(stage) / "README.md"
+            text = model_card(read_config(folder.model(stage)), record, record.facts.get(stage, {}), evaluation, read_card(path))
+            with disk_errors(folder.path):
+                write_atomically(path, lambda file, text=text: file.write(text.encode()))
 
 
 def read_card(path: Path) -> str:
@@ -110,29 +94,20 @@ def _kept(old: str) -> tuple[list[str], str, str]:
 
 
 def _model_index(config: ModelConfig, record: RunRecord, evaluation: Mapping[str, Any] | None, scores: Scores) -> list[str]:
-    """The scores as the Hub's metadata; every value is written as JSON, which is YAML too and needs no escaping by hand."""
+    """The scores as the Hub's metadata, written as JSON, which is YAML too and needs no escaping by hand."""
     if evaluation is None or not scores:
         return []
-    reference = evaluation["reference"]
-    lines = [
-        "model-index:",
-        f"- name: {json.dumps(f'vaegan-{config.stage}-{config.size}px')}",
-        "  results:",
-        "  - task:",
-        "      type: unconditional-image-generation",
-        "    dataset:",
-        f"      name: {json.dumps(data_words(record))}",
-        "      type: images",
-        f"      split: {json.dumps(str(reference['side']))}",
-        f"      revision: {json.dumps(str(evaluation['fingerprint']))}",
-        "    metrics:",
+    metrics = [
+        {
+            "type": name,
+            "value": score["value"],
+            "name": f"{metric_title(name)} ({conditions(score)})",
+            "args": {key: score[key] for key in ("n", "features", "interval") if score.get(key) is not None},
+        }
+        for name, score in scores.items()
     ]
-    for name, score in scores.items():
-        details = {key: score[key] for key in ("n", "features", "interval") if score.get(key) is not None}
-        lines += [
-            f"    - type: {json.dumps(name)}",
-            f"      value: {json.dumps(score['value'])}",
-            f"      name: {json.dumps(f'{metric_title(name)} ({conditions(score)})')}",
-            f"      args: {json.dumps(details)}",
-        ]
-    return lines
+    dataset = {"name": data_words(record), "type": "images"}
+    dataset |= {"split": str(evaluation["reference"]["side"]), "revision": str(evaluation["fingerprint"])}
+    result = {"task": {"type": "unconditional-image-generation"}, "dataset": dataset, "metrics": metrics}
+    index = {"name": f"vaegan-{config.stage}-{config.size}px", "results": [result]}
+    return ["model-index:", f"- {json.dumps(index)}"]

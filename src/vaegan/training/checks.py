@@ -51,12 +51,11 @@ def check_start(model: Model, config: TrainConfig) -> None:
 
 
 def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
-    """Refuses to start from a model that does not fit the settings, or was trained on images of other channels or labels.
+    """Refuses to start from a model that was trained on images of other channels or labels; `check_start` comes before.
 
     Raises:
         RequestError: naming what differs.
     """
-    check_start(model, config)
     words = dataset.categories(config.condition)[2] if config.is_conditional else ()
     if model.config.labels != words:
         raise _other_labels(model, ", ".join(words))
@@ -158,7 +157,7 @@ def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
         values: numbers in one image.
     """
     ratio, beta = config.kl_weight / config.reconstruction_weight, RECONSTRUCTIONS[config.objective].beta
-    excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1))) / 0.1
+    excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1, dtype=torch.float64))) / 0.1
     if config.objective == "mean-squared-error" and excess > 1:
         return (
             f"mean-squared-error averages over the {values:,} values of an image, and nothing divides the KL divergence",

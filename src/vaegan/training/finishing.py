@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from vaegan.metrics.watch import SampleScores
 from vaegan.model import Model
 from vaegan.parts.equalise import equalise
-from vaegan.parts.scores import SampleScores
 from vaegan.priors import Mixture, fit_mixture
 from vaegan.training.build import StageInputs
 
@@ -15,7 +15,7 @@ Finisher = Callable[[Model, StageInputs], dict[str, Any] | None]
 """Changes a model; what it set, for run.json. None where it changed nothing."""
 
 
-def temper(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
+def narrow_prior(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
     """Narrows the mixture that a grown GAN draws from: fewer odd samples, and fewer kinds."""
     temperature = inputs.config.gan.temperature
     if model.config.prior != "mixture" or temperature == 1:
@@ -25,7 +25,7 @@ def temper(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
     return {"temperature": temperature}
 
 
-def equalise_octaves(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
+def equalise_detail(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
     """Gives fine detail the power that it has in training images."""
     if not inputs.config.gan.equalise:
         return None
@@ -34,7 +34,7 @@ def equalise_octaves(model: Model, inputs: StageInputs) -> dict[str, Any] | None
     return None if found is None else {"gains": [round(gain, 3) for gain in found.gains], "steep_floor": round(found.floor, 3)}
 
 
-FINISHERS: dict[str, tuple[Finisher, ...]] = {"gan": (temper, equalise_octaves)}
+FINISHERS: dict[str, tuple[Finisher, ...]] = {"gan": (narrow_prior, equalise_detail)}
 """By stage, in their order."""
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from vaegan.metrics.neighbours import own_source_share
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.model import Model
 from vaegan.parts.anchor import low_passed
@@ -67,9 +68,7 @@ def inverse_facts(model: Model, vae_error: float, heldout: Batch) -> dict[str, A
     recovered = model.encode(model.decode(latents, of_samples), of_samples)
     reconstructions = model.reconstruct(images, labels)
     error = low_pass_error(reconstructions[:COMPARED], images[:COMPARED]).mean()
-    small, source = (low_passed(batch).flatten(1) for batch in (reconstructions, images))
-    nearest = torch.cdist(small, source).argmin(1)
-    own = float((nearest == torch.arange(len(source), device=nearest.device)).float().mean())
+    own = own_source_share(reconstructions, images)
     count = len(images)
     there = "is 1" if count == 1 else f"are {count}"
     too_few = f"needs {FEWEST_RECOGNISED} held-out images, and there {there}"

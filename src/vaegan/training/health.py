@@ -1,7 +1,7 @@
 """Health: what goes wrong in training, how it shows in the numbers, and what is done about it (docs/guards.md).
 
-Every check is a function from named means to words. Checks in `ROLL_BACK` send the stage back to its last good state at lower
-learning rates, because that saved runs of the list of bad configurations; the others only warn.
+A check is a function from named means to words. Those in `ROLL_BACK` send the stage back to its last good state, slower, because
+that saved runs of the list of bad configurations (benchmarks/bad_configurations.toml); the others only warn.
 """
 
 import math
@@ -17,9 +17,6 @@ from vaegan.training.engine import FabricEngine
 
 MOST_ROLL_BACKS = 3
 MOST_WARNINGS = 3
-SLOWER = (1, 2, 8, 64)
-"""Divisor of the learning rates after so many roll-backs: each slows down twice as much as the one before."""
-
 # Where healthy ends. Each number stands between what healthy runs showed and what broken ones did: docs/guards.md.
 WINNING, LOST = 0.97, 0.53  # pair accuracy as a mean over 50 batches; healthy runs have 0.56 to 0.94
 GUESSING = 20.0  # critic's loss; one that answers 0 to everything has 0.5 to 2, whatever the objective but Wasserstein's
@@ -27,7 +24,7 @@ GRADIENT = 10.0  # times the running average
 VANISHED = 0.03  # of the generator's early gradient at its images
 VARIETY, LEAST_VARIETY = 0.5, 0.1  # of the best so far; of real images, after a quarter of the stage
 RECALL, USEFUL_RECALL = 0.25, 0.2  # of the best so far; below the second it is a count of a few images
-FORGOTTEN = 3.0  # error of real images that come back, over that of the first validation
+FORGOTTEN = 3.0  # low-passed error of real images that come back, over the VAE's: 1.2 at the end of healthy runs
 SHARP, SOFTER = 0.5, 1.3  # sharpness over that of real images, and over that of the first validation
 OVERFITTING = 0.5  # between treating held-out images as known ones (0) and as generated ones (1)
 COPYING, NEARNESS = 0.65, 0.5  # share of samples nearer to training than to held-out images; distance over that of real images
@@ -94,12 +91,14 @@ def mode_collapse(look: Look, memory: Memory) -> str | None:
     return None
 
 
-def forgetting(look: Look, memory: Memory) -> str | None:
-    """A generator that no longer gives real images back: it has left what its VAE knew."""
-    if (error := look.validation.get("heldout_low_pass_error")) is None:
-        return None
-    times = error / memory.setdefault("first", error)
-    return f"real images come back {times:.1f} times as wrong as at first" if times > FORGOTTEN else None
+def forgetting(vae_error: float) -> Check:
+    """Finds a generator that no longer gives real images back: it has left what its VAE, with this low-passed error, knew."""
+
+    def check(look: Look, memory: Memory) -> str | None:
+        times = look.validation.get("heldout_low_pass_error", 0.0) / max(vae_error, 1e-12)
+        return f"real images come back {times:.1f} times as wrong as from the VAE" if times > FORGOTTEN else None
+
+    return check
 
 
 def critic_wins(look: Look, memory: Memory) -> str | None:
@@ -124,9 +123,8 @@ def vanishing_gradient(look: Look, memory: Memory) -> str | None:
     if count < 2:
         memory |= {"count": count + 1, "early": (early * count + value) / (count + 1)}
         return None
-    return (
-        f"the generator's gradient at its images fell to {value / early:.1%} of what it was" if value < VANISHED * early else None
-    )
+    fallen = value / max(early, 1e-30)
+    return f"the generator's gradient at its images fell to {fallen:.1%} of what it was" if fallen < VANISHED else None
 
 
 def idle_generator(look: Look, memory: Memory) -> str | None:
@@ -158,41 +156,44 @@ def copying(look: Look, memory: Memory) -> str | None:
 def posterior_collapse(latent_dim: int, reason: str) -> Check:
     """Finds a VAE whose posteriors all equal the prior: every image is decoded to the mean image.
 
-    Args:
-        latent_dim: length of a latent.
-        reason: what in the settings makes it so, in words.
+    Args: latent_dim: length of a latent; reason: what in the settings makes it so, in words.
     """
 
     def check(look: Look, memory: Memory) -> str | None:
+        found, low = None, memory.get("low", 0.0)
         if (kl := look.window.get("kl")) is not None:
-            low = memory["low"] = memory.get("low", 0.0) + 1 if kl < KL else 0.0
-            if low < 2:
-                return None
+            low = memory["low"] = low + 1 if kl < KL or low < 0 else 0.0
+            found = f"the KL divergence is {kl:.2f} nats, so the latents say nothing: {reason}" if low >= 2 else None
+        elif look.progress >= 0.1 and low >= 0:
+            kl, active = (look.validation.get(name, math.inf) for name in ("heldout_kl", "active_units"))
+            if kl < KL or active < ACTIVE * latent_dim:
+                found = f"only {active:.0f} of {latent_dim} latents are used ({kl:.1f} nats): {reason}"
+        if found is not None:
             memory["low"] = -4.0  # what is done takes a few windows to show
-            return f"the KL divergence is {kl:.2f} nats, so the latents say nothing: {reason}"
-        active, kl = look.validation.get("active_units"), look.validation.get("heldout_kl")
-        if active is None or kl is None or look.progress < 0.1 or (kl >= KL and active >= ACTIVE * latent_dim):
-            return None
-        return f"only {active:.0f} of {latent_dim} latents are used ({kl:.1f} nats): {reason}"
+        return found
 
     return check
 
 
-POSTERIOR = "posterior collapse"
-ROLL_BACK = ("not finite", "exploding gradient", "runaway critic", "mode collapse", "forgetting", POSTERIOR)
-"""Checks that send a stage back; the others warn."""
+POSTERIOR, FORGETTING = "posterior collapse", "forgetting"
+ROLL_BACK = {
+    "not finite": 4.0,  # may be chance
+    "exploding gradient": 4.0,
+    "runaway critic": 10.0,  # rates are far too high: there is no time to find out by how much
+    "mode collapse": 10.0,
+    FORGETTING: 10.0,
+    POSTERIOR: 1.0,  # the weight of the KL divergence changes, not the rate
+}
+"""Checks that send a stage back, each with the divisor of the learning rates that comes on top; the others warn."""
+# What can go wrong in any stage; in any GAN; and in one whose logits have a scale: a Wasserstein critic is meant to be ahead.
 GRADIENTS: dict[str, Check] = {"not finite": not_finite, "exploding gradient": exploding_gradient}
-"""What can go wrong in any stage."""
 GAME: dict[str, Check] = {
     "mode collapse": mode_collapse,
-    "forgetting": forgetting,
     "copying": copying,
     "vanishing gradient": vanishing_gradient,
     "overfitting critic": overfitting_critic,
 }
-"""What can go wrong in any GAN."""
 LOGITS: dict[str, Check] = {"runaway critic": runaway_critic, "critic wins": critic_wins, "critic lost": critic_lost}
-"""What can go wrong in a GAN whose logits have a scale: a Wasserstein critic is meant to be ahead, by any number."""
 
 
 class Action(NamedTuple):
@@ -204,10 +205,9 @@ class Action(NamedTuple):
     words: str
     """For people."""
 
-    @property
-    def rolls_back(self) -> bool:
-        """Whether the last steps are undone."""
-        return self.action == "roll back"
+
+SAVED = ("_memories", "_fired", "_good", "_good_at", "_stopped_at", "roll_backs", "slowdown", "_quiet", "_steps_seen")
+"""Attributes of `Health` that a checkpoint keeps."""
 
 
 class Health:
@@ -238,7 +238,9 @@ class Health:
         self._fired: dict[str, int] = {}
         self._good: dict[str, Any] | None = None
         self._good_at = self._stopped_at = self.roll_backs = 0
-        self._quiet, self._steps_seen, self._settling = True, False, False
+        self._quiet, self._steps_seen = True, False
+        self.slowdown = 1.0
+        """Divisor of every learning rate."""
         self.is_good = True
         """Whether nothing was wrong since the validation before the last."""
 
@@ -246,11 +248,6 @@ class Health:
     def acts(self) -> bool:
         """Whether what goes wrong is mended, and need not end the training."""
         return self.mode == "act"
-
-    @property
-    def slowdown(self) -> float:
-        """Divisor of every learning rate."""
-        return SLOWER[self.roll_backs]
 
     @property
     def has_stopped(self) -> bool:
@@ -285,39 +282,39 @@ class Health:
         found: tuple[str, str] | None = self._engine.share(self._found(look))
         if found is None:
             return None
-        self._quiet, self._settling = False, True
+        self._quiet = False
         name, words = found
         self._fired[name] = self._fired.get(name, 0) + 1
         if not self.acts or name not in ROLL_BACK:
             does = "with --guards act: back to the last good state, slower" if name in ROLL_BACK else "nothing is changed"
             return Action(name, "none", f"{words} ({does})" if not self.acts else words)
         if self.roll_backs >= MOST_ROLL_BACKS:
-            return self._stop(name, words, look.seen)
+            goes_on = self._stopped_at and name != "not finite"  # who extends a stopped stage wants it to go on
+            return Action(name, "none", words) if goes_on else self._stop(name, words, look.seen)
         return self._roll_back(name, words)
 
     def _found(self, look: Look) -> tuple[str, str] | None:
-        """The first check that finds something. After an action one window passes unheard, so that its effect is seen."""
+        """The first check that finds something; one that only warns does so three times."""
         finite = all(map(math.isfinite, (*look.window.values(), *look.validation.values())))
         found = {
             name: words
             for name, check in self._checks.items()
             if (finite or name == "not finite") and (words := check(look, self._memories[name])) is not None
         }
-        settling, self._settling = self._settling, self._settling and not look.window
-        if settling and finite:
-            return None
-        heard = (name for name in found if self._fired.get(name, 0) < MOST_WARNINGS or (self.acts and name in ROLL_BACK))
+        acted = () if not self.acts else ROLL_BACK if not self._stopped_at else ("not finite",)
+        heard = (name for name in found if name in acted or self._fired.get(name, 0) < MOST_WARNINGS)
         return next(((name, found[name]) for name in heard), None)
 
     def _roll_back(self, name: str, words: str) -> Action:
-        self.roll_backs += 1
+        self.roll_backs, self.slowdown = self.roll_backs + 1, self.slowdown * ROLL_BACK[name]
         where = "the start of the stage" if self._good_at == 0 else "the last good state"
         self._put_back()
         if self._good_at == 0:  # what is remembered is of another training
             self._memories = {other: memory if other == name else {} for other, memory in self._memories.items()}
-        done = f"back to {where}, learning rates at 1/{self.slowdown:g}"
+        done = f"back to {where}" + (f", learning rates at 1/{self.slowdown:g}" if self.slowdown > 1 else "")
         if name == POSTERIOR and isinstance(self._recipe, VAE):
             self._recipe.relieve(self._excess)
+            self._good = {**(self._good or {}), "relief": copied(self._recipe.relief)}  # a later roll-back does not undo it
             done += ", KL weight lower" if self._excess > 1 else ""
             done += ", a quarter of a nat free for every latent, longer warm-up"
         return Action(name, "roll back", f"{words}: {done}")
@@ -343,14 +340,11 @@ class Health:
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on alike."""
-        names = ("_memories", "_fired", "_good", "_good_at", "_stopped_at", "roll_backs", "_quiet", "_steps_seen", "_settling")
-        return {name.removeprefix("_"): getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SAVED}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave."""
-        if self.mode == "off":
-            return
-        self._memories = {name: dict(state["memories"].get(name, {})) for name in self._checks}
-        self._fired, self._good, self._good_at = dict(state["fired"]), state["good"], int(state["good_at"])
-        self._stopped_at, self.roll_backs = int(state["stopped_at"]), int(state["roll_backs"])
-        self._quiet, self._steps_seen, self._settling = state["quiet"], state["steps_seen"], state["settling"]
+        """Takes back what `state` gave; raises KeyError where something is missing."""
+        if self.mode != "off":
+            for name in SAVED:
+                setattr(self, name, state[name])
+            self._memories = {name: dict(self._memories.get(name, {})) for name in self._checks}

@@ -91,6 +91,7 @@ class Training:
         self.health.begin(self.seen)
         while not self._is_over:
             if self._at_agreed_step and self.engine.any(self.hooks.stop()):
+                self._is_sound()  # where nobody mends it, an error before the last good checkpoint is written over
                 self.hooks.save(self.seen)
                 return End(self.seen, None)
             self._save_in_time(began_at)
@@ -166,7 +167,7 @@ class Training:
     def _note(self, action: Action) -> None:
         words = {"guard": action.guard, "action": action.action, "words": action.words}
         self.journal.note(self.recipe.name, self.seen, self.timetable.seconds, words)
-        if action.rolls_back:  # the numbers of steps that are undone
+        if action.action == "roll back":  # the numbers of steps that are undone
             self.means.forget()
             self.best.forget()
         self.hooks.acted(self.seen, action)

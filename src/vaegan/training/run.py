@@ -235,12 +235,24 @@ def _are_facts(found: Any) -> bool:
         and found.get("channels", 3) in (1, 3)
         and isinstance(found.get("finished", True), bool)
         and isinstance(found.get("brought_forward", []), list)
+        and _are_finishers(found.get("finished_by", []))
         and isinstance(found.get("objective", ""), str)
         and all(isinstance(found.get(name, {}), dict) for name in ("heldout", "inverse"))
         and isinstance(handover, dict)
         and (not handover or isinstance(handover.get("verified_tensors"), int))
         and all(isinstance(handover.get(name, 0.0), int | float) for name in ("vae_low_pass_error", "prior_gap"))
         and math.isfinite(handover.get("vae_low_pass_error", 0.0))
+    )
+
+
+def _are_finishers(found: Any) -> bool:
+    """Whether what finishers noted can be shown: names, what they set, and scores before and after."""
+    groups = [[one.get(key) for key in ("set", "before", "after")] for one in found if isinstance(one, dict)]
+    return (
+        len(groups) == len(found)
+        and all(isinstance(one.get("name"), str) for one in found)
+        and all(isinstance(group, dict) for three in groups for group in three)
+        and all(isinstance(value, int | float) for three in groups for group in three[1:] for value in (group or {}).values())
     )
 
 

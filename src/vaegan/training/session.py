@@ -100,7 +100,7 @@ class Session:
         facts: dict[str, Any] = {}
         recipe = build(stage, inputs, facts)
         extended_at = int(self._facts(stage).get("images", 0))
-        checks, excess = checks_of(stage, inputs)
+        checks, excess = checks_of(stage, inputs, facts)
         health = Health(self.record.config.guards, checks, recipe, self.engine, excess, extended_at)
         patience = round(self.record.config.patience * len(self.dataset.indices(TRAIN)))
         best = Best(recipe, len(self.dataset.indices(VALIDATION)), patience, extended_at)

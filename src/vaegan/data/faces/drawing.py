@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from vaegan.data.faces.canvas import Array, Canvas, Index, smoothstep
 from vaegan.data.faces.factors import BACKGROUNDS, FACTORS, HAIR_STYLES, Faces, sample_faces
-from vaegan.data.faces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, head_view, head_window
-from vaegan.data.faces.hair import FrontHair, draw_back_hair, draw_buzz, draw_hats, draw_tied_hair, hair_distance
+from vaegan.data.faces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, head_view
+from vaegan.data.faces.hair import FrontHair, draw_buzz, draw_hats, draw_tied_hair, hair_distance
 from vaegan.data.faces.head import draw_beard, draw_body, draw_cheeks, draw_ears, draw_freckles, draw_head
+from vaegan.data.faces.palette import ink_of, shade_of
 
 SMALLEST_DRAWN = 64  # [pixels] smaller pictures are drawn at a multiple of their size and averaged down
 _PIXELS_PER_BATCH = 96 * 64 * 64  # measured: fewer pay more for Python, more fall out of the cache
@@ -77,30 +78,21 @@ def _draw_some(
         drawer(canvas, faces.take(which), which)
 
 
-def _draw_tied(canvas: Canvas, faces: Faces, which: Index) -> None:
-    with canvas.window(np.zeros_like(faces.turn), np.zeros_like(faces.turn), 1, 1, which) as part:
-        draw_tied_hair(head_view(part, faces), faces)
-
-
-def _draw_cropped(canvas: Canvas, faces: Faces, which: Index) -> None:
-    with head_window(canvas, faces, 0.0, -0.2, (0.66, 0.56), which) as view:
-        draw_buzz(view, faces)
-
-
 def render(faces: Faces, size: int) -> npt.NDArray[np.uint8]:
     """Pictures uint8 [face, size, size, 3] of faces with the given traits."""
     shrink = -(-SMALLEST_DRAWN // size)
     canvas = Canvas.blank(len(faces.smile), size * shrink)
     tied = np.isin(faces.hair_style, [HAIR_STYLES.index(word) for word in ("ponytail", "twintails", "bun")])
     draw_background(canvas, faces)
-    _draw_some(canvas, faces, tied, _draw_tied)
+    _draw_some(canvas, faces, tied, draw_tied_hair)
     view = head_view(canvas, faces)
     outline = hair_distance(view, faces)
-    draw_back_hair(view, faces, outline)
+    fade = (shade_of(faces.tips_rgb), smoothstep(-0.3, 0.9, view.y))
+    view.shape(outline, shade_of(faces.hair_rgb), ink_of(faces.hair_rgb), fade=fade)  # what hangs behind head and body
     draw_body(canvas, faces)
     draw_ears(canvas, faces)
     draw_head(canvas, faces)
-    _draw_some(canvas, faces, faces.hair_style == HAIR_STYLES.index("buzz"), _draw_cropped)
+    _draw_some(canvas, faces, faces.hair_style == HAIR_STYLES.index("buzz"), draw_buzz)
     hair = FrontHair(view, faces, outline)
     draw_cheeks(canvas, faces)
     _draw_some(canvas, faces, faces.freckles > 0, draw_freckles)
@@ -113,21 +105,16 @@ def render(faces: Faces, size: int) -> npt.NDArray[np.uint8]:
     draw_brows(canvas, faces)
     _draw_some(canvas, faces, faces.glasses > 0, draw_glasses)
     draw_hats(canvas, faces)
-    return _to_bytes(canvas.pixels, shrink)
-
-
-def _to_bytes(pixels: Array, shrink: int) -> npt.NDArray[np.uint8]:
-    """Channels last, averaged over blocks of shrink x shrink, rounded."""
-    count, _, height, width = pixels.shape
+    pixels = canvas.pixels
     if shrink > 1:
-        pixels = pixels.reshape(count, 3, height // shrink, shrink, width // shrink, shrink).mean(axis=(3, 5))
+        pixels = pixels.reshape(-1, 3, size, shrink, size, shrink).mean(axis=(3, 5))
     scaled = pixels * np.float32(255)
     scaled += np.float32(0.5)
     return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
 def face_factors(count: int, seed: int = 0, start: int = 0) -> dict[str, npt.NDArray[np.float32]]:
-    """The true factors float32 [count] of faces `start` to `start + count`; `FACTORS` tells their ranges and words."""
+    """The true factors float32 [count] of faces `start` to `start + count`; `FACTORS` lists their ranges and words."""
     faces = sample_faces(count, seed, start)
     return {name: getattr(faces, name)[:, 0, 0] for name in FACTORS}
 

@@ -97,6 +97,14 @@ class Faces(SimpleNamespace):
 MOST_TILT, MOST_TURN = np.float32(0.10), np.float32(0.09)
 
 
+# Traits that nothing else changes: uniform on [0, 1], or in [-1, 1] and denser in the middle.
+_SHARES = (
+    *("beard_form", "volume", "fringe_phase", "fringe_count", "bump_phase", "hair_length"),
+    *("background_phase", "glasses_shape", "glasses_size"),
+)
+_BELLS = ("gaze", "turn", "tilt", "fringe_level")
+
+
 class _Draws:
     """The random numbers of a run of faces by stream, and the distributions made of them; arrays are [face, 1, 1]."""
 
@@ -172,7 +180,6 @@ def _person(draws: _Draws) -> dict[str, Array]:
     return {
         "age": age, "softness": softness, "skin": skin, "hair_style": style, "hair_colour": hair, "fringe": fringe,
         "beard": beard, "moustache": draws.chance("moustache", adult * 0.16 + beard * 0.35),
-        "beard_form": draws.uniform("beard_form"),
         "freckles": draws.chance("freckles", _where(skin < 3, 0.16, 0.03)),
         "skin_rgb": _tint(_pick(palette.SKINS, skin), draws.uniform("skin_tone", -0.045, 0.03)),
         "hair_rgb": _tint(_pick(palette.HAIRS, hair), draws.uniform("hair_tone", -0.1, 0.1)),
@@ -198,16 +205,16 @@ def _expression(draws: _Draws) -> dict[str, Array]:
         "smiling": smiling, "smile": smile, "mouth_open": mouth_open, "brows": brows,
         "eyes": draws.choice("eyes", np.concatenate((1 - wink - closed, closed, wink), axis=1)[:, :, 0]),
         "wink_side": np.sign(draws.uniform("wink_side", -1, 1)),
-        "gaze": draws.bell("gaze"),
         "blush": np.clip(draws.uniform("blush", -0.45, 0.85) + 0.4 * smiling, 0, 1),
         "mouth_width": draws.uniform("mouth_width", 0.18, 0.24),
         "openness": draws.uniform("openness", 0.8, 1.1) - 0.4 * np.clip(smile, 0, 1),
     }  # fmt: skip
 
 
-def _build(draws: _Draws, age: Array, softness: Array) -> dict[str, Array]:
-    """Proportions: the young have low big eyes and short round faces, the soft have smaller chins."""
+def _build(draws: _Draws, age: Array, softness: Array, style: Array, hat: Array) -> dict[str, Array]:
+    """Proportions and place: the young have low big eyes and short round faces; tall hair and hats get room above."""
     grown = np.clip(age / 0.5, 0, 1)
+    tall = ((hat > 0) | (style >= HAIR_STYLES.index("bun"))).astype(np.float32)
     return {
         "face_width": draws.uniform("face_width", 0.455, 0.54) + 0.015 * (1 - grown),
         "chin": draws.uniform("chin", 0.52, 0.62) + 0.05 * grown - 0.03 * softness,
@@ -221,17 +228,7 @@ def _build(draws: _Draws, age: Array, softness: Array) -> dict[str, Array]:
         "nose": draws.uniform("nose", 0.6, 1.0) + 0.35 * (1 - softness) * grown,
         "shoulders": draws.uniform("shoulders", 0.60, 0.68) + 0.14 * (1 - softness) * grown,
         "nod": draws.bell("nod", 0.015),
-    }
-
-
-def _pose(draws: _Draws, style: Array, hat: Array) -> dict[str, Array]:
-    """Where the head is and how it is held; tall hair and hats get room above."""
-    tall = ((hat > 0) | (style >= HAIR_STYLES.index("bun"))).astype(np.float32)
-    scale = draws.uniform("scale", 0.92, 1.06) - 0.05 * tall
-    return {
-        "turn": draws.bell("turn"),
-        "tilt": draws.bell("tilt"),
-        "scale": scale,
+        "scale": draws.uniform("scale", 0.92, 1.06) - 0.05 * tall,
         "centre_x": draws.bell("shift_x", 0.04),
         "centre_y": draws.bell("shift_y", 0.02) + 0.035 + 0.07 * tall,
     }
@@ -248,13 +245,7 @@ def _hair_and_hat(draws: _Draws, softness: Array, style: Array) -> dict[str, Arr
     hat = _where((high & ~bow_or_phones) | (bare & (hat == HATS.index("bow"))), 0, hat)
     return {
         "hat": hat,
-        "volume": draws.uniform("volume"),
-        "fringe_level": draws.bell("fringe_level"),
-        "fringe_phase": draws.uniform("fringe_phase"),
-        "fringe_count": draws.uniform("fringe_count"),
         "part": draws.uniform("part", -1, 1),
-        "bump_phase": draws.uniform("bump_phase"),
-        "hair_length": draws.uniform("hair_length"),
         "double": draws.chance("double", 0.4),
         "side": np.sign(draws.uniform("side", -1, 1)),
     }
@@ -286,7 +277,6 @@ def _surroundings(draws: _Draws, hair: Array) -> dict[str, Array]:
     frame = np.array([[0.13, 0.12, 0.17], [0.42, 0.10, 0.14], [0.12, 0.18, 0.38], [0.36, 0.22, 0.12]], np.float32)
     return {
         "background": draws.choice("background", (0.16, 0.24, 0.18, 0.11, 0.11, 0.11, 0.09)),
-        "background_phase": draws.uniform("background_phase"),
         "background_rgb": palette.oklch(lightness, chroma, back_hue),
         "backdrop_rgb": palette.oklch(lightness + _where(night > 0, 0.09, 0.055), chroma * 0.75, back_hue + 0.07),
         "clothes": draws.choice("clothes", (0.22, 0.16, 0.16, 0.18, 0.12, 0.16)),
@@ -294,8 +284,6 @@ def _surroundings(draws: _Draws, hair: Array) -> dict[str, Array]:
         "trim_rgb": palette.oklch(trim_light, clothes_chroma * 0.7, accent_hue),
         "hat_rgb": palette.oklch(hat_light, 0.05 + 0.09 * draws.uniform("hat_chroma"), accent_hue),
         "glasses": draws.chance("glasses", 0.25),
-        "glasses_shape": draws.uniform("glasses_shape"),
-        "glasses_size": draws.uniform("glasses_size"),
         "glasses_rgb": _pick(frame[:, :, None, None], draws.choice("glasses_colour", (0.55, 0.15, 0.15, 0.15))),
     }
 
@@ -315,10 +303,11 @@ def sample_faces(count: int, seed: int = 0, start: int = 0) -> Faces:
     hair_rgb = person["hair_rgb"]
     is_dyed = ((dyed < 0.12) & (softness > 0.3))[:, None]
     return Faces(
+        **{name: draws.uniform(name) for name in _SHARES},
+        **{name: draws.bell(name) for name in _BELLS},
         **person,
         **_expression(draws),
-        **_build(draws, person["age"], softness),
-        **_pose(draws, style, hair["hat"]),
+        **_build(draws, person["age"], softness, style, hair["hat"]),
         **hair,
         **_surroundings(draws, person["hair_colour"]),
         eye_colour=eye_colour,

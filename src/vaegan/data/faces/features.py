@@ -14,7 +14,7 @@ _LASH = rgb(0.13, 0.09, 0.13)
 
 
 def head_view(canvas: Canvas, faces: Faces) -> Canvas:
-    """The same pixels in head coordinates: origin at the head's centre, upright, the head about one wide."""
+    """The canvas in head coordinates: origin at the head's centre, upright, the head about one wide."""
     angle = faces.tilt * MOST_TILT
     cosine, sine = np.cos(angle), np.sin(angle)
     across, down = (canvas.x - faces.centre_x) / faces.scale, (canvas.y - faces.centre_y) / faces.scale
@@ -42,14 +42,11 @@ def mouth_place(faces: Faces) -> tuple[Array, Array, Array]:
     return across, MOUTH_LINE + 1.5 * faces.nod + 0.35 * (faces.chin - 0.58), narrowing
 
 
-def _is_shut(faces: Faces, side: int) -> Array:
+def _draw_eye(canvas: Canvas, across: Array, down: Array, faces: Faces, side: int, narrowing: Array) -> None:
+    """White, iris, pupil, highlights and lashes of an open eye, or the arc of a shut one; `across`, `down` in [-1, 1] over it."""
     winks = (faces.eyes == EYES.index("wink")) & (faces.wink_side == side)
-    return ((faces.eyes == EYES.index("closed")) | winks).astype(np.float32)
-
-
-def _draw_open_eye(canvas: Canvas, across: Array, down: Array, faces: Faces, side: int, narrowing: Array) -> None:
-    """White, iris, pupil and highlights; `across`, `down` in [-1, 1] over the eye."""
-    shown = 1 - _is_shut(faces, side)
+    shut = ((faces.eyes == EYES.index("closed")) | winks).astype(np.float32)
+    shown = 1 - shut
     width, height = faces.eye_width * narrowing, faces.eye_height
     round_lid = 1 - across**2
     slant = faces.eye_slant * across * side
@@ -75,27 +72,19 @@ def _draw_open_eye(canvas: Canvas, across: Array, down: Array, faces: Faces, sid
     canvas.paint(canvas.coverage(spot) * shown * canvas.coverage(lower), WHITE)
     small = ellipse(iris_x - 0.38 * radius_x, iris_y - 0.42 * radius_y, radius_x * 0.22, radius_y * 0.17)
     canvas.paint(canvas.coverage(small) * opening * 0.8, WHITE)
-
-
-def _draw_lids(canvas: Canvas, across: Array, down: Array, faces: Faces, side: int, narrowing: Array) -> None:
-    """Lashes of an open eye, or the arc of a shut one."""
-    shut = _is_shut(faces, side)
-    width, height = faces.eye_width * narrowing, faces.eye_height
     outward = across * side
     round_lid = np.clip(1 - across**2, 0, 1)  # level beyond the corners: the lashes' wings
-    slant = faces.eye_slant * outward
-    steep = np.sqrt(1 + (2 * across * height / width) ** 2)
     lid = np.where(shut > 0, -0.15 - 0.42 * round_lid, -0.95 * faces.openness * round_lid - slant)
     distance = (down - lid) * height / np.where(shut > 0, np.sqrt(1 + across**2), steep)
-    wing = 0.16 * smoothstep(0.35, 0.7, faces.softness) * (1 - shut)
+    wing = 0.16 * smoothstep(0.35, 0.7, faces.softness) * shown
     reach = canvas.coverage((np.abs(across - (0.04 + 0.5 * wing) * side) - 1.04 - 0.5 * wing) * width)
     heavy = 0.036 + 0.018 * smoothstep(-0.4, 1.0, outward) + 0.008 * faces.softness
     canvas.stroke(distance, heavy, _LASH, reach)
     lower = (down - 0.85 * round_lid + slant) * height / steep
     skin_ink = ink_of(faces.skin_rgb)
-    canvas.stroke(lower, 0.020, skin_ink, canvas.coverage((np.abs(across) - 0.8) * width) * 0.75 * (1 - shut))
+    canvas.stroke(lower, 0.020, skin_ink, canvas.coverage((np.abs(across) - 0.8) * width) * 0.75 * shown)
     crease = canvas.coverage((np.abs(across) - 0.75) * width) * 0.4
-    canvas.stroke(distance + 0.062, 0.018, skin_ink, crease * (1 - shut))
+    canvas.stroke(distance + 0.062, 0.018, skin_ink, crease * shown)
 
 
 def draw_eyes(canvas: Canvas, faces: Faces) -> None:
@@ -106,8 +95,7 @@ def draw_eyes(canvas: Canvas, faces: Faces) -> None:
         with head_window(canvas, faces, middle, level, (0.25, 0.26)) as view:
             across = (view.x - middle) / (faces.eye_width * narrowing)
             down = (view.y - level) / faces.eye_height
-            _draw_open_eye(view, across, down, faces, side, narrowing)
-            _draw_lids(view, across, down, faces, side, narrowing)
+            _draw_eye(view, across, down, faces, side, narrowing)
 
 
 def draw_brows(canvas: Canvas, faces: Faces) -> None:

@@ -92,48 +92,32 @@ def hair_radius(faces: Faces, angle: Array) -> Array:
     return (radius + (pressed - radius) * share).astype(np.float32)
 
 
-def _tail_distance(view: Canvas, faces: Faces) -> Array:
-    """Ponytail to one side, or a pair of tails: a curved taper that starts at the head's upper side."""
-    pair = faces.hair_style == HAIR_STYLES.index("twintails")
-    across = np.where(pair, np.abs(view.x), view.x * faces.side)
-    length = 0.95 + 0.35 * faces.hair_length
-    along = np.clip((view.y + 0.42) / length, 0, 1)
-    middle = 0.50 + 0.30 * np.sqrt(along + 0.01) - 0.13 * along**2
-    half = (0.075 + 0.30 * along * (1 - along) ** 0.8 + 0.10 * np.sqrt(along)) * (1 - along**3)
-    ends = np.maximum(-0.42 - view.y, view.y + 0.44 - length)
-    return np.maximum((np.abs(across - middle) - half) * 0.85, ends)
-
-
-def _bun_distance(view: Canvas, faces: Faces) -> Array:
-    single = ellipse(view.x - 0.1 * faces.side, view.y + 0.74, 0.21, 0.19)
-    pair = ellipse(np.abs(view.x) - 0.40, view.y + 0.60, 0.19, 0.18)
-    return np.where(faces.double > 0, pair, single)
-
-
 def hair_distance(view: Canvas, faces: Faces) -> Array:
     """Signed distance to the outline of head and hair; `view` is in head coordinates."""
     polar = polar_profile()
     return polar.outline(hair_radius(faces, polar.angle), view.x, view.y)
 
 
-def draw_back_hair(view: Canvas, faces: Faces, outline: Array) -> None:
-    """What hangs behind the head and the body, given the distance to its outline."""
-    dark = shade_of(faces.hair_rgb)
-    fade = (shade_of(faces.tips_rgb), smoothstep(-0.3, 0.9, view.y))
-    view.shape(outline, dark, ink_of(faces.hair_rgb), fade=fade)
-
-
-def draw_tied_hair(view: Canvas, faces: Faces) -> None:
+def draw_tied_hair(canvas: Canvas, faces: Faces, which: Index) -> None:
     """Tails and buns of faces that all have them, behind the rest of the hair."""
-    ink = ink_of(faces.hair_rgb)
-    is_bun = faces.hair_style == HAIR_STYLES.index("bun")
-    distance = np.where(is_bun, _bun_distance(view, faces), _tail_distance(view, faces)).astype(np.float32)
-    view.shape(distance, faces.hair_rgb, ink, fade=(faces.tips_rgb, smoothstep(-0.5, 0.6, view.y)))
-    view.stroke(distance + 0.09, 0.022, ink, view.coverage(distance) * 0.35)
-    view.paint(view.coverage(distance + 0.12) * 0.3, lighten(faces.hair_rgb, 0.35))
-    side = np.where(faces.hair_style == HAIR_STYLES.index("twintails"), np.abs(view.x), view.x * faces.side)
-    tie = rounded_box(side - 0.53, view.y + 0.40, 0.055, 0.075, np.full_like(faces.side, 0.04))
-    view.shape(np.where(is_bun, 1, tie).astype(np.float32), faces.hat_rgb, ink_of(faces.hat_rgb))
+    with head_window(canvas, faces, 0.0, 0.0, (1.0, 1.0), which) as view:  # the whole picture
+        ink = ink_of(faces.hair_rgb)
+        is_bun = faces.hair_style == HAIR_STYLES.index("bun")
+        single = ellipse(view.x - 0.1 * faces.side, view.y + 0.74, 0.21, 0.19)
+        bun = np.where(faces.double > 0, ellipse(np.abs(view.x) - 0.40, view.y + 0.60, 0.19, 0.18), single)
+        # A ponytail to one side, or a pair of tails: a curved taper that starts at the head's upper side.
+        across = np.where(faces.hair_style == HAIR_STYLES.index("twintails"), np.abs(view.x), view.x * faces.side)
+        length = 0.95 + 0.35 * faces.hair_length
+        along = np.clip((view.y + 0.42) / length, 0, 1)
+        middle = 0.50 + 0.30 * np.sqrt(along + 0.01) - 0.13 * along**2
+        half = (0.075 + 0.30 * along * (1 - along) ** 0.8 + 0.10 * np.sqrt(along)) * (1 - along**3)
+        tail = np.maximum((np.abs(across - middle) - half) * 0.85, np.maximum(-0.42 - view.y, view.y + 0.44 - length))
+        distance = np.where(is_bun, bun, tail).astype(np.float32)
+        view.shape(distance, faces.hair_rgb, ink, fade=(faces.tips_rgb, smoothstep(-0.5, 0.6, view.y)))
+        view.stroke(distance + 0.09, 0.022, ink, view.coverage(distance) * 0.35)
+        view.paint(view.coverage(distance + 0.12) * 0.3, lighten(faces.hair_rgb, 0.35))
+        tie = rounded_box(across - 0.53, view.y + 0.40, 0.055, 0.075, np.full_like(faces.side, 0.04))
+        view.shape(np.where(is_bun, 1, tie).astype(np.float32), faces.hat_rgb, ink_of(faces.hat_rgb))
 
 
 def _hairline(faces: Faces, place: Array) -> tuple[Array, Array, Array]:
@@ -208,11 +192,12 @@ class FrontHair:
         view.paint(self.strand * near_edge * inside * 0.55, ink)
 
 
-def draw_buzz(view: Canvas, faces: Faces) -> None:
+def draw_buzz(canvas: Canvas, faces: Faces, which: Index) -> None:
     """A buzz cut: the scalp tinted above the hairline, without an outline of its own."""
-    hair = FrontHair(view, faces, hair_distance(view, faces))
-    view.paint(view.coverage(hair.distance) * 0.78, faces.hair_rgb * 0.8 + faces.skin_rgb * 0.2)
-    view.stroke(np.maximum(hair.distance, hair.fringe), LINE * 0.6, ink_of(faces.hair_rgb), 0.35)
+    with head_window(canvas, faces, 0.0, -0.2, (0.66, 0.56), which) as view:
+        hair = FrontHair(view, faces, hair_distance(view, faces))
+        view.paint(view.coverage(hair.distance) * 0.78, faces.hair_rgb * 0.8 + faces.skin_rgb * 0.2)
+        view.stroke(np.maximum(hair.distance, hair.fringe), LINE * 0.6, ink_of(faces.hair_rgb), 0.35)
 
 
 def _dome(view: Canvas, faces: Faces, room: float, height: float) -> Array:
@@ -229,22 +214,18 @@ def _shaded(view: Canvas, colour: Array) -> Array:
     return lighten(colour, 0.08) + (shade_of(colour) - colour) * shadow
 
 
-def _draw_beanie(view: Canvas, faces: Faces) -> None:
-    colour, ink = faces.hat_rgb, ink_of(faces.hat_rgb)
+def _draw_beanie(view: Canvas, faces: Faces, colour: Array, ink: Array) -> None:
     brim = arch(view.x, view.y, -0.20, 0.30)
-    pompom = ellipse(view.x - 0.02, view.y + 0.76, 0.125, 0.115)
-    pompom = np.where(faces.double > 0, pompom, 1).astype(np.float32)
+    pompom = np.where(faces.double > 0, ellipse(view.x - 0.02, view.y + 0.76, 0.125, 0.115), 1).astype(np.float32)
     view.shape(pompom, lighten(faces.trim_rgb, 0.35), ink)
-    dome = np.maximum(_dome(view, faces, 0.085, 0.70), brim)
-    view.shape(dome, _shaded(view, colour), ink)
+    view.shape(np.maximum(_dome(view, faces, 0.085, 0.70), brim), _shaded(view, colour), ink)
     cuff = np.maximum(np.maximum(_dome(view, faces, 0.11, 0.74), brim - 0.02), -0.17 - brim)
     ribs = (np.clip(0.5 + 1.5 * np.sin(46 * view.x / (1.1 + 0.4 * view.y)), 0, 1) * 0.45)[:, None]
     fold = lighten(colour, 0.25)
     view.shape(cuff, fold + (shade_of(colour) - fold) * ribs, ink)
 
 
-def _draw_cap(view: Canvas, faces: Faces) -> None:
-    colour, ink = faces.hat_rgb, ink_of(faces.hat_rgb)
+def _draw_cap(view: Canvas, faces: Faces, colour: Array, ink: Array) -> None:
     lean = 0.14 * faces.turn
     dome = np.maximum(_dome(view, faces, 0.075, 0.70), arch(view.x, view.y, -0.22, 0.22))
     view.shape(ellipse(view.x - lean * 0.4, view.y + 0.70, 0.06, 0.035), shade_of(colour), ink)
@@ -259,8 +240,8 @@ def _draw_cap(view: Canvas, faces: Faces) -> None:
     view.stroke(arch(x, view.y, -0.215, 0.40), 0.02, lighten(colour, 0.3), view.coverage(visor + 0.04) * 0.6)
 
 
-def _draw_sun_hat(view: Canvas, faces: Faces) -> None:
-    straw = rgb(0.95, 0.82, 0.54) * 0.75 + faces.hat_rgb * 0.25
+def _draw_sun_hat(view: Canvas, faces: Faces, colour: Array, ink: Array) -> None:
+    straw = rgb(0.95, 0.82, 0.54) * 0.75 + colour * 0.25
     ink = ink_of(straw)
     y = view.y - 0.10 * view.x**2
     brim = ellipse(view.x, y + 0.30, 0.84, 0.135)
@@ -274,21 +255,15 @@ def _draw_sun_hat(view: Canvas, faces: Faces) -> None:
     view.shape(band, faces.trim_rgb, ink, LINE * 0.8)
 
 
-def _draw_beret(view: Canvas, faces: Faces) -> None:
-    colour, ink = faces.hat_rgb, ink_of(faces.hat_rgb)
+def _draw_beret(view: Canvas, faces: Faces, colour: Array, ink: Array) -> None:
     x, y = view.x - 0.10 * faces.side, view.y + 0.50 - 0.16 * faces.side * view.x
     view.shape(np.maximum(np.abs(x + 0.02) - 0.022, np.abs(y + 0.27) - 0.06), ink, ink)
-    puff = ellipse(x, y, 0.64, 0.24)
-    puff = np.maximum(puff, arch(view.x, view.y, -0.27, 0.25))
-    view.shape(puff, _shaded(view, colour), ink)
-    gleam = ellipse(x + 0.24, y + 0.11, 0.16, 0.05)
-    view.paint(view.coverage(gleam) * 0.35, lighten(colour, 0.5))
-    band = arch(view.x, view.y, -0.28, 0.25)
-    view.stroke(band, 0.06, shade_of(colour), view.coverage(np.abs(view.x) - 0.47))
+    view.shape(np.maximum(ellipse(x, y, 0.64, 0.24), arch(view.x, view.y, -0.27, 0.25)), _shaded(view, colour), ink)
+    view.paint(view.coverage(ellipse(x + 0.24, y + 0.11, 0.16, 0.05)) * 0.35, lighten(colour, 0.5))
+    view.stroke(arch(view.x, view.y, -0.28, 0.25), 0.06, shade_of(colour), view.coverage(np.abs(view.x) - 0.47))
 
 
-def _draw_bow(view: Canvas, faces: Faces) -> None:
-    colour, ink = faces.hat_rgb, ink_of(faces.hat_rgb)
+def _draw_bow(view: Canvas, faces: Faces, colour: Array, ink: Array) -> None:
     x, y = view.x - 0.30 * faces.side, view.y + 0.58
     x, y = x + 0.35 * faces.side * y, y - 0.35 * faces.side * x
     across = np.abs(x)
@@ -298,8 +273,7 @@ def _draw_bow(view: Canvas, faces: Faces) -> None:
     view.shape(ellipse(x, y, 0.065, 0.075), lighten(colour, 0.2), ink)
 
 
-def _draw_headphones(view: Canvas, faces: Faces) -> None:
-    colour, ink = faces.hat_rgb, ink_of(faces.hat_rgb)
+def _draw_headphones(view: Canvas, faces: Faces, colour: Array, ink: Array) -> None:
     band = np.maximum(np.abs(_dome(view, faces, 0.12, 0.74)) - 0.035, view.y - 0.05)
     view.shape(band, lighten(faces.trim_rgb, 0.1), ink)
     for side in (-1, 1):
@@ -309,7 +283,7 @@ def _draw_headphones(view: Canvas, faces: Faces) -> None:
 
 
 # Drawer, and the window it needs in head units: centre down from the head's centre, half width, half height.
-_DRAWERS: dict[str, tuple[Callable[[Canvas, Faces], None], float, tuple[float, float]]] = {
+_DRAWERS: dict[str, tuple[Callable[[Canvas, Faces, Array, Array], None], float, tuple[float, float]]] = {
     "beanie": (_draw_beanie, -0.45, (0.72, 0.52)),
     "cap": (_draw_cap, -0.42, (0.86, 0.48)),
     "sun hat": (_draw_sun_hat, -0.45, (0.98, 0.60)),
@@ -326,4 +300,4 @@ def draw_hats(canvas: Canvas, faces: Faces) -> None:
         if len(which):
             chosen = faces.take(which)
             with head_window(canvas, chosen, 0.0, middle, half, which) as view:
-                drawer(view, chosen)
+                drawer(view, chosen, chosen.hat_rgb, ink_of(chosen.hat_rgb))

@@ -1,7 +1,6 @@
 """The head without its features, the body under it, and the beard."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,92 +18,82 @@ def head_distance(view: Canvas, faces: Faces) -> Array:
     return polar.outline(head_radius(faces, polar.angle), x, view.y)
 
 
-@contextmanager
-def _body_window(
-    canvas: Canvas, faces: Faces, down: float, half: tuple[float, float], which: Index
-) -> Generator[tuple[Canvas, Array, Array]]:
-    """A window under the head, and x and y from the middle of the neckline: the body follows the head only partly."""
-    middle, level = faces.centre_x * 0.9, 0.80 + 0.6 * faces.centre_y
-    with canvas.window(middle, level + down, *half, which) as part:
-        yield part, part.x - middle, part.y - level
-
-
 def draw_body(canvas: Canvas, faces: Faces) -> None:
     """Shoulders, neck and clothes; upright even if the head tilts."""
-    for word, drawer in (("hoodie", _draw_hood), ("", _draw_shoulders), ("", _draw_neck), *_COLLARS.items()):
-        which = np.flatnonzero(faces.clothes == CLOTHES.index(word)) if word else np.arange(len(faces.clothes))
+    for words, down, half, drawer in _BODY_PARTS:
+        codes = [CLOTHES.index(word) for word in words]
+        which = np.flatnonzero(np.isin(faces.clothes, codes)) if words else np.arange(len(faces.clothes))
         if len(which):
-            drawer(canvas, faces.take(which) if word else faces, which)
+            chosen = faces.take(which)
+            # The body follows the head only partly.
+            middle, level = chosen.centre_x * 0.9, 0.80 + 0.6 * chosen.centre_y
+            with canvas.window(middle, level + down, *half, which) as part:
+                drawer(part, chosen, part.x - middle, part.y - level)
 
 
-def _draw_hood(canvas: Canvas, faces: Faces, which: Index) -> None:
-    with _body_window(canvas, faces, 0.0, (0.45, 0.25), which) as (part, x, y):
-        hood = ellipse(x, y - 0.06, 0.36, 0.15)
-        part.shape(hood, shade_of(faces.clothes_rgb), ink_of(faces.clothes_rgb))
+def _draw_hood(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
+    hood = ellipse(x, y - 0.06, 0.36, 0.15)
+    part.shape(hood, shade_of(faces.clothes_rgb), ink_of(faces.clothes_rgb))
 
 
-def _draw_shoulders(canvas: Canvas, faces: Faces, which: Index) -> None:
+def _draw_shoulders(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
     cloth, trim = faces.clothes_rgb, faces.trim_rgb
-    with _body_window(canvas, faces, 0.2, (1.0, 0.25), which) as (part, x, y):
-        inside = part.shape(ellipse(x, y - 0.52, faces.shoulders, 0.50), cloth, ink_of(cloth))
-        bands = np.clip(0.5 + np.sin(y * 34 - 2 * x**2) * 2.5, 0, 1) * (faces.clothes == CLOTHES.index("striped"))
-        part.paint(bands * inside, trim)
-        part.paint(smoothstep(0.15, 0.6, np.abs(x) + 0.3 * y) * inside * np.float32(0.6), shade_of(cloth))
+    inside = part.shape(ellipse(x, y - 0.52, faces.shoulders, 0.50), cloth, ink_of(cloth))
+    bands = np.clip(0.5 + np.sin(y * 34 - 2 * x**2) * 2.5, 0, 1) * (faces.clothes == CLOTHES.index("striped"))
+    part.paint(bands * inside, trim)
+    part.paint(smoothstep(0.15, 0.6, np.abs(x) + 0.3 * y) * inside * np.float32(0.6), shade_of(cloth))
 
 
-def _draw_neck(canvas: Canvas, faces: Faces, which: Index) -> None:
+def _draw_neck(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
     """The neck, the skin that the neckline leaves free, and the shadow of the chin."""
     skin = faces.skin_rgb
-    with _body_window(canvas, faces, -0.05, (0.32, 0.38), which) as (part, x, y):
-        half = 0.145 + 0.2 * (faces.shoulders - 0.6)
-        neck = np.maximum(np.abs(x - 0.11 * faces.tilt * np.clip(y, -1, 0)) - half, y - 0.06)
-        v_neck = faces.clothes == CLOTHES.index("v-neck")
-        neckline = np.where(v_neck, (np.abs(x) * 1.25 + y - 0.22) * 0.62, ellipse(x, y - 0.01, 0.215, 0.085))
-        neckline = np.where(y > np.where(v_neck, np.float32(0.01), np.float32(-0.06)), neckline, np.float32(1))
-        distance = np.minimum(neck, neckline)
-        part.shape(distance, skin, ink_of(skin))
-        chin = part.y - faces.centre_y - faces.scale * (faces.chin + 0.10) + 0.9 * x**2
-        part.paint(part.coverage(chin) * part.coverage(distance + LINE / 2), shade_of(skin))
+    half = 0.145 + 0.2 * (faces.shoulders - 0.6)
+    neck = np.maximum(np.abs(x - 0.11 * faces.tilt * np.clip(y, -1, 0)) - half, y - 0.06)
+    v_neck = faces.clothes == CLOTHES.index("v-neck")
+    neckline = np.where(v_neck, (np.abs(x) * 1.25 + y - 0.22) * 0.62, ellipse(x, y - 0.01, 0.215, 0.085))
+    neckline = np.where(y > np.where(v_neck, np.float32(0.01), np.float32(-0.06)), neckline, np.float32(1))
+    distance = np.minimum(neck, neckline)
+    part.shape(distance, skin, ink_of(skin))
+    chin = part.y - faces.centre_y - faces.scale * (faces.chin + 0.10) + 0.9 * x**2
+    part.paint(part.coverage(chin) * part.coverage(distance + LINE / 2), shade_of(skin))
 
 
-def _draw_ring_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
-    with _body_window(canvas, faces, 0.05, (0.30, 0.20), which) as (part, x, y):
-        ring = ellipse(x, y - 0.01, 0.235, 0.105)
-        front = part.coverage(0 * x - y)
-        part.stroke(ring, 0.055, faces.trim_rgb, front)
-        part.stroke(ring - 0.03, 0.02, ink_of(faces.clothes_rgb), front * np.float32(0.8))
+def _draw_ring_collar(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
+    ring = ellipse(x, y - 0.01, 0.235, 0.105)
+    front = part.coverage(0 * x - y)
+    part.stroke(ring, 0.055, faces.trim_rgb, front)
+    part.stroke(ring - 0.03, 0.02, ink_of(faces.clothes_rgb), front * np.float32(0.8))
 
 
-def _draw_hoodie_strings(canvas: Canvas, faces: Faces, which: Index) -> None:
-    _draw_ring_collar(canvas, faces, which)
-    with _body_window(canvas, faces, 0.15, (0.20, 0.15), which) as (part, x, y):
-        across = np.abs(x)
-        strings = np.maximum(np.abs(across - 0.11) - 0.014, np.abs(y - 0.19) - 0.08)
-        part.paint(part.coverage(strings), lighten(faces.trim_rgb, 0.5))
+def _draw_hoodie_strings(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
+    across = np.abs(x)
+    strings = np.maximum(np.abs(across - 0.11) - 0.014, np.abs(y - 0.19) - 0.08)
+    part.paint(part.coverage(strings), lighten(faces.trim_rgb, 0.5))
 
 
-def _draw_turtleneck(canvas: Canvas, faces: Faces, which: Index) -> None:
+def _draw_turtleneck(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
     cloth = faces.clothes_rgb
-    with _body_window(canvas, faces, 0.0, (0.32, 0.22), which) as (part, x, y):
-        roll = np.maximum(np.maximum(np.abs(x) - 0.20 - 0.06 * y, -0.10 - y), y - 0.07 + 0.8 * x**2)
-        part.shape(roll, lighten(cloth, 0.12), ink_of(cloth))
+    roll = np.maximum(np.maximum(np.abs(x) - 0.20 - 0.06 * y, -0.10 - y), y - 0.07 + 0.8 * x**2)
+    part.shape(roll, lighten(cloth, 0.12), ink_of(cloth))
 
 
-def _draw_shirt_collar(canvas: Canvas, faces: Faces, which: Index) -> None:
+def _draw_shirt_collar(part: Canvas, faces: Faces, x: Array, y: Array) -> None:
     cloth = faces.clothes_rgb
-    with _body_window(canvas, faces, 0.05, (0.36, 0.28), which) as (part, x, y):
-        across = np.abs(x)
-        flap = polygon(across, y, ((0.15, -0.12), (0.27, 0.02), (0.22, 0.20), (0.015, 0.10)))
-        part.shape(flap, lighten(cloth, 0.6), ink_of(cloth), LINE * 0.8)
+    across = np.abs(x)
+    flap = polygon(across, y, ((0.15, -0.12), (0.27, 0.02), (0.22, 0.20), (0.015, 0.10)))
+    part.shape(flap, lighten(cloth, 0.6), ink_of(cloth), LINE * 0.8)
 
 
-_COLLARS = {
-    "tee": _draw_ring_collar,
-    "striped": _draw_ring_collar,
-    "hoodie": _draw_hoodie_strings,
-    "turtleneck": _draw_turtleneck,
-    "shirt": _draw_shirt_collar,
-}
+# Whose clothes have it (everybody's without words), where under the neckline and how large its window is, and its drawer.
+_BODY_PARTS: tuple[tuple[tuple[str, ...], float, tuple[float, float], Callable[[Canvas, Faces, Array, Array], None]], ...] = (
+    (("hoodie",), 0.0, (0.45, 0.25), _draw_hood),
+    ((), 0.2, (1.0, 0.25), _draw_shoulders),
+    ((), -0.05, (0.32, 0.38), _draw_neck),
+    (("tee", "striped", "hoodie"), 0.05, (0.30, 0.20), _draw_ring_collar),
+    (("hoodie",), 0.15, (0.20, 0.15), _draw_hoodie_strings),
+    (("turtleneck",), 0.0, (0.32, 0.22), _draw_turtleneck),
+    (("shirt",), 0.05, (0.36, 0.28), _draw_shirt_collar),
+)
 
 
 def draw_ears(canvas: Canvas, faces: Faces) -> None:

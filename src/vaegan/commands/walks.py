@@ -1,4 +1,4 @@
-"""What vaegan interpolate and vaegan morph share: options, limits, and the way as a file."""
+"""vaegan interpolate and vaegan morph: ways through latents, as strips and animations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from vaegan.model import Model
     from vaegan.pictures import Pixels
     from vaegan.types import Latents
+
 
 MOST_FRAMES = 2_000
 FRAME_SIDE = 256
@@ -67,3 +68,65 @@ def save_walk(pixels: "Pixels", options: WalkOptions, notes: dict[str, str], hol
     else:
         frames = [to_picture(image) for image in enlarged(pixels, FRAME_SIDE)]
         save_animation(frames, options.out, options.milliseconds, hold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateOptions(WalkOptions):
+    """The way from one image to another, or between the samples of two seeds: a strip, or an animation."""
+
+    steps: int = 10
+    """Images on the way, both ends included."""
+    out: Path = Path("interpolation.png")
+    milliseconds: int = 80
+
+
+def interpolate(options: InterpolateOptions) -> None:
+    """Draws the way between two images."""
+    options.check("Give two images, or two seeds: --seeds 3 7.", least_steps=2)
+
+    from vaegan.data import to_uint8
+    from vaegan.latent.walks import default_path, interpolate
+
+    model, ends, names = options.stops(_check_ends, "interpolate between seeds: --seeds 3 7")
+    path, stage = options.path or default_path(model), model.config.stage
+    pixels = to_uint8(interpolate(model, ends[0], ends[1], options.steps, path))
+    save_walk(pixels, options, {"from": names[0], "to": names[1], "path": path, "stage": stage, "software": "vaegan"})
+    facts = {"out": str(options.out), "stage": stage, "path": path, "steps": options.steps, "ends": names}
+    words = f"{options.steps} images from {names[0]} to {names[1]}, {path} in the latents of the {stage.upper()}"
+    options.answer(facts, f"{words}: {options.out}")
+
+
+def _check_ends(count: int) -> None:
+    if count != 2:
+        raise RequestError(f"A way has two ends, and {count} were given; for a way through several: vaegan morph.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphOptions(WalkOptions):
+    """A loop that turns one image into the next and the last into the first: an animation without seams."""
+
+    steps: int = 16
+    """Frames from one image to the next."""
+    out: Path = Path("morph.gif")
+    milliseconds: int = 60
+
+
+def morph(options: MorphOptions) -> None:
+    """Draws a loop through several images."""
+    options.check("Give images, or seeds: --seeds 3 7 12.", least_steps=1)
+
+    from vaegan.data import to_uint8
+    from vaegan.latent.walks import default_path, loop
+
+    def check_count(count: int) -> None:
+        if count < 2 or count * options.steps > MOST_FRAMES:
+            few = f"{count:,} images at {options.steps} steps make no loop"
+            raise RequestError(f"{few}; give at least 2 images and at most {MOST_FRAMES:,} frames.")
+
+    model, stops, names = options.stops(check_count, "loop through seeds: --seeds 3 7 12")
+    path, stage = options.path or default_path(model), model.config.stage
+    pixels = to_uint8(model.decode(loop(stops, options.steps, path)))
+    save_walk(pixels, options, {"path": path, "stage": stage, "software": "vaegan"}, hold=options.milliseconds)
+    facts = {"out": str(options.out), "stage": stage, "path": path, "stops": len(names), "frames": len(pixels)}
+    words = f"A loop of {len(pixels)} frames through {len(names)} images, {path} in the latents of the {stage.upper()}"
+    options.answer(facts, f"{words}: {options.out}")

@@ -1,12 +1,13 @@
-"""vaegan direction: learn a direction in latent space, measure it, and save it with the model."""
+"""vaegan direction and vaegan edit: learn a direction in latent space, and change images along it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from vaegan.commands import shared
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import ModelOptions, check_number, check_picture, images_config, open_given
 from vaegan.config import Fit
 from vaegan.errors import RequestError, did_you_mean, meant
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vaegan.model import Model
     from vaegan.types import Latents
 
+
 STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
 PRINCIPAL_STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SHOWN = 8
@@ -27,7 +29,7 @@ LOW_AREA = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(ModelOptions):
+class DirectionOptions(shared.ModelOptions):
     """Learn a direction in latent space and save it with the model: from two folders, from labels, or without labels."""
 
     name: str | None = None
@@ -57,7 +59,7 @@ class Options(ModelOptions):
     """For a model trained with --conditional: its own label; only images that show it are used of the run's own."""
 
 
-def run(options: Options) -> None:
+def direction(options: DirectionOptions) -> None:
     """Learns or lists directions."""
     from vaegan.latent.stored import check_name, load_directions, model_fingerprint, save_direction
     from vaegan.training import saved
@@ -67,7 +69,10 @@ def run(options: Options) -> None:
     folder = saved.model_folder(options.run, options.stage)
     model = saved.load(options.run, options.stage).unconditional(options.told, "--told")
     if options.list:
-        _list(options, load_directions(folder, model))
+        saved_ones = load_directions(folder, model)
+        lines = [f"{called}: {_line(one.facts)}" for called, one in saved_ones.items()]
+        facts = {"directions": {called: one.facts for called, one in saved_ones.items()}}
+        options.answer(facts, lines or "No directions are saved with this model.")
         return
     if options.principal is not None:
         check_name(f"{name}-{options.principal}")
@@ -75,7 +80,7 @@ def run(options: Options) -> None:
     if options.name is None:
         name = meant(name, known) or name  # the same label, spelt another way, is the same direction
     out = options.out or Path(f"direction-{name.replace(' ', '-')}.png")
-    check_picture(out, options.positive, options.negative, options.data)
+    shared.check_picture(out, options.positive, options.negative, options.data)
     if options.principal is not None:
         (found, latents), strengths = _principal(options, model, name), PRINCIPAL_STRENGTHS
     else:
@@ -96,7 +101,7 @@ def run(options: Options) -> None:
     options.answer(facts, said)
 
 
-def _check_sources(options: Options) -> None:
+def _check_sources(options: DirectionOptions) -> None:
     folders = options.positive is not None or options.negative is not None
     given = [folders, options.label is not None, options.principal is not None, options.list]
     if sum(given) != 1:
@@ -106,7 +111,7 @@ def _check_sources(options: Options) -> None:
     if folders and options.name is None:
         raise RequestError("What is it called? Add --name, as in --name smile.")
     if options.principal is not None:
-        check_number("--principal", options.principal, MOST_PRINCIPAL)
+        shared.check_number("--principal", options.principal, MOST_PRINCIPAL)
         if options.beside or options.method != "whitened":
             option = "--beside" if options.beside else "--method"
             raise RequestError(f"{option} goes with --positive and --negative or --label, not with --principal.")
@@ -116,11 +121,12 @@ def _check_sources(options: Options) -> None:
         raise RequestError("--fit goes with images that are given: the run's own are prepared as they were for training.")
 
 
-def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direction]") -> "tuple[list[Direction], Latents]":
+def _learn(
+    options: DirectionOptions, model: "Model", name: str, known: "dict[str, Direction]"
+) -> "tuple[list[Direction], Latents]":
     import torch
 
-    from vaegan.latent.groups import evenly
-    from vaegan.latent.learning import learn_direction
+    from vaegan.latent.learning import evenly, learn_direction
 
     model.require_encoder("find directions without labels: --principal 10")
     beside: dict[str, Direction] = {}
@@ -140,16 +146,15 @@ def _learn(options: Options, model: "Model", name: str, known: "dict[str, Direct
     return [found], model.encode(shown).to(torch.float32)
 
 
-def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Examples, Examples]":
+def _groups(options: DirectionOptions, model: "Model", console: "Console") -> "tuple[Examples, Examples]":
     import numpy as np
 
-    from vaegan.latent.groups import groups_of_label
-    from vaegan.latent.learning import Examples
+    from vaegan.latent.learning import Examples, groups_of_label
     from vaegan.training import saved
 
     if options.positive is not None and options.negative is not None:
-        config = images_config(model, options.run, options.fit)
-        folders = [open_given([folder], config, console) for folder in (options.positive, options.negative)]
+        config = shared.images_config(model, options.run, options.fit)
+        folders = [shared.open_given([folder], config, console) for folder in (options.positive, options.negative)]
         positive, negative = (Examples(dataset, np.arange(len(dataset))) for dataset in folders)
         return positive, negative
     dataset = _images(options, model, console)
@@ -160,18 +165,17 @@ def _groups(options: Options, model: "Model", console: "Console") -> "tuple[Exam
     return positive, negative
 
 
-def _images(options: Options, model: "Model", console: "Console") -> "ImageDataset":
+def _images(options: DirectionOptions, model: "Model", console: "Console") -> "ImageDataset":
     """The images of --data, or the run's own."""
     from vaegan.training import saved
 
     if options.data is None:
         return saved.run_images(options.run, console.preparing)
-    return open_given([options.data], images_config(model, options.run, options.fit), console)
+    return shared.open_given([options.data], shared.images_config(model, options.run, options.fit), console)
 
 
-def _principal(options: Options, model: "Model", name: str) -> "tuple[list[Direction], Latents]":
-    from vaegan.latent.groups import MOST_IMAGES, encode_images, evenly
-    from vaegan.latent.learning import learn_principal
+def _principal(options: DirectionOptions, model: "Model", name: str) -> "tuple[list[Direction], Latents]":
+    from vaegan.latent.learning import MOST_IMAGES, encode_images, evenly, learn_principal
     from vaegan.training import saved
 
     assert options.principal is not None
@@ -221,25 +225,104 @@ def _words(found: "list[Direction]", stage: str, out: Path) -> str:
     )
 
 
-def _edit_command(options: Options, name: str) -> str:
+def _edit_command(options: DirectionOptions, name: str) -> str:
     """What to type to use the direction, on images of one's own."""
     given = (("--stage", options.stage), ("--label", options.told), ("--direction", f"{name}=1.5"))
     words = [f"{option} {quote(value)}" for option, value in given if value is not None]
     return " ".join(["vaegan edit", quote(str(options.run)), "IMAGES", *words])
 
 
-def _list(options: Options, known: "dict[str, Direction]") -> None:
-    facts: dict[str, Any] = {name: one.facts for name, one in known.items()}
-    lines = [f"{name}: {_line(one.facts)}" for name, one in known.items()]
-    options.answer({"directions": facts}, lines or "No directions are saved with this model.")
-
-
 def _line(facts: dict[str, Any]) -> str:
-    numbers = {key: facts[key] for key in ("auc", "identity_kept", "pixel_change") if _is_number(facts.get(key))}
+    """What a saved direction is, as far as its file says so."""
+    numbers = {key: value for key in ("auc", "identity_kept", "pixel_change") if isinstance(value := facts.get(key), float)}
     shown = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers.items()]
     weak = ["hardly found"] if numbers.get("auc", 1.0) < LOW_AREA else []
     return ", ".join([str(facts.get("method", "")), *shown, *weak])
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e9)
+MOST_IN_A_PICTURE = 200
+MOST_STRENGTH = 100.0
+BLOCK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditOptions(shared.ImagesOptions):
+    """Change images along named directions: add a smile, take the glasses off."""
+
+    direction: Annotated[tuple[str, ...], Spelling(repeated=True)] = ()
+    """What to change and how much, as smile=1.5; may be repeated. A name alone has --strength."""
+    strength: float = 1.0
+    """For directions that say none: 1 is the distance between images with and without; negative goes the other way."""
+    out: Path = Path("edited.png")
+    """A .png: originals, reconstructions, edited; anything else: a folder with one PNG each."""
+
+
+def edit(options: EditOptions) -> None:
+    """Edits images."""
+    from vaegan.data import to_uint8
+    from vaegan.latent.stored import load_directions
+    from vaegan.latent.walks import edit
+    from vaegan.pictures import save_png, stacked
+    from vaegan.training import saved
+
+    shared.check_picture_or_folder(options.out, *options.images)
+    asked = [_parse(text, options.strength) for text in options.direction]
+    model = options.model()
+    model.require_encoder()
+    stage = model.config.stage
+    known = load_directions(saved.model_folder(options.run, options.stage), model)
+    if not asked:
+        raise RequestError(f"Along which direction? Add --direction NAME=STRENGTH; there are: {', '.join(known) or 'none'}.")
+    changes = [(_known_name(name, known, stage), strength) for name, strength in asked]
+    steps = [(known[name].vector, strength) for name, strength in changes]
+    dataset = options.dataset(model, *options.images)
+    if not shared.is_picture(options.out):
+        names = _file_names(dataset.names)
+        blocks = (dataset.load(range(start, min(start + BLOCK, len(dataset)))) for start in range(0, len(dataset), BLOCK))
+        shared.save_images((to_uint8(edit(model, block, steps)) for block in blocks), options.out, {"software": "vaegan"}, names)
+        written = [options.out / f"{name}.png" for name in names]
+    elif len(dataset) <= MOST_IN_A_PICTURE:
+        images = dataset.load(range(len(dataset)))
+        layers = [to_uint8(layer) for layer in (images, model.reconstruct(images), edit(model, images, steps))]
+        save_png(stacked(layers, columns=20), options.out, {"software": "vaegan"})
+        written = [options.out] * len(dataset)
+    else:
+        raise RequestError(f"{len(dataset):,} images are too many for one picture; give a folder as --out.")
+    facts = {
+        "out": str(options.out),
+        "stage": stage,
+        "directions": {name: sum(strength for other, strength in changes if other == name) for name, _ in changes},
+        "images": {name: str(path) for name, path in zip(dataset.names, written, strict=True)},
+    }
+    count = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"
+    words = " ".join(f"{strength:+g} {name}" for name, strength in changes)
+    options.answer(facts, f"{count} with {words}, by the {stage.upper()}: {options.out}")
+
+
+def _parse(text: str, strength: float) -> tuple[str, float]:
+    name, equals, number = text.partition("=")
+    try:
+        value = float(number) if equals else strength
+    except ValueError:
+        value = float("nan")
+    if not abs(value) <= MOST_STRENGTH:
+        raise RequestError(f"--direction {text}: the strength must be a number, as in {name}=1.5, at most {MOST_STRENGTH:g}.")
+    return name, value
+
+
+def _known_name(name: str, known: dict[str, Any], stage: str) -> str:
+    found = meant(name, known)
+    if found is None:
+        names = ", ".join(known) or "none; learn one with: vaegan direction RUN --name NAME --positive DIR --negative DIR"
+        raise RequestError(f"The {stage.upper()} has no direction {name!r}; there are: {names}.{did_you_mean(name, known)}")
+    return found
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """A name of its own for every image, without suffix; not every file system tells A from a."""
+    found: dict[str, str] = {}
+    for index, name in enumerate(Path(name).stem for name in names):
+        while name.casefold() in found:
+            name = f"{name}-{index:05d}"
+        found[name.casefold()] = name
+    return list(found.values())

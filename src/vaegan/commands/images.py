@@ -1,0 +1,224 @@
+"""vaegan sample, reconstruct, vary, encode and decode: images out of latents, and latents out of images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from vaegan.commands import shared
+from vaegan.commands.options import Spelling
+from vaegan.errors import ModelError, RequestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(shared.ModelOptions):
+    """Make new images."""
+
+    n: int = 64
+    """How many."""
+    out: Path = Path("samples.png")
+    """A .png: one picture with all of them; anything else: a folder with one PNG each."""
+    seed: int = 0
+    """The same seed gives the same images."""
+    sampler: Literal["prior", "gmm"] | None = None
+    """prior: latents as the model was trained with: from N(0, I), for a GAN that grew out of a VAE from a mixture of Gaussians
+    fitted to the encoded training images (--gan.prior); gmm: from that mixture anyway. The prior by default; a plain autoencoder
+    has none, and takes the mixture."""
+    temperature: float = 1.0
+    """How far latents are drawn from the middle, times the model's own: 0.8 makes fewer odd images and fewer kinds of them, 1.05
+    more of both. A GAN that grew out of a VAE draws from a mixture that --gan.temperature has narrowed already (1.087 undoes its
+    0.92), and what changes coarse images most stays as wide as it is."""
+    label: str | None = None
+    """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
+    observation_noise: bool = False
+    """Draw from p(x|z) of the VAE and not only its mean: honest, and grainy."""
+
+
+def sample(options: SampleOptions) -> None:
+    """Makes images."""
+    most = shared.check_picture_or_folder(options.out)
+    if not 1 <= options.n <= most:
+        raise RequestError(f"-n {options.n} is not possible; give 1 to {most:,} (one PNG), or a folder as --out for more.")
+
+    from vaegan.data import to_uint8
+    from vaegan.training.saved import load
+
+    model = load(options.run, options.stage)
+    model = model if options.label is None else model.for_label(options.label)
+    stage, sampler = model.config.stage, options.sampler or model.default_sampler
+    how = {"seed": options.seed, "stage": stage, "sampler": sampler, "temperature": options.temperature}
+    notes = {name: str(value) for name, value in how.items()} | {"software": "vaegan"}
+    notes |= {} if options.label is None else {"label": options.label}
+    noise = options.observation_noise
+    drawn = model.sample_blocks(options.n, options.seed, sampler, noise, temperature=options.temperature)
+    shared.save_images(map(to_uint8, drawn), options.out, notes)
+    facts = {"out": str(options.out), "count": options.n} | how
+    # A plain autoencoder promises nothing about any latent, so it is said where these come from.
+    source = "" if model.has_prior else " from the mixture fitted to its encodings, as it has no prior"
+    options.answer(facts, f"{options.n} images of the {stage.upper()}{source}, seed {options.seed}: {options.out}")
+
+
+MOST_RECONSTRUCTED, COLUMNS = 1_000, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructOptions(shared.ImagesOptions):
+    """Encode images and decode them again: above the originals, below the reconstructions."""
+
+    n: int = 64
+    """At most so many of them, the first ones."""
+    out: Path = Path("reconstructions.png")
+    """The picture."""
+
+
+def reconstruct(options: ReconstructOptions) -> None:
+    """Encodes and decodes images."""
+    shared.check_picture(options.out, *options.images)
+    shared.check_number("-n", options.n, MOST_RECONSTRUCTED)
+
+    from vaegan.data import to_uint8
+    from vaegan.pictures import save_png, stacked
+
+    model, dataset = options.open()
+    count = min(len(dataset), options.n)
+    originals = dataset.load(range(count))
+    back = model.reconstruct(originals).cpu()
+    errors = (back - originals).square().flatten(1).mean(1)
+    save_png(stacked([to_uint8(originals), to_uint8(back)], COLUMNS), options.out)
+    facts = {
+        "out": str(options.out),
+        "stage": model.config.stage,
+        "images": len(dataset),
+        "mean_squared_error": {dataset.names[index]: round(float(error), 5) for index, error in enumerate(errors)},
+    }
+    some = "" if count == len(dataset) else f"The first {count} of {len(dataset):,} images. "
+    words = f"{some}Originals above, reconstructions of the {model.config.stage.upper()} below: {options.out}"
+    options.answer(facts, f"{words} (mean squared error {float(errors.mean()):.4f} on [-1, 1])")
+
+
+MOST_VARIED, MOST_VARIATIONS, MOST_STRENGTH = 64, 1_000, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaryOptions(shared.ImagesOptions):
+    """Images that resemble yours: their latent plus noise, decoded. A row an image: it, its reconstruction, variations."""
+
+    n: int = 9
+    """Variations of each image."""
+    strength: float = 0.5
+    """How far they go: 0 not at all, 1 as far as two random images are from the mean; twice as much is twice as far."""
+    seed: int = 0
+    """The same seed gives the same variations."""
+    out: Path = Path("variations.png")
+    """The picture."""
+
+
+def vary(options: VaryOptions) -> None:
+    """Makes variations."""
+    shared.check_picture(options.out, *options.images)
+    shared.check_number("-n", options.n, MOST_VARIATIONS)
+    shared.check_number("--strength", options.strength, MOST_STRENGTH, least=0)
+
+    import torch
+
+    from vaegan.data import to_uint8
+    from vaegan.latent.walks import vary_latents
+    from vaegan.pictures import grid, save_png
+
+    model, dataset = options.open(most=MOST_VARIED)
+    originals = dataset.load(range(len(dataset)))
+    latents = model.encode(originals)
+    rows: list[torch.Tensor] = []
+    changes: dict[str, float] = {}
+    for name, original, latent in zip(dataset.names, originals, latents, strict=True):
+        back, varied = model.decode(latent[None]), model.decode(vary_latents(latent, options.n, options.strength, options.seed))
+        changes[name] = round(float((varied - back).square().mean().sqrt()), 4)
+        rows += [original[None], back.cpu(), varied.cpu()]
+    notes = {"seed": str(options.seed), "strength": f"{options.strength:g}", "stage": model.config.stage, "software": "vaegan"}
+    save_png(grid(to_uint8(torch.cat(rows)), columns=options.n + 2), options.out, notes)
+    facts = {
+        "out": str(options.out),
+        "stage": model.config.stage,
+        "count": options.n,
+        "strength": options.strength,
+        "seed": options.seed,
+        "mean_change": changes,
+    }
+    mean = sum(changes.values()) / len(changes)
+    words = f"The image, its reconstruction by the {model.config.stage.upper()}, {options.n} variations: {options.out}"
+    options.answer(facts, f"{words} (strength {options.strength:g} changed pixels by {mean:.2f} on [-1, 1])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions(shared.ImagesOptions):
+    """Write the latents of images to a file for other tools: .npz, or Parquet that embedding viewers open."""
+
+    out: Path = Path("latents.npz")
+    """.npz (latents, names, projection, labels); or .parquet, with the extra [parquet] (path, vector, projection_x, projection_y,
+    labels)."""
+
+
+def encode(options: EncodeOptions) -> None:
+    """Encodes images."""
+    import numpy as np
+
+    from vaegan.latent.directions import projection
+    from vaegan.latent.tables import SUFFIXES, LatentTable, as_text, write_table
+
+    shared.check_suffix(options.out, SUFFIXES, *options.images)
+    model, dataset = options.open()
+    latents = options.latents(model, dataset)
+    if not latents.isfinite().all():
+        raise ModelError(f"{options.run} encodes images as what is no number: its training diverged, or its files were changed.")
+    labels = {
+        name: np.array(as_text(dataset.label_words[name]))[values.astype(int)] if name in dataset.label_words else values
+        for name, values in dataset.labels.items()
+    }
+    table = LatentTable(latents, as_text(dataset.names), projection(model, latents), labels, model.config.stage)
+    write_table(table, options.out)
+    facts = {
+        "out": str(options.out),
+        "stage": model.config.stage,
+        "images": len(dataset),
+        "latent_dim": model.latent_dim,
+        "labels": sorted(labels),
+        "skipped": len(dataset.skipped),
+    }
+    words = f"{len(dataset):,} latents of {model.latent_dim} numbers: {options.out}"
+    viewer = f" (look at them: embedding-atlas {options.out} --x projection_x --y projection_y)"
+    options.answer(facts, words + (viewer if options.out.suffix.lower() == ".parquet" else ""))
+
+
+BLOCK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions(shared.ModelOptions):
+    """Draw the images of latents: of a file that encode or another tool wrote, or of a line of numbers."""
+
+    latents: Annotated[Path | None, Spelling("LATENTS", positional=True)] = None
+    """An .npz or .npy with an array [n, latent], or a .parquet with a column vector."""
+    text: str | None = None
+    """One latent as text instead: its numbers, separated by commas, as the explorer copies them."""
+    out: Path = Path("decoded.png")
+    """A .png: one picture with all of them; anything else: a folder with one PNG each."""
+
+
+def decode(options: DecodeOptions) -> None:
+    """Decodes latents."""
+    from vaegan.data import to_uint8
+    from vaegan.latent.tables import parse_latent, read_latents
+
+    if (options.latents is None) == (options.text is None):
+        raise RequestError('Give a file of latents, or one latent as text: --text "0.3,-1.2,...".')
+    most = shared.check_picture_or_folder(options.out)
+    model = options.model()
+    if options.latents is not None:
+        latents = read_latents(options.latents, model.latent_dim, most)
+    else:
+        latents = parse_latent(options.text or "", model.latent_dim)[None]
+    shared.check_number("The number of latents", len(latents), most)
+    stage = model.config.stage
+    blocks = (to_uint8(model.decode(block)) for block in latents.split(BLOCK))
+    shared.save_images(blocks, options.out, {"stage": stage, "software": "vaegan"})
+    facts = {"out": str(options.out), "stage": stage, "count": len(latents)}
+    options.answer(facts, f"{len(latents):,} images decoded by the {stage.upper()}: {options.out}")

@@ -1,0 +1,246 @@
+"""A part of each kind, a few lines each, is added to its table: a GAN trains with it, and it shows where parts show."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages import SETTINGS, inputs_of, made_up_dataset, take_steps, vae_of
+from vaegan.model import Model
+from vaegan.networks import Critic
+from vaegan.parts.anchor import Anchor
+from vaegan.parts.critics import CriticPlayer, Judged
+from vaegan.parts.optimizers import optimizer_of
+from vaegan.parts.player import Player
+from vaegan.parts.schedule import Clock
+from vaegan.parts.terms import Targets, Term
+from vaegan.parts.views import View
+from vaegan.priors import PRIORS, Prior
+from vaegan.recipes.gan import GAN
+from vaegan.training import build, finishing
+from vaegan.training.build import StageInputs, to_model
+from vaegan.training.finishing import finish_model
+from vaegan.types import Batch, Images, Labels, Latents, PerImage
+
+
+def trained(grown: bool, steps: int = 3, **settings: Any) -> tuple[GAN, StageInputs, list[dict[str, Tensor]]]:
+    """A GAN after some steps, from scratch or out of a VAE, and what each step said."""
+    dataset = made_up_dataset(16, 3)
+    config = replace(SETTINGS, recipe="gan", gan=replace(SETTINGS.gan, **settings))
+    inputs = inputs_of(config, dataset, vae_of(config, dataset) if grown else None)
+    recipe = build.build("gan", inputs, {})
+    assert isinstance(recipe, GAN)
+    return recipe, inputs, take_steps(recipe, inputs, range(steps))
+
+
+def weights_of(network: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+
+class Brightness(nn.Module):
+    """A term: two images that are decoded for it, and all samples, are to be as bright as training images."""
+
+    name = "brightness"
+    wanted: Tensor
+
+    def __init__(self, wanted: Tensor, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("wanted", wanted)
+        self.latent_dim = latent_dim
+        self.decoded: list[int] = []
+
+    def weight(self, progress: float) -> float:
+        return 100.0
+
+    def targets(self, batch: Batch) -> Targets:
+        latents = torch.zeros(2, self.latent_dim)
+        return Targets(latents, None if batch.labels is None else batch.labels[:2], (), latents)
+
+    def loss(self, samples: Images, decoded: Images, targets: Targets | None, batch: Batch) -> PerImage:
+        self.decoded.append(len(decoded))
+        return (torch.cat([samples, decoded]).mean((1, 2, 3)) - self.wanted).square()
+
+
+def brightness_term(inputs: StageInputs, anchor: Anchor | None) -> Term:
+    return Brightness(inputs.training(32).images.mean() + 0.5, inputs.config.network.latent_dim)
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_term_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, grown: bool) -> None:
+    before, _, alone = trained(grown)
+    monkeypatch.setattr(build, "TERMS", (*build.TERMS, brightness_term))
+    recipe, _, scalars = trained(grown)
+    assert not any("brightness" in line for line in alone)
+    assert all(line["brightness"].isfinite() for line in scalars)
+    assert float(scalars[-1]["brightness"]) < float(scalars[0]["brightness"])
+    (term,) = (term for term in recipe.terms if isinstance(term, Brightness))
+    assert term.decoded == [2, 2, 2]
+    assert any(name.endswith(".wanted") for name in recipe.state_dict())  # it is a module, so it is saved
+    assert not torch.allclose(weights_of(recipe.generator.network), weights_of(before.generator.network))
+    # The other terms get what is decoded for them as before.
+    assert {line for step in alone for line in step} | {"brightness"} == {line for step in scalars for line in step}
+
+
+class MeanColour(nn.Module):
+    """A critic that only sees the mean colour, and may be as steep as it likes."""
+
+    def __init__(self, inputs: StageInputs) -> None:
+        super().__init__()
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs.dataset.channels, 1), nn.Flatten(0))
+        self.player = Player(Unlabelled(network), optimizer_of("adam", (0.0, 0.99)), lambda progress: 0.01, inputs.engine)
+
+    def view(self, images: Images, clock: Clock) -> View:
+        return View(None)
+
+    def judge(self, real: Images, fake: Images, labels: Labels | None, clock: Clock) -> Judged:
+        logits_of_real, logits_of_fake = self.player(torch.cat([real, fake]), labels).chunk(2)
+        return Judged(logits_of_real, logits_of_fake, torch.zeros(len(real)))
+
+    def penalty(self, progress: float) -> float:
+        return 0.0
+
+
+class Unlabelled(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Images, labels: Labels | None = None) -> PerImage:
+        return self.network(images)
+
+
+def mean_colour_critic(inputs: StageInputs, network: Critic) -> CriticPlayer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MeanColour(inputs)
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_critic_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, grown: bool) -> None:
+    before, _, alone = trained(grown, steps=1)
+    monkeypatch.setattr(build, "CRITICS", (*build.CRITICS, mean_colour_critic))
+    fresh, _, _ = trained(grown, steps=0)
+    recipe, inputs, scalars = trained(grown, steps=1)
+    first, second = recipe.critics
+    assert isinstance(second, MeanColour)
+    # Both play: each moves, and the generator is held by both.
+    assert torch.equal(weights_of(first.player.network), weights_of(before.critics[0].player.network))
+    assert not torch.equal(weights_of(second.player.network), weights_of(fresh.critics[1].player.network))
+    assert not torch.allclose(weights_of(recipe.generator.network), weights_of(before.generator.network))
+    assert float(scalars[0]["generator_loss"]) > float(alone[0]["generator_loss"]) + 0.1
+    # The numbers of the first stay under their names, and the second has its own.
+    for name in ("critic_loss", "pair_accuracy", "slope", "critic_gradient"):
+        assert torch.equal(scalars[0][name], alone[0][name]), name
+        assert scalars[0][f"{name}_2"].isfinite()
+    assert scalars[0]["slope_2"] == 0
+    saved = recipe.state_dict()
+    weight = weights_of(second.player.network)
+    assert any(torch.is_tensor(value) and torch.equal(value.flatten(), weight[:3]) for value in saved.values())
+    assert "heldout_pair_accuracy" in recipe.validate(inputs.heldout())
+
+
+class Ring(Prior):
+    """A prior: normal noise at distance 2."""
+
+    def forward(self, noise: Tensor) -> Latents:
+        return 2 * nn.functional.normalize(noise)
+
+
+def test_a_prior_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRIORS, "ring", Ring)  # pyright: ignore[reportArgumentType]
+    seen: list[Tensor] = []
+    recipe, inputs, _ = trained(False, prior="ring")
+    assert isinstance(recipe.prior, Ring)
+    recipe.generator.network.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    take_steps(recipe, inputs, range(3, 5))
+    model = to_model(recipe, inputs)
+    assert model.config.prior == "ring"
+    for latents in (*seen, model.latents(10)):
+        torch.testing.assert_close(latents.norm(dim=1), torch.full((len(latents),), 2.0))
+    assert model.sample(3).isfinite().all()
+
+
+def dim(model: Model, inputs: StageInputs) -> dict[str, Any]:
+    """A finisher: everything at half its strength."""
+    model.networks.decoder = Dimmed(model.networks.decoder)  # pyright: ignore[reportAttributeAccessIssue]
+    return {"factor": 0.5}
+
+
+class Dimmed(nn.Module):
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder, self.latent_dim = decoder, decoder.latent_dim
+
+    def forward(self, latents: Latents, labels: Labels | None = None) -> Images:
+        return 0.5 * self.decoder(latents, labels)
+
+
+def nothing(model: Model, inputs: StageInputs) -> None:
+    """A finisher that finds nothing to do."""
+
+
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_finisher_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, grown: bool) -> None:
+    recipe, inputs, _ = trained(grown)
+    facts: dict[str, Any] = {}
+    before = finish_model(to_model(recipe, inputs), inputs, facts).sample(3)
+    monkeypatch.setitem(finishing.FINISHERS, "gan", (*finishing.FINISHERS["gan"], nothing, dim))
+    after: dict[str, Any] = {}
+    model = finish_model(to_model(recipe, inputs), inputs, after)
+    torch.testing.assert_close(model.sample(3), 0.5 * before)
+    *others, mine = after["finished_by"]
+    assert [each["name"] for each in others] == (["temper"] if grown else [])
+    assert others == facts.get("finished_by", [])
+    assert (mine["name"], mine["set"]) == ("dim", {"factor": 0.5})
+    assert mine["before"].keys() == mine["after"].keys()
+    assert mine["before"] == (others[-1]["after"] if others else mine["before"])
+    assert mine["before"] != mine["after"]
+
+
+class TestOurFinishers:
+    def test_what_is_kept_draws_from_a_narrower_mixture_than_training(self) -> None:
+        recipe, inputs, _ = trained(True, temperature=0.5)
+        facts: dict[str, Any] = {}
+        model = finish_model(to_model(recipe, inputs), inputs, facts)
+        kept, noise = model.networks.mixture, torch.randn(64, 5)
+        assert kept is not None
+        strong = recipe.prior.get_buffer("strong")
+        assert float(strong.trace()) == pytest.approx(1, abs=1e-3)  # a quarter of four
+        centre = kept(torch.cat([torch.zeros(64, 4), noise[:, -1:]], 1))
+        wide = recipe.prior(noise) - centre
+        torch.testing.assert_close(kept(noise) - centre, 0.5 * wide + 0.5 * wide @ strong.T, atol=1e-5, rtol=1e-4)
+        assert [(each["name"], each["set"]) for each in facts["finished_by"]] == [("temper", {"temperature": 0.5})]
+
+    def test_equalising_says_what_it_set_and_finishes_a_copy(self) -> None:
+        recipe, inputs, _ = trained(True, equalise=True, temperature=1)
+        facts: dict[str, Any] = {}
+        before = to_model(recipe, inputs).sample(3)
+        model = finish_model(to_model(recipe, inputs), inputs, facts)
+        (entry,) = facts["finished_by"]
+        assert entry["name"] == "equalise_octaves"
+        assert len(entry["set"]["gains"]) == 4
+        assert entry["set"]["steep_floor"] == pytest.approx(model.config.steep_floor, abs=1e-3)
+        assert not torch.allclose(model.sample(3), before, atol=1e-3)
+        assert torch.equal(to_model(recipe, inputs).sample(3), before)
+
+    @pytest.mark.parametrize("grown", [False, True])
+    def test_both_can_be_switched_off(self, grown: bool) -> None:
+        recipe, inputs, _ = trained(grown, equalise=False, temperature=1)
+        facts: dict[str, Any] = {}
+        before = to_model(recipe, inputs).sample(3)
+        assert torch.equal(finish_model(to_model(recipe, inputs), inputs, facts).sample(3), before)
+        assert "finished_by" not in facts
+
+    def test_an_autoencoder_and_a_classic_gan_are_kept_as_they_are(self) -> None:
+        dataset = made_up_dataset(16, 3)
+        for name, stage in (("vae", "vae"), ("classic-gan", "gan")):
+            config = replace(SETTINGS, recipe=name, gan=replace(SETTINGS.gan, equalise=True, temperature=0.5))  # pyright: ignore
+            inputs, facts = inputs_of(config, dataset), dict[str, Any]()
+            recipe = build.build(stage, inputs, {})
+            before = to_model(recipe, inputs).sample(3)
+            model = finish_model(to_model(recipe, inputs), inputs, facts)
+            assert facts == {}
+            assert torch.equal(model.sample(3), before)
+            assert (model.networks.mixture is not None and model.networks.mixture.is_fitted) == (stage == "vae")

@@ -16,10 +16,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from vaegan.recipes.schedule import Clock
 
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.parts.schedule import Clock
 from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import Progress
@@ -29,9 +29,9 @@ TINY = TrainConfig(
     data=DataConfig(size=16),
     network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
     vae=VAEConfig(batch_size=8),
-    gan=GANConfig(batch_size=8, critic_warmup=4, augmentation=0.5),
+    gan=GANConfig(batch_size=8, augmentation=0.5),
     handover=HandoverConfig(whitening=True),
-    budget=Budget(vae_images=0),
+    budget=Budget(vae_share=0.5),
     device=DeviceConfig(precision="float32"),  # a probe may choose differently from run to run
 )
 IMAGES = 320  # 20 steps a stage
@@ -135,10 +135,10 @@ def test_a_finished_run_can_be_extended(whole_run: Path, tmp_path: Path) -> None
     kept = load_file(run / "gan/model/model.safetensors")
     with pytest.raises(vaegan.InterruptedTraining):
         vaegan.resume(run, images=IMAGES + 80, cancel=stop_after(4))
-    assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "equalised", "steep_floor"}
+    assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "finished_by"}
     assert_same(kept, load_file(run / "gan/model/model.safetensors"))  # until there is a better one
     vaegan.resume(run)
-    assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "equalised", "steep_floor"}
+    assert RunFolder(run).read().facts["gan"].keys() >= {"heldout", "inverse", "finished_by"}
     assert state(run, "gan")["seen"] == IMAGES // 2 + 80
     assert not torch.equal(
         kept["decoder.stages.1.weight"], load_file(run / "gan/model/model.safetensors")["decoder.stages.1.weight"]
@@ -151,7 +151,7 @@ def test_a_finished_run_can_be_extended(whole_run: Path, tmp_path: Path) -> None
 
 def test_a_joint_models_latents_are_whitened_for_its_gan_too(tmp_path: Path) -> None:
     vaegan.train("faces:96", replace(TINY, recipe="joint"), images=80, out=tmp_path / "joint")
-    grown = replace(TINY, recipe="gan", init_stage="joint")
+    grown = replace(TINY, recipe="gan")
     vaegan.train("faces:96", grown, images=48, out=tmp_path / "gan", init=tmp_path / "joint")
     whitening = vaegan.load(tmp_path / "gan").networks.whitening
     assert whitening is not None
@@ -162,11 +162,11 @@ def test_an_extension_learns_at_the_rates_of_a_longer_run(whole_run: Path, tmp_p
     half, run, stopped = IMAGES // 2, tmp_path / "run", tmp_path / "stopped"
     for path in (run, stopped):
         vaegan.train("faces:96", TINY, images=IMAGES, out=path)
-    finished = max(group["lr"] for group in state(run, "gan")["optimizers"]["generator"]["param_groups"])
+    finished = max(group["lr"] for group in state(run, "gan")["recipe"]["generator._extra_state"]["param_groups"])
     vaegan.resume(run, images=2 * IMAGES)
     with pytest.raises(vaegan.InterruptedTraining):
         vaegan.resume(stopped, images=2 * IMAGES, cancel=stop_after(2))
-    under_way = max(group["lr"] for group in state(stopped, "gan")["optimizers"]["generator"]["param_groups"])
+    under_way = max(group["lr"] for group in state(stopped, "gan")["recipe"]["generator._extra_state"]["param_groups"])
     assert under_way > 5 * finished
     plan = RunFolder(stopped).read().plan_of("gan")
     assert (plan.schedule_start, plan.schedule_end) == (half - IMAGES, half + IMAGES)  # its middle is where it goes on
@@ -260,10 +260,8 @@ def test_a_run_can_start_from_another_on_other_images(whole_run: Path, tmp_path:
     run = vaegan.train("faces:128", TINY, images=16, out=tmp_path / "tuned", init=whole_run).path
     start, tuned = (load_file(path / "vae/model/model.safetensors")["decoder.start.weight"] for path in (whole_run, run))
     assert 0 < (start - tuned).abs().max() < 0.05
-    # No model holds a critic, so it may be another one.
-    network = replace(TINY.network, critic_hidden=TINY.network.critic_hidden + 5)
-    gan = replace(TINY, recipe="gan", init_stage="gan", handover=HandoverConfig(), network=network)
-    run = vaegan.train("faces:96", gan, images=8, out=tmp_path / "gan", init=whole_run).path
+    gan = replace(TINY, recipe="gan", handover=HandoverConfig())
+    run = vaegan.train("faces:96", gan, images=8, out=tmp_path / "gan", init=whole_run / "gan").path
     assert RunFolder(run).read().facts["gan"]["handover"]["generator_equals_decoder"] is True
 
 
@@ -303,7 +301,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("Done in") == 1
     for stage in ("vae", "gan"):
-        a, b = (flat(state(tmp_path / name, stage)["networks"]) for name in ("one", "two"))
+        a, b = (flat(state(tmp_path / name, stage)["recipe"]) for name in ("one", "two"))
         assert a.keys() == b.keys()
         for name, value in a.items():
             # The refit's pull on the variances starts at exactly 0, where Adam's steps are the sign of rounding noise.
@@ -459,7 +457,7 @@ def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp
     run, config = tmp_path / "run", replace(TINY, recipe="gan")
     vaegan.train("faces:2600", config, images=320, out=run)
     facts = RunFolder(run).read().facts["gan"]
-    assert facts["equalised"]
+    assert [one["name"] for one in facts["finished_by"]] == ["narrow_prior", "equalise_detail"]
     dataset = open_dataset("faces:2600", config.data)
     real = dataset.load(dataset.indices(VALIDATION))
     wanted = SampleScores()(vaegan.load(run).sample(len(real), seed=1), real)  # those of seed 0 it was equalised by
@@ -516,14 +514,14 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     vae, gan = (vaegan.load(whole_run, stage) for stage in ("vae", "gan"))
     of_gan = RunFolder(whole_run).read().facts["gan"]
     assert (vae.config.floor, vae.config.steep_floor) == (0, 0)
-    assert (gan.config.floor, round(gan.config.steep_floor, 3)) == (TINY.gan.floor, of_gan["steep_floor"])
-    assert 0 < of_gan["steep_floor"] <= 0.1
+    (_, equalised) = of_gan["finished_by"]
+    assert (gan.config.floor, round(gan.config.steep_floor, 3)) == (TINY.gan.floor, equalised["set"]["steep_floor"])
+    assert 0 < gan.config.steep_floor <= 0.1
     facts = of_gan["handover"]
     assert facts["generator_equals_decoder"]  # before the floor was put
-    assert facts["floor_change"] > 0
     latents = gan.latents(4)
     with_floor = gan.decode(latents)
-    gan.networks.decoder.set_floors(0, 0)
+    gan.networks.decoder.learn_under(0)
     assert not torch.equal(gan.decode(latents), with_floor)
 
     # As it learned, where nothing is set at the end.
@@ -538,12 +536,10 @@ def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Pa
     run = vaegan.train("faces:96", off, images=16, out=tmp_path / "off", init=whole_run)
     assert vaegan.load(run.path).config.floor == 0
     alone = vaegan.train("faces:96", plain, images=16, out=tmp_path / "alone")
-    fresh = replace(plain, handover=replace(TINY.handover, generator="scratch"))
-    beside = vaegan.train("faces:96", fresh, images=16, out=tmp_path / "fresh", init=whole_run)
-    assert [vaegan.load(run.path).config.floor for run in (alone, beside)] == [0, 0]  # nothing to take out yet, much to learn
-    later, path = replace(TINY, recipe="vae", init_stage="gan"), tmp_path / "vae"
+    assert vaegan.load(alone.path).config.floor == 0  # nothing to take out yet, much to learn
+    later, path, start = replace(TINY, recipe="vae"), tmp_path / "vae", whole_run / "gan"
     with pytest.raises(vaegan.InterruptedTraining):
-        vaegan.train("faces:96", later, images=64, out=path, init=whole_run, cancel=stop_after(4))
+        vaegan.train("faces:96", later, images=64, out=path, init=start, cancel=stop_after(4))
     stopped = vaegan.load(path).config.floor
     vaegan.resume(path)
     assert [stopped, vaegan.load(path).config.floor] == [0, 0]  # a resumed stage does not know what it grew from
@@ -554,24 +550,24 @@ def test_what_starts_from_a_kept_gan_learns_as_that_one_did(whole_run: Path, tmp
 
     def last_of(path: Path, stage: str) -> tuple[bool, float]:
         layer = vaegan.load(path, stage).networks.decoder.stages[-1]
-        return torch.equal(layer.kernel, picture_kernel(3)), layer.steep_floor  # pyright: ignore[reportArgumentType]
+        return torch.equal(layer.kernel, picture_kernel(3)), getattr(layer, "steep_floor", 0.0)
 
     as_learned, floor = last_of(whole_run, "gan")
     assert not as_learned
     assert floor > 0
     for recipe in ("gan", "vae", "joint"):
-        config = replace(TINY, recipe=recipe, init_stage="gan", gan=replace(TINY.gan, equalise=False))
-        run = vaegan.train("faces:96", config, images=16, out=tmp_path / recipe, init=whole_run)
+        config = replace(TINY, recipe=recipe, gan=replace(TINY.gan, equalise=False))
+        run = vaegan.train("faces:96", config, images=16, out=tmp_path / recipe, init=whole_run / "gan")
         assert last_of(run.path, recipe) == (True, 0)
 
 
 def test_a_gan_from_scratch_is_kept_with_a_steep_floor_and_labels_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vaegan.training import stages
+    from vaegan.training import finishing
 
-    told, as_it_is = list[Any](), stages.equalise
-    monkeypatch.setattr(stages, "equalise", lambda *given: told.append(given[3]) or as_it_is(*given))
+    told, as_it_is = list[Any](), finishing.equalise
+    monkeypatch.setattr(finishing, "equalise", lambda *given: told.append(given[3]) or as_it_is(*given))
     scratch = replace(TINY, recipe="gan")
     found = vaegan.load(vaegan.train("faces:96", scratch, images=16, out=tmp_path / "alone").path).config
     assert found.floor == 0
@@ -590,25 +586,28 @@ def test_a_temperature_spares_what_changes_coarse_images_most_of_a_gan_that_grew
     narrow, usual = (gan.latents(64, temperature=temperature) for temperature in (0.1, 1.0))
     assert not torch.allclose(narrow, usual, atol=1e-2)
     torch.testing.assert_close(narrow @ strong.T, usual @ strong.T, atol=1e-5, rtol=1e-4)
-    trained = torch.load(whole_run / "gan" / "checkpoint.pt", weights_only=True)["networks"]["mixture"]["factors"]
+    trained = torch.load(whole_run / "gan" / "checkpoint.pt", weights_only=True)["recipe"]["prior.factors"]
     torch.testing.assert_close(gan.networks.mixture.tempered(1 / TINY.gan.temperature).factors, trained, atol=1e-5, rtol=1e-4)
 
 
 def test_the_kept_gan_is_equalised_and_training_goes_on_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaegan.recipes.equalising.FEWEST", 2)
+    monkeypatch.setattr("vaegan.parts.equalise.FEWEST", 2)
     run = vaegan.train("faces:96", TINY, images=IMAGES, out=tmp_path / "run").path
-    kernel = next(name for name in state(run, "gan")["networks"]["generator"] if name.endswith(".kernel"))
+    average = next(
+        name for name in state(run, "gan")["recipe"] if name.startswith("generator.average") and name.endswith("kernel")
+    )
+    kernel = average.removeprefix("generator.average.")
     kept = load_file(run / "gan" / "model" / "model.safetensors")[f"decoder.{kernel}"]
-    trained = state(run, "gan")["networks"]["average_generator"][kernel]
-    finest = RunFolder(run).read().facts["gan"]["equalised"][0]
+    trained = state(run, "gan")["recipe"][average]
+    finest = RunFolder(run).read().facts["gan"]["finished_by"][-1]["set"]["gains"][0]
     # A checker's own block in the middle of the window, where the grid's factor hardly reaches.
     assert float((kept / trained)[:, 3, 2, 2].mean()) == pytest.approx(finest, rel=0.05)
     assert finest != pytest.approx(1, abs=0.05)
 
     longer = vaegan.resume(run, images=IMAGES + 16).path
-    assert torch.equal(state(longer, "gan")["networks"]["average_generator"][kernel], trained)
+    assert torch.equal(state(longer, "gan")["recipe"][average], trained)
 
     off = replace(TINY, gan=replace(TINY.gan, equalise=False))
     other = vaegan.train("faces:96", off, images=IMAGES, out=tmp_path / "off").path
     assert torch.equal(load_file(other / "gan" / "model" / "model.safetensors")[f"decoder.{kernel}"], trained)
-    assert "equalised" not in RunFolder(other).read().facts["gan"]
+    assert [one["name"] for one in RunFolder(other).read().facts["gan"]["finished_by"]] == ["narrow_prior"]

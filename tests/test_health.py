@@ -34,8 +34,10 @@ from vaegan.training.build import StageInputs, checks_of
 from vaegan.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from vaegan.training.checks import reason_of_collapse
 from vaegan.training.health import (
+    FORGETTING,
     GAME,
     GRADIENTS,
+    GUESSING,
     LOGITS,
     POSTERIOR,
     ROLL_BACK,
@@ -58,12 +60,14 @@ from vaegan.training.health import (
 )
 from vaegan.training.journal import read_journal
 from vaegan.training.means import Means
+from vaegan.training.run import RunFolder
 from vaegan.types import Batch
 
 LATENT, SIZE, BATCH = 4, 16, 16
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
 ALL: dict[str, Check] = {
-    **GRADIENTS, **LOGITS, **GAME, "idle generator": idle_generator, POSTERIOR: posterior_collapse(LATENT, "because"),
+    **GRADIENTS, **LOGITS, **GAME, FORGETTING: forgetting(0.006), "idle generator": idle_generator,
+    POSTERIOR: posterior_collapse(LATENT, "because"),
 }  # fmt: skip
 WARNED_OF = tuple(name for name in ALL if name not in ROLL_BACK)
 NAN = {"loss": math.nan}
@@ -130,9 +134,9 @@ CHECKS: dict[str, tuple[Check, list[Look], list[str | None]]] = {
         validations("heldout_recall", 0.1, 0.02, 0.3, 0.14, 0.07),
         [None] * 4 + ["reach 7% of held-out images, and reached 30%"],
     ),
-    "real images come back worse than at first": (
-        forgetting,
-        validations("heldout_low_pass_error", 0.006, 0.004, 0.017, 0.024),
+    "real images come back worse than from the VAE": (
+        forgetting(0.006),
+        validations("heldout_low_pass_error", 0.006, 0.004, 0.0179, 0.024),
         [None, None, None, "4.0 times"],
     ),
     "a critic may win at first": (
@@ -152,7 +156,7 @@ CHECKS: dict[str, tuple[Check, list[Look], list[str | None]]] = {
     ),
     "samples as soft as at first": (
         idle_generator,
-        validations("heldout_sharpness", 0.14, 0.17, 0.19, 0.14),
+        [validation(0.1, heldout_sharpness=0.14), *validations("heldout_sharpness", 0.17, 0.19, 0.14)],
         [None, "17%", None, "14%"],
     ),
     "samples are soft early": (idle_generator, validations("heldout_sharpness", 0.14, 0.15, progress=0.3), [None, None]),
@@ -179,9 +183,11 @@ CHECKS: dict[str, tuple[Check, list[Look], list[str | None]]] = {
             validation(0.05, heldout_kl=9.0, active_units=3.0),
             validation(heldout_kl=9.0, active_units=5.0),
             validation(heldout_kl=9.0, active_units=3.0),
+            validation(heldout_kl=9.0, active_units=3.0),
+            *windows("kl", 5.0, 5.0, 5.0, 5.0),
             validation(heldout_kl=0.9, active_units=5.0),
         ],
-        [None, None, "only 3 of 40 latents", "only 5 of 40 latents"],
+        [None, None, "only 3 of 40 latents", *[None] * 5, "only 5 of 40 latents"],
     ),
 }
 
@@ -206,7 +212,8 @@ class TestChecks:
 
     def test_every_check_of_the_tables_is_caused_above(self) -> None:
         tried = {check for check, _, wanted in CHECKS.values() if any(wanted)}
-        assert set(ALL.values()) - {ALL[POSTERIOR]} <= tried
+        made = {ALL[POSTERIOR], ALL[FORGETTING]}  # for a VAE; others of them stand above
+        assert set(ALL.values()) - made <= tried
 
 
 class Fed:
@@ -257,9 +264,9 @@ class TestHealth:
         fed = Fed().good()
         action = fed.window(**HEALTHY_WINDOW | FAILING[name])
         assert action is not None
-        assert (action.guard, action.action, action.rolls_back) == (name, "roll back", True)
-        assert action.words.endswith("back to the last good state, learning rates at 1/2")
-        assert (fed.weight, fed.health.slowdown) == (BATCH, 2)
+        assert (action.guard, action.action) == (name, "roll back")
+        assert f"back to the last good state, learning rates at 1/{ROLL_BACK[name]:g}" in action.words
+        assert (fed.weight, fed.health.slowdown) == (BATCH, ROLL_BACK[name])
 
     @pytest.mark.parametrize("numbers", [{"heldout_low_pass_error": 0.02}, {"heldout_recall": 0.1}])
     def test_so_does_a_validation(self, numbers: dict[str, float]) -> None:
@@ -267,7 +274,7 @@ class TestHealth:
         fed.window(**HEALTHY_WINDOW)
         action = fed.validated(**HEALTHY_VALIDATION | numbers)
         assert action is not None
-        assert action.rolls_back
+        assert action.action == "roll back"
         assert fed.weight == BATCH
 
     def test_the_others_warn_and_change_nothing(self) -> None:
@@ -284,7 +291,7 @@ class TestHealth:
             fed = Fed()
             for _ in range(2):
                 fed.window(**HEALTHY_WINDOW)
-                fed.validated(**HEALTHY_VALIDATION | ({"heldout_sharpness": 0.1} if name == "idle generator" else {}))
+                fed.validated(0.1, **HEALTHY_VALIDATION | ({"heldout_sharpness": 0.1} if name == "idle generator" else {}))
             found = [
                 (fed.window(**HEALTHY_WINDOW | of_window), fed.validated(**HEALTHY_VALIDATION | of_validation)) for _ in range(9)
             ]
@@ -293,23 +300,46 @@ class TestHealth:
             assert {action.action for action in actions} == {"none"}
             assert (fed.health.slowdown, fed.health.has_stopped, fed.weight) == (1, False, fed.seen)
 
-    def test_three_roll_backs_each_slower_than_the_one_before_then_it_stops_with_the_last_good_state(self) -> None:
+    def test_three_roll_backs_at_most_each_slower_than_the_one_before_then_it_stops_with_the_last_good_state(self) -> None:
         fed, found = Fed().good(), []
-        for numbers in (NAN, RUNAWAY, RUNAWAY, NAN, RUNAWAY):  # counted over all checks; one window passes unheard
+        for numbers in (NAN, RUNAWAY, NAN):  # counted over all checks
             action = fed.window(**numbers)
-            found.append((action and action.action, fed.health.slowdown, fed.health.has_stopped))
-            assert fed.weight == (fed.seen if action is None else BATCH)
-        assert found == [
-            ("roll back", 2, False),
-            (None, 2, False),
-            ("roll back", 8, False),
-            ("roll back", 64, False),
-            (None, 64, False),
-        ]
+            assert action is not None
+            found.append((action.guard, action.action, fed.health.slowdown))
+            assert fed.weight == BATCH
+        assert found == [("not finite", "roll back", 4), ("runaway critic", "roll back", 40), ("not finite", "roll back", 160)]
         action = fed.window(**RUNAWAY)
         assert action is not None
-        assert (action.action, action.rolls_back, fed.health.has_stopped, fed.weight) == ("stop", False, True, BATCH)
+        assert (action.action, fed.health.has_stopped, fed.weight) == ("stop", True, BATCH)
         assert "last good state is kept" in action.words
+
+    def test_a_collapsed_posterior_does_not_slow_down(self) -> None:
+        assert [ROLL_BACK[name] > 1 for name in ROLL_BACK] == [name != POSTERIOR for name in ROLL_BACK]
+        fed = Fed(recipe=build_vae(VAEConfig()))
+        action = [fed.window(kl=0.1) for _ in range(2)][-1]
+        assert action is not None
+        assert action.action == "roll back"
+        assert "rates" not in action.words
+        assert fed.health.slowdown == 1
+
+    @pytest.mark.parametrize("numbers", [RUNAWAY, NAN])
+    def test_who_extends_a_stage_that_was_stopped_is_stopped_again_by_numbers_that_are_none_only(
+        self, numbers: dict[str, float]
+    ) -> None:
+        fed = Fed().good()
+        for _ in range(4):
+            fed.window(**RUNAWAY)
+        extended = Fed(extended_at=fed.seen)
+        extended.health.set_state(copy.deepcopy(fed.health.state()))
+        extended.seen = fed.seen
+        assert not extended.health.has_stopped
+        actions = [extended.window(**numbers) for _ in range(5)]
+        if numbers is NAN:
+            assert actions[0] is not None
+            assert (actions[0].action, extended.health.has_stopped) == ("stop", True)
+        else:
+            assert [action for action in actions if action and action.action != "none"] == []
+            assert not extended.health.has_stopped
 
     def test_without_a_good_state_numbers_that_are_none_are_an_error_at_last(self) -> None:
         fed = Fed()
@@ -323,7 +353,7 @@ class TestHealth:
 
     def test_without_a_good_state_another_failure_leaves_what_there_is(self) -> None:
         fed = Fed()
-        actions = [fed.window(**RUNAWAY) for _ in range(7)]
+        actions = [fed.window(**RUNAWAY) for _ in range(4)]
         assert [action.action for action in actions if action] == ["roll back"] * 3 + ["stop"]
         assert "no good state" in str(actions[-1])
         assert fed.weight == fed.seen
@@ -334,7 +364,7 @@ class TestHealth:
         found = [action for _ in range(20) if (action := fed.window(**HEALTHY_WINDOW | numbers))]
         assert len(found) == 3
         would = "back to the last good state" if numbers is RUNAWAY else "nothing is changed"
-        assert all((action.action == "none" and "--guards act" in action.words) or would in action.words for action in found)
+        assert {action.action for action in found} == {"none"}
         assert all(would in action.words for action in found)
         assert (fed.health.slowdown, fed.weight, fed.health.acts) == (1, fed.seen, False)
 
@@ -347,24 +377,10 @@ class TestHealth:
         later.health.set_state(fed.health.state())
         assert later.window(**RUNAWAY) is None
 
-    def test_after_an_action_one_window_passes_unheard_but_not_numbers_that_are_none(self) -> None:
-        fed = Fed("warn")
-        numbers = [RUNAWAY, RUNAWAY, RUNAWAY, NAN, NAN, RUNAWAY, RUNAWAY]
-        heard = [action and action.guard for action in (fed.window(**part) for part in numbers)]
-        assert heard == ["runaway critic", None, "runaway critic", "not finite", "not finite", None, "runaway critic"]
-
-    def test_a_validation_does_not_count_as_the_window_that_passes(self) -> None:
-        fed = Fed("warn")
-        assert fed.window(**RUNAWAY) is not None
-        assert fed.validated(nearness=0.0) is None
-        assert fed.validated(nearness=0.0) is None
-        assert fed.window(**HEALTHY_WINDOW) is None
-        assert fed.validated(nearness=0.0) is not None
-
     def test_the_first_check_that_finds_something_is_answered_and_one_that_is_not_heard_any_more_hides_no_other(self) -> None:
         both = {"critic wins": critic_wins, "runaway critic": runaway_critic}
         fed = Fed("warn", both)
-        heard = [fed.window(pair_accuracy=0.99, critic_loss=7000.0) for _ in range(14)]
+        heard = [fed.window(pair_accuracy=0.99, critic_loss=7000.0) for _ in range(8)]
         assert [action.guard for action in heard if action] == ["critic wins"] * 3 + ["runaway critic"] * 3
 
     def test_numbers_that_are_none_reach_no_other_check(self) -> None:
@@ -378,7 +394,7 @@ class TestHealth:
     def test_back_at_the_start_what_is_remembered_is_of_another_training(self) -> None:
         def heard(good: bool) -> Action | None:
             fed = Fed().good() if good else Fed()
-            for numbers in ({"image_gradient": 1.0},) * 2 + (RUNAWAY, {}):
+            for numbers in ({"image_gradient": 1.0},) * 2 + (RUNAWAY, {"loss": 1.0}):
                 fed.window(**numbers)
             return fed.window(image_gradient=1e-5)
 
@@ -399,11 +415,12 @@ class TestHealth:
     def test_a_resumed_run_knows_what_the_last_window_was(self, loss: float, good: bool) -> None:
         whole, resumed = Fed(), Fed()
         whole.window(loss=loss)
-        resumed.health.set_state(whole.health.state())
+        resumed.health.set_state(copy.deepcopy(whole.health.state()))
+        resumed.seen = whole.seen
         for fed in (whole, resumed):
             fed.validated(heldout_recall=0.5)
             assert fed.health.is_good == good
-            assert (fed.health.state()["good_at"] > 0) == good
+            assert ("last good state" in str(fed.window(**NAN))) == good
 
     def test_every_process_does_what_the_first_one_decides(self) -> None:
         class Second(OneProcess):
@@ -414,12 +431,13 @@ class TestHealth:
         fed = Fed(engine=Second())
         action = fed.window(**HEALTHY_WINDOW)
         assert action is not None
-        assert (action.guard, action.rolls_back, fed.weight, fed.health.slowdown) == ("mode collapse", True, 0, 2)
+        assert (action.guard, action.action, fed.weight, fed.health.slowdown) == ("mode collapse", "roll back", 0, 10)
 
-    def test_state_of_no_training_is_refused(self) -> None:
-        for damage in ({"roll_backs": 4}, {"roll_backs": -1}, {"fired": 3}, {"memories": []}):
-            with pytest.raises((ValueError, TypeError, AttributeError)):
-                Fed().health.set_state(Fed().health.state() | damage)
+    def test_a_state_in_which_something_is_missing_is_refused(self) -> None:
+        state = Fed().health.state()
+        for name in state:
+            with pytest.raises(KeyError):
+                Fed().health.set_state({other: value for other, value in state.items() if other != name})
 
 
 def images_of(count: int, seed: int = 0) -> Tensor:
@@ -503,27 +521,30 @@ class TestRollBack:
             assert action is not None
             assert "last good state" in action.words
             assert differing(gan.state_dict(), good) == []
-            assert health.slowdown == (2, 8, 64)[number]
+            assert health.slowdown == 4 ** (number + 1)
 
     def test_only_the_clock_differs_afterwards(self) -> None:
-        gan, other, settings = build_gan(), build_gan(), GANConfig(learning_rate=1.8e-3, final_learning_rate=1.8e-3)
+        gan, settings = build_gan(), GANConfig(learning_rate=1.8e-3, final_learning_rate=1.8e-3)
         health = health_of(gan, ALL)
         train(gan, health, noted, 20, every=10)
-        other.load_state_dict(copy.deepcopy(gan.state_dict()))
+        good = copy.deepcopy(gan.state_dict())
         for step in range(20, 25):
             gan.step(noted(step), Clock(step * BATCH, 1000, BATCH))
         health.window(25 * BATCH, 0.5, NAN)
-        for slowdown, same in ((2, True), (1, False)):
-            pair = copy.deepcopy((gan, other))
+
+        def goes_on(recipe: GAN, slowdown: float) -> dict[str, Any]:
             for step in range(25, 28):
-                clocks = (Clock(step * BATCH, 1000, BATCH, slowdown=given) for given in (health.slowdown, slowdown))
-                scalars = [recipe.step(noted(step), clock) for recipe, clock in zip(pair, clocks, strict=True)]
-                assert step > 25 or scalars[0].keys() == scalars[1].keys()
-            assert (differing(*(recipe.state_dict() for recipe in pair)) == []) == same
-        # Each player at half of what was configured: penalty, terms and the rest are the recipe's own, untouched.
-        gan.step(noted(28), Clock(28 * BATCH, 1000, BATCH, slowdown=health.slowdown))
+                recipe.step(noted(step), Clock(step * BATCH, 1000, BATCH, slowdown=slowdown))
+            return recipe.state_dict()
+
+        wanted = goes_on(gan, health.slowdown)
+        for slowdown, same in ((4, True), (1, False)):
+            never_gone_back = build_gan()
+            never_gone_back.load_state_dict(good)
+            assert (differing(goes_on(never_gone_back, slowdown), wanted) == []) == same
+        # Each player at a quarter of what was configured; what else was configured is what it was.
         rates = [player.optimizer.param_groups[0]["lr"] for player in (gan.critics[0].player, gan.generator)]
-        assert rates == [pytest.approx(settings.learning_rate / 2), pytest.approx(1.3 * settings.learning_rate / 2)]
+        assert rates == [pytest.approx(settings.learning_rate / 4), pytest.approx(1.3 * settings.learning_rate / 4)]
         assert gan.critics[0].penalty(0.0) == settings.penalty
 
     @pytest.mark.parametrize("cut", [7, 25, 45, 50])
@@ -577,11 +598,6 @@ class Parrot(nn.Module):
 class TestCaused:
     """Real steps of real recipes, brought to fail."""
 
-    def test_a_critic_whose_steps_are_far_too_large_is_seen_in_the_first_window(self) -> None:
-        gan = build_gan(rate=0.5)
-        actions = train(gan, health_of(gan, {"runaway critic": runaway_critic}), noted, 20)
-        assert [action.action for action in actions] == ["roll back"]
-
     def test_a_generator_frozen_on_one_mode_is_seen(self) -> None:
         gan = build_gan(rate=1e-9)
         with torch.no_grad():
@@ -608,14 +624,24 @@ class TestCaused:
 
     def test_the_gradient_of_the_minimax_loss_vanishes(self) -> None:
         torch.manual_seed(0)
-        config = ClassicGANConfig(objective="saturating", batch_size=BATCH, learning_rate=2e-3)
+        config = ClassicGANConfig(objective="saturating", batch_size=BATCH, learning_rate=5e-3)
         gan = ClassicGAN(config, Decoder(NETWORK, SIZE, 3), Critic(NETWORK, SIZE, 3), OneProcess())
-        with torch.no_grad():
-            for parameter in gan.generator.network.parameters():
-                parameter.register_hook(torch.zeros_like)  # it stands still, and the critic learns to be sure
+        for parameter in gan.generator.network.parameters():
+            parameter.register_hook(torch.zeros_like)  # it stands still, and the critic learns to be sure
         health = health_of(gan, {"vanishing gradient": vanishing_gradient})
-        actions = train(gan, health, noted, 100, every=10)
+        actions = train(gan, health, noted, 200)
         assert {(action.guard, action.action) for action in actions} == {("vanishing gradient", "none")}
+
+    def test_rates_far_too_high_wreck_a_stage_that_slowing_down_saves(self) -> None:
+        losses: dict[str, float] = {}
+        for mode in ("warn", "act"):
+            gan = build_gan(rate=0.2)
+            checks = {name: check for name, check in ALL.items() if name in ROLL_BACK}
+            actions = train(gan, health_of(gan, checks, mode), noted, 160)
+            assert actions[0].action == ("roll back" if mode == "act" else "none")
+            losses[mode] = float(gan.step(noted(160), Clock(160 * BATCH, 160 * BATCH, BATCH))["critic_loss"])
+        assert losses["act"] < GUESSING
+        assert losses["warn"] > 100 * GUESSING
 
     @pytest.mark.parametrize(
         ("weight", "weighs"), [(1.04, "a little more than what"), (1.3, "1.3 times what"), (40.0, "40 times what")]
@@ -658,13 +684,13 @@ class TestCaused:
     def test_what_frees_the_latents_outlives_later_roll_backs_and_does_not_do_away_with_the_kl_divergence(self) -> None:
         vae, found = build_vae(VAEConfig(kl_weight=40.0)), list[list[float]]()
         fed = Fed(recipe=vae, excess=40.0)
-        for numbers in ({"kl": 0.1}, {"kl": 0.1}, NAN, {"kl": 0.1}, *[{"kl": 0.1}] * 5):
+        for numbers in ({"kl": 0.1}, {"kl": 0.1}, NAN, {"kl": 0.1}, {"kl": 0.1}):
             fed.window(**numbers)
             found.append(vae.relief.tolist())
         assert found[:2] == [[1, 0], [1 / 40, 0.25]]
         assert found[2] == [1 / 40, 0.25]  # a number that is none has nothing to do with it
-        assert found[-1] == [1 / 40, 0.5]  # freed once more, but not lighter than the calibrated objective has it
-        assert fed.health.slowdown == 64
+        assert found[-2:] == [[1 / 40, 0.25], [1 / 40, 0.5]]  # freed once more, but no lighter than calibrated
+        assert fed.health.slowdown == 4
 
 
 TINY = TrainConfig(
@@ -740,17 +766,15 @@ class TestRuns:
         assert all(line["pair_accuracy"] is not None for line in later)
         assert f"after 312 images {acts[0]['words']}" in describe(tmp_path / "run")["gan"]["guards"]
 
-    def test_rates_far_too_high_are_brought_down_until_the_stage_can_be_trained(self, tmp_path: Path) -> None:
-        critic_loss: dict[str, list[float]] = {}
-        for mode in ("warn", "act"):
-            gan = replace(TINY.gan, learning_rate=0.1, final_learning_rate=0.1)
-            config = replace(TINY, recipe="gan", gan=gan, guards=mode)
-            run = vaegan.train("faces:96", config, images=4 * 500, out=tmp_path / mode).path
-            lines = read_journal(run / "gan/metrics.jsonl")
-            critic_loss[mode] = [line["critic_loss"] for line in lines if "critic_loss" in line]
-            answers = [line for line in lines if line.get("guard") in ROLL_BACK]
-            print(mode, critic_loss[mode], [(a["guard"], a["action"], a["seen"], a["words"]) for a in answers])
-        assert 0
+    def test_rates_far_too_high_are_brought_down_until_the_critic_is_better_than_a_guess(self, tmp_path: Path) -> None:
+        gan = replace(TINY.gan, learning_rate=0.2, final_learning_rate=0.2)
+        run = vaegan.train("faces:96", replace(TINY, recipe="gan", gan=gan), images=4 * 300, out=tmp_path / "run").path
+        answers = [line["action"] for line in guard_lines(run) if line["guard"] in ROLL_BACK]
+        assert answers[0] == "roll back"
+        losses = [line["critic_loss"] for line in read_journal(run / "gan/metrics.jsonl") if "critic_loss" in line]
+        assert losses[-1] < GUESSING < max(losses)
+        assert RunFolder(run).read().config.gan == gan  # nobody's settings are changed
+        assert vaegan.load(run).sample(8).isfinite().all()
 
     def test_without_guards_it_ends_the_run(self, tmp_path: Path) -> None:
         with pytest.raises(vaegan.TrainingError, match="not a number"):
@@ -825,10 +849,11 @@ def test_healthy_runs_are_left_alone(name: str, tmp_path: Path) -> None:
 class TestStages:
     """Which stage is checked for what."""
 
-    def of(self, stage: str, previous: Any = None, **settings: Any) -> tuple[set[str], float]:
+    def of(self, stage: str, previous: Any = None, vae_error: float | None = None, **settings: Any) -> tuple[set[str], float]:
         dataset = open_dataset("faces:96", DataConfig(size=16))
         inputs = StageInputs(TrainConfig(**settings), dataset, OneProcess(), previous)  # pyright: ignore[reportArgumentType]
-        checks, excess = checks_of(stage, inputs)
+        facts = {} if vae_error is None else {"handover": {"vae_low_pass_error": vae_error}}
+        checks, excess = checks_of(stage, inputs, facts)
         return set(checks), excess
 
     def test_each_is_checked_for_what_can_befall_it(self) -> None:
@@ -836,14 +861,15 @@ class TestStages:
         assert self.of("ae")[0] == self.of("joint")[0] == always
         assert self.of("vae")[0] == always | {POSTERIOR}
         assert self.of("vae", vae=VAEConfig(reconstruction_weight=0))[0] == always
-        assert self.of("gan", "a VAE")[0] == set(ALL) - {POSTERIOR}
+        assert self.of("gan", "a VAE", 0.006)[0] == set(ALL) - {POSTERIOR}
+        assert self.of("gan", "a GAN without an encoder")[0] == set(ALL) - {POSTERIOR, FORGETTING}
         # From scratch it begins with noise, which has more detail than any image: all it learns would look like standing still.
-        assert self.of("gan")[0] == set(ALL) - {POSTERIOR, "idle generator"}
+        assert self.of("gan")[0] == set(ALL) - {POSTERIOR, FORGETTING, "idle generator"}
 
     @pytest.mark.parametrize(("objective", "missing"), [("hinge", set[str]()), ("wasserstein", set(LOGITS))])
     def test_a_critic_whose_loss_has_no_scale_is_not_judged_by_it(self, objective: Any, missing: set[str]) -> None:
         names, _ = self.of("gan", recipe="classic-gan", classic=ClassicGANConfig(objective=objective, clip=0.01))
-        assert names == set(ALL) - {POSTERIOR, "idle generator"} - missing
+        assert names == set(ALL) - {POSTERIOR, FORGETTING, "idle generator"} - missing
 
     def test_a_vae_is_told_how_much_too_heavy_its_kl_divergence_is(self) -> None:
         assert self.of("vae", vae=VAEConfig(kl_weight=40.0))[1] == pytest.approx(40)

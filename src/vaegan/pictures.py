@@ -70,14 +70,7 @@ def enlarged(pixels: Pixels, side: int) -> Pixels:
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180, hold: int = 2000) -> None:
-    """Writes an animated WebP or GIF, or with the extra [video] an MP4, chosen by the suffix.
-
-    Args:
-        frames: of one size.
-        path: ends in .webp, .gif or .mp4, in letters of any case.
-        milliseconds: that a frame stays.
-        hold: that the last frame stays [ms].
-    """
+    """Writes an animated WebP, GIF or (extra [video]) MP4 by the suffix; a frame stays `milliseconds`, the last `hold` ms."""
     suffix = path.suffix.lower()
     if suffix == ".mp4":
         save_video(frames, path, milliseconds, hold)

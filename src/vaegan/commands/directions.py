@@ -6,18 +6,8 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from vaegan.commands import shared
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import (
-    ImagesOptions,
-    ModelOptions,
-    check_number,
-    check_picture,
-    check_picture_or_folder,
-    images_config,
-    is_picture,
-    open_given,
-    save_images,
-)
 from vaegan.config import Fit
 from vaegan.errors import RequestError, did_you_mean, meant
 
@@ -39,7 +29,7 @@ LOW_AREA = 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
-class DirectionOptions(ModelOptions):
+class DirectionOptions(shared.ModelOptions):
     """Learn a direction in latent space and save it with the model: from two folders, from labels, or without labels."""
 
     name: str | None = None
@@ -79,7 +69,10 @@ def direction(options: DirectionOptions) -> None:
     folder = saved.model_folder(options.run, options.stage)
     model = saved.load(options.run, options.stage).unconditional(options.told, "--told")
     if options.list:
-        _list(options, load_directions(folder, model))
+        saved_ones = load_directions(folder, model)
+        lines = [f"{called}: {_line(one.facts)}" for called, one in saved_ones.items()]
+        facts = {"directions": {called: one.facts for called, one in saved_ones.items()}}
+        options.answer(facts, lines or "No directions are saved with this model.")
         return
     if options.principal is not None:
         check_name(f"{name}-{options.principal}")
@@ -87,7 +80,7 @@ def direction(options: DirectionOptions) -> None:
     if options.name is None:
         name = meant(name, known) or name  # the same label, spelt another way, is the same direction
     out = options.out or Path(f"direction-{name.replace(' ', '-')}.png")
-    check_picture(out, options.positive, options.negative, options.data)
+    shared.check_picture(out, options.positive, options.negative, options.data)
     if options.principal is not None:
         (found, latents), strengths = _principal(options, model, name), PRINCIPAL_STRENGTHS
     else:
@@ -118,7 +111,7 @@ def _check_sources(options: DirectionOptions) -> None:
     if folders and options.name is None:
         raise RequestError("What is it called? Add --name, as in --name smile.")
     if options.principal is not None:
-        check_number("--principal", options.principal, MOST_PRINCIPAL)
+        shared.check_number("--principal", options.principal, MOST_PRINCIPAL)
         if options.beside or options.method != "whitened":
             option = "--beside" if options.beside else "--method"
             raise RequestError(f"{option} goes with --positive and --negative or --label, not with --principal.")
@@ -160,8 +153,8 @@ def _groups(options: DirectionOptions, model: "Model", console: "Console") -> "t
     from vaegan.training import saved
 
     if options.positive is not None and options.negative is not None:
-        config = images_config(model, options.run, options.fit)
-        folders = [open_given([folder], config, console) for folder in (options.positive, options.negative)]
+        config = shared.images_config(model, options.run, options.fit)
+        folders = [shared.open_given([folder], config, console) for folder in (options.positive, options.negative)]
         positive, negative = (Examples(dataset, np.arange(len(dataset))) for dataset in folders)
         return positive, negative
     dataset = _images(options, model, console)
@@ -178,7 +171,7 @@ def _images(options: DirectionOptions, model: "Model", console: "Console") -> "I
 
     if options.data is None:
         return saved.run_images(options.run, console.preparing)
-    return open_given([options.data], images_config(model, options.run, options.fit), console)
+    return shared.open_given([options.data], shared.images_config(model, options.run, options.fit), console)
 
 
 def _principal(options: DirectionOptions, model: "Model", name: str) -> "tuple[list[Direction], Latents]":
@@ -239,21 +232,12 @@ def _edit_command(options: DirectionOptions, name: str) -> str:
     return " ".join(["vaegan edit", quote(str(options.run)), "IMAGES", *words])
 
 
-def _list(options: DirectionOptions, known: "dict[str, Direction]") -> None:
-    facts: dict[str, Any] = {name: one.facts for name, one in known.items()}
-    lines = [f"{name}: {_line(one.facts)}" for name, one in known.items()]
-    options.answer({"directions": facts}, lines or "No directions are saved with this model.")
-
-
 def _line(facts: dict[str, Any]) -> str:
-    numbers = {key: facts[key] for key in ("auc", "identity_kept", "pixel_change") if _is_number(facts.get(key))}
+    """What a saved direction is, as far as its file says so."""
+    numbers = {key: value for key in ("auc", "identity_kept", "pixel_change") if isinstance(value := facts.get(key), float)}
     shown = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers.items()]
     weak = ["hardly found"] if numbers.get("auc", 1.0) < LOW_AREA else []
     return ", ".join([str(facts.get("method", "")), *shown, *weak])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e9)
 
 
 MOST_IN_A_PICTURE = 200
@@ -262,7 +246,7 @@ BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditOptions(ImagesOptions):
+class EditOptions(shared.ImagesOptions):
     """Change images along named directions: add a smile, take the glasses off."""
 
     direction: Annotated[tuple[str, ...], Spelling(repeated=True)] = ()
@@ -281,7 +265,7 @@ def edit(options: EditOptions) -> None:
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
-    check_picture_or_folder(options.out, *options.images)
+    shared.check_picture_or_folder(options.out, *options.images)
     asked = [_parse(text, options.strength) for text in options.direction]
     model = options.model()
     model.require_encoder()
@@ -292,10 +276,10 @@ def edit(options: EditOptions) -> None:
     changes = [(_known_name(name, known, stage), strength) for name, strength in asked]
     steps = [(known[name].vector, strength) for name, strength in changes]
     dataset = options.dataset(model, *options.images)
-    if not is_picture(options.out):
+    if not shared.is_picture(options.out):
         names = _file_names(dataset.names)
         blocks = (dataset.load(range(start, min(start + BLOCK, len(dataset)))) for start in range(0, len(dataset), BLOCK))
-        save_images((to_uint8(edit(model, block, steps)) for block in blocks), options.out, {"software": "vaegan"}, names)
+        shared.save_images((to_uint8(edit(model, block, steps)) for block in blocks), options.out, {"software": "vaegan"}, names)
         written = [options.out / f"{name}.png" for name in names]
     elif len(dataset) <= MOST_IN_A_PICTURE:
         images = dataset.load(range(len(dataset)))

@@ -61,17 +61,9 @@ def evaluate(options: EvaluateOptions) -> None:
 
     console = options.console
     try:
-        facts = evaluate(
-            options.run,
-            options.data,
-            stage=options.stage,
-            n=options.n,
-            full=options.full,
-            features=options.features,
-            seed=options.seed,
-            device=DeviceConfig(options.accelerator, options.devices),
-            progress=console.preparing,
-        )
+        how: dict[str, Any] = {name: getattr(options, name) for name in ("stage", "n", "full", "features", "seed")}
+        device = DeviceConfig(options.accelerator, options.devices)
+        facts = evaluate(options.run, options.data, **how, device=device, progress=console.preparing)
         if not is_first_process():
             return
         page = write_report(options.run, progress=console.preparing)

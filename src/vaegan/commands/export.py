@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vaegan.commands.shared import ModelOptions, RunOptions
 from vaegan.errors import RequestError, one_line
@@ -112,17 +112,8 @@ def _export_html(options: ExportOptions) -> None:
     out = options.out or Path(f"{options.run.resolve().name}.html")
     check_place(out)
     folder = model_folder(options.run, options.stage)
-    made = export_html(
-        options.run,
-        out,
-        stage=options.stage,
-        label=options.label,
-        half=not options.float32,
-        cdn=options.cdn,
-        runtime=options.runtime,
-        with_images=options.with_images,
-        progress=console.preparing,
-    )
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("stage", "label", "cdn", "runtime", "with_images")}
+    made = export_html(options.run, out, **how, half=not options.float32, progress=console.preparing)
     console.close()
     warnings = [sentence for sentence in (copying_warning(folder, made.stages[0]),) if sentence]
     facts = asdict(made) | {"path": str(made.path), "to": "html", "warnings": warnings}

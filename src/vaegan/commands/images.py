@@ -4,21 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from vaegan.commands import shared
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import (
-    ImagesOptions,
-    ModelOptions,
-    check_number,
-    check_picture,
-    check_picture_or_folder,
-    check_suffix,
-    save_images,
-)
 from vaegan.errors import ModelError, RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleOptions(ModelOptions):
+class SampleOptions(shared.ModelOptions):
     """Make new images."""
 
     n: int = 64
@@ -43,7 +35,7 @@ class SampleOptions(ModelOptions):
 
 def sample(options: SampleOptions) -> None:
     """Makes images."""
-    most = check_picture_or_folder(options.out)
+    most = shared.check_picture_or_folder(options.out)
     if not 1 <= options.n <= most:
         raise RequestError(f"-n {options.n} is not possible; give 1 to {most:,} (one PNG), or a folder as --out for more.")
 
@@ -58,7 +50,7 @@ def sample(options: SampleOptions) -> None:
     notes |= {} if options.label is None else {"label": options.label}
     noise = options.observation_noise
     drawn = model.sample_blocks(options.n, options.seed, sampler, noise, temperature=options.temperature)
-    save_images(map(to_uint8, drawn), options.out, notes)
+    shared.save_images(map(to_uint8, drawn), options.out, notes)
     facts = {"out": str(options.out), "count": options.n} | how
     # A plain autoencoder promises nothing about any latent, so it is said where these come from.
     source = "" if model.has_prior else " from the mixture fitted to its encodings, as it has no prior"
@@ -69,7 +61,7 @@ MOST_RECONSTRUCTED, COLUMNS = 1_000, 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructOptions(ImagesOptions):
+class ReconstructOptions(shared.ImagesOptions):
     """Encode images and decode them again: above the originals, below the reconstructions."""
 
     n: int = 64
@@ -80,8 +72,8 @@ class ReconstructOptions(ImagesOptions):
 
 def reconstruct(options: ReconstructOptions) -> None:
     """Encodes and decodes images."""
-    check_picture(options.out, *options.images)
-    check_number("-n", options.n, MOST_RECONSTRUCTED)
+    shared.check_picture(options.out, *options.images)
+    shared.check_number("-n", options.n, MOST_RECONSTRUCTED)
 
     from vaegan.data import to_uint8
     from vaegan.pictures import save_png, stacked
@@ -107,7 +99,7 @@ MOST_VARIED, MOST_VARIATIONS, MOST_STRENGTH = 64, 1_000, 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaryOptions(ImagesOptions):
+class VaryOptions(shared.ImagesOptions):
     """Images that resemble yours: their latent plus noise, decoded. A row an image: it, its reconstruction, variations."""
 
     n: int = 9
@@ -122,9 +114,9 @@ class VaryOptions(ImagesOptions):
 
 def vary(options: VaryOptions) -> None:
     """Makes variations."""
-    check_picture(options.out, *options.images)
-    check_number("-n", options.n, MOST_VARIATIONS)
-    check_number("--strength", options.strength, MOST_STRENGTH, least=0)
+    shared.check_picture(options.out, *options.images)
+    shared.check_number("-n", options.n, MOST_VARIATIONS)
+    shared.check_number("--strength", options.strength, MOST_STRENGTH, least=0)
 
     import torch
 
@@ -157,7 +149,7 @@ def vary(options: VaryOptions) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodeOptions(ImagesOptions):
+class EncodeOptions(shared.ImagesOptions):
     """Write the latents of images to a file for other tools: .npz, or Parquet that embedding viewers open."""
 
     out: Path = Path("latents.npz")
@@ -172,7 +164,7 @@ def encode(options: EncodeOptions) -> None:
     from vaegan.latent.directions import projection
     from vaegan.latent.tables import SUFFIXES, LatentTable, as_text, write_table
 
-    check_suffix(options.out, SUFFIXES, *options.images)
+    shared.check_suffix(options.out, SUFFIXES, *options.images)
     model, dataset = options.open()
     latents = options.latents(model, dataset)
     if not latents.isfinite().all():
@@ -200,7 +192,7 @@ BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeOptions(ModelOptions):
+class DecodeOptions(shared.ModelOptions):
     """Draw the images of latents: of a file that encode or another tool wrote, or of a line of numbers."""
 
     latents: Annotated[Path | None, Spelling("LATENTS", positional=True)] = None
@@ -218,15 +210,15 @@ def decode(options: DecodeOptions) -> None:
 
     if (options.latents is None) == (options.text is None):
         raise RequestError('Give a file of latents, or one latent as text: --text "0.3,-1.2,...".')
-    most = check_picture_or_folder(options.out)
+    most = shared.check_picture_or_folder(options.out)
     model = options.model()
     if options.latents is not None:
         latents = read_latents(options.latents, model.latent_dim, most)
     else:
         latents = parse_latent(options.text or "", model.latent_dim)[None]
-    check_number("The number of latents", len(latents), most)
+    shared.check_number("The number of latents", len(latents), most)
     stage = model.config.stage
     blocks = (to_uint8(model.decode(block)) for block in latents.split(BLOCK))
-    save_images(blocks, options.out, {"stage": stage, "software": "vaegan"})
+    shared.save_images(blocks, options.out, {"stage": stage, "software": "vaegan"})
     facts = {"out": str(options.out), "stage": stage, "count": len(latents)}
     options.answer(facts, f"{len(latents):,} images decoded by the {stage.upper()}: {options.out}")

@@ -122,10 +122,7 @@ class SettingsOptions(JsonOption):
 
 
 def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
-    """How images that a person names are prepared for a model: as the run's held-out images were.
-
-    For a run with --binarize dynamic they are drawn black and white once and for all, keyed by their content.
-    """
+    """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all."""
     from vaegan.training.run import RunFolder
     from vaegan.training.saved import fit_of
 

@@ -236,18 +236,9 @@ def study(options: StudyOptions) -> None:
     out = options.out or Path("studies") / f"{found.name}-{stem}"
     console = options.console
     with stoppable(console.preparing) as (stop, preparing):
-        folder = run_study(
-            found,
-            options.source,
-            options.settings,
-            out,
-            minutes=options.minutes,
-            images=options.images,
-            seeds=options.seeds,
-            preparing=preparing,
-            progress=console.preparing,
-            cancel=stop,
-        )
+        asked: dict[str, Any] = {"minutes": options.minutes, "images": options.images, "seeds": options.seeds}
+        listening: dict[str, Any] = dict(preparing=preparing, progress=console.preparing, cancel=stop)
+        folder = run_study(found, options.source, options.settings, out, **asked, **listening)
     console.close()
     if options.json:
         facts = {"study": found.name, "folder": str(out), "report": str(folder.report), "answer": folder.story.answer}

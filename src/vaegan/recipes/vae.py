@@ -119,8 +119,9 @@ class VAE(Recipe):
         """Frees the latents of a collapsed posterior: divides the KL weight, frees a quarter of a nat each, warms up for longer.
 
         Free bits alone keep the KL divergence up, but the error stays that of the mean image: the weight has to change, too.
+        It is divided once; every further call frees another quarter of a nat.
         """
-        self.relief.copy_(torch.stack([self.relief[0] / excess, self.relief[1] + 0.25]))
+        self.relief.copy_(torch.tensor([1 / excess, float(self.relief[1]) + 0.25], dtype=self.relief.dtype))
 
     @torch.no_grad()
     def validate(self, batch: Batch) -> Scalars:

@@ -72,9 +72,8 @@ def grouped(runs: Sequence[GatheredRun]) -> list[SeedGroup]:
 
 def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]:
     """Runs whose models are those of an earlier one, weight by weight, each with that one."""
-    earlier = [(run, next((one for one in runs[:at] if run.weights and one.weights == run.weights), None))
-               for at, run in enumerate(runs)]  # fmt: skip
-    return [(run, first) for run, first in earlier if first is not None]
+    earlier = [(run, [one for one in runs[:at] if run.weights and one.weights == run.weights]) for at, run in enumerate(runs)]
+    return [(run, same[0]) for run, same in earlier if same]
 
 
 def warnings(groups: Sequence[SeedGroup]) -> list[str]:
@@ -104,11 +103,7 @@ def settings_that_differ(groups: Sequence[SeedGroup]) -> dict[str, list[Any]]:
 
 
 def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> Difference | None:
-    """Compares two groups in one number; None when one of them does not have it.
-
-    Several seeds on both sides are compared by Welch's test (1947); several on one side lend their spread to the other. With one
-    seed each the evaluation's intervals decide, which know nothing of how much another seed would have changed.
-    """
+    """Compares two groups in a number, by the spread over seeds (Welch 1947) or one seed's intervals; None where one lacks it."""
     mine, theirs = first.scores(stage, metric), other.scores(stage, metric)
     if not mine or not theirs:
         return None

@@ -137,14 +137,7 @@ def headline(run: GatheredRun, with_images: bool) -> Markup:
                 ("Left out", f"{skipped:,} files, see skipped.csv" if skipped else None),
                 *seen,
                 *ended,
-                (
-                    "Training time",
-                    f"{60 * minutes:.0f} s"
-                    if minutes < 1.5
-                    else f"{minutes:.0f} min"
-                    if minutes < 90
-                    else f"{minutes / 60:.1f} h",
-                ),
+                ("Training time", f"{minutes:.1f} min"),
                 ("Latent", f"{record.config.network.latent_dim} numbers"),
                 ("Seed", str(record.config.seed)),
                 ("Precision", record.precision),

@@ -183,10 +183,7 @@ def points_of(lines: list[Line], name: str) -> Points:
 
 
 def training_points(lines: list[Line], name: str) -> Points:
-    """`points_of` a scalar of training: means over the images since the line before.
-
-    A last one over less than half as many as the one before it is left out: it would look like a jump at the end.
-    """
+    """`points_of` a scalar of training: means since the line before, without a last one over far fewer images (no jump)."""
     points = points_of(lines, name)
     if len(points) > 2 and points[-1][0] - points[-2][0] < (points[-2][0] - points[-3][0]) / 2:
         return points[:-1]

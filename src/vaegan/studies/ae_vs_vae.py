@@ -8,19 +8,7 @@ import torch
 from vaegan.charts import Axis
 from vaegan.data import to_uint8
 from vaegan.pictures import grid, save_png
-from vaegan.studies.measures import (
-    Place,
-    autoencoding,
-    heldout_images,
-    heldout_indices,
-    manifold,
-    nearest_distance,
-    nearness_limit,
-    neighbour_accuracy,
-    principal_error,
-    training_images,
-    unevenness,
-)
+from vaegan.studies import measures
 from vaegan.studies.sheets import open_pictures
 from vaegan.studies.study import Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, slug, some
 
@@ -39,16 +27,16 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
 def measure(subject: Subject) -> Numbers:
     """Holes, even steps, and for the two with an encoder the error and the classes."""
     dataset, model = subject.setting.dataset, subject.model
-    heldout, train = heldout_images(dataset, POINTS), training_images(dataset, 5000)
-    prior = Place.prior(2)
-    found: Numbers = {"limit": nearness_limit(train, heldout), "pca_error": principal_error(train, heldout, 2)}
+    heldout, train = measures.heldout_images(dataset, POINTS), measures.training_images(dataset, 5000)
+    prior = measures.Place.prior(2)
+    found: Numbers = {"limit": measures.nearness_limit(train, heldout), "pca_error": measures.principal_error(train, heldout, 2)}
     place, ends = prior, prior.draw(2 * LINES, 3)
     if model.has_encoder:
         encoded = model.encode(heldout).cpu()
-        place, ends = Place.of(encoded), encoded[: 2 * LINES]
-        classes = torch.from_numpy(dataset.labels[subject.setting.labels()][heldout_indices(dataset, POINTS)]).long()
-        found |= autoencoding(model, heldout) | {
-            "accuracy": neighbour_accuracy(encoded, classes),
+        place, ends = measures.Place.of(encoded), encoded[: 2 * LINES]
+        classes = torch.from_numpy(dataset.labels[subject.setting.labels()][measures.heldout_indices(dataset, POINTS)]).long()
+        found |= measures.autoencoding(model, heldout) | {
+            "accuracy": measures.neighbour_accuracy(encoded, classes),
             "commonest": float(classes.bincount().max()) / len(classes),
             "spread": float(encoded.std(0).mean()),
         }
@@ -56,11 +44,11 @@ def measure(subject: Subject) -> Numbers:
             del found["kl"]  # of the decoder's noise-free latents to N(0, I): nothing that was trained or means anything
         found["points"] = torch.cat([encoded, classes[:, None]], 1)[:600].tolist()
     half = len(ends) // 2
-    found["unevenness"] = unevenness(model, ends[:half], ends[half : 2 * half])
+    found["unevenness"] = measures.unevenness(model, ends[:half], ends[half : 2 * half])
     for name, where in (("near_prior", prior), ("near_fitted", place)):
-        distances = nearest_distance(model.decode(where.draw(SAMPLES, 5)).cpu(), train)
+        distances = measures.nearest_distance(model.decode(where.draw(SAMPLES, 5)).cpu(), train)
         found[name] = float((distances <= found["limit"]).float().mean())
-    save_png(grid(to_uint8(manifold(model, place))), subject.folder / "manifold.png")
+    save_png(grid(to_uint8(measures.manifold(model, place))), subject.folder / "manifold.png")
     return found
 
 
@@ -137,12 +125,6 @@ COLUMNS = {
     "commonest": "commonest class",
 }
 
-AE_VS_VAE = Study(
-    name="ae-vs-vae",
-    question="What does the KL buy? Two latents of an autoencoder, a VAE and a GAN: classes, holes, even steps. Needs labels.",
-    source="both VAE tutorials: encodings coloured by class, the decoded manifold, gaps between clusters",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-)
+QUESTION = "What does the KL buy? Two latents of an autoencoder, a VAE and a GAN: classes, holes, even steps. Needs labels."
+SOURCE = "both VAE tutorials: encodings coloured by class, the decoded manifold, gaps between clusters"
+AE_VS_VAE = Study("ae-vs-vae", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

@@ -14,22 +14,9 @@ from vaegan.data import TRAIN, VALIDATION, open_dataset
 from vaegan.files import atomic_path
 from vaegan.pictures import save_animation, save_png
 from vaegan.randomness import keyed_seed
-from vaegan.studies.points import Modes, Rules, objectives_table, ring, square, train_points
+from vaegan.studies.points import Modes, objectives_table, ring, square, train_points
 from vaegan.studies.sheets import open_pictures
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    slug,
-)
+from vaegan.studies.study import Arm, ComputedArm, Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, Work
 from vaegan.types import Images
 
 STEP_IMAGES = 4  # a step on points takes about the time of four small images in a VAE
@@ -80,7 +67,7 @@ def arms(setting: Setting) -> Sequence[Arm]:
     return [*found, ComputedArm(STACK + "real", _stacks), *made]
 
 
-def _points(rules: Rules, toy: Toy) -> Callable[[Work], Numbers]:
+def _points(rules: ClassicGANConfig, toy: Toy) -> Callable[[Work], Numbers]:
     def compute(work: Work) -> Numbers:
         steps = max(FRAMES, min(MOST_STEPS, work.images // STEP_IMAGES))
         modes = toy.modes
@@ -193,7 +180,7 @@ def tell(results: Results) -> Story:
 
 def _tell_toy(results: Results, name: str, story: Story) -> None:
     """Sentences and pictures of one mixture in the plane."""
-    mean, folder, file = results.mean, results.folder, slug(name)
+    mean, folder, file = results.mean, results.folder, name.replace(", ", "-").replace(" ", "-")
     short = {label: label.removeprefix(name + ": ") for label in results.labels if label.startswith(name + ": ")}
     labels = list(short)
     of, found = round(mean(labels[0], "of")), {short[label]: mean(label, "modes") for label in labels}
@@ -242,7 +229,7 @@ def _tell_stacks(results: Results, story: Story) -> None:
         f"Stacked images: three random images as the colours of one make {mean(real, 'of'):,.0f} modes, named by a classifier "
         f"that is right on {mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found or 'nobody'}; in as "
         f"many real ones {mean(real, 'modes'):.0f}. A classifier names noise too, so a bad model can score high: look at the "
-        "samples, and at the divergence from equal shares. The non-saturating GAN takes Adam's steps, as its sources do; the others "
+        "samples, and at the divergence from equal shares. The non-saturating GAN takes steps by Adam, as its sources do; others "
         "Muon's."
     )
     story.answer["stacked"] = modes
@@ -256,13 +243,6 @@ COLUMNS = {
     "divergence": "KL from equal shares [nats]",
 }
 
-COLLAPSE = Study(
-    name="collapse",
-    question="Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted.",
-    source="the comic-face project: mode collapse",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=20.0,
-)
+QUESTION = "Who drops modes? Every GAN objective on a ring, a grid and stacked images, modes counted."
+SOURCE = "the comic-face project: mode collapse"
+COLLAPSE = Study("collapse", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=20.0)

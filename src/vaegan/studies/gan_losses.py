@@ -72,13 +72,6 @@ def _penalty(penalty: dict[str, float], between: float | None) -> str:
     )
 
 
-GAN_LOSSES = Study(
-    name="gan-losses",
-    question="Which GAN objective? Every row of the table at equal images, two of them without the penalty.",
-    source="the papers behind the table; the source tried minimax, its non-saturating form, and Wasserstein with clipping",
-    arms=arms,
-    measure=sample_scores,
-    tell=tell,
-    columns=SCORES,
-    minutes=20.0,
-)
+QUESTION = "Which GAN objective? Every row of the table at equal images, two of them without the penalty."
+SOURCE = "the papers behind the table; the source tried minimax, its non-saturating form, and Wasserstein with clipping"
+GAN_LOSSES = Study("gan-losses", QUESTION, SOURCE, arms, sample_scores, tell, SCORES, minutes=20.0)

@@ -11,22 +11,15 @@ from vaegan.studies.measures import SCORES, sample_scores
 from vaegan.studies.study import Numbers, Results, Setting, Story, Study, Subject, TrainedArm, some
 from vaegan.training.journal import read_journal
 
-SATURATING, NON_SATURATING = "saturating: log(1 - D(G(z)))", "non-saturating: -log D(G(z))"
+SATURATING, NON_SATURATING = "saturating", "non-saturating"  # log(1 - D(G(z))), -log D(G(z))
 HELD, PLAIN = " + R1 + R2", ", SGD"
 SATURATING_HELD, SATURATING_PLAIN, NON_SATURATING_PLAIN = SATURATING + HELD, SATURATING + PLAIN, NON_SATURATING + PLAIN
-SHORT = {
-    SATURATING: "saturating",
-    NON_SATURATING: "non-saturating",
-    SATURATING_PLAIN: "saturating" + PLAIN,
-    NON_SATURATING_PLAIN: "non-saturating" + PLAIN,
-    SATURATING_HELD: "saturating" + HELD,
-}
 POINTS = 4
 CRITIC_STEPS = 5
 
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
-    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure of itself.
+    """Arms that share weights, data and draws; a critic without penalty takes five steps for one, so that it is sure.
 
     Each loss comes twice, because an optimiser that divides by the gradient's size hides that it vanishes: the generator steps
     with Adam, and with SGD, whose step is the gradient. The critic always has Adam.
@@ -36,7 +29,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     plain = {"optimizer": "sgd"}
 
     def arm(label: str, **changes: Any) -> TrainedArm:
-        objective = "saturating" if label.startswith(SATURATING) else "non-saturating"
+        objective = SATURATING if label.startswith(SATURATING) else NON_SATURATING
         config = ClassicGANConfig(objective=objective, batch_size=base.gan.batch_size, critic_steps=CRITIC_STEPS)
         return TrainedArm(label, replace(base, classic=replace(config, **changes)), points=POINTS)
 
@@ -71,8 +64,7 @@ def tell(results: Results) -> Story:
         return Story(
             ["The budget was spent before the journal's first line, so nothing is known of the generator's gradient: give more."]
         )
-    mean, short = results.mean, {label: SHORT[label] for label in results.labels}
-    distances = {short[label]: distance for label, distance in results.means("distance").items()}
+    mean, labels, distances = results.mean, results.labels, results.means("distance")
     sentences = [
         *some(
             lambda: _gradients(results),
@@ -81,19 +73,16 @@ def tell(results: Results) -> Story:
         ),
         "Distance of samples at the end: "
         + ", ".join(f"{name} {distance:.0f}" for name, distance in distances.items())
-        + f"; real images {mean(results.labels[0], 'real_distance'):.0f}.",
+        + f"; real images {mean(labels[0], 'real_distance'):.0f}.",
     ]
     x, y = Axis("images seen"), Axis("norm of its gradient", log=True)
-    gradients = {name: results.of(label)[0].last["gradients"] for label, name in short.items()}
+    gradients = {label: results.of(label)[0].last["gradients"] for label in labels}
     caption = "The norm of the generator's gradient, seed 0."
     first = results.lines("gradient.svg", gradients, "What the generator learns from", x, y, caption)
-    curves = {name: results.curve(label, "distance") for label, name in short.items()}
-    spreads = {name: results.spreads(label, "distance") for label, name in short.items()}
-    title, y, caption = (
-        "Distance of samples over time",
-        Axis("sliced Wasserstein x1000"),
-        "How far samples are from held-out images.",
-    )
+    curves = {label: results.curve(label, "distance") for label in labels}
+    spreads = {label: results.spreads(label, "distance") for label in labels}
+    title, y = "Distance of samples over time", Axis("sliced Wasserstein x1000")
+    caption = "How far samples are from held-out images."
     second = results.lines("distance.svg", curves, title, x, y, caption, spreads=spreads, marks=True)
     ratio = dict(*some(lambda: {"gradient_ratio": _ratio(results)}))
     return Story(sentences, [first, second], {"distance": distances} | ratio)
@@ -145,12 +134,7 @@ def learning_words(saturating: float, other: float) -> str:
     return f"{words}an optimiser that divides by the gradient's own size hides much of the vanishing."
 
 
-GENERATOR_LOSS = Study(
-    name="generator-loss",
-    question="Does the gradient vanish? Saturating against non-saturating generator loss from the same start.",
-    source="the comic-face project: log(1 - D(G(z))) and its vanishing gradient",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns={"gradient": "median gradient of the generator", **SCORES},
-)
+COLUMNS = {"gradient": "median gradient of the generator", **SCORES}
+QUESTION = "Does the gradient vanish? Saturating against non-saturating generator loss from the same start."
+SOURCE = "the comic-face project: log(1 - D(G(z))) and its vanishing gradient"
+GENERATOR_LOSS = Study("generator-loss", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

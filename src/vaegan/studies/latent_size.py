@@ -91,13 +91,6 @@ FIGURES = (
      Axis("sliced Wasserstein x1000")),
 )  # fmt: skip
 
-LATENT_SIZE = Study(
-    name="latent-size",
-    question="How many latents do these images want? Rate, distortion, active units and samples from 2 to 512.",
-    source="the comic-face project: the latent size is hard to choose",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=20.0,
-)
+QUESTION = "How many latents do these images want? Rate, distortion, active units and samples from 2 to 512."
+SOURCE = "the comic-face project: the latent size is hard to choose"
+LATENT_SIZE = Study("latent-size", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=20.0)

@@ -229,13 +229,6 @@ COLUMNS = {
     "bits_per_dim": "bits a value",
 }
 
-LIKELIHOOD = Study(
-    name="likelihood",
-    question="What is p(x)? ELBO and IWAE-k for k = 1 to 5000 against a known truth, and on a VAE trained on these images.",
-    source="the VAE notes and the VAE derivation: the intractable integral",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-    minutes=6.0,
-)
+QUESTION = "What is p(x)? ELBO and IWAE-k for k = 1 to 5000 against a known truth, and on a VAE trained on these images."
+SOURCE = "the VAE notes and the VAE derivation: the intractable integral"
+LIKELIHOOD = Study("likelihood", QUESTION, SOURCE, arms, measure, tell, COLUMNS, minutes=6.0)

@@ -19,20 +19,7 @@ from vaegan.randomness import keyed_seed
 from vaegan.recipes.vae import VAE
 from vaegan.studies.measures import autoencoding, heldout_images, sampling, training_images
 from vaegan.studies.sheets import save_last
-from vaegan.studies.study import (
-    Arm,
-    ComputedArm,
-    Numbers,
-    Picture,
-    Results,
-    Setting,
-    Story,
-    Study,
-    Subject,
-    TrainedArm,
-    Work,
-    some,
-)
+from vaegan.studies.study import ComputedArm, Numbers, Picture, Results, Setting, Story, Study, Subject, TrainedArm, Work, some
 from vaegan.training.engine import FabricEngine
 from vaegan.types import Images
 
@@ -46,7 +33,7 @@ FEW_SUM, FEW_NO_KL = SUM + FEW, NO_KL + FEW
 PREPARED = "the 500 images"
 
 
-def arms(setting: Setting) -> Sequence[Arm]:
+def arms(setting: Setting) -> Sequence[ComputedArm | TrainedArm]:
     """The four losses of the source and its fifth in code, ours, the vanishing loss by steps, KL on and off for few images."""
     base = replace(setting.base, recipe="vae")
 
@@ -233,12 +220,6 @@ COLUMNS = {
     "sharpness": "sharpness, real = 1",
 }
 
-LOSSES = Study(
-    name="losses",
-    question="What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone.",
-    source="the VAE notes with ablations: four losses, and a fifth in their code",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns=COLUMNS,
-)
+QUESTION = "What does each loss do? Squared error summed, averaged, cross-entropy, reconstruction alone, KL alone."
+SOURCE = "the VAE notes with ablations: four losses, and a fifth in their code"
+LOSSES = Study("losses", QUESTION, SOURCE, arms, measure, tell, COLUMNS)

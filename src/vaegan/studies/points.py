@@ -3,15 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Generator, Tensor, nn
 
+from vaegan.config import ClassicGANConfig as Rules
+from vaegan.config import ClassicObjective
 from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.objectives.penalties import exact_penalty, interpolated_penalty
 from vaegan.randomness import keyed_seed
+from vaegan.recipes.classic_gan import clip_weights
 
 LATENTS, WIDTH, BATCH, RATE = 8, 64, 128, 1e-3
 JUDGED = 2500  # samples that the modes are counted on
@@ -53,17 +56,6 @@ def square(side: int = 5, gap: float = 1.0, deviation: float = 0.05) -> Modes:
     return Modes(torch.cartesian_prod(places, places), deviation, gap * side / 2)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How the game is played on points: one row of the table of objectives."""
-
-    objective: str
-    penalty: float = 0.0  # gamma of R1 and R2, or the factor on the interpolated penalty
-    interpolated: bool = False
-    clip: float = 0.0
-    critic_steps: int = 1
-
-
 def network(inputs: int, outputs: int) -> nn.Module:
     """Two hidden layers."""
     return nn.Sequential(
@@ -99,9 +91,7 @@ class PointGAN:
         loss.backward()
         self.critic_optimizer.step()
         if self.rules.clip:
-            with torch.no_grad():
-                for weight in self.critic.parameters():
-                    weight.clamp_(-self.rules.clip, self.rules.clip)
+            clip_weights(self.critic, self.rules.clip)
         if index % self.rules.critic_steps:
             return math.nan
         loss = self.objective.generator_loss(self.judge(real).detach(), self.judge(fake))
@@ -115,7 +105,7 @@ class PointGAN:
         rules = self.rules
         if rules.penalty == 0:
             return torch.zeros(())
-        if rules.interpolated:
+        if rules.objective == "wasserstein":
             share = torch.rand(len(real), generator=generator)
             images = real[:, :, None, None], fake[:, :, None, None]
             return rules.penalty * interpolated_penalty(lambda points: self.judge(points.flatten(1)), *images, share).mean()
@@ -176,9 +166,9 @@ def objectives_table() -> dict[str, Rules]:
     All with Adam; the weights of networks this small are clipped at 0.1, not at 0.01.
     """
     table: dict[str, Rules] = {}
-    for name in OBJECTIVES:
+    for name in get_args(ClassicObjective):
         if name != "wasserstein":
             table |= {name: Rules(name), f"{name} + R1 + R2": Rules(name, penalty=0.1)}
     table["wasserstein, clipped"] = Rules("wasserstein", clip=0.1, critic_steps=5)
-    table["wasserstein + GP"] = Rules("wasserstein", penalty=1.0, interpolated=True, critic_steps=5)
+    table["wasserstein + GP"] = Rules("wasserstein", penalty=1.0, critic_steps=5)
     return table

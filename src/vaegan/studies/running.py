@@ -12,19 +12,8 @@ from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.errors import InterruptedTraining, RequestError, TrainingError
 from vaegan.files import write_json
+from vaegan.studies import plan as planning
 from vaegan.studies.page import write_report
-from vaegan.studies.plan import (
-    Plan,
-    StudyRequest,
-    check_arms,
-    check_same,
-    cost,
-    make_plan,
-    read_measured,
-    read_record,
-    with_precision,
-    write_record,
-)
 from vaegan.studies.study import (
     Arm,
     ComputedArm,
@@ -93,27 +82,27 @@ def run_study(
     path = Path(out)
     api.check_request(config, minutes, images)
     source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
-    asked = StudyRequest(source, minutes, images, seeds)
+    asked = planning.StudyRequest(source, minutes, images, seeds)
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.
     config = replace(config, guards="off", patience=0.0)
-    before = read_record(path)
+    before = planning.read_record(path)
     if before is not None:
-        check_same(before[0], study, asked, config, path)
+        planning.check_same(before[0], study, asked, config, path)
         config = before[0].config
     dataset = open_dataset(asked.source, config.data, progress=preparing)
     setting = Setting(dataset, config, path)
     arms = study.arms(setting)
     if before is None:
-        setting = replace(setting, base=with_precision(config))
-        plan, results = make_plan(study, asked, setting, arms), list[Result]()
+        setting = replace(setting, base=planning.with_precision(config))
+        plan, results = planning.make_plan(study, asked, setting, arms), list[Result]()
         arms = study.arms(setting)
     else:
         plan, results = before
         if plan.fingerprint != dataset.fingerprint:
             raise RequestError(f"The images in {asked.source} have changed since {path} began; give another --out.")
-    check_arms(arms, plan, results, path)
+    planning.check_arms(arms, plan, results, path)
     on_progress, stop = progress or (lambda what, done, total: None), cancel or (lambda: False)
     return Runner(study, plan, setting, arms, results, on_progress, stop).run()
 
@@ -123,7 +112,7 @@ class Runner:
     """One study on its way."""
 
     study: Study
-    plan: Plan
+    plan: planning.Plan
     setting: Setting
     arms: Sequence[Arm]
     results: list[Result]  # at first what is there already
@@ -196,7 +185,7 @@ class Runner:
         if any(result.failed and (result.label, result.seed) == (arm.start, work.seed) for result in self.results):
             raise TrainingError(f"It starts from {arm.start}, which has broken down.")
         run, notes = RunFolder(work.folder), work.folder.with_suffix(".json")
-        measured = read_measured(notes, run.path)
+        measured = planning.read_measured(notes, run.path)
         dataset = self.setting.dataset
         for point in range(len(measured), arm.points):
             is_last = point + 1 == arm.points
@@ -246,7 +235,7 @@ class Runner:
         )
 
     def _weight(self, arm: Arm) -> float:
-        return max(1.0, self.plan.images_of(arm) * cost(arm))
+        return max(1.0, self.plan.images_of(arm) * planning.cost(arm))
 
     def _write(self, status: str, story: Story | None = None) -> None:
-        write_record(self.folder, status, self.plan, self.results, story)
+        planning.write_record(self.folder, status, self.plan, self.results, story)

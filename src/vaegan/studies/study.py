@@ -208,13 +208,9 @@ class Results:
         columns = zip(*(result.measurements for result in self.of(label)), strict=False)
         return [[one for one in measured if one.get(name) is not None] for measured in columns]
 
-    def arm_folder(self, label: str) -> Path:
-        """Where an arm lies, with the first seed that was measured."""
-        return arm_folder(self.folder, label, self.of(label)[0].seed)
-
     def folders(self, labels: Sequence[str]) -> dict[str, Path]:
         """The folders of those of the arms that have numbers."""
-        return {label: self.arm_folder(label) for label in labels if label in self.labels}
+        return {one: arm_folder(self.folder, one, self.of(one)[0].seed) for one in labels if one in self.labels}
 
     def bars(self, file: str, name: str, labels: Mapping[str, str], title: str, axis: str, caption: str) -> Picture:
         """Saves one bar an arm, called as `labels` says: the mean of a measurement, with its spread over seeds."""

@@ -126,14 +126,7 @@ def _distance_over_time(results: Results) -> Picture:
     return results.lines("distance.svg", curves, title, x, y, caption, spreads=spreads, marks=True)
 
 
-WARM_START = Study(
-    name="warm-start",
-    question="Does the VAE help its GAN? Warm start against scratch at equal total time, and every step left out once.",
-    source="the comic-face project: a VAE pre-trained for a GAN, whose weights were never transferred",
-    arms=arms,
-    measure=measure,
-    tell=tell,
-    columns={"seen": "images", **SCORES, "latent_recovery": "latent recovered, R²", "low_pass_ratio": "low-passed error / VAE's"},
-    seeds=3,
-    minutes=60.0,
-)
+COLUMNS = {"seen": "images", **SCORES, "latent_recovery": "latent recovered, R²", "low_pass_ratio": "low-passed error / VAE's"}
+QUESTION = "Does the VAE help its GAN? Warm start against scratch at equal total time, and every step left out once."
+SOURCE = "the comic-face project: a VAE pre-trained for a GAN, whose weights were never transferred"
+WARM_START = Study("warm-start", QUESTION, SOURCE, arms, measure, tell, COLUMNS, seeds=3, minutes=60.0)

@@ -157,7 +157,7 @@ def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
         values: numbers in one image.
     """
     ratio, beta = config.kl_weight / config.reconstruction_weight, RECONSTRUCTIONS[config.objective].beta
-    excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1))) / 0.1
+    excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1, dtype=torch.float64))) / 0.1
     if config.objective == "mean-squared-error" and excess > 1:
         return (
             f"mean-squared-error averages over the {values:,} values of an image, and nothing divides the KL divergence",

@@ -156,22 +156,21 @@ def copying(look: Look, memory: Memory) -> str | None:
 def posterior_collapse(latent_dim: int, reason: str) -> Check:
     """Finds a VAE whose posteriors all equal the prior: every image is decoded to the mean image.
 
-    Args:
-        latent_dim: length of a latent.
-        reason: what in the settings makes it so, in words.
+    Args: latent_dim: length of a latent; reason: what in the settings makes it so, in words.
     """
 
     def check(look: Look, memory: Memory) -> str | None:
+        found, low = None, memory.get("low", 0.0)
         if (kl := look.window.get("kl")) is not None:
-            low = memory["low"] = memory.get("low", 0.0) + 1 if kl < KL else 0.0
-            if low < 2:
-                return None
+            low = memory["low"] = low + 1 if kl < KL or low < 0 else 0.0
+            found = f"the KL divergence is {kl:.2f} nats, so the latents say nothing: {reason}" if low >= 2 else None
+        elif look.progress >= 0.1 and low >= 0:
+            kl, active = (look.validation.get(name, math.inf) for name in ("heldout_kl", "active_units"))
+            if kl < KL or active < ACTIVE * latent_dim:
+                found = f"only {active:.0f} of {latent_dim} latents are used ({kl:.1f} nats): {reason}"
+        if found is not None:
             memory["low"] = -4.0  # what is done takes a few windows to show
-            return f"the KL divergence is {kl:.2f} nats, so the latents say nothing: {reason}"
-        active, kl = look.validation.get("active_units"), look.validation.get("heldout_kl")
-        if active is None or kl is None or look.progress < 0.1 or (kl >= KL and active >= ACTIVE * latent_dim):
-            return None
-        return f"only {active:.0f} of {latent_dim} latents are used ({kl:.1f} nats): {reason}"
+        return found
 
     return check
 
@@ -315,6 +314,7 @@ class Health:
         done = f"back to {where}" + (f", learning rates at 1/{self.slowdown:g}" if self.slowdown > 1 else "")
         if name == POSTERIOR and isinstance(self._recipe, VAE):
             self._recipe.relieve(self._excess)
+            self._good = {**(self._good or {}), "relief": copied(self._recipe.relief)}  # a later roll-back does not undo it
             done += ", KL weight lower" if self._excess > 1 else ""
             done += ", a quarter of a nat free for every latent, longer warm-up"
         return Action(name, "roll back", f"{words}: {done}")

@@ -424,8 +424,6 @@ def test_a_config_file_is_laid_over_the_preset(capsys: pytest.CaptureFixture[str
         (["train", "faces", "--dry-run", "--images", "0"], "positive"),
         (["train", "faces", "--dry-run", "--network.output", "sigmoid"], "sigmoid"),
         (["train", "faces", "--preset", "huge"], "no preset"),
-        (["train", "faces", "--conditional", "--network.classes", "7"], "leave it out"),
-        (["train", "faces", "--conditional", "--network.classes", "7", "--dry-run"], "leave it out"),
         (["train", "faces", "--preset", "", "--dry-run"], "empty word"),
         (["train", "faces", "--config=", "--dry-run"], "empty word"),
         (["train", "faces", "--preset", "--dry-run"], "--preset needs a value"),
@@ -482,7 +480,7 @@ def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.C
     assert "finished" in refused(capsys, 2, "train", "--resume", str(run))
     for words, named in (
         (["--size", "32"], "--size"),
-        (["--stage", "gan", "--minutes", "1"], "--stage"),
+        (["--seed", "3", "--minutes", "1"], "--seed"),
         (["--gan.penalty=3", "--preset", "base", "--images", "9"], "--gan.penalty, --preset"),
         (["--handover.no-whitening"], "--handover.no-whitening"),
     ):
@@ -531,7 +529,9 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
         assert "STAGE/model" in said
     main(["sample", str(copy / "vae/model"), "-n", "1"])
     (copy / "run.json").write_text('{"format_version": 99}')
-    assert "run.json has format 99; this version of vaegan reads 1." in refused(capsys, 2, "info", str(copy))
+    said = refused(capsys, 2, "info", str(copy))
+    assert "format 99" in said
+    assert "Install the version that wrote it" in said
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder where nobody can make a file")
@@ -607,7 +607,7 @@ def test_a_start_that_does_not_fit_is_refused_before_decoding(
 def test_a_start_without_encoder_leaves_no_run_behind(capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "faces:96", *OPTIONS, "--recipe", "gan", "--images", "32", "--out", "gan"])
     for recipe in ("vae", "joint"):
-        start = ["--recipe", recipe, "--init", "gan", "--stage", "gan", "--out", "new"]
+        start = ["--recipe", recipe, "--init", "gan/gan", "--out", "new"]
         capsys.readouterr()
         assert "has no encoder" in refused(capsys, 2, "train", "faces:96", *OPTIONS, *start)
         assert not Path("new").exists()

@@ -229,8 +229,8 @@ def _tell_stacks(results: Results, story: Story) -> None:
         f"Stacked images: three random images as the colours of one make {mean(real, 'of'):,.0f} modes, named by a classifier "
         f"that is right on {mean(real, 'classifier'):.1%} of single images. In {JUDGED:,} samples: {found or 'nobody'}; in as "
         f"many real ones {mean(real, 'modes'):.0f}. A classifier names noise too, so a bad model can score high: look at the "
-        "samples, and at the divergence from equal shares. The non-saturating GAN takes steps by Adam, as its sources do; others "
-        "Muon's."
+        "samples, and at the divergence from equal shares. The non-saturating GAN is trained as its sources do "
+        "it, by Adam; the others by Muon."
     )
     story.answer["stacked"] = modes
 

@@ -119,7 +119,7 @@ def sooner_words(moves: list[dict[str, int]]) -> str:
 def finisher_words(finishers: list[dict[str, Any]]) -> str:
     """What each finisher set, with the scores of samples before and after it, a line each."""
     return "\n".join(
-        f"{one['name'].replace('_', ' ')} ({', '.join(f'{name} {value}' for name, value in one['set'].items())}): "
+        f"{one['name']} ({', '.join(f'{name} {value}' for name, value in one['set'].items())}): ".replace("_", " ")
         + ", ".join(
             f"{fact_title(name)} {before:.3g} -> {one['after'][name]:.3g}"
             for name, before in one["before"].items()

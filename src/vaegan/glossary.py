@@ -116,10 +116,16 @@ def sooner_words(moves: list[dict[str, int]]) -> str:
     return "; ".join(f"to {to:,} instead of {planned:,} images, because the machine became slower" for planned, to in ends)
 
 
+def finisher_title(finisher: dict[str, Any]) -> str:
+    """What a finisher is called, and what it set."""
+    found = ", ".join(f"{fact_title(name)} {setting_words(value)}" for name, value in finisher["set"].items())
+    return f"{fact_title(finisher['name'])} ({found})"
+
+
 def finisher_words(finishers: list[dict[str, Any]]) -> str:
     """What each finisher set, with the scores of samples before and after it, a line each."""
     return "\n".join(
-        f"{one['name']} ({', '.join(f'{name} {value}' for name, value in one['set'].items())}): ".replace("_", " ")
+        f"{finisher_title(one)}: "
         + ", ".join(
             f"{fact_title(name)} {before:.3g} -> {one['after'][name]:.3g}"
             for name, before in one["before"].items()

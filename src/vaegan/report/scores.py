@@ -7,7 +7,7 @@ from typing import Any
 
 from vaegan.charts import Points, Series, bar_chart, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
-from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
+from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.table import EXPLANATIONS, METRICS, Metric, by_reason, is_bound
@@ -256,11 +256,10 @@ def finishers(run: GatheredRun) -> Markup | None:
     rows: list[list[Content]] = []
     for stage in run.stages:
         for one in run.facts(stage).get("finished_by", []):
-            name, how = one["name"].replace("_", " "), ", ".join(f"{key} {value}" for key, value in one["set"].items())
             for score, before in one["before"].items():
                 title = fact_title(score)
                 after = f"{one['after'][score]:,.4g}" if score in one["after"] else ""
-                rows.append([f"{name} ({how})", title[:1].upper() + title[1:], f"{before:,.4g}", after])
+                rows.append([finisher_title(one), title[:1].upper() + title[1:], f"{before:,.4g}", after])
     if not rows:
         return None
     note = (

@@ -247,6 +247,8 @@ def _are_facts(found: Any) -> bool:
 
 def _are_finishers(found: Any) -> bool:
     """Whether what finishers noted can be shown: names, what they set, and scores before and after."""
+    if not isinstance(found, list):
+        return False
     groups = [[one.get(key) for key in ("set", "before", "after")] for one in found if isinstance(one, dict)]
     return (
         len(groups) == len(found)

@@ -191,7 +191,7 @@ def test_a_finisher_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, gr
     model = finish_model(to_model(recipe, inputs), inputs, after)
     torch.testing.assert_close(model.sample(3), 0.5 * before)
     *others, mine = after["finished_by"]
-    assert [each["name"] for each in others] == (["temper"] if grown else [])
+    assert [each["name"] for each in others] == (["narrow_prior"] if grown else [])
     assert others == facts.get("finished_by", [])
     assert (mine["name"], mine["set"]) == ("dim", {"factor": 0.5})
     assert mine["before"].keys() == mine["after"].keys()
@@ -211,7 +211,7 @@ class TestOurFinishers:
         centre = kept(torch.cat([torch.zeros(64, 4), noise[:, -1:]], 1))
         wide = recipe.prior(noise) - centre
         torch.testing.assert_close(kept(noise) - centre, 0.5 * wide + 0.5 * wide @ strong.T, atol=1e-5, rtol=1e-4)
-        assert [(each["name"], each["set"]) for each in facts["finished_by"]] == [("temper", {"temperature": 0.5})]
+        assert [(each["name"], each["set"]) for each in facts["finished_by"]] == [("narrow_prior", {"temperature": 0.5})]
 
     def test_equalising_says_what_it_set_and_finishes_a_copy(self) -> None:
         recipe, inputs, _ = trained(True, equalise=True, temperature=1)
@@ -219,7 +219,7 @@ class TestOurFinishers:
         before = to_model(recipe, inputs).sample(3)
         model = finish_model(to_model(recipe, inputs), inputs, facts)
         (entry,) = facts["finished_by"]
-        assert entry["name"] == "equalise_octaves"
+        assert entry["name"] == "equalise_detail"
         assert len(entry["set"]["gains"]) == 4
         assert entry["set"]["steep_floor"] == pytest.approx(model.config.steep_floor, abs=1e-3)
         assert not torch.allclose(model.sample(3), before, atol=1e-3)

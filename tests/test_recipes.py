@@ -261,7 +261,7 @@ class TestRelief:
         ("plain", "times", "configured"),
         [
             ({}, 1, {"kl_weight": 0.25, "free_bits": 0.25, "kl_warmup": 0.5}),
-            ({}, 2, {"kl_weight": 0.0625, "free_bits": 0.5, "kl_warmup": 0.5}),
+            ({}, 2, {"kl_weight": 0.25, "free_bits": 0.5, "kl_warmup": 0.5}),  # the weight is divided once
             ({"kl_warmup": 0.75}, 1, {"kl_weight": 0.25, "free_bits": 0.25, "kl_warmup": 0.75}),
             ({"free_bits": 1.0, "kl_cycles": 3}, 1, {"kl_weight": 0.25, "free_bits": 1.0, "kl_cycles": 3, "kl_warmup": 0.5}),
         ],

@@ -36,7 +36,7 @@ TINY = TrainConfig(
     data=DataConfig(size=16),
     network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
     vae=VAEConfig(batch_size=8),
-    gan=GANConfig(batch_size=8, critic_warmup=4),
+    gan=GANConfig(batch_size=8),
 )
 
 
@@ -121,7 +121,7 @@ def test_places_are_looked_at_before_any_work(
     for variable in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "SLURM_PROCID"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("vaegan.data.open_dataset", work)
-    monkeypatch.setattr("vaegan.api.Engine", work)
+    monkeypatch.setattr("vaegan.api.FabricEngine", work)
     monkeypatch.setattr("vaegan.model.Model.from_pretrained", work)
     Path("file").write_text("in the way")
     Path("folder.png").mkdir()
@@ -439,12 +439,15 @@ def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) 
     path = tmp_path / "copy/vae/checkpoint.pt"
     whole = path.read_bytes()
     state = torch.load(path, weights_only=True)
-    other = state | {"networks": {name: {key: torch.zeros(3) for key in part} for name, part in state["networks"].items()}}
-    optimizer = state | {"optimizers": {"adam": {"state": {}, "param_groups": []}}}
+    recipe = state["recipe"]
+    other = state | {
+        "recipe": {name: torch.zeros(3) if isinstance(part, torch.Tensor) else part for name, part in recipe.items()}
+    }
+    optimizer = state | {"recipe": recipe | {"encoder._extra_state": {"state": {}, "param_groups": []}}}
     damaged = {
         "is damaged": [b"", whole[:1000], whole[:-1000], b"\x80\x05." + whole[3:]],
         "another version": [[1, 2], {"format_version": 99}],
-        "does not fit": [{"format_version": FORMAT_VERSION}, other, optimizer, state | {"seen": "many"}, state | {"tensors": 3}],
+        "does not fit": [{"format_version": FORMAT_VERSION}, other, optimizer, state | {"seen": "many"}, state | {"recipe": 3}],
         "images seen": [state | {"seen": -8}, state | {"seen": 10**400}],
     }
     for words, contents in damaged.items():

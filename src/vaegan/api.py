@@ -82,6 +82,7 @@ def train(
     if is_first_process():
         check_new_run(None if out is None else Path(out))
     engine = FabricEngine(config.device, config.seed)
+    check_settings(config, engine.world_size)  # once more, for a launcher may have started other processes than were asked for
     start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
     config = _with_condition(config, dataset)
@@ -156,6 +157,7 @@ def resume(
         if data is None:
             check_place(record.source, f"vaegan train PLACE --resume {quote(str(run))}")
         engine = FabricEngine(record.config.device, record.config.seed)
+        check_settings(record.config, engine.world_size)
         # Checkpoints hold everything; only a GAN is built around the model it started from.
         whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae", "joint"))
         start = None if record.init is None or whole else load_start(record.init, record.config, engine.device)

@@ -160,6 +160,7 @@ def runner(written: bytes) -> Callable[[list[NDArray[np.float32]]], list[Arrays]
 
 def _converted(graph: Graph) -> Any:
     """The graph as an onnx.ModelProto with names and facts, and nothing of this machine in it."""
+    check_packages()
     size = sum(tensor.numel() * tensor.element_size() for tensor in graph.module.state_dict().values())
     if size > MAXIMUM_BYTES:
         raise RequestError(f"The {graph.name} has {size / 1e9:.1f} GB of weights; one ONNX file holds at most 2.")

@@ -184,7 +184,7 @@ def probe_precision(device: torch.device, seconds: float = 1.0, at_most: float =
     Returns:
         The faster precision (float32 unless bfloat16 gains a tenth) and the rates [GFLOP/s] of each.
     """
-    work, flop = _convolution(device)
+    work, flop = timed_convolution(device)
     best = {False: float("inf"), True: float("inf")}
     for low in best:
         work(low)  # the first is not like the others
@@ -207,7 +207,7 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def _convolution(device: torch.device) -> tuple[Callable[[bool], None], float]:
+def timed_convolution(device: torch.device) -> tuple[Callable[[bool], None], float]:
     """One forward and backward pass, with bfloat16 or without, and how many operations it has."""
     # On a GPU a small layer would time its launch.
     side = 64 if device.type == "cuda" else 16

@@ -117,11 +117,11 @@ def test_an_interrupted_run_continues_bit_for_bit(whole_run: Path, tmp_path: Pat
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that goes on by 5 ms whenever it is looked at: the same for every machine."""
+    """A clock that goes on by 20 ms whenever it is looked at: the same for every machine."""
     now = [0.0]
 
     def looked_at() -> float:
-        now[0] += 0.005
+        now[0] += 0.02
         return now[0]
 
     monkeypatch.setattr("vaegan.training.timing.time.perf_counter", looked_at)

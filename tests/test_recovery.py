@@ -23,6 +23,7 @@ import vaegan
 from vaegan import api
 from vaegan.cli import main
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.describe import describe
 from vaegan.files import TEMPORARY, atomic_folder, atomic_path
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
@@ -37,6 +38,7 @@ TINY = TrainConfig(
     network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
     vae=VAEConfig(batch_size=8),
     gan=GANConfig(batch_size=8),
+    device=DeviceConfig(precision="float32"),
 )
 
 
@@ -366,6 +368,67 @@ def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_pa
             RunFolder(tmp_path).read()
 
 
+BEFORE: dict[str, Any] = {
+    "init_stage": "vae",
+    "network": {"critic_hidden": 32, "classes": 0},
+    "ae": {"optimizer": "muon", "batch_size": 32, "learning_rate": 0.0015, "final_learning_rate": 2e-05, "average_cap": 5000},
+    "vae": {"kl_schedule": "linear", "kl_cycles": 4},
+    "handover": {"generator": "decoder"},
+    "gan": {"objective": "wasserstein", "critic_rate": 1.0, "blur": 1.0, "critic_warmup": 200, "penalty_kind": "exact"},
+    "joint": {"final_learning_rate": 0.0001, "feature_stage": 2, "penalty_step": 0.01},
+    "budget": {"vae_share_of_time": 0.3, "vae_share_of_images": 0.5, "vae_images": 24000, "most_vae_time": 0.6},
+}
+"""Settings that records of format 1 have and today's have not, or otherwise."""
+
+
+def earlier(run: Path, place: Path, **changes: Any) -> Path:
+    """A copy of a run whose record is of format 1."""
+    shutil.copytree(run, place)
+    document = json.loads((run / "run.json").read_text())
+    config = document["config"]
+    config |= {name: config.get(name, {}) | part if isinstance(part, dict) else part for name, part in BEFORE.items()} | changes
+    del config["classic"]
+    (place / "run.json").write_text(json.dumps(document | {"format_version": 1}))
+    return place
+
+
+@pytest.mark.parametrize(("schedule", "cycles"), [("linear", 1), ("cyclical", 4)])
+def test_a_run_of_an_earlier_version_can_be_looked_at(run: Path, tmp_path: Path, schedule: str, cycles: int) -> None:
+    vae = json.loads((run / "run.json").read_text())["config"]["vae"] | {"kl_schedule": schedule, "kl_cycles": 4}
+    place = earlier(run, tmp_path / "earlier", vae=vae)
+    wanted, found = RunFolder(run).read(), RunFolder(place).read()
+    assert found == replace(wanted, config=replace(wanted.config, vae=replace(wanted.config.vae, kl_cycles=cycles)))
+    assert describe(place)["vae"]["images"] == 480
+    assert vaegan.load(place).sample(2).shape == (2, 3, 16, 16)
+
+
+def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path) -> None:
+    place = earlier(run, tmp_path / "earlier")
+    before = (place / "run.json").read_bytes()
+    with pytest.raises(vaegan.ModelError, match="another version") as error:
+        vaegan.resume(place, images=960)
+    assert "\n" not in str(error.value)
+    assert (place / "run.json").read_bytes() == before
+    vaegan.train("faces:96", TINY, images=16, out=tmp_path / "new", init=place)  # its model is a start
+
+
+@pytest.mark.parametrize("version", [0, 3, "2", None, [1]])
+def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: Any) -> None:
+    document = json.loads((run / "run.json").read_text()) | {"format_version": version}
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(vaegan.ModelError, match="has format"):
+        RunFolder(tmp_path).read()
+
+
+@pytest.mark.parametrize("config", [[], None, 3, {"gan": 3}, {"vae": []}, {"vae": {"kl_schedule": "linear"}, "plan": 2}])
+@pytest.mark.parametrize("version", [1, 2])
+def test_damaged_settings_are_refused_whatever_the_format(run: Path, tmp_path: Path, config: Any, version: int) -> None:
+    document = json.loads((run / "run.json").read_text()) | {"config": config, "format_version": version}
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    with pytest.raises(vaegan.ModelError, match="damaged"):
+        RunFolder(tmp_path).read()
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -439,15 +502,27 @@ def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) 
     path = tmp_path / "copy/vae/checkpoint.pt"
     whole = path.read_bytes()
     state = torch.load(path, weights_only=True)
-    recipe = state["recipe"]
-    other = state | {
-        "recipe": {name: torch.zeros(3) if isinstance(part, torch.Tensor) else part for name, part in recipe.items()}
-    }
-    optimizer = state | {"recipe": recipe | {"encoder._extra_state": {"state": {}, "param_groups": []}}}
+    weights = {name: part for name, part in state["recipe"].items() if isinstance(part, torch.Tensor)}
+    (optimizer, *_) = (name for name in state["recipe"] if name.endswith("_extra_state"))
+
+    def other(**changes: Any) -> dict[str, Any]:
+        return state | {"recipe": state["recipe"] | changes}
+
     damaged = {
         "is damaged": [b"", whole[:1000], whole[:-1000], b"\x80\x05." + whole[3:]],
-        "another version": [[1, 2], {"format_version": 99}],
-        "does not fit": [{"format_version": FORMAT_VERSION}, other, optimizer, state | {"seen": "many"}, state | {"recipe": 3}],
+        "another version": [[1, 2], {"format_version": 99}, state | {"format_version": 7}],
+        "does not fit": [
+            {"format_version": FORMAT_VERSION},
+            other(**{name: torch.zeros(3) for name in weights}),
+            other(**{optimizer: {"state": {}, "param_groups": []}}),
+            other(**{optimizer: 3}),
+            state | {"recipe": weights},
+            state | {"recipe": 3},
+            state | {"seen": "many"},
+            state | {"health": 3},
+            state | {"best": {}},
+            state | {"means": {"sums": {"loss": 1}, "counts": {}}},
+        ],
         "images seen": [state | {"seen": -8}, state | {"seen": 10**400}],
     }
     for words, contents in damaged.items():

@@ -159,8 +159,8 @@ class RunFolder:
         with disk_errors(self.path):
             write_json(self.record_path, {"format_version": FORMAT_VERSION, "versions": versions()} | to_dictionary(record))
 
-    def read(self) -> RunRecord:
-        """Reads run.json.
+    def read(self, to_train: bool = False) -> RunRecord:
+        """Reads run.json; `to_train`: to go on with the run, which the settings of an earlier version do not allow.
 
         Raises:
             ModelError: if it is missing, damaged or of another version.
@@ -181,6 +181,8 @@ class RunFolder:
                 f"{path} has format {version!r:.40}; this version of vaegan reads 1 and {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
+        if to_train and version != FORMAT_VERSION:
+            raise ModelError(f"{path} was written by another version of vaegan; use that one to go on, or give a new run --init.")
         values.pop("versions", None)
         values = _upgraded(values) if version == 1 else values
         try:
@@ -199,7 +201,12 @@ class RunFolder:
 def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
     """A record of format 1 without the settings that there are no more: enough to look at its run, not to train it on."""
     config = values.get("config")
-    return values | {"config": known_settings(TrainConfig, config)} if isinstance(config, dict) else values
+    if not isinstance(config, dict):
+        return values
+    known = known_settings(TrainConfig, config)
+    if isinstance(vae := known.get("vae"), dict) and config["vae"].get("kl_schedule") != "cyclical":
+        vae["kl_cycles"] = 1  # the number was another schedule's
+    return values | {"config": known}
 
 
 def whole_number(digits: str) -> int:

@@ -95,7 +95,7 @@ def change_record(run: Path, **changes: Any) -> None:
 
 def test_a_page_has_all_sections_and_needs_nothing_outside(run: Path) -> None:
     page = Page(write_report(run).read_text())
-    wanted = ["verdict", "samples", "progress", "real", "reconstructions", "interpolations", "curves", "checks", "finishers"]
+    wanted = ["verdict", "samples", "progress", "real", "reconstructions", "interpolations", "curves", "checks"]
     wanted += ["settings", "about"]
     wanted[7:7] = ["guards"] if "guards" in page.sections else []  # only where they had something to do
     wanted[-2:-2] = ["finishers"] if "finishers" in page.sections else []  # only where the kept model was changed

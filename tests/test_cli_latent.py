@@ -265,9 +265,8 @@ def test_duplicates_are_grouped(run: str, capsys: pytest.CaptureFixture[str]) ->
     assert "3 of 14 images are nearly the same as another: 1 group, " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
-    out = f"latents{suffix}"
+def test_encode_and_decode_are_a_reconstruction(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = "latents.npz"
     assert told(capsys, "encode", run, "few", "--out", out)["images"] == 3
     told(capsys, "decode", run, out, "--out", "back")
     model = Model.from_pretrained("run/vae/model")
@@ -346,7 +345,7 @@ def test_directions_from_before_more_training_are_refused(run: str, capsys: pyte
     told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
     main(["train", "--resume", run, "--images", "64"])
     said = refused(capsys, "edit", run, "dark", "--direction", "light=1")
-    assert "The direction light was made before the model was trained further; make it again" in said
+    assert "made before the model was trained further (light); make them again" in said
     main(["direction", run, "--name", "dark", "--positive", "dark", "--negative", "light"])
     (aside,) = Path("run/vae/model").glob("directions-of-other-weights-*")
     assert f"trained further were put aside: {aside}." in capsys.readouterr().out

@@ -11,7 +11,7 @@ import torch
 from vaegan.config import TrainConfig
 from vaegan.config_files import load_preset
 from vaegan.data import ImageDataset, check_source, open_dataset
-from vaegan.errors import RequestError, VaeganError
+from vaegan.errors import RequestError
 from vaegan.model import Model
 from vaegan.processes import is_first_process, is_launched, number_of_processes
 from vaegan.training.checks import check_fits, check_settings, check_start
@@ -67,37 +67,22 @@ def train(
         cancel: asked before every step, of several processes before every tenth; True saves and raises InterruptedTraining.
         checkpoint_seconds: between checkpoints.
 
-    Returns:
-        The run; `load(run.path)` gives its model.
-
-    Raises:
-        RequestError: if the request cannot be served.
-        InterruptedTraining: when cancelled, after saving.
-        TrainingError: if training broke down.
+    Returns the run; `load(run.path)` gives its model. Raises RequestError, or TrainingError if training broke down.
     """
-    config = config or load_preset("tiny")
+    config, place = config or load_preset("tiny"), None if out is None else Path(out)
+    minutes = DEFAULT_MINUTES if minutes is None and images is None else minutes
     check_request(config, minutes, images)
-    if images is None and minutes is None:
-        minutes = DEFAULT_MINUTES
     if is_first_process():
-        check_new_run(None if out is None else Path(out))
-    engine = FabricEngine(config.device, config.seed)
-    check_settings(config, engine.world_size)  # once more, for a launcher may have started other processes than were asked for
+        check_new_run(place)
+    engine = _started(config)
     start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
-    config = _with_condition(config, dataset)
+    if config.is_conditional:  # the name that the label has there
+        config = replace(config, condition=dataset.categories(config.condition)[0])
     if start is not None:
         check_fits(start, config, dataset)
-    listener = _listener(engine, progress, say, cancel)
-    for sentence in (*dataset.notes, *dataset.warnings):
-        listener.say(sentence)
-
-    source = place_of(data)
-    # The first process chooses the folder, so that all of them mean the same.
-    chosen = str(new_run_folder(Path(out) if out else None, source).path) if engine.is_first else ""
-    folder = RunFolder(Path(engine.share(chosen)))
     record = RunRecord(
-        source=source,
+        source=place_of(data),
         config=config,
         seconds_target=None if minutes is None else 60 * minutes,
         plan=_plan(config, images),
@@ -106,14 +91,11 @@ def train(
         precision=None,
         facts={"data": _data_facts(dataset)},
     )
+    # The first process chooses the folder, so that all of them mean the same.
+    folder: RunFolder = engine.share(engine.first_does(lambda: new_run_folder(place, record.source)))
+    listener = _listener(engine, progress, say, cancel)
     with folder.alone():
-        if engine.is_first:
-            folder.write(record)
-            dataset.write_skipped(folder.path / "skipped.csv")
-            point_last_at(folder)
-        if dataset.skipped:
-            count = len(dataset.skipped)
-            listener.say(f"{count:,} of {count + len(dataset):,} files were skipped; why: {folder.path / 'skipped.csv'}")
+        engine.first_does(lambda: _begin(folder, record, dataset, listener))
         Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
     return folder
 
@@ -132,16 +114,8 @@ def resume(
 ) -> RunFolder:
     """Goes on with a run where it stopped, or extends a finished one. On a CPU the weights are those of a run never stopped.
 
-    Args:
-        run: its folder.
-        data: where its images are now, if they were moved; the run remembers it.
-        minutes: so many more; without it the run ends where it was planned to.
-        images: so many in all, over all stages.
-        progress: see `train`.
-        preparing: see `train`.
-        say: see `train`.
-        cancel: see `train`.
-        checkpoint_seconds: see `train`.
+    `data` says where its images are now, if they were moved; the run remembers it. With `minutes` it trains so many more, without
+    them it ends where it was planned to; `images` are so many in all, over all stages. The rest is as for `train`.
 
     Raises:
         RequestError: if the run is finished and no more is asked for, or its images were moved or have changed.
@@ -156,8 +130,7 @@ def resume(
         record = replace(_extended(record, minutes, images), source=record.source if data is None else place_of(data))
         if data is None:
             check_place(record.source, f"vaegan train PLACE --resume {quote(str(run))}")
-        engine = FabricEngine(record.config.device, record.config.seed)
-        check_settings(record.config, engine.world_size)
+        engine = _started(record.config)
         # Checkpoints hold everything; only a GAN is built around the model it started from.
         whole = any(folder.checkpoint(stage).is_file() for stage in ("ae", "vae", "joint"))
         start = None if record.init is None or whole else load_start(record.init, record.config, engine.device)
@@ -174,11 +147,7 @@ def resume(
 
 
 def check_new(data: str | Path, config: TrainConfig, out: str | Path | None, init: str | Path | None) -> None:
-    """Refuses images, settings, a folder or a start that no new run can be made of, without decoding anything.
-
-    Raises:
-        RequestError: naming what is wrong.
-    """
+    """Refuses images, settings, a folder or a start that no new run can be made of, without decoding anything: RequestError."""
     check_source(data)
     check_new_run(None if out is None else Path(out))
     if init is not None:
@@ -186,11 +155,7 @@ def check_new(data: str | Path, config: TrainConfig, out: str | Path | None, ini
 
 
 def check_request(config: TrainConfig, minutes: float | None, images: int | None) -> None:
-    """Refuses settings and lengths that cannot work, before anything is made.
-
-    Raises:
-        RequestError: naming what is wrong.
-    """
+    """Refuses settings and lengths that cannot work, before anything is made: RequestError naming what is wrong."""
     check_settings(config, number_of_processes("LOCAL_WORLD_SIZE", config.device.devices) * config.device.nodes)
     if config.device.nodes > 1 and not is_launched():
         raise RequestError(
@@ -203,6 +168,23 @@ def check_request(config: TrainConfig, minutes: float | None, images: int | None
         raise RequestError(f"--minutes {minutes:g} is no training time; give a positive number, under a million.")
     if images is not None and not 1 <= images <= 10**12:
         raise RequestError(f"--images {images} is no training; give a positive number, at most a million million.")
+
+
+def _started(config: TrainConfig) -> FabricEngine:
+    engine = FabricEngine(config.device, config.seed)
+    check_settings(config, engine.world_size)  # once more: a launcher may have started other processes than were asked for
+    return engine
+
+
+def _begin(folder: RunFolder, record: RunRecord, dataset: ImageDataset, listener: Listener) -> None:
+    """What a new run's folder begins with, and what is worth saying of its images."""
+    folder.write(record)
+    dataset.write_skipped(folder.path / "skipped.csv")
+    point_last_at(folder)
+    for sentence in (*dataset.notes, *dataset.warnings):
+        listener.say(sentence)
+    if count := len(dataset.skipped):
+        listener.say(f"{count:,} of {count + len(dataset):,} files were skipped; why: {folder.path / 'skipped.csv'}")
 
 
 def _listener(
@@ -219,18 +201,11 @@ def _listener(
 def load_start(init: str | Path, config: TrainConfig, device: torch.device | str = "cpu") -> Model:
     """The model that a run starts from: the one named, or of a run its VAE, and its last one where it has none.
 
-    Raises:
-        ModelError: if there is none.
-        RequestError: if it does not fit the settings.
+    ModelError if there is none, RequestError if it does not fit the settings.
     """
     start = load(init, "vae" if has_vae(init) else None, device)
     check_start(start, config)
     return start
-
-
-def _with_condition(config: TrainConfig, dataset: ImageDataset) -> TrainConfig:
-    """The settings with the name of the label that the networks are told."""
-    return replace(config, condition=dataset.categories(config.condition)[0]) if config.is_conditional else config
 
 
 def _data_facts(dataset: ImageDataset) -> dict[str, Any]:
@@ -279,14 +254,6 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
 def _open_everywhere(
     engine: FabricEngine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None
 ) -> ImageDataset:
-    """The first process decodes, the others then find the cache; its error becomes everybody's."""
-    dataset, error = None, None
-    if engine.is_first:
-        try:
-            dataset = open_dataset(data, config.data, progress=preparing)
-        except VaeganError as failure:
-            error = failure
-    message = engine.share(None if error is None else str(error))
-    if message is not None:
-        raise error or RequestError(message)
+    """The first process decodes, the others then find the cache."""
+    dataset = engine.first_does(lambda: open_dataset(data, config.data, progress=preparing))
     return dataset or open_dataset(data, config.data)

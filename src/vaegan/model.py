@@ -112,11 +112,7 @@ class Model:
         return self.decode(self.encode(images, labels), labels)
 
     def for_label(self, label: str) -> "Model":
-        """The unconditional model that takes every image for one of `label`, whose biases are folded into the weights.
-
-        Raises:
-            RequestError: if the model does not know the label.
-        """
+        """The unconditional model that takes every image for one of `label`, whose biases are folded into the weights."""
         names = self.config.labels
         if label not in names:
             known = f"it knows {', '.join(names)}" if names else "it was trained without --conditional: leave --label out"
@@ -134,11 +130,7 @@ class Model:
         return model
 
     def unconditional(self, label: str | None, option: str = "--label") -> "Model":
-        """This model, or of a conditional one the unconditional model of `label`; `option` gives the label, for messages.
-
-        Raises:
-            RequestError: if a conditional model is given no label, or the model does not know it.
-        """
+        """This model, or of a conditional one that of `label`, given by `option`; RequestError if it is missing or not known."""
         return self._needs_label(option) if label is None else self.for_label(label)
 
     def _needs_label(self, option: str = "--label") -> Self:
@@ -159,8 +151,8 @@ class Model:
 
     def _blocks(self, batch: Tensor, labels: Labels | None) -> Iterator[tuple[Tensor, ...]]:
         """Parts of a batch on the device, beside those of the labels of a conditional model."""
+        batch = batch.float()  # NumPy's numbers are double
         whole = (batch,) if not self.config.labels or labels is None else (batch, labels)
-        whole = (whole[0].float(), *whole[1:])  # NumPy's numbers are double
         return zip(*([part.to(self.device) for part in tensor.split(AT_ONCE)] for tensor in whole), strict=True)
 
     @torch.no_grad()
@@ -271,14 +263,9 @@ class Model:
         return "prior" if self.has_prior else "gmm"
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
-        """Writes config.json, model.safetensors and README.md, the layout of the Hugging Face Hub.
+        """Writes config.json, model.safetensors and README.md, the layout of the Hugging Face Hub; the folder need not exist.
 
-        Args:
-            folder: created when missing.
-            card: text of README.md; a short one when None.
-
-        Raises:
-            RequestError: if there is something else than a model of this package, which would be overwritten.
+        `card` is the text of README.md; a short one when None. RequestError if the folder holds something else than a model.
         """
         check_free_for_model(Path(folder))
         write_model(Path(folder), self.config, self.networks, card)
@@ -290,10 +277,8 @@ class Model:
         Raises:
             ModelError: if it is missing, damaged, or of a newer version.
         """
-        folder = Path(folder)
-        config, networks = read_model(folder)
-        model = cls(config, networks, device)
-        model.folder = folder
+        model = cls(*read_model(Path(folder)), device)
+        model.folder = Path(folder)
         return model
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None, card: str | None = None) -> str:
@@ -314,14 +299,7 @@ class Model:
         return share(self, self.folder, repository, private, token, card)
 
     def require_encoder(self, instead: str | None = None) -> None:
-        """Refuses what only an encoder can do.
-
-        Args:
-            instead: what can be done without one, for the message.
-
-        Raises:
-            RequestError: if there is none.
-        """
+        """Refuses what only an encoder can do: RequestError if there is none, with what can be done `instead`."""
         if not self.has_encoder:
             other = f", or {instead}" if instead else ""
             raise RequestError(f"This GAN was trained without a VAE, so it has no encoder; train with --recipe vae-gan{other}.")

@@ -99,11 +99,7 @@ class Networks(nn.Module):
 
 
 def check_free_for_model(folder: Path) -> None:
-    """Refuses to put a model where something else lies; over an earlier model it may go.
-
-    Raises:
-        RequestError: with what is there.
-    """
+    """Refuses to put a model where something else lies: RequestError with what it is. Over an earlier model it may go."""
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file; a model needs a folder of its own.")
     if (folder / "run.json").is_file():
@@ -118,14 +114,7 @@ def check_free_for_model(folder: Path) -> None:
 
 
 def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str | None) -> None:
-    """Writes config.json, model.safetensors and README.md.
-
-    Args:
-        folder: created when missing.
-        config: what `networks` were built from.
-        networks: on any device.
-        card: text of README.md; a short one when None.
-    """
+    """Writes config.json, model.safetensors and README.md (`card`; a short one when None) into a folder, made when missing."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in networks.state_dict().items()}
     content = save(tensors, metadata={"format": "pt"})  # not by save_file: of a full disk it has an error of its own
     write_atomically(folder / "model.safetensors", lambda file: file.write(content))
@@ -137,8 +126,7 @@ def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str
 def read_model(folder: Path) -> tuple[ModelConfig, Networks]:
     """Reads what `write_model` wrote. Nothing in it is executed, and shapes are checked before loading.
 
-    Raises:
-        ModelError: if it is missing, damaged, of another version, or holds numbers that are not finite.
+    ModelError if it is missing, damaged, of another version, or holds numbers that are not finite.
     """
     config = read_config(folder)
     with torch.device("meta"):
@@ -148,11 +136,7 @@ def read_model(folder: Path) -> tuple[ModelConfig, Networks]:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """What a model in `folder` is, without its weights.
-
-    Raises:
-        ModelError: if it is missing, damaged or of another version.
-    """
+    """What a model in `folder` is, without its weights; ModelError if it is missing, damaged or of another version."""
     path = folder / "config.json"
     with _as_model_errors(path):
         if path.stat().st_size > MAXIMUM_CONFIG_BYTES:
@@ -161,9 +145,9 @@ def read_config(folder: Path) -> ModelConfig:
         if not isinstance(values, dict) or values.get("library") != "vaegan":
             raise ModelError(f"{path} is not the configuration of a vaegan model.")
         if values.get("format_version") not in READABLE:
+            known = " and ".join(map(str, READABLE))
             raise ModelError(
-                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads "
-                f"{' and '.join(map(str, READABLE))}. "
+                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {known}. "
                 "Install the version that wrote it."
             )
         network = values.get("network")

@@ -196,7 +196,7 @@ class DecodeOptions(shared.ModelOptions):
     """Draw the images of latents: of a file that encode or another tool wrote, or of a line of numbers."""
 
     latents: Annotated[Path | None, Spelling("LATENTS", positional=True)] = None
-    """An .npz or .npy with an array [n, latent], or a .parquet with a column vector."""
+    """An .npz with an array `latents` [n, latent], as encode writes it, or an .npy with nothing else."""
     text: str | None = None
     """One latent as text instead: its numbers, separated by commas, as the explorer copies them."""
     out: Path = Path("decoded.png")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vaegan.errors import ModelError, RequestError
+from vaegan.errors import ModelError, RequestError, first_of
 from vaegan.files import in_turn, write_atomically
 from vaegan.model import Model
 
@@ -82,15 +82,12 @@ def _save_beside(folder: str | Path, model: Model, directions: tuple[Direction, 
     facts = json.dumps({name: one.facts for name, one in everything.items()})
     metadata = {"format": "pt", "library": "vaegan", "model": model_fingerprint(model), "facts": facts}
     data, path = save(tensors, metadata=metadata), file_of(folder, model)
-    aside = None if saved or not path.is_file() else _put_aside(path)
+    aside = None
+    if path.is_file() and not saved:  # named by its content, so that none that was put aside before is lost
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+        aside = path.replace(path.with_name(f"{path.stem}-of-other-weights-{digest}{path.suffix}"))
     write_atomically(path, lambda file: file.write(data))
     return aside
-
-
-def _put_aside(path: Path) -> Path:
-    """Renames a file of directions by its content, so that none that was put aside before is lost."""
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-    return path.replace(path.with_name(f"{path.stem}-of-other-weights-{digest}{path.suffix}"))
 
 
 def load_directions(folder: str | Path, model: Model, others: str = "refuse") -> dict[str, Direction]:
@@ -110,7 +107,11 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
             if metadata.get("model") != model_fingerprint(model):
                 if others == "drop":
                     return {}
-                raise ModelError(_outdated(file.keys(), path))
+                names = first_of([check_name(name) for name in sorted(file.keys())], MOST_NAMED)
+                raise ModelError(
+                    f"The directions in {path} were made before the model was trained further ({names}); make them again with: "
+                    "vaegan direction"
+                )
             names = sorted(file.keys())
             if len(names) > MOST_DIRECTIONS:
                 raise ModelError(f"{path} holds {len(names):,} directions; {MOST_DIRECTIONS:,} is the most, so remove it.")
@@ -121,15 +122,6 @@ def load_directions(folder: str | Path, model: Model, others: str = "refuse") ->
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{path} cannot be used: {str(error).splitlines()[0]}") from error
-
-
-def _outdated(names: list[str], path: Path) -> str:
-    """What is said of directions that were made for other weights: which they are, at most `MOST_NAMED` by name."""
-    shown = [check_name(name) for name in sorted(names)[:MOST_NAMED]]
-    more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
-    noun, were, them = ("direction", "was", "it") if len(names) == 1 else ("directions", "were", "them")
-    said = f"The {noun} {', '.join(shown)}{more} {were} made before the model was trained further"
-    return f"{said}; make {them} again with vaegan direction (kept in {path})."
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -1,19 +1,20 @@
-"""Latents for other tools: in NumPy's .npz, in Parquet that embedding viewers read, and as text."""
+"""Latents for other tools: in NumPy's files, in Parquet that embedding viewers read, and as text."""
 
 import math
 import re
 import zipfile
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.data.arrays import Header, read_header
+from vaegan.data.arrays import read_header
 from vaegan.errors import DataError, RequestError
 from vaegan.extras import need
 from vaegan.files import atomic_path, write_atomically
@@ -46,7 +47,8 @@ def write_table(table: LatentTable, path: Path) -> None:
         arrays |= {"projection": table.projection, "stage": np.array(table.stage)}
         write_atomically(path, lambda file: np.savez(file, **arrays))
         return
-    arrow, parquet = _pyarrow("pyarrow"), _pyarrow("pyarrow.parquet")
+    need("parquet", "pyarrow", purpose="A Parquet file")
+    arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     count, dimension = vectors.shape
     # Lists of variable length, because not every reader knows those of fixed length.
     offsets = arrow.array(np.arange(count + 1, dtype=np.int32) * dimension)
@@ -73,23 +75,26 @@ def as_text(names: Sequence[str]) -> list[str]:
 
 
 def read_latents(path: Path, latent_dim: int, most: int = MOST_LATENTS) -> Latents:
-    """The latents of an .npz (`latents`, or its only array of that width), an .npy or a .parquet (`vector`), [n, latent].
+    """The latents of an .npz (its array `latents`) or an .npy, [n, latent].
 
     Files of more than `most` latents are refused by what they say of themselves, before memory is taken.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path} is too large to be read; {MOST_BYTES // 2**30} GB is the most.")
-        if path.suffix.lower() == ".parquet":
-            latents = _read_parquet(path, most)
-            _check_fits(path, latents.dtype, latents.shape, latent_dim, most)
+        if path.suffix.lower() == ".npy":
+            latents = _read_array(path, path.stat().st_size, partial(path.open, "rb"), latent_dim, most)
+        elif path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                member = archive.getinfo("latents.npy")
+                latents = _read_array(path, member.file_size, partial(archive.open, member), latent_dim, most)
         else:
-            latents = _read_numpy(path, latent_dim, most)
+            raise DataError(f"{path} must be an .npz or .npy.")
     except (RequestError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except Exception as error:  # a damaged file can raise nearly anything, in NumPy as in Arrow
+    except Exception as error:  # a damaged file can raise nearly anything
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} cannot be read: {said[:200]}.") from error
     with np.errstate(over="ignore"):
@@ -99,82 +104,18 @@ def read_latents(path: Path, latent_dim: int, most: int = MOST_LATENTS) -> Laten
     return torch.from_numpy(numbers)
 
 
-def _read_numpy(path: Path, latent_dim: int, most: int) -> NDArray[Any]:
-    if path.suffix.lower() == ".npy":
-        with path.open("rb") as file:
-            header = _checked_header(file, path.stat().st_size, path)
-        _check_fits(path, header.dtype, header.shape, latent_dim, most)
-        return np.load(path, allow_pickle=False)
-    if path.suffix.lower() != ".npz":
-        raise DataError(f"{path} must be an .npz, .npy or .parquet.")
-    with zipfile.ZipFile(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        headers: dict[str, Header] = {}
-        for name, info in members.items():
-            with archive.open(info) as member:
-                headers[name] = _checked_header(member, info.file_size, path)
-        name = _latents_key(path, headers, latent_dim)
-        _check_fits(path, headers[name].dtype, headers[name].shape, latent_dim, most)
-        # Not by numpy.load, to which the name may mean another member than the one whose header was checked.
-        with archive.open(members[name]) as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _latents_key(path: Path, headers: dict[str, Header], latent_dim: int) -> str:
-    if "latents" in headers:
-        return "latents"
-    fitting = [name for name, header in headers.items() if header.shape[1:] == (latent_dim,)]
-    if len(fitting) != 1:
-        held = ", ".join(f"{name} {list(header.shape)}" for name, header in list(headers.items())[:8]) or "nothing"
-        raise DataError(f'{path} holds no array "latents" and not exactly one of shape [n, {latent_dim}], but {held}.')
-    return fitting[0]
-
-
-def _checked_header(file: Any, size: int, path: Path) -> Header:
-    """What an array claims to be; refused before memory is taken when the file cannot hold it."""
-    header = read_header(file)
+def _read_array(path: Path, size: int, opened: Callable[[], IO[bytes]], latent_dim: int, most: int) -> NDArray[Any]:
+    """An array of `size` bytes in a file; by what it claims to be it is refused before memory is taken."""
+    with opened() as file:
+        header = read_header(file)
     if header.dtype.hasobject or min(header.shape, default=0) < 0 or header.claimed > min(size, MOST_BYTES):
         raise DataError(f"{path} is damaged, too large, or holds Python objects.")
-    return header
-
-
-def _check_fits(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], latent_dim: int, most: int) -> None:
-    if shape[1:] != (latent_dim,) or dtype.kind not in "fiu":
-        raise DataError(f"{path} holds {dtype} {list(shape)}; this model wants latents [n, {latent_dim}].")
-    _check_count(path, shape[0], most)
-
-
-def _check_count(path: Path, count: int, most: int) -> None:
-    if count > most:
-        raise DataError(f"{path} holds {count:,} latents; give a file of {most:,} at most.")
-
-
-def _read_parquet(path: Path, most: int) -> NDArray[Any]:
-    parquet = _pyarrow("pyarrow.parquet")
-    file = parquet.ParquetFile(path)
-    _check_count(path, file.metadata.num_rows, most)
-    if "vector" not in file.schema_arrow.names:
-        raise DataError(f'{path} has no column "vector"; it has {", ".join(file.schema_arrow.names[:20])}.')
-    held = file.schema_arrow.field("vector").type
-    types = _pyarrow("pyarrow").types
-    listed = types.is_list(held) or types.is_large_list(held) or types.is_fixed_size_list(held)
-    if not listed or not (types.is_floating(held.value_type) or types.is_integer(held.value_type)):
-        raise DataError(f'The column "vector" of {path} holds {held}, not lists of numbers.')
-    groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
-    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
-    # What is repeated takes no room in the file, so that its numbers are counted and not its bytes: 8 at most for each.
-    if 8 * sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == "vector") > MOST_BYTES:
-        raise DataError(f"{path} would unpack to more than {MOST_BYTES // 2**30} GB.")
-    column = file.read(columns=["vector"]).column("vector").combine_chunks()
-    values, rows = np.asarray(column.flatten()), len(column)
-    if column.null_count or (rows and (len(values) % rows or np.ptp(np.asarray(column.value_lengths())))):
-        raise DataError(f"The vectors in {path} are not all of the same length.")
-    return values.reshape(rows, -1) if rows else values.reshape(0, 0)
-
-
-def _pyarrow(module: str) -> Any:
-    need("parquet", "pyarrow", purpose="A Parquet file")
-    return import_module(module)
+    if header.shape[1:] != (latent_dim,) or header.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds {header.dtype} {list(header.shape)}; this model wants latents [n, {latent_dim}].")
+    if header.shape[0] > most:
+        raise DataError(f"{path} holds {header.shape[0]:,} latents; give a file of {most:,} at most.")
+    with opened() as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def parse_latent(text: str, latent_dim: int) -> Latents:

@@ -24,13 +24,10 @@ class Best:
     """
 
     def __init__(self, recipe: Recipe, images: int, patience: int = 0, extended_at: int = 0) -> None:
-        """Prepares for a stage.
+        """Prepares for a stage, whose models are compared by so many held-out `images`.
 
-        Args:
-            recipe: whose models are compared.
-            images: held out, to compare by.
-            patience: images without improvement after which the stage ends; 0 waits for its end.
-            extended_at: images after which the stage had ended before it was extended: waiting starts again there.
+        It ends after `patience` images without improvement (0: never), which are counted anew from `extended_at` on, where it had
+        ended before it was extended.
         """
         self._recipe, self._deciding = recipe, recipe.deciding
         self._images, self._patience, self._extended_at = images, patience, extended_at
@@ -55,21 +52,12 @@ class Best:
         several = "1 held-out image is" if self._images == 1 else f"{self._images} held-out images are"
         return f"{several} too few to compare models by, which takes {self._deciding.fewest}"
 
-    @property
-    def name(self) -> str:
-        """Of the number that decides, in words."""
-        return f"held-out {scalar_title(self._deciding.scalar.removeprefix('heldout_')).lower()}"
-
     def validated(self, seen: int, progress: float, values: Mapping[str, float], sound: bool) -> None:
         """Takes a validation, and a copy of the averaged model if none before was better by more than chance.
 
         A later model has seen more, at a lower learning rate: an earlier one is kept only if it is better by two standard errors.
-
-        Args:
-            seen: images.
-            progress: share of the stage's schedules that is done.
-            values: of the validation, the same in all processes.
-            sound: whether the guards found nothing wrong; a copy of the training images scores well.
+        What is not `sound`, because the guards found something wrong, is not kept: a copy of the training images scores well.
+        `progress` is the share of the stage's schedules that is done.
         """
         value = values.get(self._deciding.scalar, math.nan)
         if not self.compares or not math.isfinite(value):
@@ -102,18 +90,15 @@ class Best:
             return "the last model: none was compared with it"
         assert self._kept is not None
         self._recipe.load_averaged_state(self._kept)
-        if self.best.seen == self.last.seen == self.lowest.seen:
-            return f"the last model, the best one: {self.name} {self.best.value:.4g}"
+        title = scalar_title(self._deciding.scalar.removeprefix("heldout_")).lower()
+        number, lowest = f"held-out {title} {self.best.value:.4g}", self.lowest
+        if self.best.seen == self.last.seen == lowest.seen:
+            return f"the last model, the best one: {number}"
         if self.best.seen == self.last.seen:
-            return (
-                f"the last model: {self.name} {self.best.value:.4g}; {self.lowest.value:.4g} after {self.lowest.seen:,} images "
-                "is lower by no more than chance"
-            )
+            lower = f"{lowest.value:.4g} after {lowest.seen:,} images is lower by no more than chance"
+            return f"the last model: {number}; {lower}"
         unsound = "" if self._last_is_sound else ", but a guard found something wrong with it"
-        return (
-            f"the model of {self.best.seen:,} images: {self.name} {self.best.value:.4g}; the last one had {self.last.value:.4g}"
-            f"{unsound}"
-        )
+        return f"the model of {self.best.seen:,} images: {number}; the last one had {self.last.value:.4g}{unsound}"
 
     def facts(self) -> dict[str, float]:
         """For programs: the images seen by the best model, its number, and that of the last one."""
@@ -124,18 +109,12 @@ class Best:
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs to go on the same."""
         points = {"best": self.best, "lowest": self.lowest, "last": self.last}
-        return {name: point and tuple(point) for name, point in points.items()} | {
-            "last_is_sound": self._last_is_sound,
-            "kept": self._kept,
-        }
+        plain = {name: point and tuple(point) for name, point in points.items()}
+        return plain | {"last_is_sound": self._last_is_sound, "kept": self._kept}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave.
-
-        Raises:
-            ValueError: if the kept model is of another shape.
-        """
-        points = (state[name] and _point(*state[name]) for name in ("best", "lowest", "last"))
+        """Takes back what `state` gave; raises ValueError if the kept model is of another shape."""
+        points = (state[name] and Point(int(state[name][0]), float(state[name][1])) for name in ("best", "lowest", "last"))
         self.best, self.lowest, self.last = points
         self._last_is_sound, self._kept = state["last_is_sound"], state["kept"]
         if self._kept is not None and _shapes(self._kept) != _shapes(self._copy()):
@@ -143,10 +122,6 @@ class Best:
 
     def _copy(self) -> dict[str, Any]:
         return copied(self._recipe.averaged_state())
-
-
-def _point(seen: Any, value: Any) -> Point:
-    return Point(int(seen), float(value))
 
 
 def _shapes(kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,15 +24,10 @@ def model_card(
     evaluation: Mapping[str, Any] | None = None,
     old: str = "",
 ) -> str:
-    """README.md of a saved model, in the Hub's form.
+    """README.md of a saved model, in the Hub's form: from facts about its stage, and from evaluation.json if there is one.
 
-    Args:
-        config: of the model.
-        record: of its run.
-        facts: measured about the model's stage.
-        evaluation: the content of evaluation.json, if there is one for this model.
-        old: the card so far: metadata that are not the program's (such as the licence) and text outside its marks stay; without
-            the marks it is the owner's altogether, and stays as it is.
+    Of the `old` card metadata that are not the program's (such as the licence) and text outside its marks stay; without the marks
+    it is the owner's altogether, and stays as it is.
     """
     if old and BEGIN not in old:
         return old
@@ -52,12 +47,7 @@ def model_card(
 
 
 def refresh_cards(folder: RunFolder, evaluation: Mapping[str, Any]) -> None:
-    """Brings the content of a new evaluation.json into the cards of a run's models; what their owners wrote stays.
-
-    Raises:
-        ModelError: if the run or a model is damaged.
-        TrainingError: if a card cannot be written.
-    """
+    """Brings the content of a new evaluation.json into the cards of a run's models; what their owners wrote stays."""
     record = folder.read()
     for stage in evaluation["stages"]:
         if (folder.model(stage) / "config.json").is_file():

@@ -10,7 +10,7 @@ from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, setting_words
 from vaegan.metrics.table import METRICS, is_bound
 from vaegan.model_files import ModelConfig
-from vaegan.training.run import RunRecord
+from vaegan.training.run import RunRecord, is_drawn
 
 KINDS = {"ae": "A plain autoencoder", "vae": "A variational autoencoder", "gan": "A GAN", "joint": "A joint VAE/GAN"}
 
@@ -32,7 +32,7 @@ def is_number(value: Any) -> bool:
 def data_words(record: RunRecord) -> str:
     """The data without their name or place, which are the owner's to tell."""
     images = int(record.facts.get("data", {}).get("images", 0))
-    if record.source.split(":")[0] == "faces":
+    if is_drawn(record.source):
         return f"{images:,} faces drawn by vaegan"
     return f"{images:,} images, fingerprint {record.fingerprint[:16]}"
 

@@ -75,11 +75,7 @@ def save_checkpoint(path: Path, recipe: nn.Module, seen: int, companions: Mappin
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint without running anything in it.
-
-    Raises:
-        ModelError: if it is damaged or of another version.
-    """
+    """Reads a checkpoint without running anything in it; ModelError if it is damaged or of another version."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch has to say about a damaged file is said below
@@ -94,12 +90,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _check_content(path: Path) -> None:
-    """Refuses what would take more memory than the file has bytes: compressed tensors, or a `bytearray` of any length.
-
-    Raises:
-        UnpicklingError: saying what it holds.
-        BadZipFile: if it is no archive.
-    """
+    """Refuses what would take more memory than the file has bytes: compressed tensors, or a `bytearray` of any length."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
@@ -115,11 +106,7 @@ def _check_content(path: Path) -> None:
 
 
 def restore(recipe: nn.Module, state: dict[str, Any], path: Path, companions: Mapping[str, Stateful]) -> int:
-    """Puts a checkpoint's state into a freshly built recipe and its companions; returns the images seen.
-
-    Raises:
-        ModelError: if names or shapes differ.
-    """
+    """Puts a checkpoint's state into a fresh recipe and its companions; the images seen. ModelError if names or shapes differ."""
     try:
         recipe.load_state_dict(state["recipe"])
         seen = int(state["seen"])

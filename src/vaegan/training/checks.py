@@ -1,10 +1,12 @@
 """What cannot work is refused here, in one line, before anything is made; and what will go wrong is said."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
-from vaegan.config import NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import TrainConfig, VAEConfig
 from vaegan.data import ImageDataset
 from vaegan.errors import RequestError
 from vaegan.model import Model
@@ -12,11 +14,7 @@ from vaegan.objectives.likelihood import RECONSTRUCTIONS
 
 
 def check_start(model: Model, config: TrainConfig) -> None:
-    """Refuses to start from a model that does not fit the settings, whatever the images are.
-
-    Raises:
-        RequestError: naming the setting that differs.
-    """
+    """Refuses to start from a model that does not fit the settings, whatever the images are: RequestError naming what differs."""
     if config.recipe == "classic-gan":
         raise RequestError("--recipe classic-gan starts from scratch, as its sources do; leave --init out, or use --recipe gan.")
     _check_handover_of_normalised(config, config.stages[0])
@@ -24,19 +22,12 @@ def check_start(model: Model, config: TrainConfig) -> None:
         raise RequestError("The --init run has no encoder; start from a run with a VAE, or leave --init out.")
     if bool(model.config.labels) != config.is_conditional:
         raise _other_labels(model, "some" if config.is_conditional else "none")
-    pairs = {"--size": (model.config.size, config.data.size)} | {
-        f"--network.{field.name.replace('_', '-')}": tuple(
-            getattr(network, field.name) for network in (model.config.network, config.network)
-        )
-        for field in fields(NetworkConfig)
-    }
+    pairs: dict[str, tuple[Any, Any]] = {"--size": (model.config.size, config.data.size)}
+    for name, has in asdict(model.config.network).items():
+        pairs[f"--network.{name.replace('_', '-')}"] = has, getattr(config.network, name)
     if config.data.channels != "auto":
-        pairs["--channels"] = (model.config.channels, int(config.data.channels))
-    differing = {name: (has, wants) for name, (has, wants) in pairs.items() if has != wants}
-    if differing:
-        name, (has, wants) = next(iter(differing.items()))
-        same = " ".join(f"{option} {value}" for option, (value, _) in differing.items())
-        raise RequestError(f"The --init run has {name} {has} but this run has {wants}; they must be the same: add {same}.")
+        pairs["--channels"] = model.config.channels, int(config.data.channels)
+    _check_same(pairs)
     uniform = "uniform" in (model.config.prior, config.gan.prior) and model.config.prior != config.gan.prior
     if config.stages[0] == "gan" and uniform:
         fitting = "uniform" if model.config.prior == "uniform" else "mixture"
@@ -51,19 +42,20 @@ def check_start(model: Model, config: TrainConfig) -> None:
 
 
 def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None:
-    """Refuses to start from a model that was trained on images of other channels or labels; `check_start` comes before.
-
-    Raises:
-        RequestError: naming what differs.
-    """
+    """Refuses to start from a model of other channels or labels than the images'; `check_start` comes before."""
     words = dataset.categories(config.condition)[2] if config.is_conditional else ()
     if model.config.labels != words:
         raise _other_labels(model, ", ".join(words))
-    if model.config.channels != dataset.channels:
-        raise RequestError(
-            f"The --init run has channels {model.config.channels} but these images have {dataset.channels}; they must be the "
-            f"same: add --channels {model.config.channels}."
-        )
+    _check_same({"--channels": (model.config.channels, dataset.channels)})
+
+
+def _check_same(pairs: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuses settings of which the model that a run starts from has others."""
+    differing = {name: (has, wants) for name, (has, wants) in pairs.items() if has != wants}
+    if differing:
+        name, (has, wants) = next(iter(differing.items()))
+        same = " ".join(f"{option} {value}" for option, (value, _) in differing.items())
+        raise RequestError(f"The --init run has {name} {has} but this run has {wants}; they must be the same: add {same}.")
 
 
 def _other_labels(model: Model, wanted: str) -> RequestError:
@@ -93,19 +85,14 @@ def _check_normalisation(config: TrainConfig, world_size: int) -> None:
     _check_handover_of_normalised(config, config.stages[-1])
 
 
-LITTLE = 1.1
-"""A factor below it is said in words: its first digits are those of 1."""
-
 OUTPUT_OF = {"cross-entropy": "sigmoid", "continuous-bernoulli": "continuous-bernoulli"}
 """Decoder outputs that give the mean of what an objective models; all others compare images in [-1, 1]."""
 
 
 def check_output_range(config: TrainConfig) -> None:
-    """Refuses a decoder whose last operation does not give what the objective compares.
+    """Refuses a decoder whose last operation does not give what the objective compares: RequestError naming both settings.
 
-    Raises:
-        RequestError: naming both settings. Two of the tutorials behind this project held a sigmoid, which ends at 0, against
-            images that begin at -1.
+    Two of the tutorials behind this project held a sigmoid, which ends at 0, against images that begin at -1.
     """
     output = config.network.output
     objectives: dict[str, str] = {"ae": "squared-error", "vae": config.vae.objective}
@@ -124,12 +111,7 @@ def check_output_range(config: TrainConfig) -> None:
 
 
 def describe_objective(config: VAEConfig, values: int) -> str:
-    """The VAE's objective in a sentence, with its effective beta where it is defined.
-
-    Args:
-        config: of the VAE.
-        values: numbers in one image.
-    """
+    """The VAE's objective in a sentence, with its effective beta where it is defined, for images of so many `values`."""
     bound = f"IWAE-{config.samples}, " if config.samples > 1 else ""
     start = f"VAE objective: {bound}{config.objective}"
     reconstruction, kl_weight = RECONSTRUCTIONS[config.objective], config.kl_weight
@@ -150,36 +132,21 @@ def describe_objective(config: VAEConfig, values: int) -> str:
 def reason_of_collapse(config: VAEConfig, values: int) -> tuple[str, float]:
     """Which setting lets the KL divergence win, in words, and how many times too much it weighs: 1 when it does not.
 
-    The yardstick is the calibrated objective at a squared error of 0.1 a value, where photographs and drawings end.
-
-    Args:
-        config: of the VAE.
-        values: numbers in one image.
+    The yardstick is the calibrated objective at a squared error of 0.1 for each of an image's `values`, where photographs and
+    drawings end.
     """
     ratio, beta = config.kl_weight / config.reconstruction_weight, RECONSTRUCTIONS[config.objective].beta
     excess = ratio if beta is None else ratio * float(beta(values, torch.tensor(0.1, dtype=torch.float64))) / 0.1
-    if config.objective == "mean-squared-error" and excess > 1:
-        return (
-            f"mean-squared-error averages over the {values:,} values of an image, and nothing divides the KL divergence",
-            excess,
-        )
-    if excess > 1:
-        much = "a little more than" if excess < LITTLE else f"{rounded(excess)} times"
-        return f"the KL divergence weighs {much} what the calibrated objective gives it", excess
-    return "the reconstruction gains less by them than they cost", 1.0
-
-
-def rounded(factor: float) -> str:
-    """A factor with as many digits as tell it from 1, if it is at least `LITTLE`."""
-    return f"{factor:.2g}" if factor < 10 else f"{factor:,.0f}"
+    if excess <= 1:
+        return "the reconstruction gains less by them than they cost", 1.0
+    if config.objective == "mean-squared-error":
+        return f"mean-squared-error averages over an image's {values:,} values, and nothing divides the KL divergence", excess
+    times = f"{excess:.3g}" if excess < 10 else f"{excess:,.0f}"
+    return f"the KL divergence weighs {times} times what the calibrated objective gives it", excess
 
 
 def check_settings(config: TrainConfig, world_size: int) -> None:
-    """Refuses combinations that cannot work, before anything is made.
-
-    Raises:
-        RequestError: naming the settings.
-    """
+    """Refuses combinations that cannot work, before anything is made: RequestError naming the settings."""
     check_output_range(config)
     _check_normalisation(config, world_size)
     if config.stages == ("vae", "gan") and config.gan.prior == "uniform":

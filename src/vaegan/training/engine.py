@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vaegan.config import DeviceConfig
-from vaegan.errors import RequestError, TrainingError, VaeganError
+from vaegan.errors import RequestError, VaeganError
 from vaegan.parts.engine import Network
 from vaegan.processes import number_of_processes
 from vaegan.randomness import Draws
 from vaegan.settings import check_seed
 
 Precision = Literal["float32", "bfloat16"]
+Result = TypeVar("Result")
 
 PATIENCE = timedelta(hours=12)
 """How long processes wait for each other: the first one may decode millions of images while the others wait, for which torch's
@@ -34,12 +35,7 @@ class FabricEngine:
     def __init__(self, config: DeviceConfig, seed: int) -> None:
         """Starts the processes: with several devices everything after this runs in each of them.
 
-        Args:
-            config: where to run.
-            seed: of the run, for the keyed random streams.
-
-        Raises:
-            RequestError: if the device asked for is not there, or the seed is none.
+        The seed is that of the run, for the keyed random streams. RequestError if the device asked for is not there.
         """
         check_seed(seed)
         self.seed = seed
@@ -119,21 +115,17 @@ class FabricEngine:
         torch.distributed.all_gather_object(found, value)
         return found
 
-    def first_does(self, action: Callable[[], object]) -> None:
-        """The first process acts; if that fails, all of them stop with its error instead of waiting for it.
-
-        Raises:
-            VaeganError: of the action, in every process.
-        """
-        error: VaeganError | None = None
+    def first_does(self, action: Callable[[], Result]) -> Result | None:
+        """The first process acts, and has the result; if it fails, all of them stop with its error instead of waiting for it."""
+        result, error = None, None
         if self.is_first:
             try:
-                action()
+                result = action()
             except VaeganError as failure:
                 error = failure
-        message = self.share(None if error is None else str(error))
-        if message is not None:
-            raise error or TrainingError(message)
+        if (shared := self.share(error)) is not None:
+            raise shared
+        return result
 
     def draws(self, stage: str) -> Draws:
         """The keyed random streams of a stage, sliced for this process."""
@@ -151,11 +143,7 @@ class FabricEngine:
 
 
 def chosen_device(wanted: str) -> torch.device:
-    """Where training will be when `--accelerator` says `wanted`.
-
-    Raises:
-        RequestError: if that is not there.
-    """
+    """Where training will be when `--accelerator` says `wanted`; RequestError if that is not there."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         return torch.device("cuda" if available["cuda"] else "mps" if available["mps"] else "cpu")
@@ -170,19 +158,11 @@ CLEAR = 1.5
 
 
 def probe_precision(device: torch.device, seconds: float = 1.0, at_most: float = 4.0) -> tuple[Precision, dict[str, float]]:
-    """Times a small convolution, forward and backward, in both precisions.
+    """The faster precision (float32 unless bfloat16 gains a tenth) for a small convolution, and the rates [GFLOP/s] of each.
 
     Processors without bfloat16 arithmetic emulate it at a fraction of the speed, so this is measured and not looked up. Another
     program may hold the processor for a while, and a wrong choice costs a factor of two for the whole run: the precisions take
-    turns, the best time of each counts, and while they seem alike it goes on.
-
-    Args:
-        device: where training will be.
-        seconds: how long to measure.
-        at_most: how long while neither is clearly faster.
-
-    Returns:
-        The faster precision (float32 unless bfloat16 gains a tenth) and the rates [GFLOP/s] of each.
+    turns, the best time of each counts, and while they seem alike it goes on, for `at_most` seconds.
     """
     work, flop = timed_convolution(device)
     best = {False: float("inf"), True: float("inf")}

@@ -154,10 +154,7 @@ def copying(look: Look, memory: Memory) -> str | None:
 
 
 def posterior_collapse(latent_dim: int, reason: str) -> Check:
-    """Finds a VAE whose posteriors all equal the prior: every image is decoded to the mean image.
-
-    Args: latent_dim: length of a latent; reason: what in the settings makes it so, in words.
-    """
+    """Finds a VAE whose posteriors all equal the prior, and says which setting makes it so: every image is the mean image."""
 
     def check(look: Look, memory: Memory) -> str | None:
         found, low = None, memory.get("low", 0.0)
@@ -222,15 +219,10 @@ class Health:
         excess: float = 1.0,
         extended_at: int = 0,
     ) -> None:
-        """Prepares for a stage.
+        """Prepares for a stage, whose checks are made in order; the first that finds something is answered.
 
-        Args:
-            mode: act, warn or off.
-            checks: made in order; the first that finds something is answered.
-            recipe: whose state is kept and put back.
-            engine: processes.
-            excess: how many times too much a VAE's KL divergence weighs.
-            extended_at: images after which the stage had ended before it was extended: what stopped it then does so no more.
+        `excess` is how many times too much a VAE's KL divergence weighs. `extended_at` is where the stage had ended before it was
+        extended [images]: what stopped it there does so no more.
         """
         self.mode, self._checks, self._recipe, self._engine = mode, {} if mode == "off" else checks, recipe, engine
         self._excess, self._extended_at = excess, extended_at

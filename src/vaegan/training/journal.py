@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,7 @@ class Journal:
     """Writes the measurements of a stage."""
 
     def __init__(self, path: Path, engine: FabricEngine, seen: int = 0) -> None:
-        """Opens the journal of a stage, forgetting lines of steps that a resumed run will take again.
-
-        Args:
-            path: of metrics.jsonl.
-            engine: only the first process writes.
-            seen: images already seen when the stage goes on.
-        """
+        """Opens metrics.jsonl, which the first process writes, without its lines after `seen`: their steps are taken again."""
         self.path, self.write = path, engine.is_first
         if self.write and path.exists():
             kept = [line for line in read_journal(path) if line["seen"] <= seen]
@@ -31,28 +26,23 @@ class Journal:
                 text = "".join(json.dumps(line) + "\n" for line in kept)
                 write_atomically(path, lambda file: file.write(text.encode()))
 
-    def note(self, stage: str, seen: int, seconds: float, words: dict[str, str]) -> None:
-        """Appends what was said or done."""
-        self._append({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | words)
-
-    def line(self, stage: str, seen: int, seconds: float, values: dict[str, float]) -> None:
-        """Appends one measurement."""
-        rounded = {name: float(f"{value:.6g}") if math.isfinite(value) else None for name, value in values.items()}
-        self._append({"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | rounded)
-
-    def _append(self, line: dict[str, Any]) -> None:
+    def line(self, stage: str, seen: int, seconds: float, values: Mapping[str, float | str]) -> None:
+        """Appends what was measured, or said and done."""
         if not self.write:
             return
+        line = {"stage": stage, "seen": seen, "seconds": round(seconds, 2)} | {name: _kept(values[name]) for name in values}
         with disk_errors(self.path.parent), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 
-def check_finite(values: dict[str, float], stage: str, seen: int) -> None:
-    """Makes sure that what was learned is worth keeping.
+def _kept(value: float | str) -> float | str | None:
+    if isinstance(value, str):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
-    Raises:
-        TrainingError: if a number is none.
-    """
+
+def check_finite(values: dict[str, float], stage: str, seen: int) -> None:
+    """Makes sure that what was learned is worth keeping: TrainingError if a number is none."""
     wrong = [name for name, value in values.items() if not math.isfinite(value)]
     if wrong:
         raise TrainingError(

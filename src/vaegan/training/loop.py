@@ -165,8 +165,7 @@ class Training:
             return {name: float(value) for name, value in self.recipe.validate(self.heldout).items()}
 
     def _note(self, action: Action) -> None:
-        words = {"guard": action.guard, "action": action.action, "words": action.words}
-        self.journal.note(self.recipe.name, self.seen, self.timetable.seconds, words)
+        self.journal.line(self.recipe.name, self.seen, self.timetable.seconds, action._asdict())
         if action.action == "roll back":  # the numbers of steps that are undone
             self.means.forget()
             self.best.forget()

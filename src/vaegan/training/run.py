@@ -21,6 +21,11 @@ FORMAT_VERSION = 2
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
+# Kinds of the facts that steer a run or are shown with words of their own; of those about a GAN's start, and about a finisher.
+STEERING: dict[str, Any] = {"images": int, "skipped": int, "finished": bool, "brought_forward": list, "handover": dict}
+SHOWN: dict[str, Any] = {"objective": str, "heldout": dict, "inverse": dict, "finished_by": list}
+HANDOVER: dict[str, Any] = {"verified_tensors": int, "vae_low_pass_error": int | float, "prior_gap": int | float}
+FINISHER: dict[str, Any] = {"name": str, "set": dict, "before": dict, "after": dict}
 LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has it locked
 
 
@@ -96,15 +101,7 @@ def is_drawn(source: str) -> bool:
 
 
 def check_place(source: str, command: str) -> None:
-    """Refuses images that are no longer where a run found them.
-
-    Args:
-        source: of the run.
-        command: in which PLACE stands for where they are now, for the message.
-
-    Raises:
-        RequestError: with what to do.
-    """
+    """Refuses images that are no longer where a run found them; in `command`, for the message, PLACE is where they are now."""
     if not is_drawn(source) and not Path(source).exists():
         raise RequestError(
             f"{source}, where the images of this run were, does not exist. If they were moved, say where they are now: {command} "
@@ -140,8 +137,7 @@ class RunFolder:
     def alone(self) -> Generator[None]:
         """Keeps other commands that write out of this folder, and clears away what a killed one left half-written.
 
-        Raises:
-            VaeganError: if another process is at work here.
+        VaeganError if another process is at work here.
         """
         if not is_first_process():  # the first process holds the folder for all of them
             yield
@@ -162,8 +158,7 @@ class RunFolder:
     def read(self, to_train: bool = False) -> RunRecord:
         """Reads run.json; `to_train`: to go on with the run, which the settings of an earlier version do not allow.
 
-        Raises:
-            ModelError: if it is missing, damaged or of another version.
+        ModelError if it is missing, damaged or of another version.
         """
         path = self.record_path
         try:
@@ -210,11 +205,7 @@ def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole_number(digits: str) -> int:
-    """A whole number in a run's files; what is counted there is no longer than a seed may be.
-
-    Raises:
-        ValueError: if it is longer, and may be too large to be counted with.
-    """
+    """A whole number in a run's files; ValueError if it is longer than a seed may be, and too large to be counted with."""
     if abs(number := int(digits)) > MOST_SEED:
         raise ValueError(f"the number {digits[:20]}... is too large")
     return number
@@ -222,11 +213,10 @@ def whole_number(digits: str) -> int:
 
 def _is_possible(record: RunRecord) -> bool:
     """Whether a run can have lasted, and can last, as long as its record says."""
-    ends = [plan.schedule_end for plan in record.plan if plan.schedule_end is not None]
     return (
         all(0 <= seconds <= MOST_SECONDS for seconds in (record.spent_seconds, record.seconds_target or 0.0))
         and all(plan.images is None or plan.images > 0 for plan in record.plan)
-        and all(end >= 0 for end in ends)
+        and all((plan.schedule_end or 0) >= 0 for plan in record.plan)
         and record.precision in (None, "float32", "bfloat16")
         and record.status in ("training", "interrupted", "finished")
     )
@@ -234,59 +224,38 @@ def _is_possible(record: RunRecord) -> bool:
 
 def _are_facts(found: Any) -> bool:
     """Whether facts are such that those of them can be used which steer a run; the others are only shown."""
-    if not isinstance(found, dict):
+    if not _holds(found, STEERING | SHOWN):
         return False
-    counts, handover = [found.get(name, 0) for name in ("images", "skipped")], found.get("handover", {})
+    handover, finishers = found.get("handover", {}), found.get("finished_by", [])
     return (
-        all(isinstance(number, int) and number >= 0 for number in counts)
+        min(found.get("images", 0), found.get("skipped", 0)) >= 0
         and found.get("channels", 3) in (1, 3)
-        and isinstance(found.get("finished", True), bool)
-        and isinstance(found.get("brought_forward", []), list)
-        and _are_finishers(found.get("finished_by", []))
-        and isinstance(found.get("objective", ""), str)
-        and all(isinstance(found.get(name, {}), dict) for name in ("heldout", "inverse"))
-        and isinstance(handover, dict)
-        and (not handover or isinstance(handover.get("verified_tensors"), int))
-        and all(isinstance(handover.get(name, 0.0), int | float) for name in ("vae_low_pass_error", "prior_gap"))
+        and _holds(handover, HANDOVER)
+        and (not handover or "verified_tensors" in handover)
         and math.isfinite(handover.get("vae_low_pass_error", 0.0))
+        and all(_holds(one, FINISHER) and one.keys() >= FINISHER.keys() for one in finishers)
+        and all(
+            isinstance(value, int | float) for one in finishers for value in (*one["before"].values(), *one["after"].values())
+        )
     )
 
 
-def _are_finishers(found: Any) -> bool:
-    """Whether what finishers noted can be shown: names, what they set, and scores before and after."""
-    if not isinstance(found, list):
-        return False
-    groups = [[one.get(key) for key in ("set", "before", "after")] for one in found if isinstance(one, dict)]
-    return (
-        len(groups) == len(found)
-        and all(isinstance(one.get("name"), str) for one in found)
-        and all(isinstance(group, dict) for three in groups for group in three)
-        and all(isinstance(value, int | float) for three in groups for group in three[1:] for value in (group or {}).values())
-    )
+def _holds(found: Any, kinds: dict[str, Any]) -> bool:
+    """Whether this is a dictionary whose values are of these kinds, as far as they are there."""
+    return isinstance(found, dict) and all(isinstance(found[name], kind) for name, kind in kinds.items() if name in found)
 
 
 def find_run(path: str | Path) -> RunFolder:
-    """The run at `path`; `runs/last` and a link to a run work too.
-
-    Raises:
-        ModelError: if there is none.
-    """
+    """The run at `path`; `runs/last` and a link to a run work too. ModelError if there is none."""
     folder = RunFolder(Path(path))
-    if not folder.path.exists():
-        raise ModelError(
-            f"{path} is not a run: it does not exist. Runs lie in runs/ where `vaegan train` was started, or at its --out."
-        )
     if not folder.record_path.is_file():
-        raise ModelError(f"{path} is not a run: it has no run.json. Runs are made by: vaegan train DATA")
+        why = "it has no run.json" if folder.path.exists() else "it does not exist"
+        raise ModelError(f"{path} is not a run: {why}. Runs lie in runs/ where `vaegan train DATA` was started, or at its --out.")
     return folder
 
 
 def check_new_run(out: Path | None) -> None:
-    """Refuses, before any work, a folder that already holds something or cannot be made.
-
-    Raises:
-        RequestError: saying why.
-    """
+    """Refuses, before any work, a folder that already holds something or cannot be made: RequestError saying why."""
     place = out or Path("runs/new")
     if place.is_dir() and any(entry.name != LOCK for entry in place.iterdir()):
         raise RequestError(
@@ -296,11 +265,7 @@ def check_new_run(out: Path | None) -> None:
 
 
 def new_run_folder(out: Path | None, source: str) -> RunFolder:
-    """Chooses and creates the folder of a new run; without `out`, the next number under runs/.
-
-    Raises:
-        RequestError: if `out` already holds something.
-    """
+    """Creates the folder of a new run, without `out` the next number under runs/; RequestError if it already holds something."""
     check_new_run(out)
     if out is not None:
         with disk_errors(out):

@@ -33,15 +33,7 @@ def load(path: str | Path, stage: str | None = None, device: torch.device | str 
 
 
 def model_folder(path: str | Path, stage: str | None = None) -> Path:
-    """The folder that `load` reads a model from; what belongs to the model, like its named directions, lies there too.
-
-    Args:
-        path: a run's folder, or a folder with config.json and model.safetensors.
-        stage: ae, vae, gan or joint; the last one when None, and of an unfinished stage the model saved last.
-
-    Raises:
-        ModelError: if there is none.
-    """
+    """The folder that `load` reads a model from; what belongs to the model, like its named directions, lies there too."""
     path = Path(path)
     for place in (path, path / "model"):  # a model's own folder, or that of a run's stage
         if (place / "config.json").is_file():
@@ -62,28 +54,18 @@ def fit_of(path: str | Path) -> Fit:
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:
-    """The images that a run was trained on, prepared as they were then.
+    """The images that a run was trained on, prepared as they were then; DataError if they are no longer where they were.
 
-    Raises:
-        ModelError: if `run` is not a run's folder but a model saved on its own, which does not know its images.
-        DataError: if the images are no longer where they were.
+    ModelError if `run` is a model saved on its own, which does not know its images.
     """
     record = find_run(run).read()
     return open_dataset(record.source, record.config.data, progress=progress)
 
 
 def showing(run: str | Path, dataset: ImageDataset, label: str | None) -> NDArray[np.int64]:
-    """Positions of the images that show what a conditional model was told; of all where nothing was told or they do not say.
+    """Positions of the images that show the `label` a conditional model was told; of all where none was told or they do not say.
 
-    The test side is left out: `evaluate` alone reads it.
-
-    Args:
-        run: its record names the label that its networks were told.
-        dataset: images with or without that label.
-        label: its word.
-
-    Raises:
-        DataError: if there are images on the test side alone.
+    The test side is left out: `evaluate` alone reads it. DataError if there is no other image.
     """
     everything = np.flatnonzero(dataset.sides != TEST)
     if not len(everything):
@@ -101,14 +83,8 @@ def heldout_images(
 ) -> tuple[ImageDataset, NDArray[np.int64]]:
     """The images that a run was trained on, and the positions of those on the validation side, which it never learned from.
 
-    Args:
-        run: its folder.
-        progress: called while images are prepared.
-        label: only those that show what a conditional model was told.
-
-    Raises:
-        ModelError: as `run_images`.
-        DataError: as `run_images`, or if there are no held-out images.
+    With `label` only those that show what a conditional model was told. Raises as `run_images` does, and DataError if there are
+    none.
     """
     dataset = run_images(run, progress)
     indices = np.intersect1d(dataset.indices(VALIDATION), showing(run, dataset, label))

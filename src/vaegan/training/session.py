@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -40,50 +40,34 @@ FACTS_OF_THE_END = ("inverse", "finished_by")  # what is not true any more of a 
 NOT_CURVES = ("stage", "seen", "seconds", "guard", "action", "words")
 
 
-@dataclass
-class Listener:
+class Listener(NamedTuple):
     """Who is told, and who may stop the session."""
 
-    progress: Callable[[Progress], None] = lambda progress: None
-    say: Callable[[str], None] = lambda sentence: None
-    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[Progress], None]
+    say: Callable[[str], None]
+    stop: Callable[[], bool]
 
 
+@dataclass
 class Session:
-    """One process's part in carrying out a run."""
+    """One process's part in carrying out a run; `run` does the work."""
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        record: RunRecord,
-        dataset: ImageDataset,
-        engine: FabricEngine,
-        listener: Listener,
-        start: Model | None,
-        checkpoint_seconds: float = 60.0,
-    ) -> None:
-        """Prepares; `run` does the work.
+    folder: RunFolder
+    record: RunRecord
+    """Plan and settings; kept up to date in run.json."""
+    dataset: ImageDataset
+    engine: FabricEngine
+    listener: Listener
+    start: Model | None
+    """The model of `--init`."""
+    checkpoint_seconds: float
 
-        Args:
-            folder: of the run.
-            record: its plan and settings; kept up to date in run.json.
-            dataset: the images.
-            engine: devices and processes.
-            listener: told along the way.
-            start: the model of `--init`.
-            checkpoint_seconds: between checkpoints.
-        """
-        self.folder, self.record, self.dataset, self.engine = folder, record, dataset, engine
-        self.listener, self.start, self.checkpoint_seconds = listener, start, checkpoint_seconds
-        self._spent_before, self._began = record.spent_seconds, time.perf_counter()
+    def __post_init__(self) -> None:
+        """The clock starts."""
+        self._spent_before, self._began = self.record.spent_seconds, time.perf_counter()
 
     def run(self) -> RunRecord:
-        """Trains what the plan still asks for.
-
-        Raises:
-            InterruptedTraining: when told to stop, after saving.
-            TrainingError: if the numbers break down or the disk is full.
-        """
+        """Trains what the plan still asks for: InterruptedTraining when told to stop, TrainingError if the numbers break down."""
         self._settle_precision()
         previous = self.start
         for plan in self.record.plan:
@@ -91,7 +75,7 @@ class Session:
                 previous = Model.from_pretrained(self.folder.model(plan.name), self.engine.device)
                 continue
             previous = self._train(plan.name, previous)
-        self._update(status="finished", spent_seconds=self._spent())
+        self._update(status="finished")
         self.engine.first_does(self._draw_summary)
         return self.record
 
@@ -139,22 +123,18 @@ class Session:
             self.record = self.record.with_images(stage, plan.images, seen)  # it was extended
         facts = facts | self._facts(stage)
         self._note(stage, facts)
-        for sentence in _sentences(facts):
+        if sentence := _opening(facts):
             self.listener.say(sentence)
         if patience and not best.compares:
             self.listener.say(f"--patience is not heeded: {best.too_few}.")
         return facts
 
     def _carry_out(self, stage: str, training: Training) -> dict[str, Any]:
-        """Trains to the end of the stage; what is known then.
-
-        Raises:
-            InterruptedTraining: when told to stop, after saving.
-        """
+        """Trains to the end of the stage; what is known then."""
         began, seen_before = time.perf_counter(), training.seen
         end = training.run()
         if end.reason is None:
-            self._update(status="interrupted", spent_seconds=self._spent())
+            self._update(status="interrupted")
             raise InterruptedTraining(
                 f"Stopped after {end.seen:,} images of stage {stage}; everything is saved. "
                 f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"
@@ -178,7 +158,6 @@ class Session:
         if stage == "gan" and model.has_encoder and vae_error is not None:
             facts["inverse"] = inverse_facts(model, vae_error, heldout)
         self.engine.first_does(lambda: self._save_model(stage, model, facts))
-        self.engine.first_does(lambda: self._draw_card(stage, model))
         self._note(stage, facts | {"finished": True})
         self.engine.wait()
         return model
@@ -200,10 +179,10 @@ class Session:
         return self.record.facts.get(stage, {})
 
     def _note(self, stage: str, facts: dict[str, Any]) -> None:
-        self._update(facts=self.record.facts | {stage: facts}, spent_seconds=self._spent())
+        self._update(facts=self.record.facts | {stage: facts})
 
     def _update(self, **changes: Any) -> None:
-        self.record = replace(self.record, **changes)
+        self.record = replace(self.record, spent_seconds=self._spent(), **changes)
         if self.engine.is_first:
             self.folder.write(self.record)
 
@@ -224,7 +203,7 @@ class Session:
         was_finished = "images" in self._facts(stage)  # it is extended: what was kept then stays until there is better
         if not was_finished:
             self._save_model(stage, to_model(recipe, inputs), {"images": seen})
-        self._update(spent_seconds=self._spent())
+        self._update()
 
     def _plan(self, stage: str, images: int, seen: int, speed: float) -> tuple[int, int | None]:
         before, facts = self.record.plan_of(stage).images, self._facts(stage)
@@ -261,9 +240,8 @@ class Session:
         model = drawing_model(recipe, inputs)
         folder = self.folder.stage(stage) / "samples"
         notes = {"vaegan": f"stage {stage}, {seen} images seen, seed {self.record.config.seed}"}
-        samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
         with disk_errors(folder):
-            save_png(grid(to_uint8(samples.nan_to_num())), folder / f"{seen:09d}.png", notes)  # the guards speak of NaN
+            save_png(self._sheet(model), folder / f"{seen:09d}.png", notes)
             if model.has_encoder:
                 heldout = inputs.heldout(SHOT_PAIRS)
                 pairs = torch.cat([heldout.images.cpu(), model.reconstruct(*heldout).cpu()])
@@ -276,33 +254,25 @@ class Session:
         card = model_card(model.config, self.record, facts, old=read_card(folder / "README.md"))
         with disk_errors(self.folder.path):
             write_model(folder, model.config, model.networks, card)
+            if "heldout" in facts:  # the stage is over, and the card shows samples
+                save_png(self._sheet(model), folder / CARD_PICTURE)
 
-    def _draw_card(self, stage: str, model: Model) -> None:
+    def _sheet(self, model: Model) -> Image.Image:
         samples = model.sample(SHOT_SAMPLES, seed=self.record.config.seed)
-        with disk_errors(self.folder.path):
-            save_png(grid(to_uint8(samples.nan_to_num())), self.folder.model(stage) / CARD_PICTURE)
+        return grid(to_uint8(samples.nan_to_num()))  # the guards speak of NaN
 
     def _draw_summary(self) -> None:
-        """The whole run in one animation and one page of curves."""
-        with disk_errors(self.folder.path):
-            self._draw_animation()
-            self._draw_curves()
-
-    def _draw_animation(self) -> None:
-        shots = [path for plan in self.record.plan for path in sample_shots(self.folder.stage(plan.name))]
+        """The whole run in one animation, and the curves of each stage."""
         frames: list[Image.Image] = []
-        for path in shots:
-            with Image.open(path) as picture:
-                frames.append(picture.convert("RGB"))
-        if frames:
-            save_animation(frames, self.folder.path / "progress.webp")
-            save_animation(frames, self.folder.path / "progress.gif")
-
-    def _draw_curves(self) -> None:
-        for plan in self.record.plan:
-            lines = read_journal(self.folder.stage(plan.name) / "metrics.jsonl")
-            title = f"{plan.name.upper()} on {Path(self.record.source).name}"
-            save_curves(self.folder.stage(plan.name) / "curves.svg", _curves(lines), title, "images seen")
+        with disk_errors(self.folder.path):
+            for plan in self.record.plan:
+                stage, title = self.folder.stage(plan.name), f"{plan.name.upper()} on {Path(self.record.source).name}"
+                save_curves(stage / "curves.svg", _curves(read_journal(stage / "metrics.jsonl")), title, "images seen")
+                for path in sample_shots(stage):
+                    with Image.open(path) as picture:
+                        frames.append(picture.convert("RGB"))
+            for name in ("progress.webp", "progress.gif") if frames else ():
+                save_animation(frames, self.folder.path / name)
 
 
 def _curves(lines: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
@@ -322,13 +292,9 @@ def sample_shots(stage_folder: Path) -> list[Path]:
     return sorted(path for path in (stage_folder / "samples").glob("*.png") if path.stem.isdigit())
 
 
-def _sentences(facts: dict[str, Any]) -> list[str]:
+def _opening(facts: dict[str, Any]) -> str | None:
     """What is worth saying when a stage begins."""
-    if "objective" in facts:
-        return [facts["objective"]]
-    log = facts.get("handover")
-    if not log:
-        return []
-    sentence = f"Handover: the generator is the VAE's decoder ({log['verified_tensors']} tensors verified equal)"
-    gap = log.get("prior_gap")
-    return [sentence + (f"; prior gap {gap:.4f}." if gap is not None else ".")]
+    if not (log := facts.get("handover")):
+        return facts.get("objective")
+    gap = f"; prior gap {log['prior_gap']:.4f}" if "prior_gap" in log else ""
+    return f"Handover: the generator is the VAE's decoder ({log['verified_tensors']} tensors verified equal){gap}."

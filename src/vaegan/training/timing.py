@@ -51,11 +51,6 @@ class Stopwatch:
         self.images += images
 
     @property
-    def is_settled(self) -> bool:
-        """Whether enough was measured."""
-        return self.seconds >= self.MEASURED_SECONDS
-
-    @property
     def speed(self) -> float:
         """[images/s]."""
         return self.images / self.seconds if self.seconds > 0 else 0.0
@@ -84,7 +79,7 @@ class Timetable:
     @property
     def is_measured(self) -> bool:
         """Whether seconds can become images: the speed is known, or half of the time is gone."""
-        return self.watch.is_settled or self.seconds > 0.5 * self._allowed(math.inf)
+        return self.watch.seconds >= Stopwatch.MEASURED_SECONDS or self.seconds > 0.5 * self._allowed(math.inf)
 
     def speed(self, seen: int) -> float:
         """Of the steps; of all that was done where too few of them were measured [images/s]."""

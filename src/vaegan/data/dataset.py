@@ -15,7 +15,7 @@ from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
-from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable, skipped_list, write_skipped
+from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable, write_skipped
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
 from vaegan.data.pixels import binarized, prepare, to_tensor
@@ -144,7 +144,7 @@ def open_dataset(
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
     if for_training:
-        check_trainable(found.place, cached.sides, cached.skipped, skipped_list(directory))
+        check_trainable(found.place, cached.sides, cached.skipped)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     return ImageDataset(
@@ -188,7 +188,7 @@ def _drawn_faces(total: int) -> Source:
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
             pixels, traits = prepare(Image.fromarray(face), config)
-            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, config.size, traits))
+            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
         return prepared
 
     def tasks(config: DataConfig) -> Iterator[Task]:
@@ -221,7 +221,9 @@ def find_source(source: str | Path) -> Source:
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or path}: change its permissions or choose another.") from None
     if path.is_file():
-        raise DataError(f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images.")
+        raise DataError(
+            f"{path} is not a zip or a tar (.gz, .bz2) of images, IDX, .npy or .npz: give one of these, or a folder of images."
+        )
     if path.exists():
         raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
     raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")

@@ -221,9 +221,7 @@ def find_source(source: str | Path) -> Source:
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or path}: change its permissions or choose another.") from None
     if path.is_file():
-        raise DataError(
-            f"{path} is not a zip or a tar (.gz, .bz2) of images, IDX, .npy or .npz: give one of these, or a folder of images."
-        )
+        raise DataError(f"{path} is no zip, tar (.gz, .bz2), IDX, .npy or .npz: give one of these, or a folder of images.")
     if path.exists():
         raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
     raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")

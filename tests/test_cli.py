@@ -379,24 +379,6 @@ def test_doctor_reports_speed_and_versions(capsys: pytest.CaptureFixture[str]) -
     assert facts["torch"].startswith("2.")
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--minutes", "15"], True),
-        (["--minutes", "4"], False),
-        (["--images", "900000"], False),
-        (["--minutes", "60", "--preset", "small"], False),
-        (["--minutes", "60", "--init", "run"], False),  # whose networks it takes
-    ],
-)
-def test_wider_networks_are_advised_where_there_is_time_for_them(
-    options: list[str], told: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vaegan.api.check_new", lambda *given: None)
-    main(["train", "faces", "--dry-run", *options])
-    assert ("--preset small" in capsys.readouterr().out) == told
-
-
 def test_dry_run_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     main(["train", "faces", "--dry-run"])
     assert "Would train VAE then GAN on faces for 4 minutes." in capsys.readouterr().out

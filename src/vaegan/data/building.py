@@ -1,7 +1,5 @@
 """Builds the cache: runs a source's work on threads, in order and within bounds, and says what was done."""
 
-import csv
-import io
 import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -19,7 +17,6 @@ from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
 from vaegan.data.pixels import TRAITS
 from vaegan.data.source import Source, Task
 from vaegan.errors import DataError
-from vaegan.files import write_atomically
 from vaegan.types import ProgressCallback
 
 TRAIN, VALIDATION, TEST, SET_ASIDE = 0, 1, 2, 3
@@ -209,12 +206,3 @@ def skipped_in_words(skipped: Sequence[Skipped]) -> str:
 def _kind(skipped: Skipped) -> str:
     """The part of the reason that many files share."""
     return skipped.reason.split(":")[0]
-
-
-def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
-    """Writes a table of names and reasons, atomically."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("name", "reason"))
-    table.writerows((one.name, one.reason) for one in skipped)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))

@@ -1,5 +1,7 @@
 """From paths or a word to prepared images: mapped, labelled and divided into sides, or named one by one."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +17,13 @@ from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
-from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable, write_skipped
+from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
 from vaegan.data.pixels import binarized, prepare, to_tensor
 from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
+from vaegan.files import write_atomically
 from vaegan.types import ProgressCallback
 
 DRAWN_FACES = 8300
@@ -107,7 +110,11 @@ class ImageDataset(CachedImages):
 
     def write_skipped(self, path: Path) -> None:
         """Writes `skipped` as a table of names and reasons, atomically."""
-        write_skipped(path, self.skipped)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("name", "reason"))
+        table.writerows((one.name, one.reason) for one in self.skipped)
+        write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))
 
 
 def open_dataset(

@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -257,19 +256,6 @@ def test_filters_are_given_back() -> None:
     with quiet_pillow():
         warnings.warn("not to be seen", UserWarning, stacklevel=1)
     assert list(warnings.filters) == before
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Pillow's TIFF library cannot be reached there")
-def test_lines_of_the_tiff_library_stay_off_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
-    data = saved(picture(), "TIFF", compression="tiff_adobe_deflate")
-    broken = data[:40] + bytes(40) + data[80:]
-    assert isinstance(decode("x", broken, CONFIG), Skipped)
-    assert capfd.readouterr().err, "the library says nothing of its own: this test shows nothing"
-    with quiet_pillow():
-        assert isinstance(decode("x", broken, CONFIG), Skipped)
-    assert capfd.readouterr().err == ""
-    decode("x", broken, CONFIG)
-    assert capfd.readouterr().err, "the library's own handler was not given back"
 
 
 def test_memory_budget_never_exceeds_its_limit() -> None:

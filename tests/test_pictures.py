@@ -1,7 +1,6 @@
 """Pictures as others read them: Pillow counts frames and pixels."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,32 +93,3 @@ def test_the_case_of_a_suffix_changes_nothing(tmp_path: Path) -> None:
     for name in ("one.WEBP", "other.webp"):
         save_animation(frames, tmp_path / name)
     assert (tmp_path / "one.WEBP").read_bytes() == (tmp_path / "other.webp").read_bytes()
-
-
-def test_a_video_in_capitals_is_one_and_its_format_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library itself is an extra that need not be here: this looks at what it is asked for."""
-    asked: list[tuple[str, dict[str, str]]] = []
-
-    class Container:
-        def __enter__(self) -> "Container":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def add_stream(self, *_: object, **__: object) -> SimpleNamespace:
-            return SimpleNamespace(encode=lambda *_: [])
-
-        def mux(self, _: object) -> None:
-            pass
-
-    def opened(path: str, mode: str, **options: str) -> Container:
-        asked.append((mode, options))
-        return Container()
-
-    av = SimpleNamespace(open=opened, VideoFrame=SimpleNamespace(from_image=lambda image: image))
-    monkeypatch.setattr("vaegan.pictures.need", lambda *_, **__: None)
-    monkeypatch.setattr("vaegan.pictures.import_module", lambda _: av)
-    save_animation([to_picture(image) for image in pixels(2, 16, 16)], tmp_path / "way.MP4")
-    assert asked == [("w", {"format": "mp4"})]
-    assert [path.name for path in tmp_path.iterdir()] == ["way.MP4"]

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from vaegan.errors import one_line
-from vaegan.extras import need
 from vaegan.files import atomic_path, write_atomically
 
 Pixels = NDArray[np.uint8]  # [count, height, width, channels]
@@ -70,11 +67,8 @@ def enlarged(pixels: Pixels, side: int) -> Pixels:
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180, hold: int = 2000) -> None:
-    """Writes an animated WebP, GIF or (extra [video]) MP4 by the suffix; a frame stays `milliseconds`, the last `hold` ms."""
+    """Writes an animated WebP or GIF by the suffix; a frame stays `milliseconds`, the last `hold` ms."""
     suffix = path.suffix.lower()
-    if suffix == ".mp4":
-        save_video(frames, path, milliseconds, hold)
-        return
     durations = [milliseconds] * (len(frames) - 1) + [hold]
     options: dict[str, Any] = {"format": "GIF", "duration": durations, "loop": 0}
     if suffix == ".webp":
@@ -86,27 +80,9 @@ def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int 
 
 
 def _of_one_palette(frames: Sequence[Image.Image]) -> Sequence[Image.Image]:
-    """Colour frames in 256 colours that all of them share.
-
-    A palette a frame took fifty times as long, for as many bytes and 0.2 dB less (26 grids of 64 anime faces).
-    """
+    """Colour frames in 256 colours that all share: a palette a frame took fifty times as long, for as many bytes."""
     if frames[0].mode == "L":
         return frames
     some = [np.asarray(frame.convert("RGB")) for frame in frames[:: math.ceil(len(frames) / 8)]]
     palette = Image.fromarray(np.concatenate(some)).quantize(256, Image.Quantize.FASTOCTREE)
     return [frame.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-
-
-def save_video(frames: Sequence[Image.Image], path: Path, milliseconds: int, hold: int) -> None:
-    """Writes an MP4 (H.264), which needs the extra [video]; arguments as for `save_animation`."""
-    need("video", "av", purpose="An MP4")
-    av: Any = import_module("av")
-    # Half of the colour is kept across and down, so both sides must be even.
-    width, height = (2 * -(-side // 2) for side in frames[0].size)
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(1000, milliseconds), options={"crf": "18"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for frame in [*frames, *[frames[-1]] * round(hold / milliseconds - 1)]:
-            shown = av.VideoFrame.from_image(frame.convert("RGB").resize((width, height)))
-            container.mux(stream.encode(shown))
-        container.mux(stream.encode())

@@ -288,12 +288,12 @@ def edit(options: EditOptions) -> None:
         written = [options.out] * len(dataset)
     else:
         raise RequestError(f"{len(dataset):,} images are too many for one picture; give a folder as --out.")
-    facts = {
-        "out": str(options.out),
-        "stage": stage,
-        "directions": {name: sum(strength for other, strength in changes if other == name) for name, _ in changes},
-        "images": {name: str(path) for name, path in zip(dataset.names, written, strict=True)},
-    }
+    facts = shared.facts_of(
+        options.out,
+        model,
+        directions={name: sum(strength for other, strength in changes if other == name) for name, _ in changes},
+        images={name: str(path) for name, path in zip(dataset.names, written, strict=True)},
+    )
     count = "1 image" if len(dataset) == 1 else f"{len(dataset):,} images"
     words = " ".join(f"{strength:+g} {name}" for name, strength in changes)
     options.answer(facts, f"{count} with {words}, by the {stage.upper()}: {options.out}")

@@ -84,12 +84,12 @@ def reconstruct(options: ReconstructOptions) -> None:
     back = model.reconstruct(originals).cpu()
     errors = (back - originals).square().flatten(1).mean(1)
     save_png(stacked([to_uint8(originals), to_uint8(back)], COLUMNS), options.out)
-    facts = {
-        "out": str(options.out),
-        "stage": model.config.stage,
-        "images": len(dataset),
-        "mean_squared_error": {dataset.names[index]: round(float(error), 5) for index, error in enumerate(errors)},
-    }
+    facts = shared.facts_of(
+        options.out,
+        model,
+        images=len(dataset),
+        mean_squared_error={dataset.names[index]: round(float(error), 5) for index, error in enumerate(errors)},
+    )
     some = "" if count == len(dataset) else f"The first {count} of {len(dataset):,} images. "
     words = f"{some}Originals above, reconstructions of the {model.config.stage.upper()} below: {options.out}"
     options.answer(facts, f"{words} (mean squared error {float(errors.mean()):.4f} on [-1, 1])")
@@ -135,14 +135,9 @@ def vary(options: VaryOptions) -> None:
         rows += [original[None], back.cpu(), varied.cpu()]
     notes = {"seed": str(options.seed), "strength": f"{options.strength:g}", "stage": model.config.stage, "software": "vaegan"}
     save_png(grid(to_uint8(torch.cat(rows)), columns=options.n + 2), options.out, notes)
-    facts = {
-        "out": str(options.out),
-        "stage": model.config.stage,
-        "count": options.n,
-        "strength": options.strength,
-        "seed": options.seed,
-        "mean_change": changes,
-    }
+    facts = shared.facts_of(
+        options.out, model, count=options.n, strength=options.strength, seed=options.seed, mean_change=changes
+    )
     mean = sum(changes.values()) / len(changes)
     words = f"The image, its reconstruction by the {model.config.stage.upper()}, {options.n} variations: {options.out}"
     options.answer(facts, f"{words} (strength {options.strength:g} changed pixels by {mean:.2f} on [-1, 1])")
@@ -175,14 +170,9 @@ def encode(options: EncodeOptions) -> None:
     }
     table = LatentTable(latents, as_text(dataset.names), projection(model, latents), labels, model.config.stage)
     write_table(table, options.out)
-    facts = {
-        "out": str(options.out),
-        "stage": model.config.stage,
-        "images": len(dataset),
-        "latent_dim": model.latent_dim,
-        "labels": sorted(labels),
-        "skipped": len(dataset.skipped),
-    }
+    facts = shared.facts_of(
+        options.out, model, images=len(dataset), latent_dim=model.latent_dim, labels=sorted(labels), skipped=len(dataset.skipped)
+    )
     words = f"{len(dataset):,} latents of {model.latent_dim} numbers: {options.out}"
     viewer = f" (look at them: embedding-atlas {options.out} --x projection_x --y projection_y)"
     options.answer(facts, words + (viewer if options.out.suffix.lower() == ".parquet" else ""))
@@ -220,5 +210,5 @@ def decode(options: DecodeOptions) -> None:
     stage = model.config.stage
     blocks = (to_uint8(model.decode(block)) for block in latents.split(BLOCK))
     shared.save_images(blocks, options.out, {"stage": stage, "software": "vaegan"})
-    facts = {"out": str(options.out), "stage": stage, "count": len(latents)}
+    facts = shared.facts_of(options.out, model, count=len(latents))
     options.answer(facts, f"{len(latents):,} images decoded by the {stage.upper()}: {options.out}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from vaegan.commands.options import Spelling
-from vaegan.commands.shared import ImagesOptions, check_number, check_picture
+from vaegan.commands.shared import ImagesOptions, check_number, check_picture, facts_of
 from vaegan.config import Stage
 from vaegan.errors import RequestError, first_of
 
@@ -47,13 +47,7 @@ def similar(options: SimilarOptions) -> None:
         ]
         for name, indices, distances in zip(asked.names, found.indices, found.distances, strict=True)
     }
-    facts = {
-        "out": str(options.out),
-        "stage": model.config.stage,
-        "searched": len(dataset),
-        "skipped": len(dataset.skipped),
-        "nearest": neighbours,
-    }
+    facts = facts_of(options.out, model, searched=len(dataset), skipped=len(dataset.skipped), nearest=neighbours)
     name, first = next(iter(neighbours.items()))
     words = f"Nearest to {name} among {len(dataset):,} images: {', '.join(str(one['name']) for one in first[:3])}"
     options.answer(facts, f"{words}{' ...' if len(first) > 3 else ''}; a row an image: {options.out}")
@@ -119,17 +113,17 @@ def outliers(options: OutliersOptions) -> None:
         }
         for index in order.tolist()
     ]
-    facts = {
-        "out": str(options.out),
-        "stage": model.config.stage,
-        "surprise": measure_of(model),
-        "images": len(dataset),
-        "skipped": len(dataset.skipped),
-        "reference": len(ordinary_scores),
-        "level": options.level,
-        "outliers": flagged,
-        "ranking": ranked,
-    }
+    facts = facts_of(
+        options.out,
+        model,
+        surprise=measure_of(model),
+        images=len(dataset),
+        skipped=len(dataset.skipped),
+        reference=len(ordinary_scores),
+        level=options.level,
+        outliers=flagged,
+        ranking=ranked,
+    )
     options.answer(facts, _outliers_in_words(facts, len(worst)))
 
 
@@ -186,17 +180,17 @@ def duplicates(options: DuplicatesOptions) -> None:
     if groups:
         shown = [dataset.images[list(group.members[:COLUMNS])] for group in groups[:MOST_ROWS]]
         save_png(rows(shown), options.out, {"software": "vaegan"})
-    facts = {
-        "out": str(options.out) if groups else None,
-        "stage": model.config.stage,
-        "images": len(dataset),
-        "skipped": len(dataset.skipped),
-        "tolerance": options.tolerance,
-        "groups": [
+    facts = facts_of(
+        options.out if groups else None,
+        model,
+        images=len(dataset),
+        skipped=len(dataset.skipped),
+        tolerance=options.tolerance,
+        groups=[
             {"names": [dataset.names[index] for index in group.members], "difference": round(group.difference, 3)}
             for group in groups
         ],
-    }
+    )
     options.answer(facts, _duplicates_in_words(facts))
 
 

@@ -70,6 +70,11 @@ class ModelOptions(RunOptions):
         return load(self.run, self.stage).unconditional(self.label)
 
 
+def facts_of(out: Path | None, model: "Model", **others: Any) -> dict[str, Any]:
+    """What a command tells a program: where it wrote, the stage of the model that it used, and what else there is to say."""
+    return {"out": None if out is None else str(out), "stage": model.config.stage} | others
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImagesOptions(ModelOptions):
     """Options of a command that encodes images."""
@@ -174,8 +179,6 @@ def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | Non
     read = [Path(os.path.realpath(os.path.expanduser(one))) for one in inputs if one is not None]
     if place in read or (is_image and place.exists() and any(folder in place.parents for folder in read)):
         raise RequestError(f"--out {out} must be none of the images that are read; give another name or place.")
-    if out.suffix.lower() == ".mp4":
-        need("video", "av", purpose="An MP4")
     if out.suffix.lower() == ".parquet":
         need("parquet", "pyarrow", purpose="A Parquet file")
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import SettingsOptions
 from vaegan.config import SHORT_VAE, TrainConfig
-from vaegan.config_files import load_preset
 from vaegan.errors import RequestError
 from vaegan.processes import is_first_process
 
@@ -64,7 +63,6 @@ def stoppable(show: "ProgressCallback") -> "Generator[tuple[Callable[[], bool], 
             signal.signal(number, handler)
 
 
-WIDE_MINUTES = 15.0  # with so many, twice the width makes better images on two cores (docs/handover.md, "How long and how wide")
 GRAINY, CLEAR = 10_000, 20_000  # [images] of a GAN: below the first there is grain around contours, from the second on none
 WITH_RESUME = ("--resume", "--minutes", "--images", "--json", "--no-json")
 
@@ -108,9 +106,6 @@ def train(options: TrainOptions) -> None:
     if options.dry_run:
         api.check_request(options.settings, options.minutes, options.images)
         api.check_new(str(options.source), options.settings, options.out, options.init)
-    if options.resume is None and options.init is None and _has_time_for_more_width(options):
-        console.say(f"With {options.minutes:g} minutes --preset small, twice as wide, makes clearer images (docs/handover.md).")
-    if options.dry_run:
         _print_plan(options, console)
         return
     length = {"minutes": options.minutes, "images": options.images}
@@ -122,11 +117,6 @@ def train(options: TrainOptions) -> None:
             start = {"out": options.out, "init": options.init}
             folder = api.train(str(options.source), options.settings, **start, **length, **listening)
     print_finished(folder, console, options.json)
-
-
-def _has_time_for_more_width(options: TrainOptions) -> bool:
-    narrow = options.preset == "tiny" and options.settings.network.width == load_preset("tiny").network.width
-    return narrow and (options.minutes or 0) >= WIDE_MINUTES
 
 
 def _print_plan(options: TrainOptions, console: "Console") -> None:

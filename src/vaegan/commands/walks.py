@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vaegan.commands.shared import ImagesOptions, check_number, check_suffix, is_picture
+from vaegan.commands.shared import ImagesOptions, check_number, check_suffix, facts_of, is_picture
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class WalkOptions(ImagesOptions):
     steps: int
     """Images from one end of the way to the other, or from one image of a loop to the next."""
     out: Path
-    """A .gif, .webp or .mp4 (with the extra [video]) for an animation; a .png lays the frames out."""
+    """A .gif or .webp for an animation; a .png lays the frames out."""
     path: Literal["linear", "spherical"] | None = None
     """linear or spherical; by default linear for AE and VAE, spherical for a GAN, whose latents lie near a sphere, but linear for
     one with a uniform prior, whose latents fill a cube."""
@@ -37,7 +37,7 @@ class WalkOptions(ImagesOptions):
 
     def check(self, wanted: str, least_steps: int) -> None:
         """Refuses, before any work, what is no way: `wanted` says in a sentence which ends it has."""
-        check_suffix(self.out, (".png", ".gif", ".webp", ".mp4"), *self.images)
+        check_suffix(self.out, (".png", ".gif", ".webp"), *self.images)
         check_number("--milliseconds", self.milliseconds, 10_000, least=20)
         check_number("--steps", self.steps, MOST_FRAMES, least_steps)
         if bool(self.images) == bool(self.seeds):
@@ -60,7 +60,7 @@ class WalkOptions(ImagesOptions):
 
 
 def save_walk(pixels: "Pixels", options: WalkOptions, notes: dict[str, str], hold: int = 2000) -> None:
-    """Images on a way as a strip (.png) or an animation (.gif, .webp, .mp4), whose last frame is held [ms]."""
+    """Images on a way as a strip (.png) or an animation (.gif, .webp), whose last frame is held [ms]."""
     from vaegan.pictures import enlarged, grid, save_animation, save_png, to_picture
 
     if is_picture(options.out):
@@ -91,7 +91,7 @@ def interpolate(options: InterpolateOptions) -> None:
     path, stage = options.path or default_path(model), model.config.stage
     pixels = to_uint8(interpolate(model, ends[0], ends[1], options.steps, path))
     save_walk(pixels, options, {"from": names[0], "to": names[1], "path": path, "stage": stage, "software": "vaegan"})
-    facts = {"out": str(options.out), "stage": stage, "path": path, "steps": options.steps, "ends": names}
+    facts = facts_of(options.out, model, path=path, steps=options.steps, ends=names)
     words = f"{options.steps} images from {names[0]} to {names[1]}, {path} in the latents of the {stage.upper()}"
     options.answer(facts, f"{words}: {options.out}")
 
@@ -127,6 +127,6 @@ def morph(options: MorphOptions) -> None:
     path, stage = options.path or default_path(model), model.config.stage
     pixels = to_uint8(model.decode(loop(stops, options.steps, path)))
     save_walk(pixels, options, {"path": path, "stage": stage, "software": "vaegan"}, hold=options.milliseconds)
-    facts = {"out": str(options.out), "stage": stage, "path": path, "stops": len(names), "frames": len(pixels)}
+    facts = facts_of(options.out, model, path=path, stops=len(names), frames=len(pixels))
     words = f"A loop of {len(pixels)} frames through {len(names)} images, {path} in the latents of the {stage.upper()}"
     options.answer(facts, f"{words}: {options.out}")

@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import io
-import lzma
 import tarfile
 import zipfile
 import zlib
@@ -25,14 +24,9 @@ ALWAYS_ALLOWED = 2**30
 MOST_TAR_HEADER_BYTES = 2**16
 _HOLES = "stored with holes: pack it again without --sparse"
 
-_XZ = b"\xfd7zXZ"
-_UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
-    b"\x1f\x8b": gzip.GzipFile,
-    b"BZh": bz2.BZ2File,
-    _XZ: lambda path: io.BufferedReader(_XzFile(path)),
-}
+_UNPACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File}
 # RecursionError: the module calls itself for each header that is followed by another of the same member.
-_UNPACKING_ERRORS = (OSError, EOFError, ValueError, RecursionError, zlib.error, lzma.LZMAError)
+_UNPACKING_ERRORS = (OSError, EOFError, ValueError, RecursionError, zlib.error)
 
 
 def archive(path: Path) -> Source | None:
@@ -83,7 +77,7 @@ def _zip_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
 
 
 def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    """The files in a tar, packed by gzip, bzip2 or xz or not, read from front to back."""
+    """The files in a tar, packed by gzip or bzip2 or not, read from front to back."""
     limit, before = path.stat().st_size * _MAX_EXPANSION + ALWAYS_ALLOWED, -1
     with _open_tar(path) as tar:
         try:
@@ -138,65 +132,13 @@ def _open_tar(path: Path) -> Generator[tarfile.TarFile]:
 
 
 def open_unpacked(path: Path) -> IO[bytes]:
-    """Opens a file for reading, through gzip, bzip2 or xz where its first bytes say so."""
+    """Opens a file for reading, through gzip or bzip2 where its first bytes say so."""
     with path.open("rb") as file:
-        start = file.read(5)
+        start = file.read(3)
     for signature, unpacker in _UNPACKERS.items():
         if start.startswith(signature):
             return unpacker(path)
     return path.open("rb")
-
-
-class _XzFile(io.RawIOBase):
-    """Reads an xz file like lzma.LZMAFile, but refuses dictionaries that no ordinary packing has: they may take 4 GB."""
-
-    _MOST_BYTES = 2**27  # xz -9 takes 65 MB
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._file, self._position = path.open("rb"), 0
-        self._decoder = lzma.LZMADecompressor(memlimit=self._MOST_BYTES)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        data = self._some(len(buffer))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def _some(self, most: int) -> bytes:
-        while True:
-            packed = b""
-            if self._decoder.eof:  # another stream may follow, after padding
-                packed = self._decoder.unused_data.lstrip(b"\0")
-                while len(packed) < len(_XZ) and (more := self._file.read(2**16)):
-                    packed = (packed + more).lstrip(b"\0")
-                if not packed.startswith(_XZ):
-                    return b""
-                self._decoder = lzma.LZMADecompressor(memlimit=self._MOST_BYTES)
-            elif self._decoder.needs_input and not (packed := self._file.read(2**16)):
-                raise EOFError("it ends before its end mark")
-            if data := self._decoder.decompress(packed, most):
-                return data
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        if whence or offset < self._position:
-            raise io.UnsupportedOperation("it is only read forwards")
-        while self._position < offset and (data := self._some(min(2**20, offset - self._position))):
-            self._position += len(data)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _allow(tar: tarfile.TarFile, size: int) -> None:

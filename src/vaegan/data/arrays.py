@@ -1,6 +1,5 @@
 """Arrays of images in files: NumPy's .npy and .npz, and MNIST's IDX. Headers are checked before memory is taken."""
 
-import lzma
 import math
 import re
 import zipfile
@@ -20,17 +19,17 @@ from vaegan.config import DataConfig
 from vaegan.data.archives import open_unpacked
 from vaegan.data.building import check_most_images
 from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
-from vaegan.data.pixels import prepare, square_edge
+from vaegan.data.pixels import prepare
 from vaegan.data.source import LabelTable, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
 
 MOST_HEADER_BYTES = 2**16
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_IMAGES = 512
-_DEFLATE_MOST = 1032  # nothing unpacks to more than this many times its size (bzip2 and xz are not used for IDX)
+_DEFLATE_MOST = 1032  # nothing unpacks to more than this many times its size (bzip2 is not used for IDX)
 _IDX_IMAGES = re.compile(r"images?[-.]idx[34][-.]ubyte(\.gz)?$")
 # What reading a damaged file raises, packed or not.
-_READING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, ValueError)
+_READING_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,12 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
     prepared: list[Prepared | Skipped] = []
-    edge = square_edge(part.shape[2], part.shape[1], config)
     for index, image in enumerate(block, start):
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
         ready = image.shape == (config.size, config.size)
         pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
         hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, edge, traits, part.test))
+        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.test))
     return prepared
 
 

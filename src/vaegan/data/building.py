@@ -1,7 +1,5 @@
 """Builds the cache: runs a source's work on threads, in order and within bounds, and says what was done."""
 
-import csv
-import io
 import os
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -13,13 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vaegan.config import LEAST_SIZE, DataConfig
+from vaegan.config import DataConfig
 from vaegan.data.cache import CacheWriter, building
 from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
 from vaegan.data.pixels import TRAITS
 from vaegan.data.source import Source, Task
 from vaegan.errors import DataError
-from vaegan.files import write_atomically
 from vaegan.types import ProgressCallback
 
 TRAIN, VALIDATION, TEST, SET_ASIDE = 0, 1, 2, 3
@@ -55,7 +52,7 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
                         collected.add(result, writer)
                     if progress:
                         progress("preparing images", collected.seen, total)
-            collected.finish(writer, source, config, for_training, skipped_list(directory))
+            collected.finish(writer, source, config, for_training)
         finally:
             writer.close()
 
@@ -88,7 +85,6 @@ class _Collected:
         self.sides: list[int] = []
         self.skipped: list[Skipped] = []
         self.traits: Counter[str] = Counter()
-        self.edges: set[int] = set()
 
     @property
     def seen(self) -> int:
@@ -105,16 +101,15 @@ class _Collected:
         test_share = _TEST_SHARE if result.test is None else 0.0
         self.sides.append(TEST if result.test else side_of(result.content, test_share=test_share))
         self.traits.update(result.traits)
-        self.edges.add(result.edge)
 
-    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool, listed: Path) -> None:
+    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
         """Checks that the images suffice, and writes all that belongs to them."""
         if not self.names:
-            raise DataError(_too_few(source.place, 0, self.skipped, listed))
+            raise DataError(_too_few(source.place, 0, self.skipped))
         by_content = np.array(self.sides, dtype=np.uint8)
         sides = set_duplicates_aside(by_content, content_keys(self.pixel_hashes))
         if for_training:
-            check_trainable(source.place, sides, self.skipped, listed)
+            check_trainable(source.place, sides, self.skipped)
         labels = source.labels(self.names)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
@@ -131,9 +126,7 @@ class _Collected:
         for trait, words in TRAITS.items():
             if count := self.traits[trait]:
                 who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
-                edge = min(self.edges)
-                could = trait == "enlarged" and len(self.edges) == 1 and edge >= LEAST_SIZE
-                yield f"{who} images had {words}{f'; --size {edge} trains them as they are' if could else ''}."
+                yield f"{who} images had {words}."
         mirror = " or its mirror image" if self.mirrored else ""
         if aside := int((sides == SET_ASIDE).sum()):
             yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image{mirror}."
@@ -181,32 +174,21 @@ def check_most_images(place: str, count: int) -> None:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
-def skipped_list(directory: Path) -> Path:
-    """Where the list of skipped files is left when the images are refused: beside the place of their cache."""
-    return directory.with_name(f"{directory.name}-skipped.csv")
-
-
-def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], listed: Path) -> None:
-    """Refuses images that no model can be trained on; a long list of what was `skipped` is left in the file `listed`."""
+def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped]) -> None:
+    """Refuses images that no model can be trained on."""
     if len(sides) < FEWEST_TO_TRAIN:
-        raise DataError(_too_few(place, len(sides), skipped, listed))
+        raise DataError(_too_few(place, len(sides), skipped))
     if not (sides == TRAIN).any():
         raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image; add different ones.")
 
 
-def _too_few(place: str, usable: int, skipped: Sequence[Skipped], listed: Path) -> str:
+def _too_few(place: str, usable: int, skipped: Sequence[Skipped]) -> str:
     if usable == 0:
         message = f"{place} holds no usable image."
     else:
         images = "image" if usable == 1 else "images"
         message = f"{place} holds only {usable} usable {images}, and at least {FEWEST_TO_TRAIN} are needed: add more."
-    if not skipped:
-        return message
-    said = skipped_in_words(skipped)
-    if len(skipped) > min(_SHOWN_KINDS, len(set(map(_kind, skipped)))):
-        write_skipped(listed, skipped)
-        said += f"; all of them with their reasons: {listed}"
-    return f"{message} {said}."
+    return f"{message} {skipped_in_words(skipped)}." if skipped else message
 
 
 def skipped_in_words(skipped: Sequence[Skipped]) -> str:
@@ -224,12 +206,3 @@ def skipped_in_words(skipped: Sequence[Skipped]) -> str:
 def _kind(skipped: Skipped) -> str:
     """The part of the reason that many files share."""
     return skipped.reason.split(":")[0]
-
-
-def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
-    """Writes a table of names and reasons, atomically."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("name", "reason"))
-    table.writerows((one.name, one.reason) for one in skipped)
-    write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))

@@ -1,5 +1,7 @@
 """From paths or a word to prepared images: mapped, labelled and divided into sides, or named one by one."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +17,13 @@ from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
-from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable, skipped_list, write_skipped
+from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
 from vaegan.data.pixels import binarized, prepare, to_tensor
 from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
+from vaegan.files import write_atomically
 from vaegan.types import ProgressCallback
 
 DRAWN_FACES = 8300
@@ -107,7 +110,11 @@ class ImageDataset(CachedImages):
 
     def write_skipped(self, path: Path) -> None:
         """Writes `skipped` as a table of names and reasons, atomically."""
-        write_skipped(path, self.skipped)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("name", "reason"))
+        table.writerows((one.name, one.reason) for one in self.skipped)
+        write_atomically(path, lambda file: file.write(text.getvalue().encode(errors="backslashreplace")))
 
 
 def open_dataset(
@@ -144,7 +151,7 @@ def open_dataset(
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
     if for_training:
-        check_trainable(found.place, cached.sides, cached.skipped, skipped_list(directory))
+        check_trainable(found.place, cached.sides, cached.skipped)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     return ImageDataset(
@@ -188,7 +195,7 @@ def _drawn_faces(total: int) -> Source:
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
             pixels, traits = prepare(Image.fromarray(face), config)
-            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, config.size, traits))
+            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
         return prepared
 
     def tasks(config: DataConfig) -> Iterator[Task]:
@@ -221,7 +228,7 @@ def find_source(source: str | Path) -> Source:
     except PermissionError as error:
         raise DataError(f"No permission to read {error.filename or path}: change its permissions or choose another.") from None
     if path.is_file():
-        raise DataError(f"{path} is not a zip or tar of images, IDX, .npy or .npz: give one of these, or a folder of images.")
+        raise DataError(f"{path} is no zip, tar (.gz, .bz2), IDX, .npy or .npz: give one of these, or a folder of images.")
     if path.exists():
         raise DataError(f"{path} is neither a folder nor a file: give a folder of images, an archive or an array file.")
     raise DataError(f"{path} does not exist: give a folder of images, a zip or tar, IDX, .npy or .npz, or the word faces.")

@@ -1,23 +1,21 @@
 """One image file's bytes -> prepared uint8 pixels, or the reason in plain words why it was skipped."""
 
-import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
-from vaegan.data.pixels import prepare, square_edge
+from vaegan.data.pixels import prepare
 
 MAX_PIXELS = 100_000_000
 """Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
@@ -50,7 +48,6 @@ class Prepared:
     name: str
     content: bytes  # hash of the image's own bytes: decides its side and its place in the training order
     pixels: NDArray[np.uint8]  # [size, size] when grey, else [size, size, 3]
-    edge: int  # edge of the square before it was scaled [pixels]
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     test: bool | None = None  # whether the data set itself puts it on the test side; None where it does not say
 
@@ -129,34 +126,23 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 pixels, traits = prepare(image, config)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, square_edge(width, height, config), traits)
+    return Prepared(name, content_hash(data), pixels, traits)
 
 
 @contextmanager
 def quiet_pillow() -> Generator[None]:
-    """Keeps warnings and log lines of Pillow and its TIFF library off the screen; the reasons for skipping say what matters.
+    """Keeps warnings and log lines of Pillow off the screen; the reasons for skipping say what matters.
 
     To be entered once around all decoding: warning filters belong to the process, not to a thread.
     """
     handler, logger = logging.NullHandler(), logging.getLogger("PIL")
     logger.addHandler(handler)
     Image.init()
-    # libtiff writes lines of its own beside the errors that Pillow raises.
-    setters: list[Any] = []
-    # Where Pillow holds the library inside itself (Windows), its functions have no names and its lines stay.
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(Image.core.__file__)
-        setters = [library.TIFFSetErrorHandler, library.TIFFSetWarningHandler]
-    for setter in setters:
-        setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
-    before = [setter(None) for setter in setters]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for setter, former in zip(setters, before, strict=True):
-            setter(former)
         logger.removeHandler(handler)
 
 

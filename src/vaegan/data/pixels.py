@@ -67,11 +67,6 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     return pixels, tuple(traits)
 
 
-def square_edge(width: int, height: int, config: DataConfig) -> int:
-    """Edge of the square that an image becomes without being scaled [pixels]; under `config.size` it is enlarged."""
-    return max(width, height) if config.fit == "pad" else min(width, height)
-
-
 def _is_grey(pixels: NDArray[np.uint8]) -> bool:
     # A few pixels settle it for nearly every coloured image.
     return all(bool((some == some[..., :1]).all()) for some in (pixels[::8, ::8], pixels))
@@ -150,7 +145,7 @@ def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Ima
     width, height = image.size
     if width != height:
         traits.append(_FIT_TRAITS[config.fit])
-    if square_edge(width, height, config) < config.size:
+    if (max(image.size) if config.fit == "pad" else min(image.size)) < config.size:
         traits.append("enlarged")
     size, box = (config.size, config.size), (0.0, 0.0, width, height)
     if config.fit == "crop":

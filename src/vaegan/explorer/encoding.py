@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +15,10 @@ from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
 from vaegan.latent.directions import is_whitened, mean_gram
 from vaegan.model import Model
-from vaegan.networks import Gaussian
 from vaegan.objectives.gaussian import kl_to_standard_normal
-from vaegan.types import Images, Latents, ProgressCallback
+from vaegan.types import Latents, ProgressCallback
 
 AT_A_TIME = 256
-TIMED = 64  # images to see which precision is faster
 GRAM_LATENTS = 10
 EARLY = 4 * AT_A_TIME
 """Images that are encoded and shown before the others [images]: a random part, from which the map's axes are made for good."""
@@ -48,9 +45,7 @@ def encode_dataset(
 ) -> Encodings | None:
     """The latents of the images at these positions of the data set; None when `cancelled`, asked between blocks, says so.
 
-    `early` is called once with what is known after the first `EARLY` of `early_first`, if there are more than these. A map needs
-    no float32: so many are encoded in bfloat16 where that is faster, which moves a latent's numbers by about 0.005 of their
-    deviation.
+    `early` is called once with what is known after the first `EARLY` of `early_first`, if there are more than these.
     """
     path = (cache_dir or default_cache_dir()) / "latents" / f"{_key(model, dataset, indices)}.npz"
     stored = _read(path, len(indices), model.latent_dim)
@@ -61,13 +56,12 @@ def encode_dataset(
     whitening = model.networks.whitening
     assert whitening is not None
     order, gram = early_first(len(indices)), None
-    low = len(indices) > EARLY and _faster_in_bfloat16(model, dataset.load(indices[order[:TIMED]]))
     for start in range(0, len(indices), AT_A_TIME):
         if cancelled():
             return None
         chosen = order[start : start + AT_A_TIME]
         done = start + len(chosen)
-        posterior = _posterior(model, dataset.load(indices[chosen]), low)
+        posterior = model.posterior(dataset.load(indices[chosen]))
         with torch.inference_mode():
             latents[chosen] = whitening(posterior.mean).cpu().numpy()
             kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
@@ -83,21 +77,6 @@ def encode_dataset(
         arrays = {name: values for name, values in vars(found).items() if values is not None}
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
     return found
-
-
-def _faster_in_bfloat16(model: Model, images: Images) -> bool:
-    """Timed and not looked up: processors without bfloat16 arithmetic emulate it at a fraction of the speed."""
-    seconds: dict[bool, float] = {}
-    for low in (False, True, False, True):  # the first time is not like the second, which counts
-        begun = time.perf_counter()
-        _posterior(model, images, low)
-        seconds[low] = time.perf_counter() - begun
-    return seconds[True] < seconds[False]
-
-
-def _posterior(model: Model, images: Images, low: bool) -> Gaussian:
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
-        return model.posterior(images)
 
 
 def early_first(count: int) -> NDArray[np.int64]:

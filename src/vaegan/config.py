@@ -188,7 +188,7 @@ class ClassicGANConfig:
     batch_size: int = 128
     """Images a step over all devices."""
     learning_rate: float = 2e-4
-    """Of both players, constant, as the sources have it."""
+    """Learning rate of both players; constant, as in the sources."""
     optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
     """The generator's optimiser."""
     critic_optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"

@@ -59,7 +59,7 @@ class ModelConfig:
     library: str = "vaegan"
     """Marks the file as this library's."""
     format_version: int = FORMAT_VERSION
-    """Of this file and the weights' names."""
+    """Version of this file and of the weights' names."""
 
     def __post_init__(self) -> None:
         """Refuses what no data set of this library can have."""

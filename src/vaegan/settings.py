@@ -49,7 +49,7 @@ def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str,
 
 
 def known_settings(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `values`, nested, that are fields of a settings dataclass: what an older file may hold beside them goes."""
+    """The `values`, nested ones too, that are fields of a settings dataclass; whatever else an older file holds is left out."""
     hints = get_type_hints(kind)
     found = {name: value for name, value in values.items() if name in hints}
     return {

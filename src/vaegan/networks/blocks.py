@@ -19,7 +19,7 @@ def activation() -> nn.Module:
 
 
 def encoder_activation(config: NetworkConfig) -> nn.Module:
-    """That of the sources' encoders and critics, which they choose; their decoders have a ReLU."""
+    """The activation of encoders and critics in the sources' networks, by the settings; their decoders have a ReLU."""
     return nn.ReLU() if config.activation == "relu" else activation()
 
 
@@ -83,8 +83,8 @@ def crop_to(images: Images, size: int) -> Images:
 def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """What `layer` makes of [batch, numbers], in float32 also under autocast.
 
-    For a network's ends, where numbers are few and their rounding counts: bfloat16 has three digits, and the slope of a critic
-    whose logits are near 10 would be a quarter too large by finite differences.
+    It is for a network's ends, where numbers are few and their rounding counts. bfloat16 has three digits. By finite differences
+    the slope of a critic whose logits are near 10 would be a quarter too large.
     """
     x = x if x.dtype == torch.float64 else x.float()
     if not torch.is_autocast_enabled(x.device.type):  # as where a graph is exported, which had better not know of it

@@ -1,6 +1,6 @@
 """The sources' convolutional networks: one convolution a stage, with or without batch normalisation, and two upsamplers.
 
-They are here to be compared with. Our own networks have no normalisation: it ties an image to the others of its batch, which
+They are here to be compared with. Our own networks have no normalisation, which ties an image to the others of its batch. That
 breaks gradient penalties, training on several processes, and the handover.
 """
 

@@ -11,7 +11,7 @@ from vaegan.networks.trunk import build_trunk
 from vaegan.types import Images, Labels, Latents, PerImage
 
 HIDDEN = 32
-"""Numbers between the critic's last map and its logit, which see the whole image at once: coverage of anime faces after 30,000
+"""Numbers between the critic's last map and its logit, which see the whole image at once. Coverage of anime faces after 30,000
 images is 0.90 with them and 0.86 without. The sources' critics have none."""
 
 
@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         return folded(self, "trunk.label_bias", f"trunk.{self.trunk.last_bias}", label)
 
     def posterior(self, features: list[Tensor]) -> Gaussian:
-        """The same from the trunk's features."""
+        """Mean and log-variance from the trunk's features."""
         mean, log_var = in_float32(self.head, features[-1].flatten(1)).chunk(2, dim=1)
         return Gaussian(mean, log_var)
 

@@ -1,9 +1,9 @@
 """Transposed convolutions that make no grid where there is nothing to draw.
 
 A transposed convolution of kernel 4 and stride 2 makes each of the four pixels of a 2x2 block by taps of its own. Unless the taps
-of all four have the same sum, an even map becomes a checkered one, the same in every image: Odena et al. 2016 show it, and the
-equal sums are the condition of Sugawara et al. 2018. A decoder learns to hide that grid in its last layer, and a
-critic's first steps bring it to light again.
+of all four have the same sum, an even map becomes a checkered one, the same in every image (Odena et al. 2016). Equal sums are
+the condition of Sugawara et al. 2018. A decoder learns to hide that grid in its last layer, and a critic's first steps bring it
+to light again.
 """
 
 import torch
@@ -14,7 +14,7 @@ ROUNDING = 1e-6
 
 
 class EvenTransposed(nn.ConvTranspose2d):
-    """Doubles the side (kernel 4, stride 2); an optimiser of `build_optimizer` keeps the four sums of its taps equal."""
+    """Doubles the side (kernel 4, stride 2); an optimiser of `optimizer_of` keeps the four sums of its taps equal."""
 
     def __init__(self, channels: int, made: int) -> None:
         """Args: channels: of the input; made: of the output."""
@@ -30,5 +30,5 @@ class EvenTransposed(nn.ConvTranspose2d):
 
 
 def even_layers(network: nn.Module) -> list[EvenTransposed]:
-    """Those of a network."""
+    """The even transposed convolutions of a network."""
     return [layer for layer in network.modules() if isinstance(layer, EvenTransposed)]

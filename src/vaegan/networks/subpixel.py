@@ -1,14 +1,16 @@
 """The last layer of a decoder (sub-pixel convolution, Shi et al. 2016) in the coordinates of pictures.
 
-Adam moves every weight about equally far, whatever it is for. A convolution that makes the four pixels of a 2x2 block directly
-therefore makes grain as strong in the finest colours as in brightness, where pictures have twenty to eighty times less, and makes
-regular grids, which pictures hardly have, as easily as edges: samples of a GAN were full of both, and averaging the weights
-against them made long runs soft. Here the means of blocks are interpolated; slopes and checkers are added to that, brightness and
-colours apart, less most of what they are around; and a step changes each in proportion to what pictures have of it.
+Adam moves every weight about equally far, whatever it is for. Suppose a convolution made the four pixels of a 2x2 block directly.
+It would make grain as strong in the finest colours as in brightness, though pictures have twenty to eighty times less in colours.
+It would also make regular grids, which pictures hardly have, as easily as edges. Samples of a GAN were full of both, and
+averaging the weights against them made long runs soft.
 
-A generator has a floor under that. Skin and sky are even, and a network of few channels draws a little of everything all over
-them: to make nothing exactly, many weights have to cancel. Details that are weak where they are therefore go, as a filter takes
-out noise of known power (Lee 1980), and strong ones, lines and strands, stay as they are drawn.
+Here the means of blocks are interpolated. Slopes and checkers are added, less most of their mean around, for brightness and
+colours apart. So a step changes each of these in proportion to what pictures have of it.
+
+A generator has a floor under these details. Skin and sky are even, and a network of few channels draws a little of everything all
+over them. To make nothing exactly, many weights have to cancel. Details that are weak where they are therefore go, as a filter
+takes out noise of known power (Lee 1980). Strong ones, lines and strands, stay as they are drawn.
 """
 
 import math
@@ -24,8 +26,9 @@ DETAILS = ((1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
 COLOURS = ((1, 1, 1), (1, -1, 0), (1, 1, -2))
 """Brightness and two differences."""
 SCALES = ((1, 0.25, 0.25, 0.12), (0.35, 0.02, 0.02, 0.01), (0.35, 0.02, 0.02, 0.01))
-"""Of each colour's mean, slopes and checker. Measured deviations on anime faces, landscapes and drawn faces, brightness's mean
-as 1, means interpolated: slopes 0.06-0.23, checker 0.04-0.12, colours 0.2-0.5, their slopes 0.004-0.036, checkers 0.003-0.02."""
+"""Factors of each colour's mean, slopes and checker. Deviations measured on anime faces, landscapes and drawn faces, with
+brightness's mean as 1 and means interpolated: slopes 0.06-0.23, checker 0.04-0.12, colours 0.2-0.5. In colours slopes have
+0.004-0.036 and checkers 0.003-0.02."""
 REACH = 5
 """Side of the window, in blocks, whose mean details lose. Means over 3 blocks a side have 0.2-0.3 of their deviation in pictures,
 less than of white noise (0.33); in a GAN's grid 0.4-0.65."""

@@ -16,8 +16,8 @@ from vaegan.types import Images, Labels
 class PlainTrunk(nn.Module):
     """Space-to-depth, then one strided convolution a stage.
 
-    The first stage sees all four pixels of a 2x2 block as channels (PixelUnshuffle): a strided first convolution
-    overlooks the highest octave, and a generator then fills it with texture.
+    The first stage sees all four pixels of a 2x2 block as channels (PixelUnshuffle). A strided first convolution overlooks the
+    highest octave, and a generator then fills it with texture.
     """
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:

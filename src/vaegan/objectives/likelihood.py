@@ -21,9 +21,9 @@ class Reconstruction(NamedTuple):
 
     likelihood: Likelihood
     error: Callable[[Images, Tensor], PerImage]
-    """Of images and the decoder's raw output, summed over an image's values."""
+    """From images and the decoder's raw output to an error, summed over an image's values."""
     loss: Callable[[PerImage, int, Tensor], PerImage]
-    """Of that error, the values in an image, and the variance of p(x|z)."""
+    """From that error, the number of values in an image and the variance of p(x|z) to a loss."""
     beta: Callable[[int, Tensor], Tensor] | None
     """Effective beta of loss + KL, from the values in an image and the variance; None where 1/2 SE + beta KL is not its form."""
 

@@ -1,8 +1,8 @@
 """Whether fine details of samples lie where, and together with what, those of real images do.
 
-A critic judges one image at a time, of which a stroke on the cheek is as good as any; that every sample has the same one is in no
-image. So without this term a fifth to two fifths of the power of a grown generator's finest octave was one fixed picture (of real
-faces a hundredth), and much of the rest a few others (docs/handover-log.md, "The same details in every sample").
+A critic judges one image at a time. To it a stroke on the cheek is as good as any; it cannot see that every sample has the same
+one. Without this term a fifth to two fifths of the power of a grown generator's finest octave was one fixed picture. In real
+faces that is a hundredth. Much of the rest was a few other pictures (docs/handover-log.md, "The same details in every sample").
 """
 
 from collections.abc import Callable
@@ -50,12 +50,14 @@ def detail_discrepancy(
 ) -> PerImage:
     """How much more alike the fine details of samples are to one another than to those of real images, for each sample.
 
-    u is an octave of a generated image as one vector, v of a real one, of length 1, and their likeness k = (u.v)^2. Of image i it
-    is 2/(n - 1) times the sum of k(u_i, u_j) - k(u_i, v_j) over all other images j, summed over the octaves: near 0 where
-    samples are distributed as real images. All but u_i are held, so that the gradient of the mean is that of the U-statistic of
-    the squared maximum mean discrepancy, unbiased on any batch (Gretton et al. 2012, Lemma 6; as a loss: Li et al. 2015). With
-    this kernel it is |E uu' - E vv'|^2, the squared Frobenius distance of second moments: large where the details of samples are
-    mixtures of few pictures, with whatever signs.
+    u is an octave of a generated image as one vector, v of a real one, of length 1, and their likeness k = (u.v)^2. For image i,
+    sum k(u_i, u_j) - k(u_i, v_j) over all other images j, and over the octaves, times 2/(n - 1). The result is near 0 where
+    samples are distributed as real images.
+
+    All but u_i are held, so the gradient of the mean is that of the U-statistic of the squared maximum mean discrepancy. That
+    statistic is unbiased on any batch (Gretton et al. 2012, Lemma 6; as a loss: Li et al. 2015). With this kernel it is the
+    squared Frobenius distance of second moments, |E uu' - E vv'|^2. It is large where the details of samples are mixtures of few
+    pictures, with whatever signs.
 
     Args:
         generated: this process's samples.

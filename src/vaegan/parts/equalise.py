@@ -1,16 +1,16 @@
 """Equalising: a kept generator's finest octaves get the power that real images have, and are as even in places.
 
-A GAN circles around the right power of fine detail and does not settle on it: runs of four minutes end at 0.76 to 0.91 of it when
-they grow out of a VAE, at 1.1 to 1.4 from scratch, and at which is chance. What such pictures lack is strength more than lines in
-the right places, so one number an octave brings most of it back, and one more for each takes a regular texture out of them, which
-comes and goes by chance, too (docs/handover-log.md, "Three numbers at the end", "Four numbers at the end"). All go into the fixed
+A GAN circles around the right power of fine detail and does not settle on it. Where a run of four minutes ends is chance: at 0.76
+to 0.91 of it out of a VAE, at 1.1 to 1.4 from scratch. What such pictures lack is strength more than lines in the right places,
+so one factor an octave brings most of it back. A second factor an octave takes out a regular texture, which also comes and goes
+by chance. Both are in docs/handover-log.md ("Three numbers at the end", "Four numbers at the end"). All factors go into the fixed
 kernel of the last layer: no weight changes.
 
-How the power is spread over a picture is set with it. Of two pictures of the same power one has a little of it everywhere, which
-is grain, and the other has lines on even ground. While it learns, a generator has a soft floor under its details, which lets a
-gradient through. In the finest octave what is kept has a steep one, which need not, and which is as high as it takes for details
-to be as concentrated as those of real images, but no higher than lines can bear ("A steep floor at the end"). Whoever goes on
-learning from what is kept takes all of it back (`Decoder.learn_under`).
+How the power is spread over a picture is set with it. Of equal power one picture has a little everywhere, which is grain, and
+another has lines on even ground. While it learns, a generator has a soft floor under its details, which lets a gradient through.
+A kept one needs no gradient: its finest octave gets a steep floor. That rises until details are as concentrated as those of real
+images, but no higher than lines can bear ("A steep floor at the end"). Whoever goes on learning from what is kept takes all of it
+back (`Decoder.learn_under`).
 """
 
 import math
@@ -61,8 +61,8 @@ class Equalised(NamedTuple):
 def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels | None = None) -> Equalised | None:
     """Gives the model a decoder whose samples have the power of real images in the two finest octaves, and no more texture.
 
-    Its finest octave also gets a steep floor, by which it is as concentrated as that of real images, as far as the rounds and
-    `HIGHEST` let it. The decoder is replaced by a copy, not changed: training goes on with its own.
+    Its finest octave also gets a steep floor. With it details are as concentrated as those of real images, as far as the rounds
+    and `HIGHEST` allow. The decoder is replaced by a copy, not changed: training goes on with its own.
 
     Args:
         model: one whose decoder ends in a sub-pixel layer; others stay as they are.
@@ -108,7 +108,7 @@ def equalise(model: Model, real: Iterable[Images], floor: float, labels: Labels 
 
 
 def _powers(blocks: Iterable[Images]) -> tuple[Tensor, float]:
-    """Of what `Gains` scale, for each image: [count, 4]; and how spread the finest octave is over all of them.
+    """Powers of what `Gains` scales, one row an image: [count, 4]; and how spread the finest octave is over all images.
 
     That is its amplitude in small windows, on average, over the one of the same power everywhere: 1 is noise all over.
     """

@@ -1,7 +1,7 @@
 """Muon (Jordan et al. 2024): steps whose matrices are orthogonalised, so that every direction of a layer moves equally far.
 
-Adam scales each number on its own. The gradient of a layer's weights is nearly of low rank, and so is what Adam makes of it;
-orthogonalised, the rare directions count as much as the common ones.
+Adam scales each number on its own. The gradient of a layer's weights is nearly of low rank, and so is Adam's step.
+Orthogonalised, the rare directions count as much as the common ones.
 
 PyTorch has a Muon of its own since 2.9, for matrices only; here convolutions are the point.
 """
@@ -70,10 +70,11 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     """`matrix` [rows, columns] with its singular values near 1 (0.7 to 1.2), its singular vectors as they are.
 
     Singular values below some two thousandths of the matrix's norm grow by a factor of 460 only and stay below that.
-    Newton and Schulz's iteration X <- (a + b X X^T + c (X X^T)^2) X. Its factors are polynomials of one square matrix, no larger
-    than the shorter side, so they are multiplied with each other first and with X once: two fifths of the multiply-adds for the
-    preset tiny's networks, a fifth for matrices without end. Of large ones every block of rows (the shorter side) is
-    orthogonalised for itself (Khaled et al. 2025).
+
+    The iteration is Newton and Schulz's, X <- (a + b X X^T + c (X X^T)^2) X. Its factors are polynomials of one square matrix, no
+    larger than the shorter side. They are therefore multiplied with each other first, and with X once. That takes two fifths of
+    the multiply-adds for the preset tiny's networks, and a fifth for endlessly long matrices. A large matrix is taken apart into
+    blocks of rows (the shorter side), each orthogonalised for itself (Khaled et al. 2025).
     """
     rows, columns = matrix.shape
     if rows > columns:

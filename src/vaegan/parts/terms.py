@@ -13,7 +13,7 @@ class Targets(NamedTuple):
     latents: Latents
     labels: Labels | None
     views: tuple[Tensor, ...]
-    """Of the images that were encoded, in the coordinates of the comparison."""
+    """The encoded images, in the coordinates in which decoded ones are compared with them."""
     log_vars: Latents
     """Log-variances of the posteriors, in the encoder's own coordinates."""
 
@@ -22,7 +22,7 @@ class Term(Protocol):
     """One more loss of the generator. A new one is a class of this form and one line in `training.build.TERMS`."""
 
     name: str
-    """Of its scalar in the journal."""
+    """Name of the term's scalar in the journal."""
 
     def weight(self, progress: float) -> float:
         """Factor of the loss, by the share of the stage that is done."""

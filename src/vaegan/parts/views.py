@@ -60,7 +60,7 @@ class Augmentation:
         return Augmentation(*(getattr(self, field.name)[places] for field in fields(self)))
 
     def repeated(self, copies: int) -> "Augmentation":
-        """The same changes for `copies` images that follow each other in every place's stead."""
+        """Repeats the changes of every place for `copies` images that follow each other."""
         if copies == 1:
             return self
         return Augmentation(*(getattr(self, field.name).repeat_interleave(copies, 0) for field in fields(self)))

@@ -1,7 +1,11 @@
 """The sources' GANs, from scratch: minimax and its successors, to compare with and to learn from.
 
-The minimax game and its non-saturating form (Goodfellow et al. 2014), DCGAN (Radford et al. 2016), hinge (Lim & Ye 2017), least
-squares (Mao et al. 2017), Wasserstein with clipped weights (Arjovsky et al. 2017) or a gradient penalty (Gulrajani et al. 2017).
+- minimax and its non-saturating form: Goodfellow et al. 2014
+- DCGAN: Radford et al. 2016
+- hinge: Lim & Ye 2017
+- least squares: Mao et al. 2017
+- Wasserstein with clipped weights: Arjovsky et al. 2017; with a gradient penalty: Gulrajani et al. 2017
+
 The project's own game is in gan.py.
 """
 

@@ -1,7 +1,10 @@
 """The GAN: relativistic pairs with R1 and R2 (R3GAN, Huang et al. 2024), grown out of a VAE or from scratch.
 
-Differences from the paper, each for a small machine: the penalties are finite differences on a quarter of the batch; one batch of
-generated images serves critic and generator; the generator's step uses the real logits of the critic's step.
+Differences from the paper, each for a small machine:
+
+- The penalties are finite differences on a quarter of the batch.
+- One batch of generated images serves critic and generator.
+- The generator's step uses the real logits of the critic's step.
 """
 
 from collections.abc import Sequence

@@ -108,8 +108,8 @@ def _equal(first: Tensor | None, second: Tensor | None) -> bool:
 def whiten(generator: Decoder, posterior: Gaussian, probe: Latents) -> tuple[Decoder, Whitening]:
     """Moves the generator to coordinates in which the aggregated posterior has mean 0 and covariance 1.
 
-    With m its mean and L the symmetric root of its covariance C = Cov(mu) + diag(mean variance), the first layer becomes
-    W L, b + W m, and z' = L^-1 (z - m).
+    m is the mean of that posterior, L the symmetric root of its covariance C = Cov(mu) + diag(mean variance). The first layer's
+    weight becomes W L, its bias b + W m, and z' = L^-1 (z - m).
 
     Args:
         generator: to be changed (a changed copy is returned).

@@ -1,9 +1,12 @@
 """The joint VAE/GAN (Larsen et al. 2016): encoder, decoder and critic at once; the critic's features measure reconstructions.
 
-Differences from the paper's Section 4: the objective is relativistic by default, with one pairing for each kind of generated
-image (decoded prior samples, and reconstructions) and R1 and R2; a real image counts once for each kind, not once; the feature
-error is divided by the features' variance, so that it does not shrink with the critic's scale; no player waits for another.
-`--joint.objective non-saturating` is the paper's.
+Differences from the paper's Section 4:
+
+- The objective is relativistic by default, with R1 and R2; `--joint.objective non-saturating` is the paper's.
+- Each kind of generated image, decoded prior samples and reconstructions, is paired with the real images on its own.
+- A real image counts once for each kind, not once.
+- The feature error is divided by the features' variance, so that it does not shrink with the critic's scale.
+- No player waits for another.
 """
 
 import torch

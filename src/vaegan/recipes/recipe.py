@@ -23,7 +23,7 @@ class Trained(NamedTuple):
     prior: Prior | None = None
     """What latents are drawn from; None: N(0, I)."""
     variance: float | None = None
-    """Of p(x|z); None: there is none around the decoder's output."""
+    """Variance of p(x|z); None: there is no distribution around the decoder's output."""
     likelihood: Likelihood = "gaussian"
 
 
@@ -43,7 +43,7 @@ class Recipe(nn.Module):
     """One algorithm under training. Its `state_dict` is what a checkpoint keeps: players, and buffers of its own."""
 
     name: str
-    """Of its stage."""
+    """Name of the stage that it trains."""
     deciding: Deciding
 
     def step(self, batch: Batch, clock: Clock) -> Scalars:

@@ -31,7 +31,7 @@ class Bound(NamedTuple):
     """The decoder's raw output for the first sample of each posterior."""
     kl: PerImage
     variance: Tensor
-    """Of p(x|z), as this batch has it."""
+    """Variance of p(x|z) on this batch."""
 
 
 class VAE(Recipe):

@@ -41,7 +41,7 @@ class Progress:
     """Images planned for this stage; None while the speed is being measured."""
     images_per_second: float
     seconds_left: float | None
-    """Of this stage."""
+    """Seconds until this stage ends; None while the speed is being measured."""
     scalars: dict[str, float]
     """Means of the last window, and the last validation."""
 

@@ -56,7 +56,7 @@ class RunRecord:
     init: str | None
     """Run or model whose weights were the start."""
     fingerprint: str
-    """Of the prepared images."""
+    """Fingerprint of the prepared images."""
     precision: str | None
     """Chosen once, never probed again."""
     facts: dict[str, Any]

@@ -82,7 +82,7 @@ class Timetable:
         return self.watch.seconds >= Stopwatch.MEASURED_SECONDS or self.seconds > 0.5 * self._allowed(math.inf)
 
     def speed(self, seen: int) -> float:
-        """Of the steps; of all that was done where too few of them were measured [images/s]."""
+        """Speed of the steps [images/s]; of everything that was done, where too few steps were measured."""
         return self.watch.speed or (seen - self.began_at) / self.seconds
 
     def due(self, seen: int) -> int:
@@ -105,7 +105,7 @@ class Timetable:
         return max(due, seen + whole_batches((self.total - seen) / 2, self.batch_size))
 
     def seconds_left(self, seen: int) -> float | None:
-        """Of the stage, with its pictures and validations; None while the speed is being measured."""
+        """Seconds until the stage ends, with its pictures and validations; None while the speed is being measured."""
         if self.total is None or not self.watch.speed:
             return None
         return self._takes(seen, self.total, self.watch.speed)

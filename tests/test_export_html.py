@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from places import CHROMIUM
 from vaegan.config import NetworkConfig
 from vaegan.config_files import load_preset
 from vaegan.data import default_cache_dir
@@ -38,7 +39,6 @@ from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
 pytest.importorskip("onnxscript")
 
-CHROMIUM = os.environ.get("VAEGAN_CHROMIUM", "/usr/bin/chromium")
 RUNTIME = Path(os.environ.get("VAEGAN_ONNXRUNTIME_WEB", default_cache_dir() / "runtime" / f"onnxruntime-web-{runtime.VERSION}"))
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
@@ -472,7 +472,6 @@ def in_a_browser(tests: Any) -> Any:
     """Marks what needs a Chromium and the runtime."""
     for mark in (
         pytest.mark.browser,
-        pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no Chromium: name one in VAEGAN_CHROMIUM"),
         pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: name its package in VAEGAN_ONNXRUNTIME_WEB"),
         pytest.mark.filterwarnings("ignore::ResourceWarning"),
     ):

@@ -30,6 +30,19 @@ def _threads() -> Iterator[None]:
         torch.set_num_threads(int(wanted))
 
 
+@pytest.fixture(scope="session")
+def heavy() -> None:
+    """Asked for by fixtures that train a run or export one: whatever uses them is marked `heavy`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `heavy` what uses such a fixture or a browser, before `-m` chooses."""
+    for item in items:
+        if "heavy" in getattr(item, "fixturenames", ()) or item.get_closest_marker("browser") is not None:
+            item.add_marker("heavy")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests that need a Chromium or the real images are skipped without them, and fail in CI."""

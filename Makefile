@@ -22,7 +22,7 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all check docs fix clean
+.PHONY: help setup demo test test-quick test-all check docs fix clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-17s %s\n", $$1, $$2 }'
@@ -44,6 +44,9 @@ demo: $(RUNTIME) ## train on the embedded faces for 3 minutes and draw samples
 
 # Networks in tests are so small that a second thread of torch gains little: two processes of one thread each take 10 minutes for 15.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+test-quick: $(DEV) ## run the tests that take less than two minutes together
+	@$(PYTEST) -m "not slow and not heavy"
 
 test: $(DEV) ## run the tests
 	@$(PYTEST)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from places import CHROMIUM, REAL_DATA
+from places import CHROMIUM, REAL_DATA, need
 
 # Shared cores make any deadline flaky; the same examples every time make a failure everybody's.
 settings.register_profile("vaegan", deadline=None, derandomize=True, print_blob=True)
@@ -30,17 +30,23 @@ def _threads() -> Iterator[None]:
         torch.set_num_threads(int(wanted))
 
 
-def _present(marker: str) -> bool:
-    """Whether what a marker asks for is on this machine."""
-    return Path(CHROMIUM).is_file() if marker == "browser" else REAL_DATA.is_dir()
+@pytest.fixture(scope="session")
+def heavy() -> None:
+    """Asked for by fixtures that train a run or export one: whatever uses them is marked `heavy`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `heavy` what uses such a fixture or a browser, before `-m` chooses."""
+    for item in items:
+        if "heavy" in getattr(item, "fixturenames", ()) or item.get_closest_marker("browser") is not None:
+            item.add_marker("heavy")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips tests that need a Chromium or the real images where they are missing; in CI their absence is a failure."""
-    for marker, needs in (("browser", "a Chromium: name one in VAEGAN_CHROMIUM"), ("real", "the real images")):
-        if item.get_closest_marker(marker) is None or _present(marker):
-            continue
-        if os.environ.get("CI"):
-            pytest.fail(f"CI needs {needs}", pytrace=False)
-        pytest.skip(f"needs {needs}")
+    """Tests that need a Chromium or the real images are skipped without them, and fail in CI."""
+    if item.get_closest_marker("browser") is not None:
+        need(CHROMIUM, "a Chromium: name one in VAEGAN_CHROMIUM")
+    if item.get_closest_marker("real") is not None:
+        need(REAL_DATA, "the real images: name their folder in VAEGAN_REAL_DATA")

@@ -205,7 +205,7 @@ def facts_of(run: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(heavy: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("best") / "run"
     with pytest.MonkeyPatch.context() as patch, scripted(valley(192)) as decoders:
         patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -224,6 +224,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.heavy
 class TestRuns:
     @pytest.mark.parametrize("crash", [False, True], ids=["saved", "killed"])
     @pytest.mark.parametrize("at", [120, 200, 440, 480])

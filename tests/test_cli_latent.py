@@ -536,6 +536,7 @@ def test_tables_may_lie_beside_images(run: str, capsys: pytest.CaptureFixture[st
         told(capsys, "encode", run, "light", "--out", "light/latents.npz")
 
 
+@pytest.mark.heavy
 def test_processes_that_save_directions_wait_for_each_other(run: str) -> None:
     code = (
         "import sys, torch; from vaegan import load; from vaegan.latent.stored import Direction, save_direction\n"

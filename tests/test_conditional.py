@@ -89,7 +89,7 @@ COMMANDS = [
 def test_every_command_that_decodes_takes_a_label_and_asks_for_it(
     run: str, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    option = "--told" if arguments[0] == "direction" else "--label"
+    option = "--condition" if arguments[0] == "direction" else "--label"
     there = sorted(Path().rglob("*"))
     asked = refused(capsys, *arguments)
     assert f"say which with {option}: " in asked
@@ -118,7 +118,7 @@ def test_the_label_chooses_the_picture(run: str) -> None:
 
 def test_an_edit_needs_a_direction_of_the_same_label(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = load(run).config.labels[:2]
-    main(["direction", run, "--label", "smiling", "--method", "mean", "--told", first])
+    main(["direction", run, "--label", "smiling", "--method", "mean", "--condition", first])
     main(["edit", run, "few", "--direction", "smiling=1", "--label", first])
     assert "no direction 'smiling'" in refused(capsys, "edit", run, "few", "--direction", "smiling=1", "--label", second)
     model = load(run)

@@ -149,6 +149,7 @@ def test_cache_that_cannot_be_written_says_what_to_do(array: Path, tmp_path: Pat
         open_dataset(array, CONFIG, cache_dir=tmp_path / "file")
 
 
+@pytest.mark.heavy
 def test_builders_at_once_leave_one_whole_cache(folder: Path, tmp_path: Path) -> None:
     import subprocess
     import sys

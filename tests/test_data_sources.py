@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from places import REAL_DATA, need
 from vaegan.data import TEST, TRAIN, VALIDATION, DataConfig, ImageDataset, archives, open_dataset, source
 from vaegan.data.source import labels_from_folders
 from vaegan.errors import DataError, VaeganError
@@ -505,19 +506,14 @@ def test_idx_files_of_a_folder_are_known_by_their_usual_names(tmp_path: Path, op
 
 @pytest.mark.real
 @pytest.mark.parametrize(("name", "count"), [("anime-faces.zip", 8300), ("landscapes.zip", 450), ("smiles.zip", 13165)])
-def test_real_archives_open_whole(open_here: Callable[..., ImageDataset], repository: Path, name: str, count: int) -> None:
-    path = Path(os.environ.get("VAEGAN_REAL_DATA") or repository.parent / "shared" / "data") / name
-    if not path.exists():
-        pytest.skip("the real images are not here")
-    dataset = open_here(path)
+def test_real_archives_open_whole(open_here: Callable[..., ImageDataset], name: str, count: int) -> None:
+    dataset = open_here(need(REAL_DATA / name, "the real images"))
     assert (len(dataset), dataset.skipped) == (count, ())
 
 
 @pytest.mark.real
-def test_hostile_files_among_good_ones(tmp_path: Path, open_here: Callable[..., ImageDataset], repository: Path) -> None:
-    hostile = Path(os.environ.get("VAEGAN_REAL_DATA") or repository.parent / "shared" / "data") / "hostile"
-    if not hostile.exists():
-        pytest.skip("the real images are not here")
+def test_hostile_files_among_good_ones(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+    hostile = need(REAL_DATA / "hostile", "the hostile images")
     root = fill(tmp_path / "images")
     for file in hostile.iterdir():
         (root / f"hostile {file.name}").write_bytes(file.read_bytes())

@@ -44,7 +44,7 @@ def _place(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(heavy: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -213,6 +213,7 @@ def test_images_that_were_moved_are_asked_for_and_known_by_their_content(
     assert "have changed" in refused(capsys, "run", "images.npy")
 
 
+@pytest.mark.heavy
 def test_vae_and_gan_at_once_have_posteriors_and_say_what_they_lack(tmp_path: Path) -> None:
     run = tmp_path / "joint"
     main(["train", "faces:600", *OPTIONS[:8], "--precision", "float32", "--images", "32", "--recipe", "joint", "--out", str(run)])
@@ -346,6 +347,7 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert all("cannot be said" in sentence for sentence in verdict({"gan": {}}, {}))
 
 
+@pytest.mark.heavy
 def test_numbers_of_pairs_are_right_in_the_mean_and_their_intervals_know_the_chance_of_both_sides() -> None:
     import torch
 
@@ -372,6 +374,7 @@ def test_numbers_of_pairs_are_right_in_the_mean_and_their_intervals_know_the_cha
 
 
 @pytest.mark.parametrize("copied", [10, 30, 100])
+@pytest.mark.heavy
 def test_a_model_that_repeats_a_few_training_images_is_said_to_copy(copied: int) -> None:
     """Its coverage is low and the interval of copying wide, because so few images stand for all samples."""
     import torch
@@ -678,6 +681,7 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
     assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1
 
 
+@pytest.mark.heavy
 def test_what_latents_say_of_factors_stands_beside_what_noise_would_say() -> None:
     import torch
 

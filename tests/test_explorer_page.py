@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import io
-import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -15,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-CHROMIUM = os.environ.get("VAEGAN_CHROMIUM", "/usr/bin/chromium")
+from places import CHROMIUM
+
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--disable-sync", "--no-first-run"),
@@ -23,7 +23,6 @@ ARGUMENTS = [
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no Chromium: name one in VAEGAN_CHROMIUM"),
     # Playwright's connections are closed by its own process.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]

@@ -23,6 +23,8 @@ from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
 from vaegan.priors import fit_mixture
 
+pytestmark = pytest.mark.heavy
+
 
 def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encoder: bool = True, prior: str = "normal") -> Model:
     """Random weights, and for a GAN a whitening that turns the axes."""

@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from places import CHROMIUM
 from vaegan.config import NetworkConfig
 from vaegan.config_files import load_preset
 from vaegan.data import default_cache_dir
@@ -38,7 +39,6 @@ from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
 pytest.importorskip("onnxscript")
 
-CHROMIUM = os.environ.get("VAEGAN_CHROMIUM", "/usr/bin/chromium")
 RUNTIME = Path(os.environ.get("VAEGAN_ONNXRUNTIME_WEB", default_cache_dir() / "runtime" / f"onnxruntime-web-{runtime.VERSION}"))
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
@@ -79,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 
 @pytest.fixture(scope="module")
-def small(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(heavy: None, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages") / "small.html"
     export_html(run, path, cdn=True, stage="gan")
     return path
@@ -117,6 +117,7 @@ def test_a_page_without_images_holds_nothing_of_them(small: Path, run: Path) -> 
     assert not any(text in told_by(small) for text in ("faces:80", str(run.parent)))
 
 
+@pytest.mark.heavy
 def test_a_page_without_images_carries_no_label_and_no_vector_from_them(run: Path, small: Path, tmp_path: Path) -> None:
     """Labels are names of sub-folders, perhaps of persons; directions and means of latents are computed from the images."""
     own = tmp_path / "run"
@@ -137,11 +138,13 @@ def test_a_page_without_images_carries_no_label_and_no_vector_from_them(run: Pat
     assert "like Anna" in told_by(with_images.path)
 
 
+@pytest.mark.heavy
 def test_without_images_the_data_may_be_gone(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vaegan.explorer.state.open_dataset", None)
     assert export_html(run, tmp_path / "page.html", cdn=True, stage="gan").images == 0
 
 
+@pytest.mark.heavy
 def test_an_autoencoders_page_says_what_it_holds_of_the_latents(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
@@ -328,6 +331,7 @@ def test_a_page_for_the_network_names_exact_files_and_their_checksums(small: Pat
     assert "<title>a&lt;b&gt;</title>" in text
 
 
+@pytest.mark.heavy
 def test_with_images_they_are_inside_and_it_is_said(run: Path, tmp_path: Path) -> None:
     made = export_html(run, tmp_path / "page.html", cdn=True, with_images=True)
     assert made.images == 74  # 6 of the 80 are on the test side
@@ -424,6 +428,7 @@ class TestRuntime:
         assert found.binary.startswith(b"\0asm")
 
 
+@pytest.mark.heavy
 def test_the_place_must_be_a_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from vaegan.cli import main
 
@@ -472,7 +477,6 @@ def in_a_browser(tests: Any) -> Any:
     """Marks what needs a Chromium and the runtime."""
     for mark in (
         pytest.mark.browser,
-        pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no Chromium: name one in VAEGAN_CHROMIUM"),
         pytest.mark.skipif(not RUNTIME.exists(), reason="no onnxruntime-web: name its package in VAEGAN_ONNXRUNTIME_WEB"),
         pytest.mark.filterwarnings("ignore::ResourceWarning"),
     ):

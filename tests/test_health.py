@@ -595,6 +595,7 @@ class Parrot(nn.Module):
         return self.known[chosen] + 0.01 * torch.randn(1, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.heavy
 class TestCaused:
     """Real steps of real recipes, brought to fail."""
 
@@ -739,7 +740,7 @@ def guard_lines(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(heavy: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never interrupted."""
     os.environ["VAEGAN_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
     path = tmp_path_factory.mktemp("whole") / "run"
@@ -747,6 +748,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.heavy
 class TestRuns:
     """Whole runs."""
 

@@ -494,6 +494,7 @@ def test_flat_share_counts_pixels_that_are_like_the_next_ones() -> None:
     assert flat_share(images).tolist() == pytest.approx(expected)
 
 
+@pytest.mark.heavy
 def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() -> None:
     from vaegan.evaluation.samples import Described, Yardstick, compare
     from vaegan.evaluation.tally import Findings
@@ -513,6 +514,7 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
     assert none.left_out["flatness"] == "the real images have no flat areas"
 
 
+@pytest.mark.heavy
 def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
     from vaegan.evaluation.samples import RECORDED_DETAILS, Described, Yardstick, compare
     from vaegan.evaluation.tally import Findings

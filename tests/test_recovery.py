@@ -53,6 +53,7 @@ def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-m", "vaegan", *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.heavy
 def test_a_run_is_trained_by_one_process_at_a_time() -> None:
     answers: list[subprocess.CompletedProcess[str]] = []
 
@@ -66,6 +67,7 @@ def test_a_run_is_trained_by_one_process_at_a_time() -> None:
     vaegan.resume("run", images=32)
 
 
+@pytest.mark.heavy
 def test_a_killed_process_leaves_no_lock_and_its_leavings_are_cleared(tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "vae").mkdir(parents=True)
@@ -247,6 +249,7 @@ def test_errors_name_the_place_that_was_asked_for_and_no_temporary_one(atomic: A
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are text")
+@pytest.mark.heavy
 def test_names_that_are_no_text_or_orders_to_a_terminal_are_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ModelConfig(16, 3, "vae", NetworkConfig(latent_dim=4, width=4, width_limit=8))
     Model(config, Networks(config)).save_pretrained("model")
@@ -281,6 +284,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.heavy
 def test_training_goes_on_when_its_reader_leaves() -> None:
     """As in `vaegan train ... 2>&1 | head -1`."""
     arguments = ["train", "faces:96", *OPTIONS, "--images", "480"]
@@ -323,7 +327,7 @@ def test_an_early_interruption_is_one_line(capsys: pytest.CaptureFixture[str], m
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(heavy: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a VAE, to be copied."""
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -591,6 +595,7 @@ def test_processes_wait_for_the_first_one_to_decode(patience: str, finishes: boo
     assert Path("run/vae/model/model.safetensors").is_file() == finishes
 
 
+@pytest.mark.heavy
 def test_a_run_goes_on_with_images_that_were_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place, moved = tmp_path / "images.npy", tmp_path / "moved.npy"
     np.save(place, np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8))

@@ -36,6 +36,8 @@ from vaegan.studies.study import (
 )
 from vaegan.training.run import disk_errors
 
+pytestmark = pytest.mark.heavy
+
 DATA = "faces:96"
 
 

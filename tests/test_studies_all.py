@@ -57,6 +57,7 @@ def arms_of(name: str, data: Path, config: TrainConfig, folder: Path) -> list:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in STUDIES])
+@pytest.mark.heavy
 def test_a_study_tells_its_story(name: str, data: Path, config: TrainConfig, tmp_path: Path) -> None:
     each = 170
     units = sum(arm.images for arm in arms_of(name, data, config, tmp_path))
@@ -95,6 +96,7 @@ def measured(label: str) -> dict:
 
 
 @pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.heavy
 def test_a_story_copes_with_arms_that_have_no_numbers(name: str, data: Path, config: TrainConfig, tmp_path: Path) -> None:
     setting = Setting(open_dataset(data, config.data), config, tmp_path)
     arms, study = list(find_study(name).arms(setting)), find_study(name)

@@ -51,6 +51,7 @@ def size(tally: Tally) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tally.state.values())
 
 
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
     sizes: list[int] = []
@@ -93,6 +94,7 @@ def test_sums_of_any_shards_are_those_of_the_whole() -> None:
     torch.testing.assert_close(whole.sums("sum").mean, features.mean(0), rtol=1e-12, atol=0)
 
 
+@pytest.mark.heavy
 def test_processes_that_share_the_blocks_find_what_one_finds() -> None:
     real, fake = images(300), images(320, 1)
 

@@ -28,6 +28,8 @@ from vaegan.training.loop import End, Progress, Training
 from vaegan.training.run import RunFolder, StagePlan
 from vaegan.training.timing import Timetable
 
+pytestmark = pytest.mark.heavy
+
 TINY = TrainConfig(
     data=DataConfig(size=16),
     network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
@@ -88,7 +90,7 @@ def stop_after(steps: int) -> Callable[[], bool]:
 
 
 @pytest.fixture(scope="module")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole_run(heavy: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never interrupted."""
     os.environ["VAEGAN_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
     path = tmp_path_factory.mktemp("runs") / "whole"

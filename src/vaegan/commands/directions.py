@@ -55,8 +55,8 @@ class DirectionOptions(shared.ModelOptions):
     """A picture: a row an image, along the direction; direction-NAME.png by default."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
-    told: str | None = None
-    """For a model trained with --conditional: its own label; only images that show it are used of the run's own."""
+    condition: str | None = None
+    """The class, for a model trained with --conditional: one of its labels. Of the run's own images only this class is used."""
 
 
 def direction(options: DirectionOptions) -> None:
@@ -67,7 +67,7 @@ def direction(options: DirectionOptions) -> None:
     _check_sources(options)
     name = check_name(options.name or (options.label or "principal").replace("=", " "))
     folder = saved.model_folder(options.run, options.stage)
-    model = saved.load(options.run, options.stage).unconditional(options.told, "--told")
+    model = saved.load(options.run, options.stage).unconditional(options.condition, "--condition")
     if options.list:
         saved_ones = load_directions(folder, model)
         lines = [f"{called}: {_line(one.facts)}" for called, one in saved_ones.items()]
@@ -227,7 +227,7 @@ def _words(found: "list[Direction]", stage: str, out: Path) -> str:
 
 def _edit_command(options: DirectionOptions, name: str) -> str:
     """What to type to use the direction, on images of one's own."""
-    given = (("--stage", options.stage), ("--label", options.told), ("--direction", f"{name}=1.5"))
+    given = (("--stage", options.stage), ("--label", options.condition), ("--direction", f"{name}=1.5"))
     words = [f"{option} {quote(value)}" for option, value in given if value is not None]
     return " ".join(["vaegan edit", quote(str(options.run)), "IMAGES", *words])
 

@@ -113,7 +113,7 @@ CASES = {
     "gan out of a vae, normal, nothing to hold it": Case("gan", gan(prior="normal", anchor=0, details=0), grown=True),
     "gan out of a vae, encoder kept": Case("gan", gan(refit_every=0, temperature=1), grown=True),
     "gan out of a vae, least handover": Case(
-        "gan", replace(gan(refit_every=0, anchor=0), handover=HandoverConfig(whitening=False, critic="scratch")), grown=True
+        "gan", replace(gan(refit_every=0, anchor=0), handover=HandoverConfig(whitening=False)), grown=True
     ),
     "gan out of a vae, classic networks": Case("gan", of_kind("classic", GROWN), grown=True),
     "gan out of a vae, mlp": Case("gan", of_kind("mlp", GROWN), grown=True),

@@ -477,13 +477,12 @@ class TestHandOver:
     def test_the_prior_may_be_normal(self, posterior: Gaussian) -> None:
         assert type(self.grown(self.vae(posterior), posterior, prior="normal").prior) is Normal
 
-    @pytest.mark.parametrize("start", ["encoder", "scratch"])
-    def test_the_critic_starts_on_the_encoders_trunk_or_stays_as_it_was(self, posterior: Gaussian, start: Any) -> None:
+    def test_the_critic_starts_on_the_encoders_trunk(self, posterior: Gaussian) -> None:
         vae, critic = self.vae(posterior), Critic(CONFIG, SIZE, 3)
         fresh = handover.trainable_copy(critic)
-        self.grown(vae, posterior, critic, HandoverConfig(critic=start))
+        self.grown(vae, posterior, critic)
         assert vae.networks.encoder is not None
-        trunk = (vae.networks.encoder if start == "encoder" else fresh).trunk
+        trunk = vae.networks.encoder.trunk
         images = pictures(2)
         for mine, its in zip(critic.trunk(images), trunk(images), strict=True):
             assert torch.equal(mine, its)

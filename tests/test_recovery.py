@@ -406,6 +406,15 @@ def test_a_run_of_an_earlier_version_can_be_looked_at(run: Path, tmp_path: Path,
     assert vaegan.load(place).sample(2).shape == (2, 3, 16, 16)
 
 
+def test_a_run_of_before_the_frozen_network_did_not_look_through_it(run: Path, tmp_path: Path) -> None:
+    document = json.loads((run / "run.json").read_text())
+    del document["config"]["gan"]["perception"]
+    (tmp_path / "run.json").write_text(json.dumps(document | {"format_version": 2}))
+    config = RunFolder(tmp_path).read().config
+    assert config.gan.perception == "none"
+    assert config.vae.kl_cycles == document["config"]["vae"]["kl_cycles"]
+
+
 def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path) -> None:
     place = earlier(run, tmp_path / "earlier")
     before = (place / "run.json").read_bytes()
@@ -416,7 +425,7 @@ def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path
     vaegan.train("faces:96", TINY, images=16, out=tmp_path / "new", init=place)  # its model is a start
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", None, [1]])
+@pytest.mark.parametrize("version", [0, 4, "2", None, [1]])
 def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: Any) -> None:
     document = json.loads((run / "run.json").read_text()) | {"format_version": version}
     (tmp_path / "run.json").write_text(json.dumps(document))

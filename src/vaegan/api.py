@@ -13,6 +13,7 @@ from vaegan.config_files import load_preset
 from vaegan.data import ImageDataset, check_source, open_dataset
 from vaegan.errors import RequestError
 from vaegan.model import Model
+from vaegan.networks.perception import PACKAGE, find_weights
 from vaegan.processes import is_first_process, is_launched, number_of_processes
 from vaegan.training.checks import check_fits, check_settings, check_start
 from vaegan.training.engine import FabricEngine
@@ -74,6 +75,7 @@ def train(
     check_request(config, minutes, images)
     if is_first_process():
         check_new_run(place)
+    config = _with_eyes(config, say)
     engine = _started(config)
     start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
@@ -98,6 +100,15 @@ def train(
         engine.first_does(lambda: _begin(folder, record, dataset, listener))
         Session(folder, record, dataset, engine, listener, start, checkpoint_seconds).run()
     return folder
+
+
+def _with_eyes(config: TrainConfig, say: Callable[[str], None] | None) -> TrainConfig:
+    """Settings that this machine can carry out: without the frozen network's weights no critic looks through it."""
+    if not config.has_eyes or find_weights() is not None:
+        return config
+    if say is not None and is_first_process():
+        say(f"Without the package {PACKAGE} no critic looks through a pretrained network; with it images are far better.")
+    return replace(config, gan=replace(config.gan, perception="none"))
 
 
 def resume(

@@ -109,8 +109,6 @@ class HandoverConfig:
 
     whitening: bool = True
     """Change the latent coordinates so that encoded images have mean 0 and covariance 1. Off: to measure what it does."""
-    critic: Literal["encoder", "scratch"] = "encoder"
-    """encoder: the critic starts on the encoder's trunk, which helps short runs; scratch: a fresh one."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,9 @@ class GANConfig:
     none. Plain networks only."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it as the VAE's."""
+    perception: Literal["efficientnet-lite0", "none"] = "efficientnet-lite0"
+    """A second critic looks through a frozen network that was trained on photographs (ImageNet): far better pictures, at half the
+    images a second. none: nothing but your own images takes part."""
     temperature: float = 0.92
     """Finisher: the kept model's mixture is narrowed to this. Lower: fewer odd samples and fewer kinds; 1 changes nothing."""
     equalise: bool = True
@@ -307,6 +308,11 @@ class TrainConfig:
     def stages(self) -> tuple[str, ...]:
         """Names of the stages in order."""
         return STAGES.get(self.recipe, (self.recipe,))
+
+    @property
+    def has_eyes(self) -> bool:
+        """Whether a critic looks through a frozen network."""
+        return "gan" in self.stages and self.recipe != "classic-gan" and self.gan.perception != "none"
 
     def group(self, stage: str) -> str:
         """Name of the settings of a stage; an autoencoder has the VAE's."""

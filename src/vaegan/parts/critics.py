@@ -1,5 +1,6 @@
 """Critics: who judges images, how real and generated ones are shown to them, and what their slope costs."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -36,7 +37,7 @@ class CriticPlayer(Protocol):
 
     player: Player[Any]
 
-    def view(self, images: Images, clock: Clock) -> View:
+    def view(self, images: Images, clock: Clock) -> Callable[[Images], Tensor]:
         """How this step's images are shown: the same changes for the real and the generated image of a pair."""
         ...
 

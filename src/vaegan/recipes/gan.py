@@ -98,7 +98,8 @@ class GAN(Recipe):
         adversarial: list[Tensor] = []
         for number, critic in enumerate(self.critics, 1):
             view = critic.view(images, clock)
-            real, fake, slope = critic.judge(view(images), view(samples.detach()), labels, clock)
+            seen = view(samples)
+            real, fake, slope = critic.judge(view(images), seen.detach(), labels, clock)
             # Eq. 2: E f(D(G(z)) - D(x)) + gamma/2 (R1 + R2). The slope's mean runs over real and generated images together.
             loss = softplus(fake - real).mean() + critic.penalty(clock.progress) * slope.mean()
             loss = loss + DRIFT * logit_drift(real, fake, self.engine.mean)
@@ -107,7 +108,7 @@ class GAN(Recipe):
             found |= {"slope": slope.detach().mean(), "critic_gradient": gradient_norm(critic.player.network)}
             scalars |= found if number == 1 else {f"{name}_{number}": value for name, value in found.items()}
             with frozen(critic.player.network) as judge:  # E f(D(x) - D(G(z)))
-                adversarial.append(softplus(real.detach() - judge(view(samples), labels)).mean())
+                adversarial.append(softplus(real.detach() - judge(seen, labels)).mean())
 
         loss = sum(adversarial[1:], adversarial[0])
         scalars["generator_loss"] = loss.detach()

@@ -62,8 +62,7 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
         draws = prior.sample(DRAWS * vae.latent_dim, torch.Generator().manual_seed(0))
         prior.strong.copy_(strong_directions(generator, draws.to(vae.device)))
     # 5. The critic sees with the encoder's trunk.
-    if steps.critic == "encoder":
-        grow_critic(encoder, critic)
+    grow_critic(encoder, critic)
     return Grown(generator, encoder, whitening, prior)
 
 

@@ -13,11 +13,12 @@ from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, VALIDATION, ImageDataset
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
-from vaegan.networks import Critic, Decoder, Encoder, Gaussian
+from vaegan.networks import Critic, Decoder, Encoder, Gaussian, perception
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.critics import CriticPlayer, PixelCritic
 from vaegan.parts.details import Details
+from vaegan.parts.perceptual import PerceptualCritic
 from vaegan.parts.refit import Refit
 from vaegan.parts.terms import Term
 from vaegan.priors import PRIORS, Mixture, Normal, Prior, fit_mixture
@@ -117,7 +118,7 @@ def build_joint(inputs: StageInputs, facts: Facts) -> Joint:
     encoder, decoder = _encoder_and_decoder(inputs, facts)
     with _seeded(config.seed, "joint"):
         critic = Critic(*_shape(inputs))
-    if inputs.previous is not None and config.handover.critic == "encoder":
+    if inputs.previous is not None:
         handover.grow_critic(encoder, critic)
     facts["parameters"]["critic"] = _parameters(critic)
     return Joint(config.joint, encoder, decoder, critic, engine, flips=inputs.dataset.flips, precision=engine.precision)
@@ -146,10 +147,12 @@ def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
         anchor.calibrate(inputs.training(CALIBRATED))
         refit = Refit(encoder, anchor, config.refit_every, AVERAGE_CAP, engine) if config.refit_every else None
         facts["handover"] = handover_facts(vae, grown, inputs.heldout(512))
+    if inputs.config.has_eyes:
+        facts["perception"] = perception.FACTS
     return GAN(
         config,
         generator,
-        [build(inputs, critic) for build in CRITICS],
+        [player for build in CRITICS if (player := build(inputs, critic)) is not None],
         prior,
         engine,
         terms=[term for build in TERMS if (term := build(inputs, anchor)) is not None],
@@ -176,6 +179,23 @@ def pixel_critic(inputs: StageInputs, network: Critic) -> CriticPlayer:
     )
 
 
+def perceptual_critic(inputs: StageInputs, network: Critic) -> CriticPlayer | None:
+    """The critic that looks through a frozen network."""
+    config, engine = inputs.config.gan, inputs.engine
+    if config.perception == "none":
+        return None
+    return PerceptualCritic(
+        engine.prepare_frozen(perception.load_perception()),
+        inputs.training(CALIBRATED).images,
+        engine,
+        engine.draws("gan"),
+        classes=len(inputs.words),
+        augmentation=config.augmentation,
+        jitter=config.jitter,
+        flips=inputs.dataset.flips,
+    )
+
+
 def details_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
     """What keeps details from being alike in all samples."""
     weight = inputs.config.gan.details
@@ -187,8 +207,8 @@ def anchor_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
     return anchor if inputs.config.gan.anchor > 0 else None
 
 
-CRITICS: tuple[Callable[[StageInputs, Critic], CriticPlayer], ...] = (pixel_critic,)
-"""Who judges the GAN's images; each is told the network that may start on the encoder's trunk."""
+CRITICS: tuple[Callable[[StageInputs, Critic], CriticPlayer | None], ...] = (pixel_critic, perceptual_critic)
+"""Who judges the GAN's images; None where settings leave it out. Each is told the network on the encoder's trunk."""
 
 TERMS: tuple[Callable[[StageInputs, Anchor | None], Term | None], ...] = (details_term, anchor_term)
 """What else holds the GAN's generator; None where settings or start leave it out."""

@@ -173,4 +173,7 @@ def _configuration(record: RunRecord, config: ModelConfig, facts: Mapping[str, A
     how = f"{seen:,} images seen by this stage; recipe {record.config.recipe}, seed {record.config.seed}."
     if isinstance(facts.get("kept"), str):
         how += f" Kept {facts['kept']}."
+    if isinstance(eyes := facts.get("perception"), Mapping):
+        how += f" A critic looked through {eyes.get('network')}, a network trained on {eyes.get('trained_on')} and frozen"
+        how += f" (package {eyes.get('package')}, {eyes.get('licence')}); nothing of it is in this model."
     return f"## Configuration\n\n{how}\n\n{table}"

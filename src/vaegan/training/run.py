@@ -17,7 +17,7 @@ from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
 from vaegan.settings import MOST_SEED, from_dictionary, known_settings, to_dictionary
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
@@ -171,15 +171,15 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) not in (1, FORMAT_VERSION):
+        if (version := values.pop("format_version", None)) not in (1, 2, FORMAT_VERSION):
             raise ModelError(
-                f"{path} has format {version!r:.40}; this version of vaegan reads 1 and {FORMAT_VERSION}. "
+                f"{path} has format {version!r:.40}; this version of vaegan reads 1 to {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
         if to_train and version != FORMAT_VERSION:
             raise ModelError(f"{path} was written by another version of vaegan; use that one to go on, or give a new run --init.")
         values.pop("versions", None)
-        values = _upgraded(values) if version == 1 else values
+        values = _upgraded(values) if version != FORMAT_VERSION else values
         try:
             record = from_dictionary(RunRecord, values, str(path))
         except RequestError as error:
@@ -194,13 +194,15 @@ class RunFolder:
 
 
 def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """A record of format 1 without the settings that there are no more: enough to look at its run, not to train it on."""
+    """A record of format 1 or 2 without the settings that there are no more: enough to look at its run, not to train it on."""
     config = values.get("config")
     if not isinstance(config, dict):
         return values
     known = known_settings(TrainConfig, config)
-    if isinstance(vae := known.get("vae"), dict) and config["vae"].get("kl_schedule") != "cyclical":
+    if isinstance(vae := known.get("vae"), dict) and config["vae"].get("kl_schedule", "cyclical") != "cyclical":
         vae["kl_cycles"] = 1  # the number was another schedule's
+    if isinstance(gan := known.get("gan"), dict):
+        gan.setdefault("perception", "none")
     return values | {"config": known}
 
 

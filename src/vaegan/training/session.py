@@ -294,7 +294,12 @@ def sample_shots(stage_folder: Path) -> list[Path]:
 
 def _opening(facts: dict[str, Any]) -> str | None:
     """What is worth saying when a stage begins."""
-    if not (log := facts.get("handover")):
-        return facts.get("objective")
-    gap = f"; prior gap {log['prior_gap']:.4f}" if "prior_gap" in log else ""
-    return f"Handover: the generator is the VAE's decoder ({log['verified_tensors']} tensors verified equal){gap}."
+    sentences = [facts["objective"]] if "objective" in facts else []
+    if log := facts.get("handover"):
+        gap = f"; prior gap {log['prior_gap']:.4f}" if "prior_gap" in log else ""
+        sentences.append(f"Handover: the generator is the VAE's decoder ({log['verified_tensors']} tensors verified equal){gap}.")
+    if eyes := facts.get("perception"):
+        sentences.append(
+            f"A critic looks through {eyes['network']}, trained on {eyes['trained_on']} (--gan.perception none: without)."
+        )
+    return " ".join(sentences) or None

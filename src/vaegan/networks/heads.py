@@ -1,0 +1,58 @@
+"""The critic's heads on a frozen network's features: one for each scale, with spectral normalisation (Miyato et al. 2018)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from vaegan.networks.labels import chosen_bias
+from vaegan.types import Labels
+
+FINEST_LOGITS = 4
+"""Larger maps are halved by strided convolutions until this side is reached: each logit then judges a quarter of the image."""
+
+
+class Heads(nn.Module):
+    """Maps of features, flattened and joined, to the logits of every place of every scale."""
+
+    def __init__(self, width: int, sides: Sequence[int], classes: int = 0) -> None:
+        """Args: width: channels of every map; sides: of the maps; classes: labels it can be told."""
+        super().__init__()
+        self.width, self.sides = width, tuple(sides)
+        self.heads = nn.ModuleList(Head(width, side, classes) for side in sides)
+
+    def forward(self, seen: Tensor, labels: Labels | None = None) -> Tensor:
+        """[batch, all numbers of all maps] to logits [batch, places], in float32 also under autocast."""
+        parts = seen.split([self.width * side**2 for side in self.sides], 1)
+        with torch.autocast(seen.device.type, enabled=False):
+            logits = [
+                head(part.view(-1, self.width, side, side), labels)
+                for head, part, side in zip(self.heads, parts, self.sides, strict=True)
+            ]
+        return torch.cat(logits, 1)
+
+
+class Head(nn.Module):
+    """Judges one scale."""
+
+    def __init__(self, width: int, side: int, classes: int) -> None:
+        """Args: width: channels; side: of the map; classes: labels it can be told."""
+        super().__init__()
+        layers: list[nn.Module] = []
+        while side > FINEST_LOGITS:
+            layers += [spectral_norm(nn.Conv2d(width, width, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            side //= 2
+        if not layers:
+            layers = [spectral_norm(nn.Conv2d(width, width, 1)), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.last = spectral_norm(nn.Conv2d(width, 1, 3 if side > 2 else 1, padding=int(side > 2)))
+        self.projection = chosen_bias(classes, width)
+
+    def forward(self, maps: Tensor, labels: Labels | None) -> Tensor:
+        """Logits [batch, places]; a label adds the product of its own direction with the features (Miyato & Koyama 2018)."""
+        features = self.layers(maps)
+        logits: Tensor = self.last(features)
+        if self.projection is not None:
+            logits = logits + (self.projection(labels)[:, :, None, None] * features).sum(1, keepdim=True)
+        return logits.flatten(1)

@@ -198,10 +198,10 @@ def test_a_direction_that_separates_nothing_is_no_success(run: str, capsys: pyte
         Path("dark", image).rename(Path("first" if index % 2 else "second", f"dark-{image}"))
     main(["direction", run, "--name", "luck", "--positive", "first", "--negative", "second"])
     said = capsys.readouterr().out
-    assert "\nluck was hardly found" in said
-    assert "0.5 is guessing" in said
+    assert "\nluck is weak: " in said
+    assert "0.5 is chance" in said
     main(["direction", run, "--list"])
-    assert "hardly found" in capsys.readouterr().out
+    assert ", weak" in capsys.readouterr().out
 
 
 def test_directions_of_a_gan_without_encoder(gan: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +234,8 @@ def test_outliers_are_calibrated_on_held_out_images(run: str, capsys: pytest.Cap
     assert own["outliers"] == 1
     main(["outliers", run, "light", "--reference", "light", "--level", "0.2"])
     lines = capsys.readouterr().out.split("examining images  12 of 12\n")[-1].splitlines()
-    assert "ordinary ones, no more than chance would give (about 2.4); the worst 12: outliers.png" in lines[0]
+    assert "no more than chance would give (about 2.4)" in lines[0]
+    assert lines[0].endswith(" 12: outliers.png")
     first = own["ranking"][0]
     assert lines[1] == f"  {first['name']}: explained {first['score']:.1f} deviations {first['reason']}"
     assert lines[-1] == "  the full ranking: --json"
@@ -257,7 +258,9 @@ def test_duplicates_are_grouped(run: str, capsys: pytest.CaptureFixture[str]) ->
         Path(f"dark/copy-{index}.png").write_bytes(Path(f"dark/{index}.png").read_bytes())
     main(["duplicates", run, "dark"])
     lines = capsys.readouterr().out.splitlines()[-12:]
-    assert lines[0] == "22 of 23 images are nearly the same as another: 11 pairs, drawn in duplicates.png"
+    assert lines[0].startswith("22 of 23 images ")
+    assert "11 pairs" in lines[0]
+    assert lines[0].endswith("duplicates.png")
     assert lines[1] == "  0.png, copy-0.png"
     assert lines[11] == "  and 1 more; all of them: --json"
     Path("light/again.png").write_bytes(Path("light/3.png").read_bytes())
@@ -343,7 +346,7 @@ def test_directions_from_before_more_training_are_refused(run: str, capsys: pyte
     assert "made before the model was trained further (light); make them again" in said
     main(["direction", run, "--name", "dark", "--positive", "dark", "--negative", "light"])
     (aside,) = Path("run/vae/model").glob("directions-of-other-weights-*")
-    assert f"trained further were put aside: {aside}." in capsys.readouterr().out
+    assert f"trained further are now in {aside}." in capsys.readouterr().out
     assert told(capsys, "direction", run, "--name", "dark", "--positive", "dark", "--negative", "light")["put_aside"] is None
     assert list(told(capsys, "direction", run, "--list")["directions"]) == ["dark"]
 

@@ -94,7 +94,7 @@ def test_intervals_decide_when_every_setting_has_one_seed(tmp_path: Path) -> Non
     assert found["kernel_distance"]["verdict"] == "within the noise"
     assert found["sharpness"]["verdict"] == "not compared"  # another number of samples
     text = (tmp_path / "page.html").read_text()
-    assert "GAN: B against A is better in 1, within the noise in 1 of 2 numbers." in text
+    assert "better in 1, within the noise in 1 of 2" in text
     assert "gan.penalty" in text
 
 
@@ -184,9 +184,11 @@ def test_scores_of_another_version_are_named(tmp_path: Path, capsys: pytest.Capt
         return capsys.readouterr().out
 
     for words in (said(version="0.0.9"), page.read_text()):
-        assert f"different versions of vaegan, which may measure differently: an earlier version ({runs[0]}); 0.0.9" in words
+        assert "different versions of vaegan" in words
+        assert f"({runs[0]}); 0.0.9" in words
     for words in (said(format_version=99), page.read_text()):
-        assert f"was written by another version of vaegan. Make it again with: vaegan evaluate {runs[1]}" in words
+        assert "another version of vaegan" in words
+        assert f"vaegan evaluate {runs[1]}" in words
 
 
 def test_what_differs_is_said_in_words(tmp_path: Path) -> None:

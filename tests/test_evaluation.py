@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -303,7 +304,7 @@ def test_the_verdict_follows_the_numbers() -> None:
     vae = numbers(sharpness=0.05, variety=0.9, coverage=0.5, copying=0.4)
     good = numbers(sharpness=1.18, texture_2=1.1, texture_4=0.9, variety=0.88, coverage=0.96, duplicates=1.1, copying=0.5)
     looks, variety, copying = verdict({"vae": vae, "gan": good}, floor)
-    assert "are sharper than the VAE's and slightly noisy (1.18 of the real detail)" in looks
+    assert "sharper than the VAE's and slightly noisy (1.18" in looks
     assert "grid" not in looks
     assert "Samples of the GAN" in looks
     assert "12% less varied than the same number of training images" in variety
@@ -319,10 +320,12 @@ def test_the_verdict_follows_the_numbers() -> None:
     grid = verdict({"gan": numbers(sharpness=1.0, texture_2=2.0)}, floor)[0]
     assert "as sharp as real images, with a faint grid" in grid  # and real images have none
     grain = verdict({"gan": numbers(sharpness=1.0, flatness=0.15)}, floor)[0]
-    assert "as sharp as real images, grainy where they should be even (15% of the real flat areas)" in grain
+    assert "as sharp as real images, grainy" in grain
+    assert "(15% of the real flat areas)" in grain
     assert "grainy" not in verdict({"gan": numbers(sharpness=1.0, flatness=0.6)}, floor)[0]
     strokes = verdict({"gan": numbers(sharpness=1.0, detail_likeness=10.2)}, floor)[0]
-    assert "with the same fine strokes in all of them (details are 10 times as alike as those of real images)" in strokes
+    assert "the same fine strokes" in strokes
+    assert "10 times as alike" in strokes
     assert "strokes" not in verdict({"gan": numbers(sharpness=1.0, detail_likeness=3.0)}, floor)[0]
     assert "sharper than the VAE's and as sharp as real" in verdict({"vae": vae, "gan": numbers(sharpness=1.0)}, floor)[0]
     bad = numbers(sharpness=0.3, texture_2=9.0, texture_4=1.0, variety=1.0, coverage=0.6, duplicates=30.0, copying=0.9)
@@ -330,7 +333,8 @@ def test_the_verdict_follows_the_numbers() -> None:
     assert "very blurred" in looks
     assert "visible grid" in looks
     assert "as varied" in variety
-    assert "40% of unseen real images have no sample near (with training images in the samples' place it would be 3%)" in variety
+    assert "40% of unseen real images have no sample near" in variety
+    assert "it would be 3%" in variety
     assert not wants_training({"gan": bad}, floor)  # it copies
     assert wants_training({"gan": bad | numbers(copying=0.5)}, floor)
     assert "30 times" in variety
@@ -422,7 +426,7 @@ def test_copying_is_left_out_where_too_few_samples_can_be_nearest_to_a_heldout_i
             assert ("copying" in found.numbers) == there
             assert "neighbour_distance" in found.numbers
         # 640 training images: one in 11.7 samples is nearest to one of 60.
-        assert found.left_out["copying"] == "needs 117 samples beside so few held-out images, and there are 100"
+        assert re.search(r"needs 117 samples .* 100$", found.left_out["copying"])
         found, tally = Findings(), Tally()
         check.describe(tally, 0, heldout.images())
         check.judge(tally, found, 0)
@@ -677,7 +681,7 @@ def test_labelled_data_get_numbers_of_their_factors(trained: Path) -> None:
         number = found["stages"]["vae"][name]
         assert number["interval"][0] < number["value"] < number["interval"][1], name
         if name != "mode_coverage":
-            assert number["no_floor"] == f"{number['chance']:.2f} by chance, with latents of other images"
+            assert number["no_floor"].startswith(f"{number['chance']:.2f} by chance")
     assert 0 <= found["stages"]["gan"]["mode_coverage"]["value"] < found["floor"]["mode_coverage"]["value"] <= 1
 
 

@@ -25,7 +25,7 @@ PRINCIPAL_STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 SHOWN = 8
 MOST_PRINCIPAL = 100
 LOW_AREA = 0.7
-"""With a smaller AUC a direction is called hardly found."""
+"""With a smaller AUC a direction is called weak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,28 +33,28 @@ class DirectionOptions(shared.ModelOptions):
     """Learn a direction in latent space and save it with the model: from two folders, from labels, or without labels."""
 
     name: str | None = None
-    """What the direction is called, for edit; the label's by default."""
+    """The direction's name, for edit; the label's by default."""
     positive: Annotated[str | None, Spelling("DATA")] = None
-    """A folder of images that have it."""
+    """A folder of images with the attribute."""
     negative: Annotated[str | None, Spelling("DATA")] = None
-    """A folder of images that do not."""
+    """A folder of images without it."""
     label: str | None = None
     """Instead of folders: a label of the images, as smiling, or hair_colour=blond; of a number, the top and bottom third."""
     principal: int | None = None
-    """Instead of both: so many directions without labels, those first that change images most."""
+    """Instead of both: this many directions without labels, sorted by how much they change images."""
     data: str | None = None
     """The images for --label and --principal; the run's own by default."""
     method: Literal["whitened", "classifier", "mean"] = "whitened"
     """whitened: the difference of the two groups' means after whitening within the groups (LDA), which separated held-out
     images best; classifier: the normal of a logistic regression; mean: the plain difference."""
     beside: tuple[str, ...] = ()
-    """Saved directions that this one must not change."""
+    """Saved directions that this one is made orthogonal to."""
     list: bool = False
     """Only list the directions saved with the model."""
     out: Path | None = None
-    """A picture: a row an image, along the direction; direction-NAME.png by default."""
+    """A picture with one row an image, edited along the direction; direction-NAME.png by default."""
     fit: Fit | None = None
-    """How a rectangle becomes a square; as the run's training images by default."""
+    """How a rectangle becomes a square; by default as for training."""
     condition: str | None = None
     """The class, for a model trained with --conditional: one of its labels. Of the run's own images only this class is used."""
 
@@ -94,7 +94,7 @@ def direction(options: DirectionOptions) -> None:
         "directions": {one.name: one.facts for one in found},
         "put_aside": None if aside is None else str(aside),
     }
-    old = "" if aside is None else f" Directions made before the model was trained further were put aside: {aside}."
+    old = "" if aside is None else f" Directions made before the model was trained further are now in {aside}."
     said = [_words(found, model.config.stage, out) + old]
     if model.has_encoder:  # else there is nothing to edit
         said.append(f"Try it: {_edit_command(options, found[0].name)}")
@@ -134,7 +134,7 @@ def _learn(
         other = meant(asked, known)
         if other is None:
             names = f"there are: {', '.join(known) or 'none'}.{did_you_mean(asked, known)}"
-            raise RequestError(f"There is no direction {asked!r} to stay beside of; {names}")
+            raise RequestError(f"--beside: there is no direction {asked!r}; {names}")
         beside[other] = known[other]
     console = options.console
     positive, negative = _groups(options, model, console)
@@ -214,14 +214,14 @@ def _words(found: "list[Direction]", stage: str, out: Path) -> str:
     learned = f"from {facts['positive']:,} and {facts['negative']:,} images"
     if facts["auc"] < LOW_AREA:
         return (
-            f"{one.name} was hardly found: {learned}, the {stage.upper()} separates held-out ones with AUC {facts['auc']:.3f} "
-            "(0.5 is guessing, 1 always right), so that edits along it will change something else. Train longer or with more "
-            f"latents, or give more images that differ in nothing else. Saved all the same; along it: {out}."
+            f"{one.name} is weak: {learned}, the {stage.upper()} separates held-out ones with AUC {facts['auc']:.3f} "
+            "(0.5 is chance, 1 perfect). Edits along it will change something else. Train longer or with more "
+            f"latents, or give more images that differ in nothing else. Saved; a picture along it: {out}."
         )
     return (
         f"{one.name}, {learned}: separates held-out ones with AUC {facts['auc']:.3f}; "
         f"at strength 1, {facts['identity_kept']:.0%} of {facts['identity_of']} edited images stay nearest to their source"
-        f"{f', and each also gets {also}' if also else ''}. Saved with the {stage.upper()}; along it: {out}."
+        f"{f', and each also gets {also}' if also else ''}. Saved with the {stage.upper()}; a picture along it: {out}."
     )
 
 
@@ -236,7 +236,7 @@ def _line(facts: dict[str, Any]) -> str:
     """What a saved direction is, as far as its file says so."""
     numbers = {key: value for key in ("auc", "identity_kept", "pixel_change") if isinstance(value := facts.get(key), float)}
     shown = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers.items()]
-    weak = ["hardly found"] if numbers.get("auc", 1.0) < LOW_AREA else []
+    weak = ["weak"] if numbers.get("auc", 1.0) < LOW_AREA else []
     return ", ".join([str(facts.get("method", "")), *shown, *weak])
 
 
@@ -250,9 +250,9 @@ class EditOptions(shared.ImagesOptions):
     """Change images along named directions: add a smile, take the glasses off."""
 
     direction: Annotated[tuple[str, ...], Spelling(repeated=True)] = ()
-    """What to change and how much, as smile=1.5; may be repeated. A name alone has --strength."""
+    """A direction and its strength, as smile=1.5; may be repeated. Without a number it takes --strength."""
     strength: float = 1.0
-    """For directions that say none: 1 is the distance between images with and without; negative goes the other way."""
+    """For directions without a number: 1 is the distance between images with and without; negative goes the other way."""
     out: Path = Path("edited.png")
     """A .png: originals, reconstructions, edited; anything else: a folder with one PNG each."""
 

@@ -28,7 +28,7 @@ from vaegan.types import Batch, Images, Labels, Latents, PerImage
 def trained(grown: bool, steps: int = 3, **settings: Any) -> tuple[GAN, StageInputs, list[dict[str, Tensor]]]:
     """A GAN after some steps, from scratch or out of a VAE, and what each step said."""
     dataset = made_up_dataset(16, 3)
-    config = replace(SETTINGS, recipe="gan", gan=replace(SETTINGS.gan, **settings))
+    config = replace(SETTINGS, recipe="gan", gan=replace(SETTINGS.gan, perception="none", **settings))
     inputs = inputs_of(config, dataset, vae_of(config, dataset) if grown else None)
     recipe = build.build("gan", inputs, {})
     assert isinstance(recipe, GAN)

@@ -542,7 +542,7 @@ class TestGANGradients:
             for step in range(30):
                 now = step * BATCH
                 gan.step(batch(), Clock(now, now + int(1000 * (1 - progress)), BATCH, start=now - int(1000 * progress)))
-                assert len(seen) == 3  # reals, generated for the critic, generated for the generator
+                assert len(seen) == 2  # real images, and generated ones for both players
                 assert len({id(view) for view, _ in seen}) == 1
                 _, augmentation = seen[0]
                 changed += [] if augmentation is None else (augmentation.brightness != 0).tolist()

@@ -235,8 +235,8 @@ class DeviceConfig:
                 raise RequestError(f"--{name} is {value}; it must be 1 or more.")
 
 
-GAN_COST = 2.2  # the GAN's time for an image over the VAE's; 2.2 to 3.1 were measured, by machine and network
-GROWN_COST = 1.3  # the time of a grown GAN for an image over that of one from scratch: anchor and encoder
+GAN_COST = 6.0  # the GAN's time for an image over the VAE's, preset tiny with eyes; without them 2.2 to 3.1
+GROWN_COST = 1.1  # the time of a grown GAN for an image over that of one from scratch: anchor and encoder
 SHORT_VAE = 24_000  # images that the VAE gets in a short run, too: a GAN on a VAE that has seen fewer stays noise
 MOST_VAE_TIME = 0.6  # largest share of the time that is spent on reaching them
 

@@ -5,6 +5,8 @@ Differences from the paper, each for a small machine:
 - The penalties are finite differences on a quarter of the batch.
 - One batch of generated images serves critic and generator.
 - The generator's step uses the real logits of the critic's step.
+- Muon takes the steps, the penalty's weight falls, and the mean of the logits is pulled to 0.
+- Critics see images moved and changed at random (parts/views.py), and a second one looks through a frozen network.
 """
 
 from collections.abc import Sequence
@@ -100,7 +102,8 @@ class GAN(Recipe):
             view = critic.view(images, clock)
             seen = view(samples)
             real, fake, slope = critic.judge(view(images), seen.detach(), labels, clock)
-            # Eq. 2: E f(D(G(z)) - D(x)) + gamma/2 (R1 + R2). The slope's mean runs over real and generated images together.
+            # E f(D(G(z)) - D(x)) + gamma/2 (R1 + R2), f = softplus: Eq. 2 with high logits for real images. The slope's mean runs
+            # over real and generated images together.
             loss = softplus(fake - real).mean() + critic.penalty(clock.progress) * slope.mean()
             loss = loss + DRIFT * logit_drift(real, fake, self.engine.mean)
             critic.player.minimise(loss, clock)

@@ -13,7 +13,7 @@ from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.engine import Network
 from vaegan.parts.temperature import any_labels, strong_directions
-from vaegan.priors import Normal, Prior, fit_mixture
+from vaegan.priors import PRIORS, Prior, fit_mixture
 from vaegan.types import Latents
 
 DRAWS = 16  # of a mixture, for each latent dimension: they say which directions are strong
@@ -56,8 +56,9 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
     # 3. Weak details go from now on. What was set when a GAN was kept goes, too: it never learned with it.
     generator.learn_under(config.floor)
     # 4. Latents are drawn from where encodings lie.
-    prior: Prior = Normal(vae.latent_dim)
-    if config.prior == "mixture":
+    if config.prior != "mixture":
+        prior: Prior = PRIORS[config.prior](vae.latent_dim)
+    else:
         prior = fit_mixture(whitening(posterior.mean), seed=seed)
         draws = prior.sample(DRAWS * vae.latent_dim, torch.Generator().manual_seed(0))
         prior.strong.copy_(strong_directions(generator, draws.to(vae.device)))

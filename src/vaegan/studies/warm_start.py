@@ -31,7 +31,7 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         TrainedArm(SCRATCH, base, images=(1 + 1 / GAN_COST) * GROWN_COST, points=POINTS),
         grown("without re-whitening", {"whitening": False}),
         grown("prior N(0, I)", prior="normal"),
-        grown("fresh critic", {"critic": "scratch"}),
+        grown("without eyes", perception="none"),
         grown("without anchor", anchor=0.0),
         grown("without refit", refit_every=0),
     ]

@@ -167,11 +167,12 @@ class TestHeads:
             for parameter in heads.parameters():
                 parameter.mul_(50)
         seen = torch.randn(4, sum(8 * side**2 for side in SIDES))
-        for _ in range(30):  # power iterations
-            logits = heads(seen)
-        moved = heads.eval()(seen + 0.01)
-        assert float((moved - heads(seen)).abs().max()) < 100 * 0.01  # 50 times per layer would be thousands
-        assert logits.isfinite().all()
+        with torch.no_grad():
+            for _ in range(30):  # each is a power iteration
+                heads(seen)
+            heads.eval()
+            moved = heads(seen + 0.01) - heads(seen)
+        assert float(moved.abs().max()) < 1  # with weights 50 times as large in two or three layers it would be hundreds
 
     def test_labels_are_judged_by_a_direction_of_their_own(self) -> None:
         heads = Heads(8, SIDES, classes=2).eval()

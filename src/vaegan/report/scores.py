@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vaegan.charts import Points, Series, bar_chart, line_chart
+from vaegan.charts import Points, Series, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
@@ -211,8 +211,9 @@ def latent_use(run: GatheredRun) -> Markup | None:
     charts: list[Markup] = []
     if run.evaluation.per_dimension_kl:
         ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
-        title, x_label = "KL divergence of each latent number", f"the {len(ordered)} latent numbers, most used first"
-        charts.append(bar_chart(title, ordered, x_label, "nats"))
+        used = Series("KL", "vae", [(float(at), value) for at, value in enumerate(ordered, 1)])
+        meaning = f"How many nats each of the {len(ordered)} latent numbers carries, most used first."
+        charts.append(line_chart("KL divergence of each latent number", [used], "latent numbers", meaning))
     kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
     series = [
         Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])

@@ -9,7 +9,6 @@ from typing import Any
 
 from vaegan import api
 from vaegan.config import GAN_COST, TrainConfig
-from vaegan.config_files import load_preset
 from vaegan.describe import measure_speed
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import check_file_place, check_new_folder, write_json
@@ -25,7 +24,6 @@ FORMAT_VERSION = 1  # of study.json
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 MOST_NAMED = 3  # settings that a message names
 NAMELESS = ("data", "device", "budget")  # groups whose options do not bear the group's name
-OPTION_GROUPS = ("data", "device", "network")  # whose settings `vaegan study` takes as options
 
 
 @dataclass(frozen=True)
@@ -130,19 +128,11 @@ def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfi
 
 
 def make_again(plan: Plan) -> list[str]:
-    """The lines that make a study again: a command, and what its file of settings holds where options do not suffice."""
+    """The command that makes a study again, and where its settings stand."""
     asked = ["--minutes", f"{plan.minutes:g}"] if plan.images_asked is None else ["--images", str(plan.images_asked)]
-    words = ["vaegan", "study", plan.study, plan.source, *asked, "--seeds", str(plan.seeds)]
-    preset, others = load_preset("tiny"), list[str]()
-    # Every study switches guards and patience off, and its arms choose the recipe.
-    base = replace(plan.config, guards=preset.guards, patience=preset.patience, recipe=preset.recipe)
-    for name, value in differing_settings(base, preset).items():
-        if name.partition(".")[0] in OPTION_GROUPS and not isinstance(value, bool | None):
-            words += [option(name), str(value)]
-        else:
-            others.append(f"# {name} = {json.dumps(value)}")
-    comment = ["# settings.toml holds what differs from the preset tiny and is no option of this command:", *others]
-    return [" ".join(map(quote, [*words, *(["--config", "settings.toml"] if others else [])])), *(comment if others else [])]
+    words = ["vaegan", "study", plan.study, plan.source, *asked, "--seeds", str(plan.seeds), "--config", "settings.toml"]
+    comment = "# the settings lie in study.json under config; those that differ from the preset go into settings.toml"
+    return [comment, " ".join(map(quote, words))]
 
 
 def differing_settings(config: TrainConfig, other: TrainConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from vaegan.config import TrainConfig
 from vaegan.data import open_dataset
 from vaegan.networks import Gaussian
-from vaegan.studies import ae_vs_vae, collapse, gan_losses, generator_loss, latent_size, losses, page, vae_vs_gan, warm_start
+from vaegan.studies import ae_vs_vae, collapse, gan_losses, generator_loss, losses, page, vae_vs_gan, warm_start
 from vaegan.studies.losses import LOSSES
 from vaegan.studies.plan import Plan, make_again
 from vaegan.studies.sheets import SMALLEST_LETTER, WIDEST, side_by_side
@@ -221,22 +221,6 @@ def test_the_whole_command_that_makes_a_study_again_is_said(setting: Setting) ->
     plan = Plan("losses", "my faces", "", 3, 2.5, None, 64.0, setting.base)
     assert make_again(plan)[1] == "vaegan study losses 'my faces' --minutes 2.5 --seeds 3 --config settings.toml"
     assert "--images 500 " in make_again(replace(plan, minutes=None, images_asked=500))[1]
-
-
-@pytest.mark.parametrize(
-    ("lacking", "used", "said"),
-    [
-        (
-            220.0,
-            512,
-            "switched next to none of them off; the bound is 220",
-        ),
-        (0.5, 60, "switches off what does not pay, and too large a size costs nothing but time"),
-        (30.0, 60, "switches off what does not pay; the bound is 30 nats below"),
-    ],
-)
-def test_what_too_many_latents_cost_is_read_from_the_numbers(lacking: float, used: float, said: str) -> None:
-    assert said in latent_size.too_many(lacking, used, 512)
 
 
 @pytest.mark.parametrize(

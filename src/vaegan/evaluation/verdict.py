@@ -38,7 +38,8 @@ def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
 
 def copies_images(judged: Numbers) -> bool:
     """Whether a stage's samples are copies of training images beyond doubt, as `copying` says it."""
-    return _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
+    number = judged.get("copying")
+    return _near(judged) or (number is not None and not _far(judged) and (number["interval"] or [number["value"]])[0] > COPIES)
 
 
 def looks(name: str, judged: Numbers, before: Numbers | None, floor: Numbers) -> str:
@@ -163,8 +164,3 @@ def _value(numbers: Numbers, name: str) -> float | None:
 def _texture(judged: Numbers) -> float:
     """The stronger of the two grids that upsampling leaves."""
     return max((_value(judged, f"texture_{period}") or 1.0) for period in (2, 4))
-
-
-def _lowest(number: dict[str, Any] | None) -> float:
-    """The lower end of a number's interval; 0 without a number."""
-    return 0.0 if number is None else (number["interval"] or [number["value"]])[0]

@@ -147,10 +147,6 @@ class TestGeneratorLoss:
         words = generator_loss.plainly(Results(setting, setting.folder, both))
         assert "larger" not in words
 
-    @pytest.mark.parametrize(("distances", "said"), [((9, 9), "divides by the gradient"), ((20, 9), "costs quality")])
-    def test_what_vanishing_costs_under_adam_is_read_from_the_distances(self, distances: tuple[int, int], said: str) -> None:
-        assert said in generator_loss.learning_words(*distances)
-
 
 def test_an_autoencoder_has_no_divergence(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     class Model:
@@ -177,12 +173,6 @@ def test_an_autoencoder_has_no_divergence(setting: Setting, monkeypatch: pytest.
         found = ae_vs_vae.measure(subject)  # pyright: ignore[reportArgumentType]
         assert ("kl" in found) == expected
         assert 0.3 < found["commonest"] <= 1
-
-
-@pytest.mark.parametrize(("accuracy", "expected"), [(0.52, True), (0.9, False)])
-def test_classes_that_neighbours_cannot_tell_are_unseen(setting: Setting, accuracy: float, expected: bool) -> None:
-    numbers = {ae_vs_vae.AE: {"accuracy": 0.4, "commonest": 0.5}, ae_vs_vae.VAE: {"accuracy": accuracy}}
-    assert ae_vs_vae.unseen(results_of(setting, numbers)) is expected
 
 
 class TestSheets:

@@ -117,9 +117,7 @@ def copying(judged: Numbers) -> str:
     """Whether samples are copies."""
     number = judged.get("copying")
     if number is None:
-        return (
-            "Whether they are copies of training images cannot be said: the training or held-out images are missing or too few."
-        )
+        return "Whether they are copies cannot be said: the training or held-out images are missing or too few."
     value, (low, high) = number["value"], number["interval"] or [number["value"]] * 2
     if _near(judged):
         distance = _value(judged, "neighbour_distance")

@@ -92,10 +92,7 @@ def about(run: GatheredRun, with_images: bool) -> Markup:
     note = tag("p", holds, " ", tag("code", line))
     gaps = [tag("li", sentence) for sentence in run.gaps.values()]
     missing = tag("div", tag("h3", "What is missing here"), tag("ul", *gaps)) if gaps else None
-    stored = "Sheets are stored without loss up to 450 kB and with WebP quality 90 above; the animation always with loss."
-    return section(
-        "about", "About this page", note, missing, tag("p", stored, class_="note"), again(command("report", str(run.path)))
-    )
+    return section("about", "About this page", note, missing, again(command("report", str(run.path))))
 
 
 KINDS = {

@@ -166,7 +166,8 @@ def tell(results: Results) -> Story:
         "and nothing else. With the best diagonal posterior, which is what a VAE's encoder can say, one draw is "
         f"{mean(DIAGONAL, 'gap_1'):.2f} nats short (closed form: {truth - mean(DIAGONAL, 'exact_elbo'):.2f}), 5,000 draws "
         f"{mean(DIAGONAL, 'gap_5000'):.3f}.",
-        _width(mean(WIDE, "gap_1"), mean(WIDE, "gap_5000"), mean(DIAGONAL, "gap_5000")),
+        f"A posterior twice too wide is {mean(WIDE, 'gap_1'):.1f} nats short with one draw and {mean(WIDE, 'gap_5000'):.2f} "
+        "with 5,000.",
         f"Drawing latents from the prior, the sum over z that the derivation starts with, is {mean(PRIOR, 'gap_1'):,.0f} nats "
         f"short with one draw and still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder "
         "is there to say where to look, and the weights p(z)/q(z|x), which the sum in the source leaves out, correct for "
@@ -198,13 +199,6 @@ def _trained(results: Results) -> str:
         + f" most {TRAINED_IMAGES} held-out images). Every value is a lower bound; how far the last one is from the truth "
         "nobody knows here, which is why the toy is beside it."
     )  # fmt: skip
-
-
-def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:
-    words = f"A posterior twice too wide is {lacks:.1f} nats short with one draw and {lacks_last:.2f} with 5,000"
-    if lacks_last < diagonal_last:
-        return f"{words}, less than the diagonal one: for the ELBO too narrow is better, for many draws too wide."
-    return f"{words}, more than the diagonal one."
 
 
 def _mean_curve(results: Results, label: str) -> dict[int, float]:

@@ -23,7 +23,6 @@ MOST_SEEDS = 1000
 FORMAT_VERSION = 1  # of study.json
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 MOST_NAMED = 3  # settings that a message names
-NAMELESS = ("data", "device", "budget")  # groups whose options do not bear the group's name
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfi
         wanted["--precision"], begun["--precision"] = config.device.precision, plan.config.device.precision
     differing = [f"{name} {begun[name]}" for name in wanted if wanted[name] != begun[name]]
     precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
-    if others := [f"{option(name)} {value}" for name, value in differing_settings(plan.config, precise).items()]:
+    first, second = flattened(to_dictionary(plan.config)), flattened(to_dictionary(precise))
+    if others := [f"{name} {value}" for name, value in first.items() if value != second[name]]:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         differing.append(f"other settings ({', '.join(others[:MOST_NAMED])}{more})")
     if differing:
@@ -133,18 +133,6 @@ def make_again(plan: Plan) -> list[str]:
     words = ["vaegan", "study", plan.study, plan.source, *asked, "--seeds", str(plan.seeds), "--config", "settings.toml"]
     comment = "# the settings lie in study.json under config; those that differ from the preset go into settings.toml"
     return [comment, " ".join(map(quote, words))]
-
-
-def differing_settings(config: TrainConfig, other: TrainConfig) -> dict[str, Any]:
-    """The settings of `config` that have another value in `other`, by their full names."""
-    first, second = flattened(to_dictionary(config)), flattened(to_dictionary(other))
-    return {name: value for name, value in first.items() if value != second[name]}
-
-
-def option(name: str) -> str:
-    """The option of the command line that sets a setting."""
-    group, _, rest = name.rpartition(".")
-    return "--" + (rest if group in NAMELESS else name).replace("_", "-")
 
 
 def write_record(folder: Path, status: str, plan: Plan, results: Sequence[Result], story: Story | None = None) -> None:

@@ -149,8 +149,13 @@ def _noise(groups: list[SeedGroup]) -> str:
     if len(groups) == 1:
         return "The mean of all that were evaluated, and below it the lowest and the highest; of a single one its 95% interval."
     several = any(len(group.runs) - len(comparing.copies(group.runs)) > 1 for group in groups)
-    basis = "from their spread over seeds" if several else "of the evaluation, which do not know what another seed would change"
-    return f"A difference counts when it exceeds the 95% intervals {basis}. One in twenty counts by chance."
+    basis = (
+        "Some settings were run with several seeds: a difference counts when it exceeds the 95% interval from their spread."
+        if several
+        else "Every setting was run with one seed: a difference counts when it exceeds the 95% intervals of the evaluation. "
+        "What another seed would have changed is not in them; give several seeds to know."
+    )
+    return f"{basis} One in twenty counts by chance."
 
 
 def _score_cell(first: SeedGroup, group: SeedGroup, stage: str, metric: str) -> Content:

@@ -121,9 +121,7 @@ def copying(judged: Numbers) -> str:
     value, (low, high) = number["value"], number["interval"] or [number["value"]] * 2
     if _near(judged):
         distance = _value(judged, "neighbour_distance")
-        return (
-            f"They copy: half of them are at most {distance:.2g} times as far from a training image as unseen images usually are."
-        )
+        return f"They copy: half of them are at most {distance:.2g} times as far from a training image as unseen images are."
     if _far(judged):
         return "Whether they are copies cannot be said yet: the samples are too far from all real images."
     if low > COPIES:

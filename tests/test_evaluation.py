@@ -355,7 +355,8 @@ def test_the_verdict_follows_the_numbers() -> None:
 def test_numbers_of_pairs_are_right_in_the_mean_and_their_intervals_know_the_chance_of_both_sides() -> None:
     import torch
 
-    from vaegan.evaluation.samples import Described, Yardstick, compare
+    from recorded import described
+    from vaegan.evaluation.samples import Yardstick, compare
     from vaegan.evaluation.tally import Findings
 
     def pictures(count: int, seed: int) -> Tensor:
@@ -364,10 +365,10 @@ def test_numbers_of_pairs_are_right_in_the_mean_and_their_intervals_know_the_cha
 
     names, draws = ("density", "duplicates", "effective_rank", "different_bins", "bins_divergence"), 12
     values, reach = torch.zeros(2, draws, len(names), dtype=torch.float64)
-    bins = Described.of(pictures(400, 99))
+    bins = described(pictures(400, 99))
     for draw in range(draws):
         found = Findings()
-        compare(Yardstick(Described.of(pictures(200, 2 * draw)), bins, draw), Described.of(pictures(600, 2 * draw + 1)), found)
+        compare(Yardstick(described(pictures(200, 2 * draw)), bins, draw), described(pictures(600, 2 * draw + 1)), found)
         for at, name in enumerate(names):
             low, high = found.numbers[name].interval
             values[draw, at], reach[draw, at] = found.numbers[name].value, (float(high) - float(low)) / 2
@@ -383,23 +384,24 @@ def test_a_model_that_repeats_a_few_training_images_is_said_to_copy(copied: int)
     """Its coverage is low and the interval of copying wide, because so few images stand for all samples."""
     import torch
 
+    from recorded import described
     from vaegan.evaluation.copies import CopyCheck
     from vaegan.evaluation.reference import RealImages, References
-    from vaegan.evaluation.samples import Described, Yardstick, compare
+    from vaegan.evaluation.samples import Yardstick, compare
     from vaegan.evaluation.tally import Findings
     from vaegan.evaluation.verdict import verdict, wants_training
 
     dataset = open_dataset("faces:900", DataConfig(size=16))
     parts = np.split(np.arange(len(dataset)), [150, 300])
     heldout, new, train = (RealImages(dataset, part, "test") for part in parts)
-    yard = Yardstick(Described.of(heldout.images(), given=False), Described.of(train.first(200).images()), 0)
+    yard = Yardstick(described(heldout.images(), given=False), described(train.first(200).images()), 0)
     check = CopyCheck(References(heldout, train, mirrored=False), None, full=False)
 
     def judged(images: Tensor) -> Findings:
-        found, described = Findings(), Described.of(images)
-        compare(yard, described, found)
-        check.describe(described.tally, 0, images)
-        check.judge(described.tally, found, 0)
+        found, samples = Findings(), described(images)
+        compare(yard, samples, found)
+        check.describe(samples.tally, 0, images)
+        check.judge(samples.tally, found, 0)
         return found
 
     floor, generator = judged(new.images()), torch.Generator().manual_seed(0)

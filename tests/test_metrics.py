@@ -496,12 +496,13 @@ def test_flat_share_counts_pixels_that_are_like_the_next_ones() -> None:
 
 @pytest.mark.heavy
 def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() -> None:
-    from vaegan.evaluation.samples import Described, Yardstick, compare
+    from recorded import described
+    from vaegan.evaluation.samples import Yardstick, compare
     from vaegan.evaluation.tally import Findings
 
     def flatness(real: torch.Tensor, fake: torch.Tensor) -> Findings:
         found = Findings()
-        compare(Yardstick(Described.of(real, given=False), None, 0), Described.of(fake), found)
+        compare(Yardstick(described(real, given=False), None, 0), described(fake), found)
         return found
 
     drawn = pictures(20)
@@ -516,13 +517,14 @@ def test_flat_areas_show_grain_and_blur_and_are_left_out_where_there_are_none() 
 
 @pytest.mark.heavy
 def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> None:
-    from vaegan.evaluation.samples import RECORDED_DETAILS, Described, Yardstick, compare
+    from recorded import described
+    from vaegan.evaluation.samples import RECORDED_DETAILS, Yardstick, compare
     from vaegan.evaluation.tally import Findings
     from vaegan.parts.details import finest_octave
 
     def findings(real: torch.Tensor, fake: torch.Tensor) -> Findings:
         found = Findings()
-        compare(Yardstick(Described.of(real, given=False), None, 0), Described.of(fake), found)
+        compare(Yardstick(described(real, given=False), None, 0), described(fake), found)
         return found
 
     count = RECORDED_DETAILS + 5  # more than are kept

@@ -190,7 +190,7 @@ def test_what_lies_in_the_folder_is_respected(config: TrainConfig, tmp_path: Pat
         run_study(stub.study, DATA, config, tmp_path / "s", images=300)
     with pytest.raises(RequestError, match="--seeds 1"):
         run_study(stub.study, DATA, config, tmp_path / "s", seeds=2)
-    with pytest.raises(RequestError, match=r"other settings \(--network\.width 4\);"):
+    with pytest.raises(RequestError, match=r"other settings \(network\.width 4\);"):
         run_study(stub.study, DATA, replace(config, network=replace(config.network, width=8)), tmp_path / "s")
     with pytest.raises(RequestError, match="DATA faces:96"):
         run_study(stub.study, "faces:97", config, tmp_path / "s")

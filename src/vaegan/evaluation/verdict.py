@@ -38,7 +38,8 @@ def wants_training(stages: dict[str, Numbers], floor: Numbers) -> bool:
 
 def copies_images(judged: Numbers) -> bool:
     """Whether a stage's samples are copies of training images beyond doubt, as `copying` says it."""
-    return _near(judged) or (not _far(judged) and _lowest(judged.get("copying")) > COPIES)
+    number = judged.get("copying")
+    return _near(judged) or (number is not None and not _far(judged) and (number["interval"] or [number["value"]])[0] > COPIES)
 
 
 def looks(name: str, judged: Numbers, before: Numbers | None, floor: Numbers) -> str:
@@ -116,15 +117,11 @@ def copying(judged: Numbers) -> str:
     """Whether samples are copies."""
     number = judged.get("copying")
     if number is None:
-        return (
-            "Whether they are copies of training images cannot be said: the training or held-out images are missing or too few."
-        )
+        return "Whether they are copies cannot be said: the training or held-out images are missing or too few."
     value, (low, high) = number["value"], number["interval"] or [number["value"]] * 2
     if _near(judged):
         distance = _value(judged, "neighbour_distance")
-        return (
-            f"They copy: half of them are at most {distance:.2g} times as far from a training image as unseen images usually are."
-        )
+        return f"They copy: half of them are at most {distance:.2g} times as far from a training image as unseen images are."
     if _far(judged):
         return "Whether they are copies cannot be said yet: the samples are too far from all real images."
     if low > COPIES:
@@ -163,8 +160,3 @@ def _value(numbers: Numbers, name: str) -> float | None:
 def _texture(judged: Numbers) -> float:
     """The stronger of the two grids that upsampling leaves."""
     return max((_value(judged, f"texture_{period}") or 1.0) for period in (2, 4))
-
-
-def _lowest(number: dict[str, Any] | None) -> float:
-    """The lower end of a number's interval; 0 without a number."""
-    return 0.0 if number is None else (number["interval"] or [number["value"]])[0]

@@ -118,15 +118,11 @@ def copying_share(in_train: Nearest, in_heldout: Nearest, train_count: int, held
     half, everything = 0.5 / (train_count + heldout_count), train_count + heldout_count
     known, unknown = float(nearer.sum()), float((1 - nearer).sum())
     value = share(known + half * train_count, unknown + half * heldout_count)
-    attracted = _attracted(in_train[1], nearer, train_count), _attracted(in_heldout[1], 1 - nearer, heldout_count)
+    # How many samples each image is nearest to.
+    attracted = in_train[1].bincount(nearer, train_count), in_heldout[1].bincount(1 - nearer, heldout_count)
     spread = sum(float((one - one.mean()).square().sum() / one.mean()) for one in attracted if one.any())
     low, high = wilson_interval(known / len(nearer), len(nearer) / max(1.0, spread / max(1, everything - 2)))
     return value, (min(value, share(low, 1 - low)), max(value, share(high, 1 - high)))
-
-
-def _attracted(nearest_image: Tensor, weights: Tensor, count: int) -> Tensor:
-    """How many samples each of `count` images is nearest to."""
-    return torch.zeros(count, dtype=torch.float64).index_add_(0, nearest_image, weights)
 
 
 def median_ratio(of_samples: Tensor, of_heldout: Tensor, seed: int = 0) -> tuple[float, Interval]:

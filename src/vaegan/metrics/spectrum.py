@@ -20,7 +20,8 @@ def detail_energy(images: Images) -> PerImage:
 def detail_power(images: Images) -> Images:
     """`detail_energy` at every pixel, averaged over the channels: [count, 1, side, side]; of an odd side without the last one."""
     images = whole_blocks(images, 2)
-    return (images - enlarged(F.avg_pool2d(images, 2), images.shape[-1])).square().mean(1, keepdim=True)
+    enlarged = F.interpolate(F.avg_pool2d(images, 2), size=images.shape[-2:], mode="bilinear", align_corners=False)
+    return (images - enlarged).square().mean(1, keepdim=True)
 
 
 @torch.no_grad()
@@ -34,11 +35,6 @@ def whole_blocks(images: Images, side: int) -> Images:
     """Images without the last rows and columns that do not fill a block."""
     height, width = (length // side * side for length in images.shape[-2:])
     return images[..., :height, :width]
-
-
-def enlarged(images: Images, side: int) -> Images:
-    """Bilinear enlargement to `side` pixels."""
-    return F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()

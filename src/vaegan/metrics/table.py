@@ -68,17 +68,13 @@ METRICS: dict[str, Metric] = {
 }
 
 EXPLANATIONS: dict[str, str] = {
-    "kernel_distance": (
-        "How different samples and real images are in edges, colours and textures; 0 when not at all, whatever their number."
-    ),
+    "kernel_distance": "How different samples and real images are in edges, colours and textures; 0 when they are not.",
     "frechet_distance": "The same question by mean and covariance of the features; falls when more images are compared.",
     "swd_full": "How different small patches of the finest detail are (sliced Wasserstein distance).",
     "swd_half": "The same for detail twice as coarse.",
     "swd_quarter": "The same for shapes and colours.",
     "two_sample_accuracy": "How often a simple classifier tells a sample from a real image it has not seen; 0.5 is guessing.",
-    "nearest_neighbour_accuracy": (
-        "How often an image's nearest other image is of its own kind; 0.5 when samples and real images are mixed well."
-    ),
+    "nearest_neighbour_accuracy": "How often an image's nearest other image is of its own kind; 0.5 when both are mixed well.",
     "precision": "Share of samples that look like some real images do (layout and colour).",
     "density": "How many real images are around a sample, compared with around a real one.",
     "recall": "Share of real images that the samples' variety reaches.",
@@ -91,19 +87,12 @@ EXPLANATIONS: dict[str, str] = {
     "effective_rank": "In how many independent ways samples vary, over that of as many real images; blind to missing kinds.",
     "sharpness": "Strength of the finest detail over that of real images: under 1 blurred, over 1 noisy.",
     "flatness": "Share of even areas (neighbouring pixels hardly differ) over that of real images: under 1 grain, over 1 blur.",
-    "detail_likeness": (
-        "How alike the finest details of two samples are, over how alike those of two real images are: high when "
-        "all samples share strokes."
-    ),
+    "detail_likeness": "How alike the finest details of two samples are, over those of real images: high when all share strokes.",
     "texture_2": "Strength of a pattern that repeats every 2 pixels over that of real images; upsampling leaves one.",
     "texture_4": "The same for 4 pixels.",
-    "copying": (
-        "How often a sample is nearer to the training images than to as many unseen ones; 0.5 is right, towards 1 it copies."
-    ),
+    "copying": "How often samples are nearer to training images than to as many unseen ones; 0.5 is right, 1 is copying.",
     "copying_encoder": "The same with distances between encodings, which see through small changes.",
-    "neighbour_distance": (
-        "Median distance of a sample to its nearest training image over that of an unseen image: far under 1 is copying or blur."
-    ),
+    "neighbour_distance": "Median distance to the nearest training image, samples over unseen ones; far under 1: copies or blur.",
     "reconstruction_error": "Mean squared error of unseen images that were encoded and decoded.",
     "psnr": "The same on a logarithmic scale.",
     "ssim": "Likeness in local brightness, contrast and structure; 1 when equal.",

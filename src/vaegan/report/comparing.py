@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import Any, Literal
 
+from vaegan.metrics.table import METRICS
 from vaegan.report.gathering import GatheredRun, Score
 from vaegan.report.page import STAGE_TITLES
-from vaegan.report.scores import TARGETS, metric_words
+from vaegan.report.scores import TARGETS
 
 # Student's t at 97.5 % for 1 to 30 degrees of freedom; without end it is the normal distribution's.
 _STUDENT = (
@@ -108,8 +109,7 @@ def difference(first: SeedGroup, other: SeedGroup, stage: str, metric: str) -> D
     if not mine or not theirs:
         return None
     means = fmean(score.value for score in mine), fmean(score.value for score in theirs)
-    value, words = means[1] - means[0], metric_words(metric)
-    good = "" if words is None else words.good
+    value, good = means[1] - means[0], METRICS[metric].good if metric in METRICS else ""
     protocols = [{(score.n, score.against, score.features) for score in scores} for scores in (mine, theirs)]
     if not comparable(first, other) or protocols[0] != protocols[1]:
         return Difference(value, None, "not compared", "none")

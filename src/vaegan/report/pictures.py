@@ -51,7 +51,8 @@ def sheet(pixels: Pixels, columns: int) -> Sheet:
         drawn[top : top + height, left : left + width, :3] = image if channels == 3 else image.repeat(3, axis=2)
         drawn[top : top + height, left : left + width, 3] = 255
     zoom = max(1, math.ceil(SHOWN_SIDE / width))
-    picture = _at_most(Image.fromarray(drawn), MAXIMUM_SHEET)
+    picture = Image.fromarray(drawn)
+    picture.thumbnail((MAXIMUM_SHEET, MAXIMUM_SHEET), Image.Resampling.LANCZOS, reducing_gap=None)
     data = _encoded(picture, lossless=True, quality=60)
     if len(data) > LOSSLESS_BYTES:
         data = _encoded(picture, lossless=False, quality=QUALITY)
@@ -66,16 +67,9 @@ def frame(path: Path, across: int, side: int = 400) -> Sheet:
     for axis in (0, 1):
         gaps = np.arange(pixels.shape[axis]) % (tile + GAP) < GAP
         pixels[(slice(None),) * axis + (gaps,)] = 0
-    picture = _at_most(Image.fromarray(pixels), side)
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=None)
     return Sheet(_encoded(picture, lossless=False, quality=72), picture.width, picture.height, 1, 1)
-
-
-def _at_most(picture: Image.Image, side: int) -> Image.Image:
-    longest = max(picture.size)
-    if longest <= side:
-        return picture
-    width, height = (max(1, round(length * side / longest)) for length in picture.size)
-    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _encoded(picture: Image.Image, *, lossless: bool, quality: int) -> str:

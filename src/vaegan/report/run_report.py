@@ -92,10 +92,7 @@ def about(run: GatheredRun, with_images: bool) -> Markup:
     note = tag("p", holds, " ", tag("code", line))
     gaps = [tag("li", sentence) for sentence in run.gaps.values()]
     missing = tag("div", tag("h3", "What is missing here"), tag("ul", *gaps)) if gaps else None
-    stored = "Sheets are stored without loss up to 450 kB and with WebP quality 90 above; the animation always with loss."
-    return section(
-        "about", "About this page", note, missing, tag("p", stored, class_="note"), again(command("report", str(run.path)))
-    )
+    return section("about", "About this page", note, missing, again(command("report", str(run.path))))
 
 
 KINDS = {
@@ -252,22 +249,10 @@ def interpolations(run: GatheredRun) -> Markup:
     title, stage = "Between two images", run.last_stage
     if stage is None:
         return section("interpolations", title, gap("There is no model yet."))
-    seed = run.record.config.seed
-    drawn = pictures.interpolations(run.models[stage], seed)
+    drawn = pictures.interpolations(run.models[stage], run.record.config.seed)
     words = f"{pictures.MORPHS} rows that each lead from one sample of the {STAGE_TITLES[stage]} to another"
     note = "Each row leads from one sample to another. Smooth ways without sudden jumps speak for a latent space that is used."
-    labels = run.models[stage].config.labels
-    model = f"model.for_label(model.config.labels[row % {len(labels)}])" if labels else "model"
-    how = again(
-        "import vaegan",
-        "from vaegan.latent.walks import interpolate",
-        "",
-        f"model = vaegan.load({str(run.path)!r}, stage={stage!r})",
-        f"latents = model.latents({2 * pictures.MORPHS}, seed={seed})",
-        f"rows = [interpolate({model}, latents[2 * row], latents[2 * row + 1], {pictures.STEPS}) "
-        f"for row in range({pictures.MORPHS})]",
-    )
-    return section("interpolations", title, tag("p", note), picture(drawn, words, again=how))
+    return section("interpolations", title, tag("p", note), picture(drawn, words))
 
 
 def copies(run: GatheredRun, counts: pictures.Counts) -> Markup | None:

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from vaegan.charts import Points, Series, bar_chart, line_chart
+from vaegan.charts import Points, Series, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import EXPLANATIONS, METRICS, Metric, by_reason, is_bound
+from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound
 from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
@@ -34,7 +33,7 @@ def scores(run: GatheredRun) -> Markup | None:
     if evaluation is None:
         return None
     named = list(dict.fromkeys(name for part in (*evaluation.stages.values(), evaluation.floor) for name in part))
-    main = [name for name in named if (words := metric_words(name)) is not None and words.headline]
+    main = [name for name in named if name in METRICS and METRICS[name].headline]
     others = [name for name in named if name not in main]
     content: list[Content] = [tag("p", _protocol(evaluation)), score_table(evaluation, main or others)]
     if main and others:
@@ -76,7 +75,7 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
 
 def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
     """A metric's title, its good direction, and what it is on demand."""
-    words = metric_words(name)
+    words = METRICS.get(name)
     hints = [] if words is None else [words.unit, GOOD[words.good]]
     known = [score for score in found if score is not None]
     counts = {(score.n, score.against or 0) for score in known if score.n}
@@ -111,16 +110,10 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def metric_words(name: str) -> Metric | None:
-    """A metric's entry in the table, its title beginning with a capital; None for one of another version."""
-    found = METRICS.get(name)
-    return None if found is None else replace(found, title=found.title[:1].upper() + found.title[1:])
-
-
 def metric_title(name: str) -> str:
     """What a metric is called; its own name in words when the table does not know it."""
-    found = metric_words(name)
-    return name.replace("_", " ").capitalize() if found is None else found.title
+    title = METRICS[name].title if name in METRICS else name.replace("_", " ")
+    return title[:1].upper() + title[1:]
 
 
 def _protocol(evaluation: Evaluation) -> str:
@@ -147,9 +140,6 @@ def curves(run: GatheredRun) -> Markup:
             parts.append(gap(f"The {title} has not begun, so it has no curves."))
             continue
         parts += [tag("h3", title), tag("div", *stage_charts(lines), class_="charts")]
-        path = str(run.folder.stage(stage) / "metrics.jsonl")
-        lines_of_code = ("import json", "", f"lines = [json.loads(line) for line in open({path!r})]")
-        parts.append(again(*lines_of_code, words="Read the numbers"))
     note = "Drag over a chart to look closer, double-click to go back, point at it to read values. Horizontally: images seen."
     return section("curves", "How training went", tag("p", note), *parts)
 
@@ -211,8 +201,9 @@ def latent_use(run: GatheredRun) -> Markup | None:
     charts: list[Markup] = []
     if run.evaluation.per_dimension_kl:
         ordered = sorted(run.evaluation.per_dimension_kl, reverse=True)
-        title, x_label = "KL divergence of each latent number", f"the {len(ordered)} latent numbers, most used first"
-        charts.append(bar_chart(title, ordered, x_label, "nats"))
+        used = Series("KL", "vae", [(float(at), value) for at, value in enumerate(ordered, 1)])
+        meaning = f"How many nats each of the {len(ordered)} latent numbers carries, most used first."
+        charts.append(line_chart("KL divergence of each latent number", [used], "latent numbers", meaning))
     kinds = {"real": "real images", "vae": "VAE samples", "gan": "GAN samples"}
     series = [
         Series(kinds.get(name, name), name if name in kinds else "trained", [(float(at), value) for at, value in enumerate(line)])

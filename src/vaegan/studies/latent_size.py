@@ -43,8 +43,8 @@ def tell(results: Results) -> Story:
         f"{chosen} the error is {results.mean(label, 'error'):.4f} a value, the rate {results.mean(label, 'kl'):.1f} nats, "
         f"and {results.mean(label, 'active_units'):.0f} units are active.",
         f"Offered {offered} latents, the model used {used:.0f} (variance of the posterior mean over 0.01). "
-        + too_many(max(curve["elbo"].values()) - curve["elbo"][offered], used, offered)
-        + f" Error there: {results.mean(largest, 'error'):.4f}.",
+        f"Its bound is {max(curve['elbo'].values()) - curve['elbo'][offered]:.0f} nats below the best size's, its error "
+        f"{results.mean(largest, 'error'):.4f}.",
         f"Samples come nearest to held-out images at {nearest} latents (sliced Wasserstein {curve['distance'][nearest]:.1f}, "
         f"real images {results.mean(label, 'real_distance'):.1f})"
         + (": more latents reconstruct better and sample no better, because the prior has to fill them all." if nearest < chosen
@@ -60,19 +60,6 @@ def tell(results: Results) -> Story:
         pictures.append(results.lines(file, shown, title, x, y, title, spreads=spreads, marks=True))
     answer = {"recommended_latent_dim": chosen, "nearest_samples_at": nearest, "active_units_of_largest": used}
     return Story(sentences, pictures, answer)
-
-
-def too_many(lacking: float, used: float, offered: int) -> str:
-    """What the largest size costs: its bound lacks so many nats, and it used so many of the latents offered."""
-    if used > 0.9 * offered:
-        off = "The KL term has switched next to none of them off"
-    else:
-        off = "The KL term switches off what does not pay"
-    if lacking < 1:
-        return f"{off}, and too large a size costs nothing but time here."
-    return (
-        f"{off}; the bound is {lacking:.0f} nats below the best size's, so too large a size costs quality after this many images."
-    )
 
 
 COLUMNS = {

@@ -37,38 +37,29 @@ class LinearGaussian:
         generator = Generator().manual_seed(seed)
         return cls(torch.randn(values, latents, generator=generator, dtype=torch.float64) / math.sqrt(latents), deviation)
 
-    @property
-    def values(self) -> int:
-        """Numbers in one x."""
-        return self.weight.shape[0]
-
-    @property
-    def latents(self) -> int:
-        """Numbers in one z."""
-        return self.weight.shape[1]
-
     def draw(self, count: int, generator: Generator) -> Tensor:
         """[count, values]."""
-        z = torch.randn(count, self.latents, generator=generator, dtype=torch.float64)
-        noise = torch.randn(count, self.values, generator=generator, dtype=torch.float64)
+        values, latents = self.weight.shape
+        z = torch.randn(count, latents, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, values, generator=generator, dtype=torch.float64)
         return z @ self.weight.T + self.deviation * noise
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """The evidence log p(x) = log N(x; 0, W W' + deviation^2 I), [count] [nats]."""
-        covariance = self.weight @ self.weight.T + self.deviation**2 * torch.eye(self.values, dtype=x.dtype)
-        return MultivariateNormal(x.new_zeros(self.values), covariance).log_prob(x)
+        covariance = self.weight @ self.weight.T + self.deviation**2 * torch.eye(x.shape[1], dtype=x.dtype)
+        return MultivariateNormal(x.new_zeros(x.shape[1]), covariance).log_prob(x)
 
     def log_weights(self, x: Tensor, proposal: "Posterior", draws: int, generator: Generator) -> Tensor:
         """The weights log p(x|z) + log p(z) - log q(z|x) for `draws` latents of each x, [count, draws] [nats]."""
-        noise = torch.randn(len(x), draws, self.latents, generator=generator, dtype=torch.float64)
+        noise = torch.randn(len(x), draws, self.weight.shape[1], generator=generator, dtype=torch.float64)
         z = (x @ proposal.gain.T)[:, None] + noise @ proposal.root.T
         log_q = _standard_log_normal(noise) - proposal.root.diagonal().log().sum()
         residual = (x[:, None] - z @ self.weight.T) / self.deviation
-        return _standard_log_normal(residual) - self.values * math.log(self.deviation) + _standard_log_normal(z) - log_q
+        return _standard_log_normal(residual) - x.shape[1] * math.log(self.deviation) + _standard_log_normal(z) - log_q
 
     def proposals(self) -> dict[str, "Posterior"]:
         """The posterior itself, the best one with a diagonal covariance (Bishop 2006, Eq. 10.13), a wide one, and the prior."""
-        identity = torch.eye(self.latents, dtype=torch.float64)
+        identity = torch.eye(self.weight.shape[1], dtype=torch.float64)
         precision = identity + self.weight.T @ self.weight / self.deviation**2
         gain = torch.linalg.solve(precision, self.weight.T) / self.deviation**2
         root = torch.linalg.cholesky(torch.linalg.inv(precision))
@@ -98,7 +89,8 @@ def _standard_log_normal(x: Tensor) -> Tensor:
     return -0.5 * (x.square().sum(-1) + x.shape[-1] * math.log(2 * math.pi))
 
 
-TOY, TOY_IMAGES = LinearGaussian.make(values=20, latents=16, deviation=0.2, seed=0), 200
+VALUES, LATENTS, TOY_IMAGES = 20, 16, 200
+TOY = LinearGaussian.make(VALUES, LATENTS, deviation=0.2, seed=0)
 
 
 def arms(setting: Setting) -> Sequence[Arm]:
@@ -169,12 +161,13 @@ def tell(results: Results) -> Story:
     gaps = {label: [(float(k), truth - _mean_curve(results, label)[k]) for k in COUNTS] for label in toys}
     mean = results.mean
     sentences = [
-        f"A toy with {TOY.latents} latents and {TOY.values} values, where log p(x) is known: {truth:.2f} nats on average. "
+        f"A toy with {LATENTS} latents and {VALUES} values, where log p(x) is known: {truth:.2f} nats on average. "
         f"With the exact posterior one draw gives it ({mean(EXACT, 'elbo'):.2f}): the gap of the ELBO is KL(q || posterior) "
         "and nothing else. With the best diagonal posterior, which is what a VAE's encoder can say, one draw is "
         f"{mean(DIAGONAL, 'gap_1'):.2f} nats short (closed form: {truth - mean(DIAGONAL, 'exact_elbo'):.2f}), 5,000 draws "
         f"{mean(DIAGONAL, 'gap_5000'):.3f}.",
-        _width(mean(WIDE, "gap_1"), mean(WIDE, "gap_5000"), mean(DIAGONAL, "gap_5000")),
+        f"A posterior twice too wide is {mean(WIDE, 'gap_1'):.1f} nats short with one draw and {mean(WIDE, 'gap_5000'):.2f} "
+        "with 5,000.",
         f"Drawing latents from the prior, the sum over z that the derivation starts with, is {mean(PRIOR, 'gap_1'):,.0f} nats "
         f"short with one draw and still {mean(PRIOR, 'gap_5000'):.1f} with 5,000: that is what intractable means. The encoder "
         "is there to say where to look, and the weights p(z)/q(z|x), which the sum in the source leaves out, correct for "
@@ -206,13 +199,6 @@ def _trained(results: Results) -> str:
         + f" most {TRAINED_IMAGES} held-out images). Every value is a lower bound; how far the last one is from the truth "
         "nobody knows here, which is why the toy is beside it."
     )  # fmt: skip
-
-
-def _width(lacks: float, lacks_last: float, diagonal_last: float) -> str:
-    words = f"A posterior twice too wide is {lacks:.1f} nats short with one draw and {lacks_last:.2f} with 5,000"
-    if lacks_last < diagonal_last:
-        return f"{words}, less than the diagonal one: for the ELBO too narrow is better, for many draws too wide."
-    return f"{words}, more than the diagonal one."
 
 
 def _mean_curve(results: Results, label: str) -> dict[int, float]:

@@ -131,11 +131,6 @@ def neighbour_accuracy(latents: Latents, classes: Tensor, k: int = 5) -> float:
     return float((votes.mode(1).values == classes).float().mean())
 
 
-def nearness_limit(train: Images, heldout: Images) -> float:
-    """The distance to the nearest training image that 95 % of held-out images keep, at a quarter of the pixels."""
-    return float(torch.quantile(nearest_distance(heldout, train), 0.95))
-
-
 def nearest_distance(images: Images, train: Images) -> Tensor:
     """Distance of each image to the nearest training image, at a quarter of the pixels so that details do not decide."""
     side = images.shape[-1] // 2

@@ -9,7 +9,6 @@ from typing import Any
 
 from vaegan import api
 from vaegan.config import GAN_COST, TrainConfig
-from vaegan.config_files import load_preset
 from vaegan.describe import measure_speed
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import check_file_place, check_new_folder, write_json
@@ -24,8 +23,6 @@ MOST_SEEDS = 1000
 FORMAT_VERSION = 1  # of study.json
 LEAST_IMAGES = 64  # an arm that sees fewer says nothing
 MOST_NAMED = 3  # settings that a message names
-NAMELESS = ("data", "device", "budget")  # groups whose options do not bear the group's name
-OPTION_GROUPS = ("data", "device", "network")  # whose settings `vaegan study` takes as options
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,8 @@ def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfi
         wanted["--precision"], begun["--precision"] = config.device.precision, plan.config.device.precision
     differing = [f"{name} {begun[name]}" for name in wanted if wanted[name] != begun[name]]
     precise = replace(config, device=replace(config.device, precision=plan.config.device.precision))
-    if others := [f"{option(name)} {value}" for name, value in differing_settings(plan.config, precise).items()]:
+    first, second = flattened(to_dictionary(plan.config)), flattened(to_dictionary(precise))
+    if others := [f"{name} {value}" for name, value in first.items() if value != second[name]]:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         differing.append(f"other settings ({', '.join(others[:MOST_NAMED])}{more})")
     if differing:
@@ -130,31 +128,11 @@ def check_same(plan: Plan, study: Study, asked: StudyRequest, config: TrainConfi
 
 
 def make_again(plan: Plan) -> list[str]:
-    """The lines that make a study again: a command, and what its file of settings holds where options do not suffice."""
+    """The command that makes a study again, and where its settings stand."""
     asked = ["--minutes", f"{plan.minutes:g}"] if plan.images_asked is None else ["--images", str(plan.images_asked)]
-    words = ["vaegan", "study", plan.study, plan.source, *asked, "--seeds", str(plan.seeds)]
-    preset, others = load_preset("tiny"), list[str]()
-    # Every study switches guards and patience off, and its arms choose the recipe.
-    base = replace(plan.config, guards=preset.guards, patience=preset.patience, recipe=preset.recipe)
-    for name, value in differing_settings(base, preset).items():
-        if name.partition(".")[0] in OPTION_GROUPS and not isinstance(value, bool | None):
-            words += [option(name), str(value)]
-        else:
-            others.append(f"# {name} = {json.dumps(value)}")
-    comment = ["# settings.toml holds what differs from the preset tiny and is no option of this command:", *others]
-    return [" ".join(map(quote, [*words, *(["--config", "settings.toml"] if others else [])])), *(comment if others else [])]
-
-
-def differing_settings(config: TrainConfig, other: TrainConfig) -> dict[str, Any]:
-    """The settings of `config` that have another value in `other`, by their full names."""
-    first, second = flattened(to_dictionary(config)), flattened(to_dictionary(other))
-    return {name: value for name, value in first.items() if value != second[name]}
-
-
-def option(name: str) -> str:
-    """The option of the command line that sets a setting."""
-    group, _, rest = name.rpartition(".")
-    return "--" + (rest if group in NAMELESS else name).replace("_", "-")
+    words = ["vaegan", "study", plan.study, plan.source, *asked, "--seeds", str(plan.seeds), "--config", "settings.toml"]
+    comment = "# the settings lie in study.json under config; those that differ from the preset go into settings.toml"
+    return [comment, " ".join(map(quote, words))]
 
 
 def write_record(folder: Path, status: str, plan: Plan, results: Sequence[Result], story: Story | None = None) -> None:

@@ -121,7 +121,6 @@ class PointGAN:
 class Moment(NamedTuple):
     """What a game on points has come to after some steps of the critic."""
 
-    steps: int
     found: int  # modes
     good: float  # share of samples near a mode
     slope: float  # what the generator was given to learn from, averaged over its last 50 steps
@@ -140,7 +139,7 @@ def train_points(
             slopes = [*slopes[-49:], slope]
         if index + 1 in due:
             samples = game.sample()
-            moments.append(Moment(index + 1, *modes.found(samples), sum(slopes) / len(slopes), picture(samples, modes)))
+            moments.append(Moment(*modes.found(samples), sum(slopes) / len(slopes), picture(samples, modes)))
         if index % 20 == 0:
             tick(index / steps)
     return moments

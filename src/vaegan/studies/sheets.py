@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vaegan.pictures import save_animation, save_png
 from vaegan.report.pictures import spread_out
@@ -24,10 +24,7 @@ def side_by_side(pictures: Mapping[str, Image.Image], columns: int = COLUMNS, wi
     width = columns * max(picture.width for picture in pictures.values())
     scale = 2.0 if width <= 400 else min(1.0, widest / width)
     method = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
-    shown = {name: picture.convert("RGB") for name, picture in pictures.items()}
-    if scale != 1:
-        shown = {name: picture.resize((round(picture.width * scale), round(picture.height * scale)), method)
-                 for name, picture in shown.items()}  # fmt: skip
+    shown = {name: ImageOps.scale(picture.convert("RGB"), scale, method) for name, picture in pictures.items()}
     letter = max(SMALLEST_LETTER, round(columns * max(picture.width for picture in shown.values()) / LETTERS))
     font, strip = ImageFont.load_default(letter), letter + 6
     wide = EDGE + max(max(picture.width, math.ceil(font.getlength(name)) + letter) for name, picture in shown.items())

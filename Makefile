@@ -34,8 +34,8 @@ demo: $(RUNTIME) ## train on the embedded faces for 3 minutes and draw samples
 	@$(BIN)/vaegan sample runs/last -n 64 --seed 0 --out runs/last/samples.png
 	@echo
 	@echo "What happened: the package drew 8,300 comic faces. A VAE learned to squeeze each into 64 numbers and to draw it again from"
-	@echo "them; then its decoder went on learning as the generator of a GAN, against a critic that tells drawn faces from made ones."
-	@echo "Three minutes are a start: lines, mouths and glasses come with more of them."
+	@echo "them; then its decoder went on learning as the generator of a GAN, against two critics that tell drawn faces from made ones."
+	@echo "One of them looks through a network that was trained on photographs. Three minutes are a start: glasses and even skin take more."
 	@echo
 	@echo "  64 new faces            runs/last/samples.png"
 	@echo "  the model learning      runs/last/progress.webp (or .gif)"

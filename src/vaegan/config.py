@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vaegan.errors import RequestError
-from vaegan.shapes import LEAST_SIZE, MOST_SIZE, Binarize, Channels, DataConfig, Fit, Flip, NetworkConfig, Weights
+from vaegan.shapes import LEAST_SIZE, MOST_SIZE, Binarize, Channels, DataConfig, Fit, NetworkConfig, Weights
 
 __all__ = [
     "GAN_COST",
@@ -23,7 +23,6 @@ __all__ = [
     "DataConfig",
     "DeviceConfig",
     "Fit",
-    "Flip",
     "GANConfig",
     "GuardMode",
     "HandoverConfig",
@@ -141,8 +140,7 @@ class GANConfig:
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it as the VAE's."""
     perception: Literal["efficientnet-lite0", "none"] = "efficientnet-lite0"
-    """A second critic looks through a frozen network that was trained on photographs (ImageNet): far better pictures, at half the
-    images a second. none: nothing but your own images takes part."""
+    """A second critic looks through a frozen network trained on photographs: far better pictures. none: your images alone."""
     temperature: float = 0.92
     """Finisher: the kept model's mixture is narrowed to this. Lower: fewer odd samples and fewer kinds; 1 changes nothing."""
     equalise: bool = True

@@ -23,14 +23,13 @@ class Heads(nn.Module):
         self.heads = nn.ModuleList(Head(width, side, classes) for side in sides)
 
     def forward(self, seen: Tensor, labels: Labels | None = None) -> Tensor:
-        """[batch, all numbers of all maps] to logits [batch, places], in float32 also under autocast."""
+        """[batch, all numbers of all maps] to logits [batch, places]."""
         parts = seen.split([self.width * side**2 for side in self.sides], 1)
-        with torch.autocast(seen.device.type, enabled=False):
-            logits = [
-                head(part.view(-1, self.width, side, side), labels)
-                for head, part, side in zip(self.heads, parts, self.sides, strict=True)
-            ]
-        return torch.cat(logits, 1)
+        logits = [
+            head(part.view(-1, self.width, side, side), labels)
+            for head, part, side in zip(self.heads, parts, self.sides, strict=True)
+        ]
+        return torch.cat(logits, 1).float()
 
 
 class Head(nn.Module):

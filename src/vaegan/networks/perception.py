@@ -102,6 +102,12 @@ class _SamePadding(nn.Conv2d):
     """A convolution whose output has the side of its input over the stride; an odd border goes to the right and below."""
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.groups > 1:  # in float32 also under autocast: its backward pass in bfloat16 is slow on processors
+            with torch.autocast(input.device.type, enabled=False):
+                return self._padded(input.float())
+        return self._padded(input)
+
+    def _padded(self, input: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
         rows, columns = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in input.shape[-2:])
         if rows == columns and rows % 2 == 0:

@@ -88,7 +88,6 @@ class Eyes:
     projection: Projection
 
     def __call__(self, images: Images) -> Tensor:
-        """Projected features of all scales, joined: [batch, numbers], in float32 so that rounding tells nobody who is real."""
-        with torch.autocast(images.device.type, enabled=False):
-            maps = self.projection(self.perception(self.view(images.float())))
+        """Projected features of all scales, joined: [batch, numbers]."""
+        maps = self.projection(self.perception(self.view(images.float())))
         return torch.cat([part.flatten(1) for part in maps], 1)

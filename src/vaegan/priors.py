@@ -24,6 +24,9 @@ covariances. 752 anime faces held out are 0.7 nats likelier for it under ten com
 class Prior(nn.Module):
     """A distribution of latents, as a map from standard normal noise."""
 
+    words = "what the graph named prior makes of N(0, I)"
+    """What latents are drawn from, in an exported model's own words."""
+
     def __init__(self, latent_dim: int) -> None:
         """Args: latent_dim: length of a latent."""
         super().__init__()
@@ -45,6 +48,8 @@ class Prior(nn.Module):
 class Normal(Prior):
     """N(0, I): noise is the latent."""
 
+    words = "N(0, I)"
+
     def forward(self, noise: Tensor) -> Latents:
         """Returns the noise."""
         return noise
@@ -52,6 +57,8 @@ class Normal(Prior):
 
 class Uniform(Prior):
     """Uniform on [-1, 1]: 2 Phi(noise) - 1, with Phi the normal distribution function."""
+
+    words = f"uniform on [-1, 1]: {Prior.words}"
 
     def forward(self, noise: Tensor) -> Latents:
         """Returns erf(noise / sqrt 2)."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vaegan.commands import shared
 from vaegan.commands.options import Spelling
-from vaegan.config import Fit
 from vaegan.errors import RequestError, did_you_mean, meant
+from vaegan.shapes import Fit
 
 if TYPE_CHECKING:
     from vaegan.console import Console

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vaegan.commands.options import Spelling
-from vaegan.config import DataConfig, Fit, Stage, TrainConfig
+from vaegan.config import Stage, TrainConfig
 from vaegan.config_files import load_config_file, load_preset
 from vaegan.errors import RequestError, one_line
 from vaegan.files import atomic_folder, check_file_place, check_new_folder
+from vaegan.shapes import DataConfig, Fit
 
 if TYPE_CHECKING:
     from vaegan.console import Console

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
@@ -21,6 +20,7 @@ from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_datas
 from vaegan.explorer.protocol import Kind, Message
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
+from vaegan.shapes import Binarize, DataConfig, Fit
 from vaegan.training.run import RunFolder, RunRecord
 from vaegan.training.saved import fit_of, load, showing
 from vaegan.types import ProgressCallback

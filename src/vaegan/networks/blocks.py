@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig, Weights
+from vaegan.shapes import NetworkConfig, Weights
 from vaegan.types import Images
 
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN (Radford et al. 2016)

@@ -19,7 +19,7 @@ from vaegan.types import Images, Labels, PerImage, joined
 BETAS = (0.0, 0.99)
 """Moments of both players' optimisers. No momentum: the players' gradients turn around each other."""
 PENALTY_FALLS_TO = 0.2  # share of the gradient penalty's weight at the end of the stage
-STEP = {"float32": 0.01, "bfloat16": 0.05}
+DIFFERENCE_STEP = {"float32": 0.01, "bfloat16": 0.05}
 """Step of the finite difference by precision: bfloat16's eight bits lose a smaller one."""
 
 
@@ -81,7 +81,7 @@ class PixelCritic(nn.Module):
         """
         super().__init__()
         self.player = Player(network, optimizer_of("muon", BETAS), lambda progress: cosine(*rates, progress), engine)
-        self._draws, self._step = draws, STEP[precision]
+        self._draws, self._step = draws, DIFFERENCE_STEP[precision]
         self._penalty, self._augmentation, self._jitter, self._flips = penalty, augmentation, jitter, flips
 
     def view(self, images: Images, clock: Clock) -> View:
@@ -91,14 +91,14 @@ class PixelCritic(nn.Module):
 
     def judge(self, real: Images, fake: Images, labels: Labels | None, clock: Clock) -> Judged:
         """Logits of what is shown, and the slope by finite differences."""
-        return judge(self.player, real, fake, labels, self._step, self._draws, clock)
+        return logits_and_slope(self.player, real, fake, labels, self._step, self._draws, clock)
 
     def penalty(self, progress: float) -> float:
         """Weight of the slope now."""
         return geometric(self._penalty, PENALTY_FALLS_TO * self._penalty, progress)
 
 
-def judge(
+def logits_and_slope(
     critic: nn.Module, real: Images, fake: Images, labels: Labels | None, step: float, draws: Draws, clock: Clock
 ) -> Judged:
     """Logits of real and generated images, and the squared slope on a quarter of the batch, in one call of the critic.

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.config import Fit
 from vaegan.data import TEST, VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError
 from vaegan.model import Model
+from vaegan.shapes import Fit
 from vaegan.training.run import RunFolder, find_run
 from vaegan.types import ProgressCallback
 

@@ -80,7 +80,6 @@ class Networks(nn.Module):
     """The tensors of a model, under the names they have in model.safetensors."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Args: config: shapes."""
         super().__init__()
         latent_dim, shape = config.network.latent_dim, (config.network, config.size, config.channels, len(config.labels))
         self.decoder = Decoder(*shape)

@@ -28,7 +28,6 @@ class Prior(nn.Module):
     """What latents are drawn from, in an exported model's own words."""
 
     def __init__(self, latent_dim: int) -> None:
-        """Args: latent_dim: length of a latent."""
         super().__init__()
         self.latent_dim = self.noise_dim = latent_dim
 
@@ -69,7 +68,6 @@ class Scaled(Prior):
     """Another prior's draws, times a factor."""
 
     def __init__(self, prior: Prior, factor: float) -> None:
-        """Args: prior: to draw from; factor: on every draw."""
         super().__init__(prior.latent_dim)
         self.prior, self.factor, self.noise_dim = prior, factor, prior.noise_dim
 
@@ -93,7 +91,7 @@ class Mixture(Prior):
     strong: Tensor
 
     def __init__(self, latent_dim: int) -> None:
-        """Args: latent_dim: length of a latent. All weights are 0 until it is fitted; so are those of unused components after."""
+        """All weights are 0 until it is fitted; so are those of unused components after."""
         super().__init__(latent_dim)
         self.noise_dim = latent_dim + 1
         self.register_buffer("weights", torch.zeros(COMPONENTS))

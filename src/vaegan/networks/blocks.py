@@ -97,7 +97,6 @@ class Residual(nn.Module):
     """Two convolutions beside an identity; the second starts at zero, so that a deep stack starts as the identity."""
 
     def __init__(self, channels: int) -> None:
-        """Args: channels: of input and output."""
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)

@@ -66,18 +66,10 @@ class PixelCritic(nn.Module):
         flips: bool,
         precision: str = "float32",
     ) -> None:
-        """Sets up the critic.
+        """Sets up the critic, with learning rates at the start and at the end of the stage, and the slope's weight at the start.
 
-        Args:
-            network: to be trained.
-            engine: devices and processes.
-            draws: the stage's random streams.
-            rates: learning rates at the start and at the end.
-            penalty: weight of the slope at the start.
-            augmentation: probability of each random change at the end of the stage; it rises from 0.
-            jitter: largest shift of what it sees [pixels].
-            flips: whether mirrored images are as good as the originals.
-            precision: of the networks, float32 or bfloat16.
+        What it sees is moved by at most `jitter` [pixels]; the probability of each random change rises from 0 to `augmentation`.
+        `flips`: mirrored images are as good as the originals.
         """
         super().__init__()
         self.player = Player(network, optimizer_of("muon", BETAS), lambda progress: cosine(*rates, progress), engine)
@@ -101,16 +93,10 @@ class PixelCritic(nn.Module):
 def logits_and_slope(
     critic: nn.Module, real: Images, fake: Images, labels: Labels | None, step: float, draws: Draws, clock: Clock
 ) -> Judged:
-    """Logits of real and generated images, and the squared slope on a quarter of the batch, in one call of the critic.
+    """Logits of real and generated images as the critic is shown them, and the squared slope on a quarter, in one call of it.
 
-    Args:
-        critic: as prepared by the engine.
-        real: real images as the critic is shown them.
-        fake: generated ones, detached; as many, or several that follow each other for each real one.
-        labels: of the real images, shared by the generated ones in their place.
-        step: of the finite difference.
-        draws: the stage's random streams.
-        clock: when.
+    The generated ones are detached: as many as real ones, or several that follow each other for each, whose label they share.
+    `step` is that of the finite difference.
     """
     quarter = max(1, len(real) // 4)
     sizes = [len(real), len(fake), 2 * quarter]

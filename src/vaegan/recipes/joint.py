@@ -58,16 +58,9 @@ class Joint(Recipe):
         flips: bool,
         precision: str = "float32",
     ) -> None:
-        """Sets up the three players.
+        """Sets up the three players: fresh, or a VAE's encoder and decoder and a critic on that encoder's trunk.
 
-        Args:
-            config: settings.
-            encoder: fresh, or a VAE's.
-            decoder: fresh, or the same VAE's.
-            critic: fresh, or on that encoder's trunk.
-            engine: devices and processes.
-            flips: whether mirrored images are as good as the originals.
-            precision: of the networks, float32 or bfloat16.
+        `flips`: mirrored images are as good as the originals.
         """
         super().__init__()
         self.config, self.flips, self.engine, self.draws = config, flips, engine, engine.draws(self.name)

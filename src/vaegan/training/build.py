@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.config import TrainConfig
-from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.data import TRAIN, ImageDataset
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian, perception
@@ -61,11 +61,11 @@ class StageInputs:
 
     def heldout(self, count: int = HELDOUT) -> Batch:
         """Fixed validation images on the device; training images when there are no validation images."""
-        return self._batch(VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN, count)
+        return self._batch(self.dataset.heldout_side, count)
 
     def known(self) -> Batch | None:
         """Fixed training images on the device beside the held-out ones; None when nothing is held out."""
-        return self._batch(TRAIN, HELDOUT) if len(self.dataset.indices(VALIDATION)) else None
+        return None if self.dataset.heldout_side == TRAIN else self._batch(TRAIN, HELDOUT)
 
     def training(self, count: int) -> Batch:
         """Fixed training images on the device."""

@@ -353,7 +353,6 @@ class TestBinarized:
 
     @pytest.fixture
     def black_and_white(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-
         from vaegan.config_files import load_preset
         from vaegan.training.run import RunFolder, RunRecord, StagePlan
 

@@ -141,11 +141,7 @@ PRIORS: dict[PriorName, type[Prior]] = {"normal": Normal, "uniform": Uniform, "m
 def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60, seed: int = 0) -> Mixture:
     """Expectation-maximisation with full covariances (Bishop 2006, 9.2.2), kept near their mean (Fraley and Raftery 2007).
 
-    Args:
-        latents: [count, latent].
-        components: number of Gaussians; fewer when there are under 20 images for each.
-        steps: of EM, at most; it stops when it gains less than 1e-4 nats an image.
-        seed: of the starting means.
+    Fewer Gaussians are fitted when there are under 20 images for each; it stops when a step gains less than 1e-4 nats an image.
     """
     x = latents.cpu().double()
     count, dimension = x.shape

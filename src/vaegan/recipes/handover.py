@@ -41,7 +41,8 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
     assert whitening is not None
     probe = torch.randn(16, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(vae.device)
     # 1. The generator is the decoder: every tensor is carried over, and both draw the same images.
-    generator = grow_generator(vae.networks.decoder, probe)
+    generator = trainable_copy(vae.networks.decoder)
+    verify_same(vae.networks.decoder, generator, probe)
     # 2. Encodings get mean 0 and covariance 1. A GAN's have them already.
     if steps.whitening and vae.config.stage in ("vae", "joint"):
         generator, whitening = whiten(generator, posterior, probe)
@@ -57,13 +58,6 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
     # 5. The critic sees with the encoder's trunk.
     grow_critic(encoder, critic)
     return Grown(generator, encoder, whitening, prior)
-
-
-def grow_generator(decoder: Decoder, probe: Latents) -> Decoder:
-    """A trainable copy of the averaged decoder, verified: the same images for `probe`, every tensor accounted for."""
-    generator = trainable_copy(decoder)
-    verify_same(decoder, generator, probe)
-    return generator
 
 
 def trainable_copy(network: Network) -> Network:

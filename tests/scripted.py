@@ -89,15 +89,15 @@ def training_of(
     chosen: dict[str, Any] = {name: nothing for name in ("progress", "draw", "save", "plan", "acted")}
     batches: Any = Batches()
     return Training(
-        recipe,
-        batches,
-        Batch(torch.zeros(1, 1, 1, 1)),
-        engine,
-        Means(engine),
-        Journal(folder / "metrics.jsonl", engine, seen),
-        health or health_of(recipe, mode="off"),
-        Best(recipe, images, patience),
-        Hooks(**(chosen | {"stop": lambda: False} | hooks)),
-        Timetable(limits, BATCH, seen),
-        seen,
+        recipe=recipe,
+        batches=batches,
+        heldout=Batch(torch.zeros(1, 1, 1, 1)),
+        engine=engine,
+        means=Means(engine),
+        journal=Journal(folder / "metrics.jsonl", engine, seen),
+        health=health or health_of(recipe, mode="off"),
+        best=Best(recipe, images, patience),
+        hooks=Hooks(**(chosen | {"stop": lambda: False} | hooks)),
+        timetable=Timetable(limits, BATCH, seen),
+        seen=seen,
     )

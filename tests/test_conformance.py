@@ -144,7 +144,7 @@ CASES = {
 
 def built(case: Case, dataset: ImageDataset) -> tuple[Recipe, StageInputs]:
     inputs = inputs_of(case.config, dataset, vae_of(case.config, dataset) if case.grown else None)
-    return build(case.stage, inputs, {}), inputs
+    return build(case.stage, inputs).recipe, inputs
 
 
 def players_of(recipe: Recipe) -> dict[str, Player[Any]]:
@@ -389,7 +389,7 @@ def test_who_goes_on_from_a_gan_learns_in_the_encoders_coordinates_and_without_a
     gan_model = finish_model(to_model(before, inputs), inputs, {})
     assert gan_model.networks.decoder.floor == 0.2
     assert gan_model.config.steep_floor > 0
-    recipe = build(stage, inputs_of(replace(SETTINGS, recipe=stage), dataset, gan_model), {})
+    recipe = build(stage, inputs_of(replace(SETTINGS, recipe=stage), dataset, gan_model)).recipe
     decoder = players_of(recipe)["decoder"].network
     assert decoder.floor == 0
     wanted, z = trainable_copy(gan_model.networks.decoder), torch.randn(5, 4)

@@ -5,6 +5,7 @@ import io
 import socket
 import struct
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -352,8 +353,6 @@ class TestBinarized:
 
     @pytest.fixture
     def black_and_white(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        from dataclasses import replace
-
         from vaegan.config_files import load_preset
         from vaegan.training.run import RunFolder, RunRecord, StagePlan
 
@@ -370,7 +369,7 @@ class TestBinarized:
 
     def test_on_the_map_and_uploaded_alike(self, black_and_white: Path) -> None:
         grey = Explorer(black_and_white, data=str(black_and_white.parent / "images"))
-        grey.binarize = "none"
+        grey.data_config = replace(grey.data_config, binarize="none")
         opened = Explorer(black_and_white)
         for one in (grey, opened):  # what was kept for grey images is not taken for black and white ones
             one.open_data(required=True)
@@ -386,7 +385,7 @@ class TestBinarized:
         assert set(pixels) == {0, 255}
 
     def test_named_in_a_command(self, black_and_white: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from vaegan.commands.shared import images_config
+        from vaegan.training.saved import images_config
 
         monkeypatch.chdir(black_and_white.parent)
         model = Model.from_pretrained(black_and_white / "vae" / "model")

@@ -65,7 +65,7 @@ def pictures(count: int = 16) -> Tensor:
 
 class TestGrownGenerator:
     def test_draws_what_the_decoder_draws_and_can_be_trained(self, decoder: Decoder, probe: Tensor) -> None:
-        generator = handover.grow_generator(decoder, probe)
+        generator = handover.trainable_copy(decoder)
         assert torch.equal(generator(probe), decoder(probe))
         assert generator.training
         assert all(parameter.requires_grad for parameter in generator.parameters())
@@ -73,7 +73,7 @@ class TestGrownGenerator:
 
     def test_is_independent_of_the_decoder(self, decoder: Decoder, probe: Tensor) -> None:
         before = decoder(probe)
-        generator = handover.grow_generator(decoder, probe)
+        generator = handover.trainable_copy(decoder)
         with torch.no_grad():
             for parameter in generator.parameters():
                 parameter.add_(0.1)

@@ -34,6 +34,7 @@ from vaegan.training.build import StageInputs, checks_of
 from vaegan.training.checkpoint import read_checkpoint, restore, save_checkpoint
 from vaegan.training.checks import reason_of_collapse
 from vaegan.training.health import (
+    CLASSIC,
     FORGETTING,
     GAME,
     GRADIENTS,
@@ -66,7 +67,7 @@ from vaegan.types import Batch
 LATENT, SIZE, BATCH = 4, 16, 16
 NETWORK = NetworkConfig(width=8, width_limit=16, latent_dim=LATENT)
 ALL: dict[str, Check] = {
-    **GRADIENTS, **LOGITS, **GAME, FORGETTING: forgetting(0.006), "idle generator": idle_generator,
+    **GRADIENTS, **LOGITS, **GAME, **CLASSIC, FORGETTING: forgetting(0.006), "idle generator": idle_generator,
     POSTERIOR: posterior_collapse(LATENT, "because"),
 }  # fmt: skip
 WARNED_OF = tuple(name for name in ALL if name not in ROLL_BACK)
@@ -861,10 +862,10 @@ class TestStages:
         assert self.of("ae")[0] == self.of("joint")[0] == always
         assert self.of("vae")[0] == always | {POSTERIOR}
         assert self.of("vae", vae=VAEConfig(reconstruction_weight=0))[0] == always
-        assert self.of("gan", "a VAE", 0.006)[0] == set(ALL) - {POSTERIOR}
-        assert self.of("gan", "a GAN without an encoder")[0] == set(ALL) - {POSTERIOR, FORGETTING}
+        assert self.of("gan", "a VAE", 0.006)[0] == set(ALL) - {POSTERIOR, *CLASSIC}
+        assert self.of("gan", "a GAN without an encoder")[0] == set(ALL) - {POSTERIOR, FORGETTING, *CLASSIC}
         # From scratch it begins with noise, which has more detail than any image: all it learns would look like standing still.
-        assert self.of("gan")[0] == set(ALL) - {POSTERIOR, FORGETTING, "idle generator"}
+        assert self.of("gan")[0] == set(ALL) - {POSTERIOR, FORGETTING, "idle generator", *CLASSIC}
 
     @pytest.mark.parametrize(("objective", "missing"), [("hinge", set[str]()), ("wasserstein", set(LOGITS))])
     def test_a_critic_whose_loss_has_no_scale_is_not_judged_by_it(self, objective: Any, missing: set[str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from engines import OneProcess
 from vaegan.config import JointConfig, NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
-from vaegan.parts.critics import judge
+from vaegan.parts.critics import logits_and_slope
 from vaegan.parts.schedule import Clock, cosine
 from vaegan.parts.views import View
 from vaegan.randomness import Draws
@@ -257,7 +257,7 @@ class TestJudge:
     ) -> None:
         count = len(fake) // 2
         clock = Clock(step * count * draws.world_size, 1000, count * draws.world_size)
-        judge(critic, fake[::2], fake, labels, 1e-6, draws, clock)  # pyright: ignore[reportArgumentType]
+        logits_and_slope(critic, fake[::2], fake, labels, 1e-6, draws, clock)  # pyright: ignore[reportArgumentType]
 
     @pytest.mark.parametrize(("count", "processes"), [(4, 1), (8, 1), (16, 4)])
     def test_the_slope_is_taken_at_both_kinds_of_generated_images(self, count: int, processes: int) -> None:

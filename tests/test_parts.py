@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from stages import SETTINGS, inputs_of, made_up_dataset, take_steps, vae_of
 from vaegan.model import Model
-from vaegan.networks import Critic
-from vaegan.parts.anchor import Anchor
 from vaegan.parts.critics import CriticPlayer, Judged
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
@@ -30,7 +28,7 @@ def trained(grown: bool, steps: int = 3, **settings: Any) -> tuple[GAN, StageInp
     dataset = made_up_dataset(16, 3)
     config = replace(SETTINGS, recipe="gan", gan=replace(SETTINGS.gan, perception="none", **settings))
     inputs = inputs_of(config, dataset, vae_of(config, dataset) if grown else None)
-    recipe = build.build("gan", inputs, {})
+    recipe = build.build("gan", inputs).recipe
     assert isinstance(recipe, GAN)
     return recipe, inputs, take_steps(recipe, inputs, range(steps))
 
@@ -63,7 +61,7 @@ class Brightness(nn.Module):
         return (torch.cat([samples, decoded]).mean((1, 2, 3)) - self.wanted).square()
 
 
-def brightness_term(inputs: StageInputs, anchor: Anchor | None) -> Term:
+def brightness_term(inputs: StageInputs) -> Term:
     return Brightness(inputs.training(32).images.mean() + 0.5, inputs.config.network.latent_dim)
 
 
@@ -111,7 +109,7 @@ class Unlabelled(nn.Module):
         return self.network(images)
 
 
-def mean_colour_critic(inputs: StageInputs, network: Critic) -> CriticPlayer:
+def mean_colour_critic(inputs: StageInputs) -> CriticPlayer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return MeanColour(inputs)
@@ -238,7 +236,7 @@ class TestOurFinishers:
         for name, stage in (("vae", "vae"), ("classic-gan", "gan")):
             config = replace(SETTINGS, recipe=name, gan=replace(SETTINGS.gan, equalise=True, temperature=0.5))  # pyright: ignore
             inputs, facts = inputs_of(config, dataset), dict[str, Any]()
-            recipe = build.build(stage, inputs, {})
+            recipe = build.build(stage, inputs).recipe
             before = to_model(recipe, inputs).sample(3)
             model = finish_model(to_model(recipe, inputs), inputs, facts)
             assert facts == {}

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from PIL import Image
 import vaegan
 from report_runs import evaluation, make_run, score
 from vaegan.cli import main
-from vaegan.config import DataConfig
+from vaegan.config import DataConfig, RecipeName
 from vaegan.data import open_dataset
 from vaegan.errors import ModelError, RequestError
 from vaegan.latent.stored import model_fingerprint
@@ -28,6 +28,7 @@ from vaegan.priors import fit_mixture
 from vaegan.report import write_report
 from vaegan.report.gathering import Score, gather
 from vaegan.report.pictures import frame
+from vaegan.report.run_report import KINDS
 from vaegan.report.scores import number, points_of, score_table, training_points, value_cell
 
 OPTIONS = [
@@ -172,6 +173,10 @@ def test_runs_of_one_stage(tmp_path: Path, recipe: str) -> None:
     page = Page(text)
     assert "samples" in page.sections
     assert ("nothing can be given back" in text) == (recipe == "gan")
+
+
+def test_every_recipe_is_called_something() -> None:
+    assert set(KINDS) == set(get_args(RecipeName))
 
 
 def test_an_unfinished_run_says_so(run: Path) -> None:

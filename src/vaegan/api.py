@@ -29,7 +29,7 @@ from vaegan.training.run import (
     place_of,
     point_last_at,
 )
-from vaegan.training.saved import has_vae, load
+from vaegan.training.saved import its_vae, load
 from vaegan.training.session import Listener, Session
 from vaegan.training.timing import whole_batches
 from vaegan.types import ProgressCallback
@@ -214,7 +214,7 @@ def load_start(init: str | Path, config: TrainConfig, device: torch.device | str
 
     ModelError if there is none, RequestError if it does not fit the settings.
     """
-    start = load(init, "vae" if has_vae(init) else None, device)
+    start = load(init, its_vae(init), device)
     check_start(start, config)
     return start
 

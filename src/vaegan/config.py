@@ -7,35 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vaegan.errors import RequestError
-from vaegan.shapes import LEAST_SIZE, MOST_SIZE, Binarize, Channels, DataConfig, Fit, NetworkConfig, Weights
-
-__all__ = [
-    "GAN_COST",
-    "LEAST_SIZE",
-    "MOST_CLASSES",
-    "MOST_IMAGES_A_STEP",
-    "MOST_SIZE",
-    "Binarize",
-    "Budget",
-    "Channels",
-    "ClassicGANConfig",
-    "ClassicObjective",
-    "DataConfig",
-    "DeviceConfig",
-    "Fit",
-    "GANConfig",
-    "GuardMode",
-    "HandoverConfig",
-    "JointConfig",
-    "NetworkConfig",
-    "Objective",
-    "PriorName",
-    "RecipeName",
-    "Stage",
-    "TrainConfig",
-    "VAEConfig",
-    "Weights",
-]
+from vaegan.shapes import DataConfig, NetworkConfig
 
 MOST_CLASSES = 1000
 """Categories that a conditional model can be told apart by."""
@@ -161,7 +133,7 @@ class JointConfig:
     """How the joint VAE/GAN is trained (Larsen et al. 2016)."""
 
     objective: Literal["relativistic", "non-saturating"] = "relativistic"
-    """What decoder and critic play for: pairs, as the GAN does, or the paper's non-saturating loss."""
+    """What decoder and critic play for: pairs, as the GAN does, or the paper's game with a decoder that maximises log D(G)."""
     batch_size: int = 16
     """Images a step over all devices; each is reconstructed, and as many are sampled."""
     learning_rate: float = 3e-4
@@ -309,13 +281,18 @@ class TrainConfig:
         return STAGES.get(self.recipe, (self.recipe,))
 
     @property
+    def is_classic(self) -> bool:
+        """Whether this is one of the sources' GANs, which have settings and a recipe of their own."""
+        return self.recipe == "classic-gan"
+
+    @property
     def has_eyes(self) -> bool:
         """Whether a critic looks through a frozen network."""
-        return "gan" in self.stages and self.recipe != "classic-gan" and self.gan.perception != "none"
+        return "gan" in self.stages and not self.is_classic and self.gan.perception != "none"
 
     def group(self, stage: str) -> str:
         """Name of the settings of a stage; an autoencoder has the VAE's."""
-        return "vae" if stage == "ae" else "classic" if self.recipe == "classic-gan" else stage
+        return "vae" if stage == "ae" else "classic" if self.is_classic else stage
 
     def batch_size(self, stage: str) -> int:
         """Images a step of a stage."""

@@ -32,7 +32,6 @@ class Model:
     """
 
     def __init__(self, config: ModelConfig, networks: Networks, device: torch.device | str = "cpu") -> None:
-        """Args: config: shapes; networks: weights; device: where to run."""
         self.config = config
         self.device = torch.device(device)
         self.networks = networks.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vaegan.config import LEAST_SIZE, MOST_CLASSES, MOST_SIZE, NetworkConfig, PriorName, Stage
+from vaegan.config import MOST_CLASSES, PriorName, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import write_atomically, write_json
 from vaegan.networks import Decoder, Encoder
@@ -20,6 +20,7 @@ from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
+from vaegan.shapes import LEAST_SIZE, MOST_SIZE, NetworkConfig
 
 FORMAT_VERSION = 7
 READABLE = (5, 6, FORMAT_VERSION)
@@ -79,7 +80,6 @@ class Networks(nn.Module):
     """The tensors of a model, under the names they have in model.safetensors."""
 
     def __init__(self, config: ModelConfig) -> None:
-        """Args: config: shapes."""
         super().__init__()
         latent_dim, shape = config.network.latent_dim, (config.network, config.size, config.channels, len(config.labels))
         self.decoder = Decoder(*shape)

@@ -24,8 +24,10 @@ covariances. 752 anime faces held out are 0.7 nats likelier for it under ten com
 class Prior(nn.Module):
     """A distribution of latents, as a map from standard normal noise."""
 
+    words = "what the graph named prior makes of N(0, I)"
+    """What latents are drawn from, in an exported model's own words."""
+
     def __init__(self, latent_dim: int) -> None:
-        """Args: latent_dim: length of a latent."""
         super().__init__()
         self.latent_dim = self.noise_dim = latent_dim
 
@@ -45,6 +47,8 @@ class Prior(nn.Module):
 class Normal(Prior):
     """N(0, I): noise is the latent."""
 
+    words = "N(0, I)"
+
     def forward(self, noise: Tensor) -> Latents:
         """Returns the noise."""
         return noise
@@ -52,6 +56,8 @@ class Normal(Prior):
 
 class Uniform(Prior):
     """Uniform on [-1, 1]: 2 Phi(noise) - 1, with Phi the normal distribution function."""
+
+    words = f"uniform on [-1, 1]: {Prior.words}"
 
     def forward(self, noise: Tensor) -> Latents:
         """Returns erf(noise / sqrt 2)."""
@@ -62,7 +68,6 @@ class Scaled(Prior):
     """Another prior's draws, times a factor."""
 
     def __init__(self, prior: Prior, factor: float) -> None:
-        """Args: prior: to draw from; factor: on every draw."""
         super().__init__(prior.latent_dim)
         self.prior, self.factor, self.noise_dim = prior, factor, prior.noise_dim
 
@@ -86,7 +91,7 @@ class Mixture(Prior):
     strong: Tensor
 
     def __init__(self, latent_dim: int) -> None:
-        """Args: latent_dim: length of a latent. All weights are 0 until it is fitted; so are those of unused components after."""
+        """All weights are 0 until it is fitted; so are those of unused components after."""
         super().__init__(latent_dim)
         self.noise_dim = latent_dim + 1
         self.register_buffer("weights", torch.zeros(COMPONENTS))
@@ -136,11 +141,7 @@ PRIORS: dict[PriorName, type[Prior]] = {"normal": Normal, "uniform": Uniform, "m
 def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60, seed: int = 0) -> Mixture:
     """Expectation-maximisation with full covariances (Bishop 2006, 9.2.2), kept near their mean (Fraley and Raftery 2007).
 
-    Args:
-        latents: [count, latent].
-        components: number of Gaussians; fewer when there are under 20 images for each.
-        steps: of EM, at most; it stops when it gains less than 1e-4 nats an image.
-        seed: of the starting means.
+    Fewer Gaussians are fitted when there are under 20 images for each; it stops when a step gains less than 1e-4 nats an image.
     """
     x = latents.cpu().double()
     count, dimension = x.shape

@@ -23,16 +23,9 @@ def to_dictionary(settings: Any) -> dict[str, Any]:
 
 
 def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str, prefix: str = "") -> Settings:
-    """Builds a settings dataclass from plain values; what they leave out has its default.
+    """Builds a settings dataclass from plain values by the names of fields; what they leave out has its default.
 
-    Args:
-        kind: the dataclass.
-        values: by the names of fields.
-        where: the file the values come from, for messages.
-        prefix: of the names in messages.
-
-    Raises:
-        RequestError: on a name that does not exist or a value of the wrong type.
+    RequestError on a name that does not exist or a value of the wrong type, saying `where` the values come from.
     """
     hints = get_type_hints(kind)
     entries = fields(kind)  # pyright: ignore[reportArgumentType]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vaegan.commands import shared
 from vaegan.commands.options import Spelling
-from vaegan.config import Fit
 from vaegan.errors import RequestError, did_you_mean, meant
+from vaegan.shapes import Fit
 
 if TYPE_CHECKING:
     from vaegan.console import Console
@@ -153,8 +153,8 @@ def _groups(options: DirectionOptions, model: "Model", console: "Console") -> "t
     from vaegan.training import saved
 
     if options.positive is not None and options.negative is not None:
-        config = shared.images_config(model, options.run, options.fit)
-        folders = [shared.open_given([folder], config, console) for folder in (options.positive, options.negative)]
+        given = (options.positive, options.negative)
+        folders = [shared.open_given([folder], model, options.run, options.fit, console) for folder in given]
         positive, negative = (Examples(dataset, np.arange(len(dataset))) for dataset in folders)
         return positive, negative
     dataset = _images(options, model, console)
@@ -171,7 +171,7 @@ def _images(options: DirectionOptions, model: "Model", console: "Console") -> "I
 
     if options.data is None:
         return saved.run_images(options.run, console.preparing)
-    return shared.open_given([options.data], shared.images_config(model, options.run, options.fit), console)
+    return shared.open_given([options.data], model, options.run, options.fit, console)
 
 
 def _principal(options: DirectionOptions, model: "Model", name: str) -> "tuple[list[Direction], Latents]":

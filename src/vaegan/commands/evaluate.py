@@ -12,7 +12,7 @@ from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
-from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
+from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound, metric_title
 from vaegan.processes import is_first_process
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> N
     console.show(_table("to look at first", columns, headline, console.width >= WIDE))
     console.show(_table("everything else", columns, [name for name in METRICS if name not in headline], False))
     for reason, names in by_reason(facts["left_out"]).items():
-        console.say(f"Left out ({reason}): {'; '.join(METRICS[name].title if name in METRICS else name for name in names)}.")
+        console.say(f"Left out ({reason}): {'; '.join(map(metric_title, names))}.")
     for sentence in facts["verdict"]:
         console.say(sentence)
     if facts["train_longer"]:

@@ -86,7 +86,7 @@ def outliers(options: OutliersOptions) -> None:
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
-    options = replace(options, stage=options.stage or saved.stage_with_likelihood(options.run))
+    options = replace(options, stage=options.stage or saved.its_vae(options.run))
     model, dataset = options.open()
     progress = options.console.preparing
     if options.reference is not None:

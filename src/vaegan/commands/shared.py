@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vaegan.commands.options import Spelling
-from vaegan.config import DataConfig, Fit, Stage, TrainConfig
+from vaegan.config import Stage, TrainConfig
 from vaegan.config_files import load_config_file, load_preset
 from vaegan.errors import RequestError, one_line
 from vaegan.files import atomic_folder, check_file_place, check_new_folder
+from vaegan.shapes import Fit
 
 if TYPE_CHECKING:
     from vaegan.console import Console
@@ -95,7 +96,7 @@ class ImagesOptions(ModelOptions):
 
     def dataset(self, model: "Model", *places: str) -> "ImageDataset":
         """Images at places that a person names, prepared for the model."""
-        return open_given(places, images_config(model, self.run, self.fit), self.console)
+        return open_given(places, model, self.run, self.fit, self.console)
 
     def latents(self, model: "Model", dataset: "ImageDataset") -> "Latents":
         """The latents of all images of a data set."""
@@ -126,22 +127,12 @@ class SettingsOptions(JsonOption):
         return {"settings": preset if file is None else load_config_file(file, preset)}
 
 
-def images_config(model: "Model", run: Path, fit: Fit | None) -> DataConfig:
-    """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all."""
-    from vaegan.training.run import RunFolder
-    from vaegan.training.saved import fit_of
-
-    folder = RunFolder(run)
-    binarize = folder.read().config.data.binarize if folder.record_path.is_file() else "none"
-    channels = "1" if model.config.channels == 1 else "3"
-    return DataConfig(size=model.config.size, fit=fit or fit_of(run), channels=channels, binarize=binarize)
-
-
-def open_given(places: Sequence[str], config: DataConfig, console: "Console") -> "ImageDataset":
-    """The images that a person names; what of them could not be used is said."""
+def open_given(places: Sequence[str], model: "Model", run: Path, fit: Fit | None, console: "Console") -> "ImageDataset":
+    """The images that a person names, prepared for the model of a run; what of them could not be used is said."""
     from vaegan.data import open_images, skipped_in_words
+    from vaegan.training.saved import images_config
 
-    dataset = open_images(places, config, console.preparing)
+    dataset = open_images(places, images_config(model, run, fit), console.preparing)
     if dataset.skipped:
         console.say(f"Of {places[0]} {skipped_in_words(dataset.skipped)}.")
     return dataset

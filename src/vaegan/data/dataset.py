@@ -57,6 +57,11 @@ class ImageDataset(CachedImages):
         """Positions of a side's images, ascending, int64."""
         return np.flatnonzero(self.sides == side).astype(np.int64)
 
+    @property
+    def heldout_side(self) -> int:
+        """The side that is looked at beside training: validation, or training where nothing is held out."""
+        return VALIDATION if len(self.indices(VALIDATION)) else TRAIN
+
     def first_by_content(self, side: int, count: int) -> NDArray[np.int64]:
         """Positions of the first `count` images of a side in the order of their contents: a fair draw from all folders."""
         indices = self.indices(side)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import vaegan
 from vaegan import api
-from vaegan.config import Channels, DataConfig, DeviceConfig
+from vaegan.config import DeviceConfig
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.evaluation.feature_files import open_feature_network
@@ -21,6 +21,7 @@ from vaegan.files import write_json
 from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.table import FEWEST_SAMPLES, MOST_SAMPLES
 from vaegan.model import Model
+from vaegan.shapes import Channels, DataConfig
 from vaegan.training.card import refresh_cards
 from vaegan.training.engine import FabricEngine
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.config import Binarize, DataConfig, Fit
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
@@ -22,7 +21,7 @@ from vaegan.explorer.protocol import Kind, Message
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
 from vaegan.training.run import RunFolder, RunRecord
-from vaegan.training.saved import fit_of, load, showing
+from vaegan.training.saved import images_config, load, showing
 from vaegan.types import ProgressCallback
 
 MAX_UPLOAD_BYTES = 32 * 2**20  # larger uploads are refused [bytes]
@@ -57,11 +56,10 @@ class Explorer:
         """
         self.run = run
         self.models = _models_of(run, stage, label)  # by stage; all latents are those of the first, the last one trained
-        self.fit: Fit = fit_of(run)
+        self.data_config = images_config(self.model, run)
         record: RunRecord | None = None
         with suppress(ModelError):  # a model saved on its own
             record = RunFolder(run).read()
-        self.binarize: Binarize = "none" if record is None else record.config.data.binarize
         self.source = data or (None if record is None else record.source)
         self.dataset: ImageDataset | None = None
         self.encodings: Encodings | None = None  # what is known of the images on the map, in the order of `order`
@@ -90,12 +88,6 @@ class Explorer:
         """Whether only the mixture fitted to encoded images says where latents lie, as for a plain autoencoder."""
         mixture = self.model.networks.mixture
         return not self.model.has_prior and mixture is not None and mixture.is_fitted
-
-    @property
-    def data_config(self) -> DataConfig:
-        """How images are prepared for this model: as the run's held-out images were, each binarised once and for all."""
-        channels = "1" if self.model.config.channels == 1 else "3"
-        return DataConfig(size=self.model.config.size, fit=self.fit, channels=channels, binarize=self.binarize)
 
     def close(self) -> None:
         """Stops what is still being encoded."""
@@ -183,8 +175,8 @@ class Explorer:
             "canEncode": self.model.has_encoder,
             "prior": config.prior if self.model.has_prior else None,
             "mixture": self._mixture(),
-            "fit": self.fit,
-            "binarize": self.binarize == "dynamic",
+            "fit": self.data_config.fit,
+            "binarize": self.data_config.binarize == "dynamic",
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,
             "origin": as_base64(self._origin),

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import vaegan
-from vaegan.config import PriorName
 from vaegan.errors import ModelError
 from vaegan.model import Model
 from vaegan.networks.whitening import Whitening
@@ -21,12 +20,6 @@ TOLERANCE = 1e-5
 """Largest difference from torch: absolute on images in [-1, 1], relative to values of the encoder that are larger than 1."""
 
 BATCHES = (1, 2, 7, 64)  # batch sizes at which an exported graph is compared with the model
-
-PRIORS: dict[PriorName, str] = {
-    "normal": "N(0, I)",
-    "uniform": "uniform on [-1, 1]: what the graph named prior makes of N(0, I)",
-    "mixture": "what the graph named prior makes of N(0, I)",
-}
 
 Arrays = list[NDArray[np.float32]]
 
@@ -153,7 +146,7 @@ def _facts(model: Model) -> dict[str, str]:
         "latent": str(model.latent_dim),
         "range": "[-1, 1]",
         "layout": "float32 [batch, channel, height, width]",
-        "prior": PRIORS[config.prior] if model.has_prior else "none",
+        "prior": model.networks.prior.words if model.has_prior else "none",
     } | variance
 
 

@@ -116,6 +116,11 @@ EXPLANATIONS: dict[str, str] = {
 """What each number says, for somebody who has never met it."""
 
 
+def metric_title(name: str) -> str:
+    """What a metric is called; its own name in words where the table does not know it."""
+    return METRICS[name].title if name in METRICS else name.replace("_", " ")
+
+
 def is_bound(name: str, value: float, count: int | None) -> bool:
     """Whether a value only says "more than this": no two of `count` samples were nearly identical (`diversity.support_size`)."""
     return name == "support" and count is not None and value == count**2 / 6  # no number of pairs gives just that

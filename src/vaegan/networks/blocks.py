@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaegan.config import NetworkConfig, Weights
+from vaegan.shapes import NetworkConfig, Weights
 from vaegan.types import Images
 
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN (Radford et al. 2016)
@@ -97,7 +97,6 @@ class Residual(nn.Module):
     """Two convolutions beside an identity; the second starts at zero, so that a deep stack starts as the identity."""
 
     def __init__(self, channels: int) -> None:
-        """Args: channels: of input and output."""
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)

@@ -40,7 +40,6 @@ class ClassicTrunk(nn.Module):
     """Convolutions of kernel 4 and stride 2; normalised, where they are, from the second on (Radford et al. 2016, Section 3)."""
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
-        """Args: config: settings; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         grids, widths = plan_grids(size, config.layers), stage_widths(config, config.layers)
         self.padded = grids.padded

@@ -25,7 +25,6 @@ class Decoder(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int = 0) -> None:
-        """Args: config: settings; size: of the square images [pixels]; channels: 1 or 3; classes: labels it can be told."""
         super().__init__()
         self.size, self.latent_dim = size, config.latent_dim
         self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)

@@ -26,7 +26,6 @@ class Encoder(nn.Module):
     """q(z|x): images to the mean and log-variance of their latent (Kingma & Welling 2014)."""
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int = 0) -> None:
-        """Args: config: settings; size: of the square images [pixels]; channels: 1 or 3; classes: labels it can be told."""
         super().__init__()
         self.trunk = build_trunk(config, size, channels, classes)
         self.head = nn.Linear(self.trunk.out_features, 2 * config.latent_dim)
@@ -55,7 +54,6 @@ class Critic(nn.Module):
     """D(x): images to one logit each, high for real."""
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int = 0) -> None:
-        """Args: config: settings; size: of the square images [pixels]; channels: 1 or 3; classes: labels it can be told."""
         super().__init__()
         self.trunk = build_trunk(config, size, channels, classes)
         self.hidden = nn.Identity()

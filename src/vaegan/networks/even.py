@@ -17,7 +17,6 @@ class EvenTransposed(nn.ConvTranspose2d):
     """Doubles the side (kernel 4, stride 2); an optimiser of `optimizer_of` keeps the four sums of its taps equal."""
 
     def __init__(self, channels: int, made: int) -> None:
-        """Args: channels: of the input; made: of the output."""
         super().__init__(channels, made, 4, stride=2, padding=1)
 
     @torch.no_grad()

@@ -17,7 +17,6 @@ class Heads(nn.Module):
     """Maps of features, flattened and joined, to the logits of every place of every scale."""
 
     def __init__(self, width: int, sides: Sequence[int], classes: int = 0) -> None:
-        """Args: width: channels of every map; sides: of the maps; classes: labels it can be told."""
         super().__init__()
         self.width, self.sides = width, tuple(sides)
         self.heads = nn.ModuleList(Head(width, side, classes) for side in sides)
@@ -36,7 +35,6 @@ class Head(nn.Module):
     """Judges one scale."""
 
     def __init__(self, width: int, side: int, classes: int) -> None:
-        """Args: width: channels; side: of the map; classes: labels it can be told."""
         super().__init__()
         layers: list[nn.Module] = []
         while side > FINEST_LOGITS:

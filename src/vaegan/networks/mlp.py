@@ -14,7 +14,6 @@ class MLPTrunk(nn.Module):
     """Hidden layers of `width` numbers, as feature maps of a single place, so that everything built for maps can use them."""
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
-        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         self.channels = self.out_features = config.width
         widths = [channels * size**2] + [config.width] * config.layers

@@ -21,7 +21,6 @@ class PlainTrunk(nn.Module):
     """
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
-        """Args: config: widths; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings)
@@ -46,7 +45,6 @@ class ResidualTrunk(nn.Module):
     """Norm-free residual stages with average pooling between them."""
 
     def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
-        """Args: config: widths and blocks; size: of the square images [pixels]; channels: 1 grey or 3 colour; classes: labels."""
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings + 1)

@@ -16,7 +16,6 @@ class Whitening(nn.Module):
     inverse_root: Tensor
 
     def __init__(self, latent_dim: int) -> None:
-        """Args: latent_dim: of the latents."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(latent_dim))
         # Not eye: without content, as a model is read into, torch loads its compiler for that, a second.

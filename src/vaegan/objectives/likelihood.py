@@ -72,11 +72,7 @@ def variance_of(likelihood: Likelihood, error_per_value: Tensor) -> Tensor:
 def log_density(likelihood: Likelihood, images: Images, raw: Tensor, variance: Tensor) -> PerImage:
     """Log p(x|z) of each image [nats]: a density on [-1, 1], or for bernoulli a probability of binary images.
 
-    Args:
-        likelihood: the decoder's.
-        images: [batch, channel, height, width].
-        raw: the decoder's raw output for their latents, of the same shape.
-        variance: of p(x|z), a single number (unused by the Bernoulli kinds).
+    `raw` is the decoder's raw output for the images' latents; the Bernoulli kinds do not use the variance, a single number.
     """
     values = images[0].numel()
     if likelihood == "gaussian":
@@ -90,15 +86,7 @@ def log_density(likelihood: Likelihood, images: Images, raw: Tensor, variance: T
 
 
 def draw(likelihood: Likelihood, images: Images, raw: Tensor, variance: float, generator: Generator) -> Images:
-    """One image from p(x|z) for each decoded one.
-
-    Args:
-        likelihood: the decoder's.
-        images: the means.
-        raw: the raw outputs they come from.
-        variance: of p(x|z) (unused by the Bernoulli kinds).
-        generator: on the CPU, as the tensors.
-    """
+    """One image from p(x|z) for each mean in `images`, which comes from a raw output; all on the CPU."""
     if likelihood == "gaussian":
         return images + math.sqrt(variance) * torch.randn(images.shape, generator=generator)
     uniform = torch.rand(images.shape, generator=generator)

@@ -28,11 +28,7 @@ def exact_penalty(critic: Callable[[Images], PerImage], images: Images) -> PerIm
 def interpolated_penalty(critic: Callable[[Images], PerImage], real: Images, fake: Images, share: Tensor) -> PerImage:
     """(|grad D(x^)| - 1)^2 at x^ between each real and generated image (WGAN-GP: Gulrajani et al. 2017, Eq. 3).
 
-    Args:
-        critic: images to logits.
-        real: real images.
-        fake: as many generated ones.
-        share: of the real image in each mixture, uniform on [0, 1), [batch].
+    `share` is that of the real image in each mixture, uniform on [0, 1), [batch].
     """
     share = share.view(-1, 1, 1, 1)
     slope = exact_penalty(critic, share * real + (1 - share) * fake)

@@ -25,12 +25,9 @@ class Anchor(nn.Module):
     variances: Tensor
 
     def __init__(self, encoder: Encoder, whitening: Whitening, weight: float) -> None:
-        """Sets up the term.
+        """Copies and freezes the VAE's encoder; `whitening` leads from its coordinates to the generator's.
 
-        Args:
-            encoder: the VAE's, averaged; copied and frozen.
-            whitening: from its coordinates to the generator's.
-            weight: factor of the loss at the start.
+        `weight` is the factor of the loss at the start.
         """
         super().__init__()
         self.encoder = deepcopy(encoder).requires_grad_(False).eval()

@@ -19,7 +19,7 @@ from vaegan.types import Images, Labels, PerImage, joined
 BETAS = (0.0, 0.99)
 """Moments of both players' optimisers. No momentum: the players' gradients turn around each other."""
 PENALTY_FALLS_TO = 0.2  # share of the gradient penalty's weight at the end of the stage
-STEP = {"float32": 0.01, "bfloat16": 0.05}
+DIFFERENCE_STEP = {"float32": 0.01, "bfloat16": 0.05}
 """Step of the finite difference by precision: bfloat16's eight bits lose a smaller one."""
 
 
@@ -66,22 +66,14 @@ class PixelCritic(nn.Module):
         flips: bool,
         precision: str = "float32",
     ) -> None:
-        """Sets up the critic.
+        """Sets up the critic, with learning rates at the start and at the end of the stage, and the slope's weight at the start.
 
-        Args:
-            network: to be trained.
-            engine: devices and processes.
-            draws: the stage's random streams.
-            rates: learning rates at the start and at the end.
-            penalty: weight of the slope at the start.
-            augmentation: probability of each random change at the end of the stage; it rises from 0.
-            jitter: largest shift of what it sees [pixels].
-            flips: whether mirrored images are as good as the originals.
-            precision: of the networks, float32 or bfloat16.
+        What it sees is moved by at most `jitter` [pixels]; the probability of each random change rises from 0 to `augmentation`.
+        `flips`: mirrored images are as good as the originals.
         """
         super().__init__()
         self.player = Player(network, optimizer_of("muon", BETAS), lambda progress: cosine(*rates, progress), engine)
-        self._draws, self._step = draws, STEP[precision]
+        self._draws, self._step = draws, DIFFERENCE_STEP[precision]
         self._penalty, self._augmentation, self._jitter, self._flips = penalty, augmentation, jitter, flips
 
     def view(self, images: Images, clock: Clock) -> View:
@@ -91,26 +83,20 @@ class PixelCritic(nn.Module):
 
     def judge(self, real: Images, fake: Images, labels: Labels | None, clock: Clock) -> Judged:
         """Logits of what is shown, and the slope by finite differences."""
-        return judge(self.player, real, fake, labels, self._step, self._draws, clock)
+        return logits_and_slope(self.player, real, fake, labels, self._step, self._draws, clock)
 
     def penalty(self, progress: float) -> float:
         """Weight of the slope now."""
         return geometric(self._penalty, PENALTY_FALLS_TO * self._penalty, progress)
 
 
-def judge(
+def logits_and_slope(
     critic: nn.Module, real: Images, fake: Images, labels: Labels | None, step: float, draws: Draws, clock: Clock
 ) -> Judged:
-    """Logits of real and generated images, and the squared slope on a quarter of the batch, in one call of the critic.
+    """Logits of real and generated images as the critic is shown them, and the squared slope on a quarter, in one call of it.
 
-    Args:
-        critic: as prepared by the engine.
-        real: real images as the critic is shown them.
-        fake: generated ones, detached; as many, or several that follow each other for each real one.
-        labels: of the real images, shared by the generated ones in their place.
-        step: of the finite difference.
-        draws: the stage's random streams.
-        clock: when.
+    The generated ones are detached: as many as real ones, or several that follow each other for each, whose label they share.
+    `step` is that of the finite difference.
     """
     quarter = max(1, len(real) // 4)
     sizes = [len(real), len(fake), 2 * quarter]

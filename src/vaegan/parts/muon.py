@@ -23,12 +23,9 @@ class Muon(Optimizer):
     """Muon for the weights of convolutions and linear layers; Adam for the others: biases, scales, embeddings of labels."""
 
     def __init__(self, networks: Iterable[nn.Module], rate: float, betas: tuple[float, float]) -> None:
-        """Sets up both parts.
+        """Sets up both parts: `rate` is the root mean square of a matrix's step, and Adam's learning rate for the rest.
 
-        Args:
-            networks: to be trained.
-            rate: root mean square of a matrix's step, near enough what Adam's learning rate is, which it is for the rest.
-            betas: Adam's; the first is also the momentum of the matrices, taken in Nesterov's way.
+        `betas` are Adam's; the first is also the momentum of the matrices, taken in Nesterov's way.
         """
         networks = list(networks)
         matrices = [layer.weight for network in networks for layer in network.modules() if isinstance(layer, MATRICES)]

@@ -17,11 +17,7 @@ MOMENTUM = 0.9  # of sgd
 def optimizer_of(name: OptimizerName, betas: tuple[float, float]) -> Callable[[nn.Module], Optimizer]:
     """Makes Muon, Adam (Kingma & Ba 2015), SGD with momentum, or RMSProp for a network, whose player sets the learning rate.
 
-    After each step even transposed convolutions are evened out.
-
-    Args:
-        name: which.
-        betas: decay of the first and second moment, for Adam and Muon.
+    After each step even transposed convolutions are evened out. `betas` are for Adam and Muon.
     """
 
     def build(network: nn.Module) -> Optimizer:

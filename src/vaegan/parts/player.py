@@ -31,15 +31,9 @@ class Player(nn.Module, Generic[Network]):
         average_cap: int | None = None,
         every: int = 1,
     ) -> None:
-        """Prepares the network for training.
+        """Prepares the network for one step in `every` of the stage, at a learning rate by the share of the stage that is done.
 
-        Args:
-            network: to be trained.
-            optimizer: makes the optimiser of a network.
-            rate: its learning rate, by the share of the stage that is done.
-            engine: devices and processes.
-            average_cap: longest half-life of the averaged weights [images]; None: no average is kept.
-            every: steps of the stage for one of this player.
+        `average_cap` is the longest half-life of the averaged weights [images]; None: no average is kept.
         """
         super().__init__()
         prepared = engine.prepare(network)

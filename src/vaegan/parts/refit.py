@@ -23,15 +23,7 @@ class Refit(nn.Module):
     """Trains the encoder to invert the generator, once in some steps."""
 
     def __init__(self, encoder: Encoder, anchor: Anchor, every: int, average_cap: int, engine: Engine) -> None:
-        """Sets up the encoder.
-
-        Args:
-            encoder: a copy of the VAE's.
-            anchor: measures reconstructions.
-            every: steps of the stage for one of the encoder.
-            average_cap: longest half-life of the averaged weights [images].
-            engine: devices and processes.
-        """
+        """Copies the VAE's encoder, which takes one step in `every` of the stage; `average_cap` is as for a `Player`."""
         super().__init__()
         self.player = Player(
             deepcopy(encoder).requires_grad_(True).train(),
@@ -44,14 +36,9 @@ class Refit(nn.Module):
         self._anchor, self.every = (anchor,), every  # in a tuple: the anchor is a part of the recipe, not of this
 
     def step(self, batch: Batch, samples: Images, latents: Latents, generator: Decoder, clock: Clock) -> Scalars:
-        """|mu(G(z)) - z|^2 on samples, and half the anchor's distance on half of the batch.
+        """|mu(G(z)) - z|^2 on samples, and half the anchor's distance on half of the batch of real images.
 
-        Args:
-            batch: real images.
-            samples: G(z), detached, one for each real image.
-            latents: the z of the samples.
-            generator: as it is after its step; not changed here.
-            clock: when.
+        The samples G(z) of `latents` are detached, one for each real image; the generator has taken its step and is not changed.
         """
         anchor, half = self._anchor[0], batch.first(max(1, len(batch.images) // 2))
         targets, count = anchor.observe(half), len(samples)

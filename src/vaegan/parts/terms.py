@@ -33,12 +33,8 @@ class Term(Protocol):
         ...
 
     def loss(self, samples: Images, decoded: Images, targets: Targets | None, batch: Batch) -> PerImage:
-        """One value an image.
+        """One value an image: of samples from the prior, one for each real image of the batch, and what was decoded for it.
 
-        Args:
-            samples: generated from the prior, one for each real image.
-            decoded: generated from the targets' latents; empty without targets.
-            targets: of this step.
-            batch: real images.
+        `decoded` comes from the latents of this step's targets, and is empty without targets.
         """
         ...

@@ -24,7 +24,6 @@ class AE(Recipe):
     deciding = Deciding("heldout_error", fewest=10)
 
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
-        """Args: config: the VAE's settings; encoder, decoder: to be trained; engine: devices and processes."""
         super().__init__()
         self.encoder, self.decoder = autoencoder(config, encoder, decoder, engine)
 

@@ -59,19 +59,10 @@ class GAN(Recipe):
         whitening: Whitening | None = None,
         known: Batch | None = None,
     ) -> None:
-        """Sets up the players.
+        """Sets up the players: a VAE's decoder after the handover, or a fresh one, and critics with players of their own.
 
-        Args:
-            config: settings.
-            generator: a VAE's decoder after the handover, or a fresh one.
-            critics: who judges images, each with its own player.
-            prior: what latents are drawn from.
-            engine: devices and processes.
-            terms: what else holds the generator.
-            refit: trains the encoder to follow the generator.
-            encoder: kept where there is no refit; None from scratch.
-            whitening: from the encoder's coordinates to the generator's.
-            known: training images, to see what critic and generator know by heart.
+        `terms` are what else holds the generator. The encoder follows it by `refit`, or is kept as it is; from scratch there is
+        none. `whitening` leads from its coordinates to the generator's. `known`: training images, to see what is known by heart.
         """
         super().__init__()
         self.engine, self.draws = engine, engine.draws(self.name)

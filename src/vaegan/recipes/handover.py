@@ -31,25 +31,18 @@ class Grown(NamedTuple):
 
 @torch.no_grad()
 def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverConfig, config: GANConfig, seed: int) -> Grown:
-    """Turns a VAE into the start of a GAN.
+    """Turns a VAE, or a GAN that grew out of one, into the start of a GAN, whose fresh critic gets the encoder's trunk.
 
-    Args:
-        vae: with an encoder; or a GAN that grew out of one and goes on.
-        posterior: of training images, in the encoder's coordinates.
-        critic: a fresh one, which gets the encoder's trunk.
-        steps: which optional steps are taken.
-        config: the floor and the prior of the GAN.
-        seed: of the mixture's start.
-
-    Raises:
-        TrainingError: if a step changed what it must not change.
+    `posterior` is of training images, in the encoder's coordinates; `seed` is of the mixture's start. TrainingError if a step
+    changed what it must not change.
     """
     encoder, whitening = vae.networks.encoder, vae.networks.whitening
     assert encoder is not None
     assert whitening is not None
     probe = torch.randn(16, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(vae.device)
     # 1. The generator is the decoder: every tensor is carried over, and both draw the same images.
-    generator = grow_generator(vae.networks.decoder, probe)
+    generator = trainable_copy(vae.networks.decoder)
+    verify_same(vae.networks.decoder, generator, probe)
     # 2. Encodings get mean 0 and covariance 1. A GAN's have them already.
     if steps.whitening and vae.config.stage in ("vae", "joint"):
         generator, whitening = whiten(generator, posterior, probe)
@@ -67,17 +60,6 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
     return Grown(generator, encoder, whitening, prior)
 
 
-def grow_generator(decoder: Decoder, probe: Latents) -> Decoder:
-    """A trainable copy of the averaged decoder, verified: the same images for `probe`, every tensor accounted for.
-
-    Raises:
-        TrainingError: if any tensor was not carried over exactly.
-    """
-    generator = trainable_copy(decoder)
-    verify_same(decoder, generator, probe)
-    return generator
-
-
 def trainable_copy(network: Network) -> Network:
     """A copy that shares nothing with the original and can be trained."""
     return deepcopy(network).requires_grad_(True).train()
@@ -85,11 +67,7 @@ def trainable_copy(network: Network) -> Network:
 
 @torch.no_grad()
 def verify_same(decoder: Decoder, generator: Decoder, probe: Latents) -> None:
-    """Checks that two decoders hold equal tensors under equal names and decode `probe` to equal images.
-
-    Raises:
-        TrainingError: naming the first tensor that differs.
-    """
+    """TrainingError unless two decoders hold equal tensors under equal names and decode `probe` to equal images."""
     given, grown = decoder.state_dict(), generator.state_dict()
     differing = [name for name in given.keys() | grown.keys() if not _equal(given.get(name), grown.get(name))]
     if differing:
@@ -109,15 +87,8 @@ def whiten(generator: Decoder, posterior: Gaussian, probe: Latents) -> tuple[Dec
     """Moves the generator to coordinates in which the aggregated posterior has mean 0 and covariance 1.
 
     m is the mean of that posterior, L the symmetric root of its covariance C = Cov(mu) + diag(mean variance). The first layer's
-    weight becomes W L, its bias b + W m, and z' = L^-1 (z - m).
-
-    Args:
-        generator: to be changed (a changed copy is returned).
-        posterior: of the training images.
-        probe: latents in the new coordinates, to verify with.
-
-    Raises:
-        TrainingError: if the moved generator decodes `probe` to other images.
+    weight becomes W L, its bias b + W m, and z' = L^-1 (z - m). Gives a changed copy; TrainingError if it decodes `probe`, in
+    the new coordinates, to other images.
     """
     whitening = Whitening.of(posterior.mean, posterior.log_var)
     moved = _moved(generator, whitening.root, whitening.mean)
@@ -144,11 +115,7 @@ def _moved(generator: Decoder, root: Tensor, mean: Tensor) -> Decoder:
 
 
 def grow_critic(encoder: Encoder, critic: Critic) -> Critic:
-    """Puts a copy of the encoder's trunk under the head of a fresh critic.
-
-    Raises:
-        TrainingError: if the two trunks have different tensors.
-    """
+    """Puts a copy of the encoder's trunk under the head of a fresh critic; TrainingError if they have different tensors."""
     try:
         critic.trunk.load_state_dict(encoder.trunk.state_dict(), strict=True)
     except RuntimeError as error:

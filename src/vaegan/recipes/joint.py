@@ -2,7 +2,8 @@
 
 Differences from the paper's Section 4:
 
-- The objective is relativistic by default, with R1 and R2; `--joint.objective non-saturating` is the paper's.
+- The paper and its authors' code play the minimax game log D(x) + log(1 - D(G)). Ours is relativistic by default, with R1 and R2;
+  with `--joint.objective non-saturating` only the critic plays the paper's, and the decoder maximises log D(G).
 - Each kind of generated image, decoded prior samples and reconstructions, is paired with the real images on its own.
 - A real image counts once for each kind, not once.
 - The feature error is divided by the features' variance, so that it does not shrink with the critic's scale.
@@ -20,7 +21,7 @@ from vaegan.objectives import gaussian
 from vaegan.objectives.adversarial import OBJECTIVES
 from vaegan.objectives.penalties import logit_drift
 from vaegan.objectives.relativistic import pair_accuracy
-from vaegan.parts.critics import STEP, judge
+from vaegan.parts.critics import DIFFERENCE_STEP, logits_and_slope
 from vaegan.parts.engine import Engine, frozen, gradient_norm, in_blocks
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player, minimise
@@ -57,20 +58,13 @@ class Joint(Recipe):
         flips: bool,
         precision: str = "float32",
     ) -> None:
-        """Sets up the three players.
+        """Sets up the three players: fresh, or a VAE's encoder and decoder and a critic on that encoder's trunk.
 
-        Args:
-            config: settings.
-            encoder: fresh, or a VAE's.
-            decoder: fresh, or the same VAE's.
-            critic: fresh, or on that encoder's trunk.
-            engine: devices and processes.
-            flips: whether mirrored images are as good as the originals.
-            precision: of the networks, float32 or bfloat16.
+        `flips`: mirrored images are as good as the originals.
         """
         super().__init__()
         self.config, self.flips, self.engine, self.draws = config, flips, engine, engine.draws(self.name)
-        self.objective, self.penalty_step = OBJECTIVES[config.objective], STEP[precision]
+        self.objective, self.penalty_step = OBJECTIVES[config.objective], DIFFERENCE_STEP[precision]
         adam, scores = optimizer_of("adam", BETAS), SampleScores()
 
         def rate(progress: float) -> float:
@@ -118,7 +112,7 @@ class Joint(Recipe):
 
     def _train_critic(self, shown: Images, fakes: Images, labels: Labels | None, clock: Clock) -> tuple[Scalars, PerImage]:
         """One step of the critic on real images and twice as many generated ones; its logits of the real ones."""
-        real, fake, slope = judge(self.critic, shown, fakes, labels, self.penalty_step, self.draws, clock)
+        real, fake, slope = logits_and_slope(self.critic, shown, fakes, labels, self.penalty_step, self.draws, clock)
         gamma = geometric(*PENALTIES, clock.progress)
         loss = 2 * self.objective.critic_loss(real.repeat_interleave(2), fake).mean() + gamma * slope.mean()
         if self.config.objective == "relativistic":

@@ -43,7 +43,6 @@ class VAE(Recipe):
     relief: Tensor
 
     def __init__(self, config: VAEConfig, encoder: Encoder, decoder: Decoder, engine: Engine) -> None:
-        """Args: config: settings; encoder, decoder: to be trained; engine: devices and processes."""
         super().__init__()
         self.config, self.engine, self.draws = config, engine, engine.draws(self.name)
         self.reconstruction = RECONSTRUCTIONS[config.objective]
@@ -83,13 +82,7 @@ class VAE(Recipe):
     ) -> Bound:
         """Reconstruction + KL divergence, or the importance-weighted bound with several samples.
 
-        Args:
-            batch: what was encoded.
-            posterior: of its images.
-            noise: standard normal, [batch, samples, latent].
-            decoder: latents to raw output.
-            kl_weight: now.
-            mean: over processes.
+        `noise` is standard normal, [batch, samples, latent]; `decoder` gives raw output; `mean` is over processes.
         """
         (images, labels), config, samples = batch, self.config, noise.shape[1]
         values = images[0].numel()

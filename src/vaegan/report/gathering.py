@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast
 
-from vaegan.config import Stage
 from vaegan.data import ImageDataset, open_dataset
 from vaegan.errors import ModelError, VaeganError
 from vaegan.latent.stored import model_fingerprint
@@ -114,18 +113,13 @@ def gather(path: Path, with_data: bool = True, progress: ProgressCallback | None
     """Reads a run, with its images if `with_data`; what cannot be read becomes a gap with its reason. Raises ModelError."""
     folder = find_run(path)
     record = folder.read()
-    facts = cast(Any, record.facts)
-    sound = isinstance(facts, dict) and all(isinstance(facts.get(name, {}), dict) for name in ("data", *get_args(Stage)))
-    known = bool(record.plan) and all(plan.name in get_args(Stage) for plan in record.plan)
-    if not sound or not known or not isinstance(cast(Any, record.spent_seconds), int | float):
-        raise ModelError(f"{folder.record_path} is damaged: it does not hold the stages and facts of a run.")
     gaps: dict[str, str] = {}
     journals: dict[str, list[Line]] = {}
     models: dict[str, Model] = {}
     for stage in (plan.name for plan in record.plan):
         journal = folder.stage(stage) / "metrics.jsonl"
         if journal.is_file() and journal.stat().st_size <= MAXIMUM_BYTES:
-            journals[stage] = [line for line in read_journal(journal) if isinstance(line.get("seen"), int)]
+            journals[stage] = read_journal(journal)
         try:
             models[stage] = Model.from_pretrained(folder.model(stage))
         except ModelError as error:

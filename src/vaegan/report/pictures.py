@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vaegan.data import TRAIN, VALIDATION, ImageDataset, to_uint8
+from vaegan.data import TRAIN, ImageDataset, to_uint8
 from vaegan.latent.walks import interpolate
 from vaegan.model import Model
 from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
@@ -133,14 +133,9 @@ def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:
     return sheet(to_uint8(dataset.load(dataset.first_by_content(TRAIN, counts.real))), counts.real_across)
 
 
-def heldout_side(dataset: ImageDataset) -> int:
-    """The side that reconstructions are shown of; the test side is left to `evaluate`."""
-    return VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN
-
-
 def reconstructions(models: list[Model], dataset: ImageDataset, condition: str | None, counts: Counts) -> Sheet:
     """Held-out images in the first row, what each model keeps of them below."""
-    which = dataset.first_by_content(heldout_side(dataset), counts.pairs)
+    which = dataset.first_by_content(dataset.heldout_side, counts.pairs)
     originals = dataset.load(which)
     labels = torch.from_numpy(dataset.categories(condition)[1][which]) if models[0].config.labels else None
     rows = [originals, *(model.reconstruct(originals, labels).cpu() for model in models)]

@@ -101,6 +101,7 @@ KINDS = {
     "vae": "A variational autoencoder",
     "gan": "A GAN trained from scratch",
     "joint": "A VAE and a GAN trained together",
+    "classic-gan": "A GAN trained from scratch, as its sources did",
 }
 
 
@@ -235,9 +236,8 @@ def reconstructions(run: GatheredRun, counts: pictures.Counts) -> Markup:
         return section("reconstructions", title, gap(run.no_images))
     models = [run.models[stage] for stage in able]
     drawn = pictures.reconstructions(models, run.dataset, run.record.config.condition, counts)
-    side = "of the training set: none were held out"
-    if pictures.heldout_side(run.dataset) != TRAIN:
-        side = "never trained on (validation)"
+    none_held_out = run.dataset.heldout_side == TRAIN
+    side = "of the training set: none were held out" if none_held_out else "never trained on (validation)"
     names = ", then the ".join(STAGE_TITLES[stage] for stage in able)
     rows = f"Above: images {side}. Below: what comes back of them through the {names}."
     line = command("reconstruct", str(run.path), "IMAGE...", "--stage", able[-1]).replace("'IMAGE...'", "IMAGE...")

@@ -9,7 +9,7 @@ from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound
+from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound, metric_title
 from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
@@ -40,7 +40,10 @@ def scores(run: GatheredRun) -> Markup | None:
         more = tag("summary", f"{len(others)} more numbers"), score_table(evaluation, others)
         content.append(tag("details", *more, class_="more"))
     if evaluation.left_out:
-        left_out = {", ".join(map(metric_title, names)): reason for reason, names in by_reason(evaluation.left_out).items()}
+        left_out = {
+            ", ".join(capitalised(metric_title(name)) for name in names): reason
+            for reason, names in by_reason(evaluation.left_out).items()
+        }
         rows = [tag("li", tag("b", names), f": {reason}") for names, reason in left_out.items()]
         content.append(tag("div", tag("h3", "Left out"), tag("ul", *rows)))
     return section("scores", "How good it is", *content, again(evaluate_command(run)))
@@ -83,7 +86,13 @@ def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
     measured += [f"features: {name}" for name in sorted({score.features for score in known if score.features})]
     meaning = tag("p", EXPLANATIONS[name]) if words else None
     explained = tag("details", tag("summary", "What is this?"), meaning, tag("p", " · ".join(measured)))
-    return tag("div", tag("b", metric_title(name)), tag("small", " · ".join(filter(None, hints))), explained, class_="metric")
+    return tag(
+        "div",
+        tag("b", capitalised(metric_title(name))),
+        tag("small", " · ".join(filter(None, hints))),
+        explained,
+        class_="metric",
+    )
 
 
 def value_cell(name: str, score: Score | None, absent: str = NOT_MEASURED) -> Content:
@@ -110,10 +119,9 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def metric_title(name: str) -> str:
-    """What a metric is called; its own name in words when the table does not know it."""
-    title = METRICS[name].title if name in METRICS else name.replace("_", " ")
-    return title[:1].upper() + title[1:]
+def capitalised(words: str) -> str:
+    """Words at the start of a cell."""
+    return words[:1].upper() + words[1:]
 
 
 def _protocol(evaluation: Evaluation) -> str:
@@ -229,8 +237,7 @@ def checks(run: GatheredRun) -> Markup | None:
                 measured |= values
         for name, value in measured.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                title, meaning = fact_title(name), fact_meaning(name) or ""
-                rows.append([title[:1].upper() + title[1:], STAGE_TITLES[stage], f"{value:,.4g}", meaning])
+                rows.append([capitalised(fact_title(name)), STAGE_TITLES[stage], f"{value:,.4g}", fact_meaning(name) or ""])
     if not rows:
         return None
     note = (
@@ -248,9 +255,8 @@ def finishers(run: GatheredRun) -> Markup | None:
     for stage in run.stages:
         for one in run.facts(stage).get("finished_by", []):
             for score, before in one["before"].items():
-                title = fact_title(score)
                 after = f"{one['after'][score]:,.4g}" if score in one["after"] else ""
-                rows.append([finisher_title(one), title[:1].upper() + title[1:], f"{before:,.4g}", after])
+                rows.append([finisher_title(one), capitalised(fact_title(score)), f"{before:,.4g}", after])
     if not rows:
         return None
     note = (

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.data import TRAIN, ImageDataset
 from vaegan.metrics.features import small_images
 from vaegan.metrics.neighbours import Distances, nearest
 from vaegan.metrics.posterior import active_units, dequantised
@@ -27,7 +27,7 @@ SCORES = {"distance": "distance of samples x1000", "recall": "recall", "coverage
 
 def heldout_indices(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
     """Where validation images stand in the data set (training images when there are none)."""
-    return dataset.first_by_content(VALIDATION if len(dataset.indices(VALIDATION)) else TRAIN, count)
+    return dataset.first_by_content(dataset.heldout_side, count)
 
 
 def heldout_images(dataset: ImageDataset, count: int) -> Images:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from vaegan.config import TrainConfig
-from vaegan.data import TRAIN, VALIDATION, ImageDataset
+from vaegan.data import TRAIN, ImageDataset
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian, perception
@@ -40,7 +40,13 @@ HELDOUT = 256  # validation images looked at while training
 ENCODED = 10_000  # training images whose posteriors describe the whole set
 CALIBRATED = 512  # training images that say how much images vary in what the anchor compares
 
-Facts = dict[str, Any]
+
+class Built(NamedTuple):
+    """A stage that can be trained."""
+
+    recipe: Recipe
+    facts: dict[str, Any]
+    """What is worth recording about its start."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,11 @@ class StageInputs:
 
     def heldout(self, count: int = HELDOUT) -> Batch:
         """Fixed validation images on the device; training images when there are no validation images."""
-        return self._batch(VALIDATION if len(self.dataset.indices(VALIDATION)) else TRAIN, count)
+        return self._batch(self.dataset.heldout_side, count)
 
     def known(self) -> Batch | None:
         """Fixed training images on the device beside the held-out ones; None when nothing is held out."""
-        return self._batch(TRAIN, HELDOUT) if len(self.dataset.indices(VALIDATION)) else None
+        return None if self.dataset.heldout_side == TRAIN else self._batch(TRAIN, HELDOUT)
 
     def training(self, count: int) -> Batch:
         """Fixed training images on the device."""
@@ -101,40 +107,45 @@ class StageInputs:
         return Batch(self.dataset.load(chosen), None if self.codes is None else torch.from_numpy(self.codes[chosen]))
 
 
-def build_ae(inputs: StageInputs, facts: Facts) -> AE:
+def build_ae(inputs: StageInputs) -> Built:
     """A plain autoencoder with fresh networks, or on those of an earlier model."""
-    return AE(inputs.config.vae, *_encoder_and_decoder(inputs, facts), inputs.engine)
+    encoder, decoder = _encoder_and_decoder(inputs)
+    return Built(AE(inputs.config.vae, encoder, decoder, inputs.engine), _parameters(encoder=encoder, decoder=decoder))
 
 
-def build_vae(inputs: StageInputs, facts: Facts) -> VAE:
+def build_vae(inputs: StageInputs) -> Built:
     """A VAE with fresh networks, or on those of an earlier model."""
-    facts["objective"] = describe_objective(inputs.config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)
-    return VAE(inputs.config.vae, *_encoder_and_decoder(inputs, facts), inputs.engine)
+    config, (encoder, decoder) = inputs.config.vae, _encoder_and_decoder(inputs)
+    objective = {"objective": describe_objective(config, inputs.dataset.channels * inputs.dataset.config.size**2)}
+    return Built(VAE(config, encoder, decoder, inputs.engine), objective | _parameters(encoder=encoder, decoder=decoder))
 
 
-def build_joint(inputs: StageInputs, facts: Facts) -> Joint:
+def build_joint(inputs: StageInputs) -> Built:
     """A joint VAE/GAN with fresh networks, or on those of an earlier model, whose trunk the critic then shares."""
     config, engine = inputs.config, inputs.engine
-    encoder, decoder = _encoder_and_decoder(inputs, facts)
+    encoder, decoder = _encoder_and_decoder(inputs)
     with _seeded(config.seed, "joint"):
         critic = Critic(*_shape(inputs))
     if inputs.previous is not None:
         handover.grow_critic(encoder, critic)
-    facts["parameters"]["critic"] = _parameters(critic)
-    return Joint(config.joint, encoder, decoder, critic, engine, flips=inputs.dataset.flips, precision=engine.precision)
+    joint = Joint(config.joint, encoder, decoder, critic, engine, flips=inputs.dataset.flips, precision=engine.precision)
+    return Built(joint, _parameters(encoder=encoder, decoder=decoder, critic=critic))
 
 
-def build_classic_gan(inputs: StageInputs, facts: Facts) -> ClassicGAN:
+def build_classic_gan(inputs: StageInputs) -> Built:
     """One of the sources' GANs, from scratch."""
-    generator, critic = _generator_and_critic(inputs, facts)
-    return ClassicGAN(inputs.config.classic, generator, critic, inputs.engine, inputs.known())
+    generator, critic = _generator_and_critic(inputs)
+    gan = ClassicGAN(inputs.config.classic, generator, critic, inputs.engine, inputs.known())
+    return Built(gan, _parameters(generator=generator, critic=critic))
 
 
-def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
+def build_gan(inputs: StageInputs) -> Built:
     """A GAN grown out of `inputs.previous`, or from scratch without it."""
     config, engine, vae = inputs.config.gan, inputs.engine, inputs.previous
-    generator, critic = _generator_and_critic(inputs, facts)
+    generator, critic = _generator_and_critic(inputs)
+    facts = _parameters(generator=generator, critic=critic)
     prior: Prior = PRIORS["normal" if config.prior == "mixture" else config.prior](generator.latent_dim)
+    terms = [term for build in TERMS if (term := build(inputs)) is not None]
     encoder, whitening, anchor, refit = None, None, None, None
     if vae is not None and not vae.has_encoder:
         generator = handover.trainable_copy(vae.networks.decoder)
@@ -146,21 +157,23 @@ def build_gan(inputs: StageInputs, facts: Facts) -> GAN:
         anchor = engine.prepare_frozen(Anchor(encoder, whitening, config.anchor))
         anchor.calibrate(inputs.training(CALIBRATED))
         refit = Refit(encoder, anchor, config.refit_every, AVERAGE_CAP, engine) if config.refit_every else None
+        terms += [anchor] if config.anchor > 0 else []
         facts["handover"] = handover_facts(vae, grown, inputs.heldout(512))
     if inputs.config.has_eyes:
         facts["perception"] = perception.FACTS
-    return GAN(
+    gan = GAN(
         config,
         generator,
-        [player for build in CRITICS if (player := build(inputs, critic)) is not None],
+        [pixel_critic(inputs, critic), *(player for build in CRITICS if (player := build(inputs)) is not None)],
         prior,
         engine,
-        terms=[term for build in TERMS if (term := build(inputs, anchor)) is not None],
+        terms=terms,
         refit=refit,
         encoder=None if anchor is None else anchor.encoder,
         whitening=whitening,
         known=inputs.known(),
     )
+    return Built(gan, facts)
 
 
 def pixel_critic(inputs: StageInputs, network: Critic) -> CriticPlayer:
@@ -179,7 +192,7 @@ def pixel_critic(inputs: StageInputs, network: Critic) -> CriticPlayer:
     )
 
 
-def perceptual_critic(inputs: StageInputs, network: Critic) -> CriticPlayer | None:
+def perceptual_critic(inputs: StageInputs) -> CriticPlayer | None:
     """The critic that looks through a frozen network."""
     config, engine = inputs.config.gan, inputs.engine
     if config.perception == "none":
@@ -196,24 +209,19 @@ def perceptual_critic(inputs: StageInputs, network: Critic) -> CriticPlayer | No
     )
 
 
-def details_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
+def details_term(inputs: StageInputs) -> Term | None:
     """What keeps details from being alike in all samples."""
     weight = inputs.config.gan.details
     return Details(weight, inputs.engine, inputs.engine.rank) if weight > 0 else None
 
 
-def anchor_term(inputs: StageInputs, anchor: Anchor | None) -> Term | None:
-    """What holds reconstructions to real images, in a GAN that grew out of a VAE."""
-    return anchor if inputs.config.gan.anchor > 0 else None
+CRITICS: tuple[Callable[[StageInputs], CriticPlayer | None], ...] = (perceptual_critic,)
+"""Who judges the GAN's images beside the critic that looks at pixels; None where settings leave it out."""
 
+TERMS: tuple[Callable[[StageInputs], Term | None], ...] = (details_term,)
+"""What else holds the GAN's generator, beside the anchor to its VAE; None where settings leave it out."""
 
-CRITICS: tuple[Callable[[StageInputs, Critic], CriticPlayer | None], ...] = (pixel_critic, perceptual_critic)
-"""Who judges the GAN's images; None where settings leave it out. Each is told the network on the encoder's trunk."""
-
-TERMS: tuple[Callable[[StageInputs, Anchor | None], Term | None], ...] = (details_term, anchor_term)
-"""What else holds the GAN's generator; None where settings or start leave it out."""
-
-BUILDERS: dict[str, Callable[[StageInputs, Facts], Recipe]] = {
+BUILDERS: dict[str, Callable[[StageInputs], Built]] = {
     "ae": build_ae,
     "vae": build_vae,
     "gan": build_gan,
@@ -222,18 +230,18 @@ BUILDERS: dict[str, Callable[[StageInputs, Facts], Recipe]] = {
 }
 
 
-def build(stage: str, inputs: StageInputs, facts: Facts) -> Recipe:
-    """The recipe of a stage; what is worth recording about its start is noted in `facts`."""
+def build(stage: str, inputs: StageInputs) -> Built:
+    """The recipe of a stage, and what it starts from."""
     recipe = inputs.config.recipe
-    return BUILDERS[recipe if recipe in BUILDERS else stage](inputs, facts)
+    return BUILDERS[recipe if recipe in BUILDERS else stage](inputs)
 
 
-def checks_of(stage: str, inputs: StageInputs, facts: Facts) -> tuple[dict[str, health.Check], float]:
+def checks_of(stage: str, inputs: StageInputs, facts: dict[str, Any]) -> tuple[dict[str, health.Check], float]:
     """The health checks of a stage, and how many times too much a VAE's KL divergence weighs; `facts` are of its start."""
     config, checks, excess = inputs.config, dict(health.GRADIENTS), 1.0
     if stage == "gan":
-        checks |= health.GAME
-        if config.recipe != "classic-gan" or config.classic.objective != "wasserstein":
+        checks |= health.GAME | (health.CLASSIC if config.is_classic else {})
+        if not config.is_classic or config.classic.objective != "wasserstein":
             checks |= health.LOGITS
         if inputs.previous is not None:  # a generator from scratch begins with noise: whatever it learns is softer
             checks["idle generator"] = health.idle_generator
@@ -283,7 +291,7 @@ def _shape(inputs: StageInputs) -> tuple[Any, int, int, int]:
     return inputs.config.network, dataset.config.size, dataset.channels, len(inputs.words)
 
 
-def _encoder_and_decoder(inputs: StageInputs, facts: Facts) -> tuple[Encoder, Decoder]:
+def _encoder_and_decoder(inputs: StageInputs) -> tuple[Encoder, Decoder]:
     previous = inputs.previous
     if previous is None:
         with _seeded(inputs.config.seed, "vae"):  # the same for AE and VAE, so that they start from the same weights
@@ -296,16 +304,13 @@ def _encoder_and_decoder(inputs: StageInputs, facts: Facts) -> tuple[Encoder, De
         if previous.networks.whitening is not None:
             decoder = handover.unwhiten(decoder, previous.networks.whitening)
         decoder.learn_under(floor=0)  # a GAN's; a resumed stage, which builds on nothing, would not know of it
-    facts["parameters"] = {"encoder": _parameters(encoder), "decoder": _parameters(decoder)}
     return encoder, decoder
 
 
-def _generator_and_critic(inputs: StageInputs, facts: Facts) -> tuple[Decoder, Critic]:
+def _generator_and_critic(inputs: StageInputs) -> tuple[Decoder, Critic]:
     with _seeded(inputs.config.seed, "gan"):
         critic = Critic(*_shape(inputs))
-        generator = Decoder(*_shape(inputs))
-    facts["parameters"] = {"generator": _parameters(generator), "critic": _parameters(critic)}
-    return generator, critic
+        return Decoder(*_shape(inputs)), critic
 
 
 @contextmanager
@@ -316,5 +321,5 @@ def _seeded(seed: int, stage: str) -> Generator[None]:
         yield
 
 
-def _parameters(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+def _parameters(**networks: torch.nn.Module) -> dict[str, Any]:
+    return {"parameters": {name: sum(one.numel() for one in network.parameters()) for name, network in networks.items()}}

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vaegan.files import write_atomically
+from vaegan.metrics.table import metric_title
 from vaegan.model_files import ModelConfig, read_config
-from vaegan.training.card_text import Scores, card_sections, conditions, data_words, metric_title, scores_of
+from vaegan.training.card_text import Scores, card_sections, conditions, data_words, scores_of
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
 
 OWN_KEYS = ("library_name", "pipeline_tag", "model-index")  # of the metadata; all others are the owner's once they stand there

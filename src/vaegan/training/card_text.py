@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, setting_words
-from vaegan.metrics.table import METRICS, is_bound
+from vaegan.metrics.table import is_bound, metric_title
 from vaegan.model_files import ModelConfig
 from vaegan.training.run import RunRecord, is_drawn
 
@@ -35,11 +35,6 @@ def data_words(record: RunRecord) -> str:
     if is_drawn(record.source):
         return f"{images:,} faces drawn by vaegan"
     return f"{images:,} images, fingerprint {record.fingerprint[:16]}"
-
-
-def metric_title(name: str) -> str:
-    """What a metric is called."""
-    return METRICS[name].title if name in METRICS else name.replace("_", " ")
 
 
 def conditions(score: Mapping[str, Any]) -> str:

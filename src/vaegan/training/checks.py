@@ -15,7 +15,7 @@ from vaegan.objectives.likelihood import RECONSTRUCTIONS
 
 def check_start(model: Model, config: TrainConfig) -> None:
     """Refuses to start from a model that does not fit the settings, whatever the images are: RequestError naming what differs."""
-    if config.recipe == "classic-gan":
+    if config.is_classic:
         raise RequestError("--recipe classic-gan starts from scratch, as its sources do; leave --init out, or use --recipe gan.")
     _check_handover_of_normalised(config, config.stages[0])
     if config.stages[0] != "gan" and not model.has_encoder:
@@ -65,7 +65,7 @@ def _other_labels(model: Model, wanted: str) -> RequestError:
 
 def _check_handover_of_normalised(config: TrainConfig, grown: str) -> None:
     """Refuses a GAN or joint model on batch-normalised networks that would mix encoded and drawn latents in one batch."""
-    if config.network.norm == "batch" and grown in ("gan", "joint") and config.recipe != "classic-gan":
+    if config.network.norm == "batch" and grown in ("gan", "joint") and not config.is_classic:
         where = f"--recipe {config.recipe}"
         raise RequestError(
             f"--network.norm batch does not fit {where}: real and generated images share a batch there, whose statistics are "

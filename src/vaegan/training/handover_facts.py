@@ -49,12 +49,7 @@ def _distance(grown: Grown, latents: torch.Tensor, images: Images, labels: Label
 
 @torch.no_grad()
 def inverse_facts(model: Model, vae_error: float, heldout: Batch) -> dict[str, Any]:
-    """Whether the encoder still inverts the generator after the GAN stage.
-
-    Args:
-        model: after the GAN stage.
-        vae_error: low-passed error of the VAE's reconstructions of (at most 256 of) the same images.
-        heldout: validation images.
+    """Whether the encoder still inverts the generator after the GAN stage; `vae_error` is the VAE's low-passed error.
 
     Returns:
         latent_recovery: R^2 of mu(G(z)) against z of the prior.

@@ -182,14 +182,11 @@ ROLL_BACK = {
     POSTERIOR: 1.0,  # the weight of the KL divergence changes, not the rate
 }
 """Checks that send a stage back, each with the divisor of the learning rates that comes on top; the others warn."""
-# What can go wrong in any stage; in any GAN; and in one whose logits have a scale: a Wasserstein critic is meant to be ahead.
+# What can go wrong in any stage; in any GAN; in the sources' GANs, which alone measure the gradient at their images; and in one
+# whose logits have a scale: a Wasserstein critic is meant to be ahead.
 GRADIENTS: dict[str, Check] = {"not finite": not_finite, "exploding gradient": exploding_gradient}
-GAME: dict[str, Check] = {
-    "mode collapse": mode_collapse,
-    "copying": copying,
-    "vanishing gradient": vanishing_gradient,
-    "overfitting critic": overfitting_critic,
-}
+GAME: dict[str, Check] = {"mode collapse": mode_collapse, "copying": copying, "overfitting critic": overfitting_critic}
+CLASSIC: dict[str, Check] = {"vanishing gradient": vanishing_gradient}
 LOGITS: dict[str, Check] = {"runaway critic": runaway_critic, "critic wins": critic_wins, "critic lost": critic_lost}
 
 

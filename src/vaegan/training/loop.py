@@ -64,7 +64,7 @@ class Hooks:
     """Told what a health check found and did."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Training:
     """One stage under way: what is trained, on what, who looks at it, and until when."""
 
@@ -91,7 +91,7 @@ class Training:
         self.health.begin(self.seen)
         while not self._is_over:
             if self._at_agreed_step and self.engine.any(self.hooks.stop()):
-                self._is_sound()  # where nobody mends it, an error before the last good checkpoint is written over
+                self._check(self.means.read())  # before the last good checkpoint is written over
                 self.hooks.save(self.seen)
                 return End(self.seen, None)
             self._save_in_time(began_at)
@@ -100,7 +100,7 @@ class Training:
             actions = (self._window(progress), self._validate(progress))
             for action in filter(None, actions):
                 self._note(action)
-            if self.timetable.draws(self.seen) and self._is_sound():
+            if self.timetable.draws(self.seen) and self._check(self.means.read()):
                 self.hooks.draw(self.seen)
             self._bring_forward()
             self._tell()
@@ -138,8 +138,7 @@ class Training:
             return None
         means = self.means.take()
         self.journal.line(self.recipe.name, self.seen, self.timetable.seconds, means)
-        if not self.health.acts:
-            check_finite(means, self.recipe.name, self.seen)
+        self._check(means)
         self.scalars |= means
         return self.health.window(self.seen, progress, means)
 
@@ -171,9 +170,8 @@ class Training:
             self.best.forget()
         self.hooks.acted(self.seen, action)
 
-    def _is_sound(self) -> bool:
-        """Whether what was learned since the last window may be kept; where nobody mends it, it is an error if not."""
-        means = self.means.read()
+    def _check(self, means: dict[str, float]) -> bool:
+        """Whether what was learned in the steps of these means may be kept; TrainingError if not, and no guard mends it."""
         if not self.health.acts:
             check_finite(means, self.recipe.name, self.seen)
         return all(map(math.isfinite, means.values()))
@@ -183,7 +181,7 @@ class Training:
             time.perf_counter() - self._saved_at > self.timetable.limits.checkpoint_seconds
         )
         if late and self.seen > began_at:
-            if self._is_sound():
+            if self._check(self.means.read()):
                 self.hooks.save(self.seen)
             self._saved_at = time.perf_counter()
 

@@ -13,7 +13,6 @@ class Means:
     """Sums in single precision, whatever the networks run in; not every step has every scalar."""
 
     def __init__(self, engine: FabricEngine) -> None:
-        """Args: engine: averages over processes."""
         self._engine = engine
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}

@@ -110,10 +110,9 @@ def check_place(source: str, command: str) -> None:
 
 
 class RunFolder:
-    """Paths of a run."""
+    """Paths of a run, which need not exist yet."""
 
     def __init__(self, path: Path) -> None:
-        """Args: path: of the folder; need not exist yet."""
         self.path = path
 
     @property

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.config import Fit
 from vaegan.data import TEST, VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError
 from vaegan.model import Model
+from vaegan.shapes import DataConfig, Fit
 from vaegan.training.run import RunFolder, find_run
 from vaegan.types import ProgressCallback
 
@@ -47,10 +47,12 @@ def model_folder(path: str | Path, stage: str | None = None) -> Path:
     return folder.model(stage or there[0])
 
 
-def fit_of(path: str | Path) -> Fit:
-    """How a run made squares of its training images; crop for a model saved on its own."""
-    folder = RunFolder(Path(path))
-    return folder.read().config.data.fit if folder.record_path.is_file() else "crop"
+def images_config(model: Model, run: str | Path, fit: Fit | None = None) -> DataConfig:
+    """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all."""
+    folder = RunFolder(Path(run))
+    data = folder.read().config.data if folder.record_path.is_file() else DataConfig()
+    channels = "1" if model.config.channels == 1 else "3"
+    return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize)
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:
@@ -94,11 +96,6 @@ def heldout_images(
     return dataset, indices
 
 
-def has_vae(path: str | Path) -> bool:
-    """Whether this is a run that has trained a VAE."""
-    return (RunFolder(Path(path)).model("vae") / "config.json").is_file()
-
-
-def stage_with_likelihood(run: str | Path) -> str | None:
-    """Vae where a run has trained one, because only a VAE can say how likely an image is; None elsewhere."""
-    return "vae" if has_vae(run) else None
+def its_vae(run: str | Path) -> str | None:
+    """The stage vae where a run has trained one; None elsewhere."""
+    return "vae" if (RunFolder(Path(run)).model("vae") / "config.json").is_file() else None

@@ -81,8 +81,7 @@ class Session:
 
     def _train(self, stage: str, previous: Model | None) -> Model:
         inputs = StageInputs(self.record.config, self.dataset, self.engine, previous)
-        facts: dict[str, Any] = {}
-        recipe = build(stage, inputs, facts)
+        recipe, facts = build(stage, inputs)
         extended_at = int(self._facts(stage).get("images", 0))
         checks, excess = checks_of(stage, inputs, facts)
         health = Health(self.record.config.guards, checks, recipe, self.engine, excess, extended_at)
@@ -110,9 +109,9 @@ class Session:
             acted=lambda seen, action: self.listener.say(f"After {seen:,} images {action.words}."),
         )
         training = Training(
-            recipe, batches, inputs.heldout(), self.engine, means,
-            Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen), health, best, hooks,
-            Timetable(self._limits(stage, best.compares), batches.batch_size, seen), seen,
+            recipe=recipe, batches=batches, heldout=inputs.heldout(), engine=self.engine, means=means, health=health, best=best,
+            journal=Journal(self.folder.stage(stage) / "metrics.jsonl", self.engine, seen), hooks=hooks,
+            timetable=Timetable(self._limits(stage, best.compares), batches.batch_size, seen), seen=seen,
         )  # fmt: skip
         return self._finish(stage, recipe, inputs, facts | self._carry_out(stage, training))
 

@@ -1,6 +1,16 @@
 """What the scalars of a journal and the facts of a run are called, and what they mean, in words for a reader."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Numbers = TypeVar("Numbers")
+
+DRAWN_FROM = {
+    "normal": "N(0, I)",
+    "uniform": "the uniform distribution on [-1, 1]",
+    "mixture": "the mixture fitted to the encoded training images",
+}
+"""Priors as what samples are drawn from."""
 
 SCALARS: dict[str, tuple[str, str]] = {
     "loss": ("Loss", "What the VAE minimises: reconstruction and KL divergence together, in nats an image. Lower is better."),
@@ -124,3 +134,11 @@ def setting_words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(setting_words, value)) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def sample_columns(stages: Mapping[str, tuple[Numbers, Numbers | None]]) -> dict[str, Numbers]:
+    """Headings of the numbers of an evaluation: those of each stage and, where there are two, what its samples come from."""
+    columns: dict[str, Numbers] = {}
+    for title, (numbers, prior) in stages.items():
+        columns |= {title: numbers} if prior is None else {f"{title}, mixture": numbers, f"{title}, N(0, I)": prior}
+    return columns

@@ -11,7 +11,7 @@ from vaegan.commands.options import Spelling
 from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
 from vaegan.errors import one_line
-from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
+from vaegan.glossary import fact_meaning, fact_title, finisher_words, sample_columns, sooner_words
 from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
 from vaegan.processes import is_first_process
 
@@ -29,6 +29,8 @@ GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RunOptions):
     """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on.
+
+    Of a VAE both are measured: samples of the mixture fitted to its encodings, and samples of N(0, I).
 
     evaluation.json and report.html are written into the run.
     """
@@ -79,7 +81,8 @@ def evaluate(options: EvaluateOptions) -> None:
 def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> None:
     """Prints every number beside its floor, what it means, and the verdict."""
     stages, floor, reference = facts["stages"], facts["floor"], facts["reference"]
-    columns = {name.upper(): numbers for name, numbers in stages.items()} | ({"real": floor} if floor else {})
+    columns = sample_columns({name.upper(): (numbers, facts["prior_samples"].get(name)) for name, numbers in stages.items()})
+    columns |= {"real": floor} if floor else {}
     best = "; real: as many training images, the best that can be had" if floor else ""
     console.say(
         f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "

@@ -92,6 +92,11 @@ class Explorer:
         return not self.model.has_prior and mixture is not None and mixture.is_fitted
 
     @property
+    def draws_from_mixture(self) -> bool:
+        """Whether new latents come from a mixture, which the page then holds: of a VAE, and of a GAN that grew out of one."""
+        return self.model.has_prior and "mixture" in (self.model.config.prior, self.model.samplers[0])
+
+    @property
     def data_config(self) -> DataConfig:
         """How images are prepared for this model: as the run's held-out images were, each binarised once and for all."""
         channels = "1" if self.model.config.channels == 1 else "3"
@@ -152,7 +157,7 @@ class Explorer:
         self.growing, self.data_state = growing, "ready"
 
     def leave_images_out(self, why: str) -> None:
-        """Makes do without images: sliders from draws of the prior, or of a plain autoencoder's mixture; `why` is shown."""
+        """Makes do without images: sliders from latents that the model draws; `why` is shown."""
         if self.model.has_prior or self.knows_only_the_mixture:
             draws = self.model.latents(PRIOR_DRAWS, 0)
             if self.knows_only_the_mixture:
@@ -182,6 +187,7 @@ class Explorer:
             "stages": list(self.models),
             "canEncode": self.model.has_encoder,
             "prior": config.prior if self.model.has_prior else None,
+            "samplers": self.model.samplers,
             "mixture": self._mixture(),
             "fit": self.fit,
             "binarize": self.binarize == "dynamic",
@@ -205,7 +211,7 @@ class Explorer:
     def _mixture(self) -> dict[str, str] | None:
         """What latents are drawn from, where that is a mixture: its used components, and what number each ends at."""
         mixture = self.model.networks.mixture
-        if self.model.config.prior != "mixture" or mixture is None:
+        if not self.draws_from_mixture or mixture is None:
             return None
         used = int((mixture.weights > 0).sum())
         parts = {"ends": mixture.ends[: used - 1], "means": mixture.means[:used], "factors": mixture.factors[:used]}

@@ -6,7 +6,7 @@ from typing import Any
 
 from vaegan.charts import Points, Series, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
-from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
+from vaegan.glossary import fact_meaning, fact_title, finisher_title, sample_columns, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound
@@ -63,10 +63,13 @@ def evaluate_command(run: GatheredRun) -> str:
 def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     """A row a metric: what it is, one column a stage, and the floor."""
     stages = [stage for stage in STAGE_TITLES if evaluation.stages.get(stage)]
-    heads = ["Metric", *(STAGE_TITLES[stage] for stage in stages), "Real against real"]
+    columns = sample_columns(
+        {STAGE_TITLES[stage]: (evaluation.stages[stage], evaluation.prior_samples.get(stage)) for stage in stages}
+    )
+    heads = ["Metric", *columns, "Real against real"]
     rows: list[list[Content]] = []
     for name in names:
-        ours, floor = [evaluation.stages[stage].get(name) for stage in stages], evaluation.floor.get(name)
+        ours, floor = [column.get(name) for column in columns.values()], evaluation.floor.get(name)
         no_floor = next((score.no_floor for score in ours if score is not None and score.no_floor), NOT_MEASURED)
         values = [value_cell(name, score) for score in ours]
         rows.append([metric_cell(name, [*ours, floor]), *values, value_cell(name, floor, no_floor)])
@@ -123,8 +126,9 @@ def _protocol(evaluation: Evaluation) -> str:
         "other": "other data than the run's own",
     }
     against = side.get(evaluation.reference_side, evaluation.reference_side)
+    both = " (of a VAE from its mixture, and as many from N(0, I))" if evaluation.prior_samples else ""
     return (
-        f"{evaluation.n:,} samples of each stage against {evaluation.reference_count:,} real images of {against}. "
+        f"{evaluation.n:,} samples of each stage{both} against {evaluation.reference_count:,} real images of {against}. "
         "“Real against real” is the same number for real images in place of samples: nothing can be expected to beat it. "
         "Below each value its 95% interval."
     )

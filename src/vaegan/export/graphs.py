@@ -110,7 +110,7 @@ class Graph:
 
 
 def graphs(model: Model) -> list[Graph]:
-    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, encoder, and prior or mixture if there."""
+    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, encoder, prior or mixture if there."""
     networks = copy.deepcopy(model.networks).to("cpu", memory_format=torch.contiguous_format)
     count = max(BATCHES)
     if model.has_prior:

@@ -194,8 +194,9 @@ def test_the_table_names_the_floor_and_the_verdict(trained: Path, capsys: pytest
     for words in (
         "kernel distance",
         "real",
-        "VAE, mixture",
-        "VAE, N(0, I)",
+        "the VAE's samples from",
+        "mixture  ",
+        "N(0, I)  ",
         "GAN",
         "Left out",
         "evaluation.json",

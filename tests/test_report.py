@@ -316,7 +316,7 @@ def test_the_table_says_why_a_number_has_no_interval_or_no_floor(tmp_path: Path)
     found = gather(run, with_data=False).evaluation
     assert found is not None
     table = str(score_table(found, ["kl"]))
-    assert table.count("<small>It is a bound.</small>") == 2
+    assert table.count("<small>It is a bound.</small>") == 3
     assert table.count('<span class="absent">Only a model has.</span>') == 1
 
 

@@ -1,9 +1,6 @@
 """What the scalars of a journal and the facts of a run are called, and what they mean, in words for a reader."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
-
-Numbers = TypeVar("Numbers")
+from typing import Any
 
 DRAWN_FROM = {
     "normal": "N(0, I)",
@@ -134,11 +131,3 @@ def setting_words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(setting_words, value)) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def sample_columns(stages: Mapping[str, tuple[Numbers, Numbers | None]]) -> dict[str, Numbers]:
-    """Headings of the numbers of an evaluation: those of each stage and, where there are two, what its samples come from."""
-    columns: dict[str, Numbers] = {}
-    for title, (numbers, prior) in stages.items():
-        columns |= {title: numbers} if prior is None else {f"{title}, mixture": numbers, f"{title}, N(0, I)": prior}
-    return columns

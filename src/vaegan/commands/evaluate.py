@@ -11,7 +11,7 @@ from vaegan.commands.options import Spelling
 from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
 from vaegan.errors import one_line
-from vaegan.glossary import fact_meaning, fact_title, finisher_words, sample_columns, sooner_words
+from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
 from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound
 from vaegan.processes import is_first_process
 
@@ -81,8 +81,8 @@ def evaluate(options: EvaluateOptions) -> None:
 def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> None:
     """Prints every number beside its floor, what it means, and the verdict."""
     stages, floor, reference = facts["stages"], facts["floor"], facts["reference"]
-    columns = sample_columns({name.upper(): (numbers, facts["prior_samples"].get(name)) for name, numbers in stages.items()})
-    columns |= {"real": floor} if floor else {}
+    real = {"real": floor} if floor else {}
+    columns = {name.upper(): numbers for name, numbers in stages.items()} | real
     best = "; real: as many training images, the best that can be had" if floor else ""
     console.say(
         f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "
@@ -90,6 +90,11 @@ def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> N
     )
     headline = [name for name, metric in METRICS.items() if metric.headline]
     console.show(_table("to look at first", columns, headline, console.width >= WIDE))
+    for name, prior in facts["prior_samples"].items():
+        drawn = {"mixture": stages[name], "N(0, I)": prior} | real
+        console.show(
+            _table(f"the {name.upper()}'s samples from", drawn, [metric for metric in headline if metric in prior], False)
+        )
     console.show(_table("everything else", columns, [name for name in METRICS if name not in headline], False))
     for reason, names in by_reason(facts["left_out"]).items():
         console.say(f"Left out ({reason}): {'; '.join(METRICS[name].title if name in METRICS else name for name in names)}.")

@@ -6,11 +6,11 @@ from typing import Any
 
 from vaegan.charts import Points, Series, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
-from vaegan.glossary import fact_meaning, fact_title, finisher_title, sample_columns, scalar_meaning, scalar_title
+from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound
-from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
+from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score, Scores
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
 NOT_MEASURED = "not measured"
@@ -63,9 +63,11 @@ def evaluate_command(run: GatheredRun) -> str:
 def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     """A row a metric: what it is, one column a stage, and the floor."""
     stages = [stage for stage in STAGE_TITLES if evaluation.stages.get(stage)]
-    columns = sample_columns(
-        {STAGE_TITLES[stage]: (evaluation.stages[stage], evaluation.prior_samples.get(stage)) for stage in stages}
-    )
+    columns: dict[str, Scores] = {}
+    for stage in stages:
+        prior, title = evaluation.prior_samples.get(stage), STAGE_TITLES[stage]
+        columns |= {f"{title}, mixture" if prior else title: evaluation.stages[stage]}
+        columns |= {f"{title}, N(0, I)": prior} if prior else {}
     heads = ["Metric", *columns, "Real against real"]
     rows: list[list[Content]] = []
     for name in names:

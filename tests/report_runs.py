@@ -25,7 +25,7 @@ def evaluation(**scores: dict[str, Any]) -> dict[str, Any]:
     """The content of evaluation.json, with these scores for the GAN."""
     vae = {name: one | {"value": one["value"] + 1} for name, one in scores.items()}
     return {
-        "format_version": 1,
+        "format_version": 2,
         "run": "run",
         "data": "faces:96",
         "fingerprint": "f" * 32,
@@ -34,6 +34,7 @@ def evaluation(**scores: dict[str, Any]) -> dict[str, Any]:
         "reference": {"side": "test", "count": 400},
         "features": "random",
         "stages": {"vae": vae, "gan": scores},
+        "prior_samples": {"vae": {name: one | {"value": one["value"] + 2} for name, one in scores.items()}},
         "floor": {name: score(0.01, 0.001) for name in scores},
         "left_out": {"fid": "It needs <Inception>."},
         "spectra": {

@@ -36,7 +36,7 @@ def evaluation() -> dict[str, Any]:
     score = {"value": 0.36, "interval": [0.33, 0.39], "n": 1700, "features": 'random "64"\n: x'}
     scores = {"kernel_distance": score, "elbo": {"value": None, "interval": None, "n": 3, "features": None}}
     return {
-        "format_version": 1,
+        "format_version": 2,
         "fingerprint": "0123456789abcdef0123456789abcdef",
         "reference": {"side": "test", "count": 421},
         "stages": {"gan": scores},
@@ -57,6 +57,14 @@ def test_the_hub_reads_the_metrics_with_their_conditions() -> None:
     assert result.dataset_split == "test"
     assert result.dataset_revision == record().fingerprint
     assert "1,700" in result.metric_name
+
+
+def test_a_finished_vaes_card_says_what_its_samples_are_drawn_from() -> None:
+    vae = ModelConfig(16, 3, "vae", NETWORK)
+    said = "drawn from the mixture of Gaussians fitted to the encoded training images"
+    assert said in model_card(vae, record(), FACTS, None)
+    assert said not in model_card(vae, record(), {"images": 4000}, None)  # it still learns, and has no mixture
+    assert said not in model_card(CONFIG, record(), FACTS, None)
 
 
 def test_the_text_names_data_configuration_and_limits_but_not_the_place_of_the_images() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vaegan
 import vaegan.commands
 from vaegan.cli import COMMANDS, main
 from vaegan.commands.train import print_finished
@@ -85,11 +86,11 @@ def test_short_help_leaves_out_the_settings_that_have_a_prefix_and_says_where_th
 def test_help_shows_no_default_of_nothing_and_one_paragraph_an_option() -> None:
     shown = printed_by("sample", "--help")
     assert "None" not in shown
-    assert "--sampler {prior,gmm}" in shown
+    assert "--sampler {mixture,prior}" in shown
     assert "(default: 64)" in shown
     text = " ".join(shown.split())
     assert "from a mixture of Gaussians fitted to the encoded" in text
-    first = next(line for line in shown.splitlines() if "prior: latents as" in line)
+    first = next(line for line in shown.splitlines() if "mixture: latents from" in line)
     assert len(first.rstrip()) > 65  # lines are full, wherever the source breaks them
 
 
@@ -241,7 +242,7 @@ def test_sample_draws_one_grid_into_a_png(run: Path, capsys: pytest.CaptureFixtu
             "--stage",
             "vae",
             "--sampler",
-            "gmm",
+            "mixture",
             "--observation-noise",
             "--json",
         ]
@@ -250,6 +251,28 @@ def test_sample_draws_one_grid_into_a_png(run: Path, capsys: pytest.CaptureFixtu
     assert facts["stage"] == "vae"
     with Image.open("grid.png") as picture:
         assert picture.size == (2 + 3 * 66, 2 + 2 * 66)
+
+
+def test_sample_says_what_it_draws_from(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted, drawn = "Drawn from the mixture fitted to the encoded training images", {}
+    shutil.copytree(run, "unfitted")
+    model = vaegan.Model.from_pretrained("unfitted/vae/model")
+    assert model.networks.mixture is not None
+    model.networks.mixture.weights.zero_()
+    model.save_pretrained("unfitted/vae/model")
+    for name, arguments, said in (
+        ("mixture", [str(run), "--stage", "vae"], f"{fitted}; --sampler prior draws from N(0, I)."),
+        ("prior", [str(run), "--stage", "vae", "--sampler", "prior"], "Drawn from N(0, I)."),
+        ("none", ["unfitted", "--stage", "vae"], "Drawn from N(0, I): the mixture is fitted when the stage is finished."),
+        ("gan", [str(run)], f"{fitted}."),
+    ):
+        main(["sample", *arguments, "-n", "2", "--out", f"{name}.png"])
+        assert capsys.readouterr().out.splitlines()[1] == said
+        with Image.open(f"{name}.png") as picture:
+            drawn[name] = picture.tobytes()
+            assert picture.info["sampler"] == ("mixture" if name == "mixture" else "prior")
+    assert drawn["mixture"] != drawn["prior"] == drawn["none"]
+    assert "no fitted mixture yet" in refused(capsys, 2, "sample", "unfitted", "--stage", "vae", "--sampler", "mixture")
 
 
 def test_reconstruct_shows_originals_above(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from vaegan.evaluation import evaluate
 from vaegan.evaluation.evaluate import load_stages
 from vaegan.evaluation.reference import of_side
 from vaegan.metrics.table import METRICS
+from vaegan.model import Model
 from vaegan.networks import Decoder
 from vaegan.training.run import RunFolder
 
@@ -68,9 +69,10 @@ def test_evaluation_has_the_promised_form_and_repeats_itself(trained: Path) -> N
     assert written == json.loads(json.dumps(first))
     again = evaluate(trained, "faces:900", n=210)
     assert {**first, "seconds": 0} == {**again, "seconds": 0}
-    assert first["format_version"] == 1
+    assert first["format_version"] == 2
     assert set(first["stages"]) == {"vae", "gan"}
-    for numbers in (*first["stages"].values(), first["floor"]):
+    assert set(first["prior_samples"]) == {"vae"}
+    for numbers in (*first["stages"].values(), first["prior_samples"]["vae"], first["floor"]):
         assert set(numbers) <= set(METRICS)
         for name, number in numbers.items():
             assert set(number) - {"no_interval", "no_floor", "against"} == {"value", "interval", "n", "features"}
@@ -113,6 +115,22 @@ def test_numbers_do_not_depend_on_how_many_images_pass_a_network_together(traine
             assert number["interval"][0] <= parts[name]["value"] <= number["interval"][1], name
         else:
             assert parts[name]["value"] == pytest.approx(number["value"], rel=1e-3), name
+
+
+def test_both_samples_of_a_vae_are_measured(trained: Path, tmp_path: Path) -> None:
+    both = evaluate(trained, n=64, stage="vae")
+    stage, prior = both["stages"]["vae"], both["prior_samples"]["vae"]
+    assert set(prior) == set(stage) - {name for name in stage if METRICS[name].no_floor}  # what is no number of samples
+    assert prior["sharpness"]["value"] != stage["sharpness"]["value"]
+    # Without a mixture the stage's own samples are those of N(0, I).
+    shutil.copytree(trained, tmp_path / "unfitted")
+    model = Model.from_pretrained(tmp_path / "unfitted/vae/model")
+    assert model.networks.mixture is not None
+    model.networks.mixture.weights.zero_()
+    model.save_pretrained(tmp_path / "unfitted/vae/model")
+    found = evaluate(tmp_path / "unfitted", n=64, stage="vae")
+    assert found["prior_samples"] == {}
+    assert {name: found["stages"]["vae"][name] for name in prior} == prior
 
 
 @pytest.mark.slow
@@ -173,7 +191,17 @@ def test_few_heldout_images_leave_metrics_out_and_say_so(trained: Path) -> None:
 def test_the_table_names_the_floor_and_the_verdict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", str(trained), "-n", "64"])
     printed = capsys.readouterr().out
-    for words in ("kernel distance", "real", "VAE", "GAN", "Left out", "evaluation.json", "Samples of the GAN"):
+    for words in (
+        "kernel distance",
+        "real",
+        "the VAE's samples from",
+        "mixture  ",
+        "N(0, I)  ",
+        "GAN",
+        "Left out",
+        "evaluation.json",
+        "Samples of the GAN",
+    ):
         assert words in printed
     assert f"first train it longer: vaegan train --resume {trained} --minutes 10" in printed
     assert "train --resume" in (trained / "report.html").read_text()
@@ -440,7 +468,7 @@ def row_of(capsys: pytest.CaptureFixture[str], title: str, **stages: dict[str, A
     from vaegan.commands.evaluate import print_evaluation
     from vaegan.console import Console
 
-    facts = {"stages": stages, "floor": {}, "left_out": {}, "verdict": [], "train_longer": False}
+    facts = {"stages": stages, "prior_samples": {}, "floor": {}, "left_out": {}, "verdict": [], "train_longer": False}
     facts |= {"n": 100, "reference": {"count": 100, "side": "test"}, "data": "faces", "seed": 0}
     print_evaluation(facts, Path("evaluation.json"), Console())
     (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(title))

@@ -28,6 +28,7 @@ from vaegan.explorer.state import Explorer
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks.whitening import Whitening
+from vaegan.priors import fit_mixture
 
 HOME = "http://127.0.0.1:8484"
 SOCKET = "ws://127.0.0.1:8484/socket"
@@ -447,6 +448,17 @@ class TestDescription:
         small_model(stage, 3, has_encoder=has_encoder, prior=prior).save_pretrained(tmp_path)
         described = Explorer(tmp_path).describe()
         assert (described["prior"], described["binarize"]) == (told, False)
+
+    @pytest.mark.parametrize("stage", ["vae", "joint"])
+    def test_a_vaes_page_is_given_its_mixture_beside_the_prior(self, tmp_path: Path, stage: str) -> None:
+        model = small_model(stage, 3)
+        for fitted, samplers in ((False, ["prior"]), (True, ["mixture", "prior"])):
+            if fitted:
+                model.networks.mixture = fit_mixture(torch.randn(60, LATENT) + 2)
+            model.save_pretrained(tmp_path)
+            described = Explorer(tmp_path).describe()
+            assert (list(described["samplers"]), described["prior"]) == (samplers, "normal")
+            assert (described["mixture"] is not None) is fitted
 
     def test_images_that_are_gone_leave_a_page_without_map(self, run: Path, tmp_path: Path) -> None:
         gone = Explorer(run, data=str(tmp_path / "gone"))

@@ -72,22 +72,37 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 @pytest.fixture(scope="module")
 def from_scratch(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A running explorer of an untrained GAN without an encoder."""
+    with served(alone(tmp_path_factory.mktemp("models") / "scratch", "gan", has_encoder=False)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def of_a_vae(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A running explorer of an untrained VAE with a fitted mixture."""
+    with served(alone(tmp_path_factory.mktemp("models") / "vae", "vae")) as address:
+        yield address
+
+
+def alone(folder: Path, stage: str, **shape: Any) -> Any:
+    """The explorer of an untrained model that was saved on its own; its mixture is fitted if it has an encoder."""
     import torch
 
     from vaegan.config import NetworkConfig
     from vaegan.explorer.state import Explorer
     from vaegan.model import Model
     from vaegan.model_files import ModelConfig, Networks
+    from vaegan.priors import fit_mixture
 
     torch.manual_seed(0)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
-    config = ModelConfig(size=SIZE, channels=3, stage="gan", network=network, has_encoder=False)
-    folder = tmp_path_factory.mktemp("models") / "scratch"
-    Model(config, Networks(config)).save_pretrained(folder)
+    config = ModelConfig(size=SIZE, channels=3, stage=stage, network=network, **shape)  # pyright: ignore
+    networks = Networks(config)
+    if config.has_encoder:
+        networks.mixture = fit_mixture(torch.randn(100, LATENT) + 3)
+    Model(config, networks).save_pretrained(folder)
     explorer = Explorer(folder)
     explorer.open_data()
-    with served(explorer) as address:
-        yield address
+    return explorer
 
 
 @contextlib.contextmanager
@@ -367,6 +382,20 @@ def test_a_gan_without_encoder_has_seeds_sliders_and_tray(visit: Callable[..., V
     before = pixels(page, CURRENT)
     page.get_by_role("slider", name="Principal 1", exact=True).fill("3")
     assert changed(page, CURRENT, before)
+    assert visited.complaints == []
+
+
+def test_a_vaes_page_offers_its_mixture_and_the_prior(visit: Callable[..., Visit], of_a_vae: str, from_scratch: str) -> None:
+    visited = visit("#view=seeds", at=of_a_vae)
+    page, drawn = visited.page, settled(visited.page, "#canvas")
+    assert page.get_by_role("button", name="Mixture").get_attribute("aria-pressed") == "true"
+    page.get_by_role("button", name="N(0, I)").click()
+    assert changed(page, "#canvas", drawn)
+    page.get_by_role("button", name="Mixture").click()
+    assert shown_again(page, "#canvas", drawn)
+    again = visit("#sampler=prior", at=of_a_vae).page
+    assert again.get_by_role("button", name="N(0, I)").get_attribute("aria-pressed") == "true"
+    assert not visit(at=from_scratch).page.locator("#samplers").is_visible()
     assert visited.complaints == []
 
 

@@ -192,6 +192,16 @@ def test_a_prior_that_is_a_mixture_is_a_graph_of_its_own(tmp_path: Path) -> None
     torch.testing.assert_close(torch.export.load(written.path).module()(noise), model.networks.mixture(noise), atol=1e-5, rtol=0)
 
 
+def test_a_vaes_mixture_is_a_graph_beside_its_prior(tmp_path: Path) -> None:
+    model = a_model(16, 1, "vae")
+    model.networks.mixture = fit_mixture(torch.randn(300, 6, generator=torch.Generator().manual_seed(0)) ** 3)
+    made = export_onnx(model, tmp_path / "export")
+    assert [file.path.name for file in made] == ["decoder.onnx", "encoder.onnx", "mixture.onnx"]
+    noise = torch.randn(9, 7, generator=torch.Generator().manual_seed(1))
+    np.testing.assert_allclose(run_onnx(made[2].path, noise)[0], model.networks.mixture(noise), atol=1e-5)
+    assert {entry.key: entry.value for entry in onnx.load(made[2].path).metadata_props}["prior"] == "N(0, I)"
+
+
 def test_the_command_asks_for_the_extra_and_for_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -187,7 +187,7 @@ def test_noise_sliders_and_sums_keep_to_a_uniform_prior(tmp_path: Path) -> None:
         const noise = gaussian(1000, 3);
         const made = (prior) => {
           const app = Object.create(Explorer.prototype);
-          const shape = { stages: ["gan"], latentDim: 1000, origin: new Float32Array(1000), directions: [] };
+          const shape = { stages: ["gan"], samplers: ["prior"], latentDim: 1000, origin: new Float32Array(1000), directions: [] };
           app.model = { description: { prior, data: { state: "absent" }, ...shape } };
           app.store = {};
           app.begin();
@@ -263,6 +263,37 @@ def test_latents_of_a_mixture_are_those_of_the_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["drawn"], model.networks.mixture(torch.tensor(found["noise"])), atol=1e-4)
     between = (np.array(found["left"]) + found["right"]) / math.sqrt(2)
     np.testing.assert_allclose(found["between"], between, atol=1e-4)
+
+
+@NODE
+def test_a_vaes_page_draws_from_its_mixture_or_from_the_prior(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
+    config = ModelConfig(size=SIZE, channels=3, stage="vae", network=network)
+    model = Model(config, Networks(config))
+    model.networks.mixture = mixture = fit_mixture(torch.randn(400, LATENT) ** 3 + 1)
+    model.save_pretrained(tmp_path / "model")
+    made = export_html(tmp_path / "model", tmp_path / "vae.html", cdn=True)
+    assert "the means and the spreads of up to ten groups" in made.said
+    described = json.loads(parts_of(made.path)["facts"])["description"]
+    found = run_in_node(
+        f"""
+        import {{ Explorer }} from "./explorer.js";
+        import {{ gaussian }} from "./latents.js";
+        import {{ unpacked }} from "./socket.js";
+        const app = Object.create(Explorer.prototype);
+        app.model = {{ description: unpacked({json.dumps(described)}) }};
+        const drawn = (sampler) => {{
+          app.store = {{ settings: {{ sampler }} }};
+          return [[...app.drawn(5)], [...app.seedAt(2, 3)]];
+        }};
+        const noise = [{LATENT}, {LATENT + 1}].map((length) => [[...gaussian(length, 5)], [...gaussian(length, 0, 2, 3)]]);
+        console.log(JSON.stringify({{ noise, mixture: drawn("mixture"), prior: drawn("prior") }}));
+        """,
+        tmp_path,
+    )
+    np.testing.assert_allclose(found["prior"], found["noise"][0], atol=1e-6)
+    np.testing.assert_allclose(found["mixture"], mixture(torch.tensor(found["noise"][1])), atol=1e-4)
 
 
 @NODE

@@ -62,7 +62,7 @@ def images() -> Tensor:
 class TestSampling:
     @pytest.mark.parametrize("count", [0, 1, 5, 64, 65, 70])
     def test_image_i_does_not_depend_on_how_many_are_asked_for(self, vae: Model, count: int) -> None:
-        for options in ({}, {"sampler": "gmm"}, {"observation_noise": True}):
+        for options in ({}, {"sampler": "prior"}, {"observation_noise": True}):
             many = vae.sample(130, seed=3, **options)
             assert many.shape == (130, 3, SIZE, SIZE)
             assert torch.equal(vae.sample(count, seed=3, **options), many[:count])
@@ -73,7 +73,7 @@ class TestSampling:
         assert torch.equal(vae.decode(vae.latents(64)), vae.sample(64))
 
     def test_blocks_differ_and_latents_are_standard_normal(self, vae: Model) -> None:
-        latents = vae.latents(6400)
+        latents = vae.latents(6400, sampler="prior")
         assert not torch.equal(latents[:64], latents[64:128])
         torch.testing.assert_close(latents.mean(0), torch.zeros(LATENT), atol=0.05, rtol=0)
         torch.testing.assert_close(torch.cov(latents.T), torch.eye(LATENT), atol=0.06, rtol=0)
@@ -99,21 +99,22 @@ class TestSampling:
         assert torch.equal(torch.random.get_rng_state(), before)
 
     def test_mixture_samples_follow_the_mixture(self, vae: Model) -> None:
-        latents = vae.latents(3000, sampler="gmm")
+        latents = vae.latents(3000)
         networks = vae.networks
         wanted = networks.mixture.weights @ networks.mixture.means
         torch.testing.assert_close(latents.mean(0), wanted, atol=0.15, rtol=0)
 
     def test_temperature_narrows_what_latents_are_drawn_from(self, vae: Model) -> None:
-        assert torch.equal(vae.latents(70, temperature=0.5), 0.5 * vae.latents(70))
-        usual, narrow = (vae.latents(3000, sampler="gmm", temperature=temperature) for temperature in (1.0, 0.25))
+        prior: dict[str, Any] = {"sampler": "prior"}
+        assert torch.equal(vae.latents(70, temperature=0.5, **prior), 0.5 * vae.latents(70, **prior))
+        usual, narrow = (vae.latents(3000, temperature=temperature) for temperature in (1.0, 0.25))
         mixture = vae.networks.mixture
         between = torch.cov(mixture.means.T, correction=0, aweights=mixture.weights)
         within = torch.einsum("k,kij,klj->il", mixture.weights, mixture.factors, mixture.factors)
         for latents, width in ((usual, 1.0), (narrow, 0.25)):
             wanted = (between + width**2 * within).trace()
             assert float(torch.cov(latents.T).trace()) == pytest.approx(float(wanted), rel=0.08)
-        assert torch.equal(vae.sample(5, temperature=0.5), vae.decode(0.5 * vae.latents(64))[:5])
+        assert torch.equal(vae.sample(5, temperature=0.5, **prior), vae.decode(0.5 * vae.latents(64, **prior))[:5])
         assert torch.equal(vae.sample(5, temperature=1.0), vae.sample(5))
         for wrong in (0.0, -1.0, float("nan"), float("inf")):
             with pytest.raises(RequestError, match="The temperature is"):
@@ -122,7 +123,7 @@ class TestSampling:
     def test_a_prior_that_is_a_mixture_is_drawn_from_it(self, vae: Model, tmp_path: Path) -> None:
         model = build(stage="gan", variance=None, prior="mixture")
         model.networks.mixture = vae.networks.mixture
-        assert torch.equal(model.latents(100), vae.latents(100, sampler="gmm"))
+        assert torch.equal(model.latents(100), vae.latents(100, sampler="mixture"))
         model.save_pretrained(tmp_path / "model")
         assert torch.equal(Model.from_pretrained(tmp_path / "model").latents(100), model.latents(100))
 
@@ -144,7 +145,22 @@ class TestSampling:
     def test_a_mixture_that_was_never_fitted_is_refused(self, gan: Model) -> None:
         for model, why in ((build(), "no fitted mixture yet.*--resume"), (gan, "no encoder.*--sampler prior")):
             with pytest.raises(RequestError, match=why):
-                model.sample(3, sampler="gmm")
+                model.sample(3, sampler="mixture")
+
+    def test_a_vae_draws_from_its_mixture_once_that_is_fitted_and_a_gan_from_its_prior(self, vae: Model, gan: Model) -> None:
+        for stage, fitted, wanted in (
+            ("vae", True, ("mixture", "prior")),
+            ("joint", True, ("mixture", "prior")),
+            ("vae", False, ("prior",)),
+            ("ae", True, ("mixture",)),
+            ("gan", True, ("prior",)),
+        ):
+            model = build(stage=stage)
+            model.networks.mixture = vae.networks.mixture if fitted else model.networks.mixture
+            assert model.samplers == wanted
+            assert torch.equal(model.latents(70, seed=2), model.latents(70, seed=2, sampler=wanted[0]))
+        assert gan.samplers == ("prior",)
+        assert not torch.equal(vae.latents(70), vae.latents(70, sampler="prior"))
 
     def test_observation_noise_is_refused_where_there_is_none(self, gan: Model) -> None:
         with pytest.raises(RequestError, match="GAN has no p"):
@@ -227,7 +243,7 @@ class TestFiles:
         vae.save_pretrained(tmp_path / "new" / "model", card="# Faces\n")
         again = Model.from_pretrained(tmp_path / "new" / "model")
         assert again.config == vae.config
-        for options in ({}, {"sampler": "gmm"}, {"observation_noise": True}):
+        for options in ({}, {"sampler": "prior"}, {"observation_noise": True}):
             assert torch.equal(again.sample(5, **options), vae.sample(5, **options))
         assert torch.equal(again.encode(images), vae.encode(images))
         assert not any(tensor.requires_grad for tensor in again.networks.parameters())

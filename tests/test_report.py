@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, get_args
@@ -197,7 +196,7 @@ def test_a_run_whose_images_are_gone(run: Path) -> None:
 
 
 def test_a_damaged_evaluation_is_a_gap_and_no_crash(run: Path) -> None:
-    for text in ("{", "[]", '{"format_version": 2}', '{"format_version": 1, "stages": 3}'):
+    for text in ("{", "[]", '{"format_version": 1}', '{"format_version": 2, "stages": 3}'):
         (run / "evaluation.json").write_text(text)
         assert "vaegan evaluate" in write_report(run).read_text()
     for damage in ({"value": 10**400}, {"interval": [1]}):
@@ -252,22 +251,37 @@ def test_scores_are_shown_with_floor_interval_and_meaning(tmp_path: Path) -> Non
         "Less varied &lt;than&gt; the data.",
         "n = 1,700 ",
         "n = 1,700 against 400",
+        ">VAE, mixture<",
+        ">VAE, N(0, I)<",
+        "3.25",
+        "(of a VAE from its mixture, and as many from N(0, I))",
     ):
         assert words in text
     assert "It needs &lt;Inception&gt;." in text
     assert "not be opened" not in text
 
 
-def test_only_sheets_of_the_same_latents_have_twins(tmp_path: Path) -> None:
+def test_a_vaes_samples_are_shown_from_its_mixture_and_from_its_prior(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    assert 'class="side-by-side twins"' in write_report(run).read_text()
-    folder = run / "gan" / "model"
-    model = vaegan.Model.from_pretrained(folder)
-    model.networks.mixture = fit_mixture(torch.zeros(1, model.latent_dim))
-    vaegan.Model(replace(model.config, prior="mixture"), model.networks).save_pretrained(folder)
+
+    def shown() -> dict[str, str]:
+        page = Page(write_report(run).read_text())
+        return {str(image["alt"]): str(image["src"]) for image in page.all("img") if "made by" in str(image["alt"])}
+
+    before = shown()
+    assert list(before) == [f"36 images made by the {stage}" for stage in ("VAE", "GAN")]
+    model = vaegan.Model.from_pretrained(run / "vae" / "model")
+    model.networks.mixture = fit_mixture(3 + torch.zeros(1, model.latent_dim))
+    model.save_pretrained(run / "vae" / "model")
+    after = shown()
+    mixture, prior, gan = after
+    assert mixture == "36 images made by the VAE, drawn from the mixture fitted to the encoded training images"
+    assert prior == "36 images made by the VAE, drawn from N(0, I)"
+    assert (after[prior], after[gan]) == tuple(before.values())
+    assert after[mixture] != after[prior]
     text = write_report(run).read_text()
-    assert "find its twin" not in text
-    assert 'class="side-by-side twins"' not in text
+    for sampler in ("mixture", "prior"):
+        assert f"--stage vae -n 36 --seed 0 --sampler {sampler} --out vae-{sampler}.png" in text
 
 
 def test_numbers_that_are_none_are_left_out(tmp_path: Path) -> None:
@@ -307,7 +321,7 @@ def test_the_table_says_why_a_number_has_no_interval_or_no_floor(tmp_path: Path)
     found = gather(run, with_data=False).evaluation
     assert found is not None
     table = str(score_table(found, ["kl"]))
-    assert table.count("<small>It is a bound.</small>") == 2
+    assert table.count("<small>It is a bound.</small>") == 3
     assert table.count('<span class="absent">Only a model has.</span>') == 1
 
 

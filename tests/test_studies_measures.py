@@ -1,6 +1,7 @@
 """What the studies measure, against closed forms and other people's code."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,11 +9,29 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
+from vaegan.config import DataConfig, NetworkConfig
+from vaegan.data import open_dataset
+from vaegan.model import Model
+from vaegan.model_files import ModelConfig, Networks
+from vaegan.priors import fit_mixture
 from vaegan.studies.collapse import Classifier, count_modes
 from vaegan.studies.latent_size import recommended
-from vaegan.studies.measures import Place, manifold, neighbour_accuracy, principal_error, unevenness
+from vaegan.studies.measures import Place, manifold, neighbour_accuracy, principal_error, sampling, unevenness
 from vaegan.studies.points import PointGAN, Rules, objectives_table, ring, square, train_points
 from vaegan.studies.vae_vs_gan import jpeg_at, rounded
+
+
+def test_samples_of_studies_are_the_priors_also_where_a_mixture_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path))
+    dataset = open_dataset("faces:96", DataConfig(size=16))
+    config = ModelConfig(16, 3, "vae", NetworkConfig(latent_dim=4, width=4, width_limit=8))
+    model = Model(config, Networks(config))
+    wanted = sampling(model, dataset, count=50)
+    model.networks.mixture = fit_mixture(torch.full((20, 4), 3.0))
+    assert model.samplers[0] == "mixture"
+    assert sampling(model, dataset, count=50) == wanted
 
 
 class Linear:

@@ -2,6 +2,13 @@
 
 from typing import Any
 
+DRAWN_FROM = {
+    "normal": "N(0, I)",
+    "uniform": "the uniform distribution on [-1, 1]",
+    "mixture": "the mixture fitted to the encoded training images",
+}
+"""Priors as what samples are drawn from."""
+
 SCALARS: dict[str, tuple[str, str]] = {
     "loss": ("Loss", "What the VAE minimises: reconstruction and KL divergence together, in nats an image. Lower is better."),
     "error": ("Reconstruction error", "Mean squared error a value on [-1, 1] of an image's reconstruction. Lower is better."),

@@ -22,7 +22,7 @@ BLOCK = 64  # samples are drawn and decoded in blocks of this size, so that imag
 AT_ONCE = 4 * BLOCK  # images or latents that pass a network together
 HOTTEST = 10  # of temperatures: what is so far out decodes to noise
 
-Sampler = Literal["prior", "gmm"]
+Sampler = Literal["mixture", "prior"]
 
 
 class Model:
@@ -171,14 +171,14 @@ class Model:
             raise RequestError(
                 f"The temperature is {temperature:g}; give a number over 0 and up to {HOTTEST}; 1 changes nothing."
             )
-        sampler = sampler or self.default_sampler
+        sampler = sampler or self.samplers[0]
         if sampler not in get_args(Sampler):
             raise RequestError(f"There is no sampler {sampler!r}; there are {' and '.join(get_args(Sampler))}.")
         if sampler == "prior" and not self.has_prior:
             raise RequestError(
-                "A plain autoencoder has no prior to sample from: use --sampler gmm, which was fitted to its encodings."
+                "A plain autoencoder has no prior to sample from: use --sampler mixture, which was fitted to its encodings."
             )
-        prior: Prior = self._mixture() if sampler == "gmm" or self.config.prior == "mixture" else self.networks.prior
+        prior: Prior = self._mixture() if "mixture" in (sampler, self.config.prior) else self.networks.prior
         tempered = prior.tempered(temperature)
         return lambda block: tempered.sample(BLOCK, torch.Generator().manual_seed(keyed_seed(seed, "sample", block)))
 
@@ -197,8 +197,8 @@ class Model:
         Args:
             count: how many.
             seed: the same seed gives the same images, bit for bit on one machine; image i does not depend on count.
-            sampler: prior draws latents from the prior; gmm from a mixture fitted to the encoded training images; the model's
-                default when None.
+            sampler: mixture draws latents from the mixture fitted to the encoded training images; prior from what the model was
+                trained with: N(0, I), for a GAN what --gan.prior says. The first of `samplers` when None.
             observation_noise: draw from p(x|z) and not only its mean.
             labels: one code for each image, for a conditional model; all its labels in turn when None.
             temperature: factor on the width of the prior, or of each Gaussian of the mixture; what changes coarse images most
@@ -257,9 +257,12 @@ class Model:
         return likelihoods.draw(self.config.likelihood, images, raw, variance, generator).clamp(-1, 1)
 
     @property
-    def default_sampler(self) -> Sampler:
-        """What latents are drawn from by default: the prior, where there is one."""
-        return "prior" if self.has_prior else "gmm"
+    def samplers(self) -> tuple[Sampler, ...]:
+        """What latents can be drawn from, the default first: of a VAE its mixture, as it never learned from draws of N(0, I)."""
+        mixture = self.networks.mixture
+        if self.config.stage == "gan" or (self.has_prior and (mixture is None or not mixture.is_fitted)):
+            return ("prior",)
+        return ("mixture", "prior") if self.has_prior else ("mixture",)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Writes config.json, model.safetensors and README.md, the layout of the Hugging Face Hub; the folder need not exist.

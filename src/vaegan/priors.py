@@ -1,7 +1,7 @@
 """Priors: one map each from standard normal noise to latents, the same in Python, in exported graphs and in the browser.
 
 A mixture of Gaussians over encoded images stands in where a VAE's posterior and prior disagree (Ghosh et al. 2020). A GAN that
-has grown out of a VAE draws its latents from it, and a VAE has it as its other sampler.
+has grown out of a VAE draws its latents from it, and so does a VAE once it is trained.
 """
 
 import math

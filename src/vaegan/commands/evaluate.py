@@ -30,6 +30,8 @@ GOOD = {"lower": "low", "higher": "high", "one": "1", "half": "0.5", "neither": 
 class EvaluateOptions(RunOptions):
     """How good a run is: every stage's samples and, as the floor, real images against images nobody trained on.
 
+    Of a VAE both are measured: samples of the mixture fitted to its encodings, and samples of N(0, I).
+
     evaluation.json and report.html are written into the run.
     """
 
@@ -79,7 +81,8 @@ def evaluate(options: EvaluateOptions) -> None:
 def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> None:
     """Prints every number beside its floor, what it means, and the verdict."""
     stages, floor, reference = facts["stages"], facts["floor"], facts["reference"]
-    columns = {name.upper(): numbers for name, numbers in stages.items()} | ({"real": floor} if floor else {})
+    real = {"real": floor} if floor else {}
+    columns = {name.upper(): numbers for name, numbers in stages.items()} | real
     best = "; real: as many training images, the best that can be had" if floor else ""
     console.say(
         f"{facts['n']:,} samples of each stage against {reference['count']:,} {reference['side']} images of {facts['data']}, "
@@ -87,6 +90,11 @@ def print_evaluation(facts: dict[str, Any], path: Path, console: "Console") -> N
     )
     headline = [name for name, metric in METRICS.items() if metric.headline]
     console.show(_table("to look at first", columns, headline, console.width >= WIDE))
+    for name, prior in facts["prior_samples"].items():
+        drawn = {"mixture": stages[name], "N(0, I)": prior} | real
+        console.show(
+            _table(f"the {name.upper()}'s samples from", drawn, [metric for metric in headline if metric in prior], False)
+        )
     console.show(_table("everything else", columns, [name for name in METRICS if name not in headline], False))
     for reason, names in by_reason(facts["left_out"]).items():
         console.say(f"Left out ({reason}): {'; '.join(map(metric_title, names))}.")

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from vaegan.commands import shared
 from vaegan.commands.options import Spelling
 from vaegan.errors import ModelError, RequestError
+from vaegan.glossary import DRAWN_FROM
+
+if TYPE_CHECKING:
+    from vaegan.model import Model, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +23,10 @@ class SampleOptions(shared.ModelOptions):
     """A .png: one picture with all of them; anything else: a folder with one PNG each."""
     seed: int = 0
     """The same seed gives the same images."""
-    sampler: Literal["prior", "gmm"] | None = None
-    """prior: latents as the model was trained with: from N(0, I), for a GAN that grew out of a VAE from a mixture of Gaussians
-    fitted to the encoded training images (--gan.prior); gmm: from that mixture anyway. The prior by default; a plain autoencoder
-    has none, and takes the mixture."""
+    sampler: Literal["mixture", "prior"] | None = None
+    """mixture: latents from a mixture of Gaussians fitted to the encoded training images, the default of a VAE and of a plain
+    autoencoder, which has no prior; prior: from what the model was trained with, N(0, I) of a VAE, the default of a GAN: that
+    mixture if it grew out of a VAE, else N(0, I) (--gan.prior)."""
     temperature: float = 1.0
     """How far latents are drawn from the middle, times the model's own: 0.8 makes fewer odd images and fewer kinds of them, 1.05
     more of both. A GAN that grew out of a VAE draws from a mixture that --gan.temperature has narrowed already (1.087 undoes its
@@ -44,7 +48,7 @@ def sample(options: SampleOptions) -> None:
 
     model = load(options.run, options.stage)
     model = model if options.label is None else model.for_label(options.label)
-    stage, sampler = model.config.stage, options.sampler or model.default_sampler
+    stage, sampler = model.config.stage, options.sampler or model.samplers[0]
     how = {"seed": options.seed, "stage": stage, "sampler": sampler, "temperature": options.temperature}
     notes = {name: str(value) for name, value in how.items()} | {"software": "vaegan"}
     notes |= {} if options.label is None else {"label": options.label}
@@ -52,9 +56,20 @@ def sample(options: SampleOptions) -> None:
     drawn = model.sample_blocks(options.n, options.seed, sampler, noise, temperature=options.temperature)
     shared.save_images(map(to_uint8, drawn), options.out, notes)
     facts = {"out": str(options.out), "count": options.n} | how
-    # A plain autoencoder promises nothing about any latent, so it is said where these come from.
-    source = "" if model.has_prior else " from the mixture fitted to its encodings, as it has no prior"
-    options.answer(facts, f"{options.n} images of the {stage.upper()}{source}, seed {options.seed}: {options.out}")
+    made = f"{options.n} images of the {stage.upper()}, seed {options.seed}: {options.out}"
+    options.answer(facts, [made, _drawn_from(model, sampler)])
+
+
+def _drawn_from(model: "Model", sampler: "Sampler") -> str:
+    """What samples were drawn from, and what else there is."""
+    source = "mixture" if sampler == "mixture" else model.config.prior
+    drawn = f"Drawn from {DRAWN_FROM.get(source, source)}"
+    if not model.has_prior:
+        return f"{drawn}, as a plain autoencoder has no prior."
+    if sampler == model.samplers[0] == "mixture":
+        return f"{drawn}; --sampler prior draws from N(0, I)."
+    unfitted = model.config.stage != "gan" and model.samplers == ("prior",)
+    return f"{drawn}: the mixture is fitted when the stage is finished." if unfitted else f"{drawn}."
 
 
 MOST_RECONSTRUCTED, COLUMNS = 1_000, 16

@@ -27,7 +27,7 @@ from vaegan.training.engine import FabricEngine
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 EVALUATION_FILE = "evaluation.json"
 DEFAULT_COUNT, FULL_COUNT = 1_700, 10_000
 

@@ -14,7 +14,7 @@ from vaegan.evaluation.tally import MOST_RECORDED, Findings, Share, Tally
 from vaegan.evaluation.verdict import copies_images, copying, verdict
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.table import FEWEST_SAMPLES, METRICS
-from vaegan.model import BLOCK, Model
+from vaegan.model import BLOCK, Model, Sampler
 
 NO_NEIGHBOURS: dict[str, Any] = {"samples": [], "training_index": [], "pixel_distance": []}
 UNSURE = "The run's own images are not at hand: some of those compared with may have been trained on, which would flatter."
@@ -44,6 +44,7 @@ class Measurement:
     copies: CopyCheck | None = None
     unseen: Tally | None = None  # how near validation images are to training and held-out images; None where there are too few
     samples: dict[str, Described] = field(default_factory=dict)
+    prior_samples: dict[str, Described] = field(default_factory=dict)  # from N(0, I), of stages that have a mixture beside it
     inferred: dict[str, Tally] = field(default_factory=dict)  # what each stage that encodes makes of the held-out images
 
     def observe(self) -> None:
@@ -67,7 +68,8 @@ class Measurement:
             self.unseen = share.merged(tally)
         for name, model in self.models.items():
             self.step(f"samples of the {name.upper()}")
-            self.samples[name] = self._samples(model)
+            for sampler, found in zip(model.samplers, (self.samples, self.prior_samples), strict=False):
+                found[name] = self._samples(model, sampler)
             self.step(f"reconstructions of the {name.upper()}")
             if model.has_encoder and not self.condition.lacks(real.heldout):
                 tally = Tally()
@@ -75,10 +77,10 @@ class Measurement:
                     inference.describe_inference(tally, first, model, block.images(), self.condition.labels(block))
                 self.inferred[name] = share.merged(tally)
 
-    def _samples(self, model: Model) -> Described:
+    def _samples(self, model: Model, sampler: Sampler) -> Described:
         count, seed, network = self.options.count, self.options.seed, self.options.network
         tally, labels = Tally(), self.condition.sample_labels(self.references, count, seed)
-        for turn, images in enumerate(model.sample_blocks(count, seed, labels=labels, share=self.share.blocks)):
+        for turn, images in enumerate(model.sample_blocks(count, seed, sampler, labels=labels, share=self.share.blocks)):
             first = (self.share.rank + turn * self.share.world_size) * BLOCK
             describe(tally, first, images, count, seed, True, network)
             if self.copies is not None:
@@ -99,6 +101,7 @@ class Measurement:
                 factors.mix(self.yard.train, floor, self.options.seed)
         details: dict[str, Any] = {"per_dimension_kl": [], "neighbours": dict(NO_NEIGHBOURS)}
         stages = {name: self._stage(name, factors, details) for name in self.models}
+        prior = {name: self._judged(samples, factors)[0] for name, samples in self.prior_samples.items()}
         if not any(inference.has_posteriors(model) for model in self.models.values()):
             left_out |= dict.fromkeys((*inference.BOUNDS, *inference.POSTERIOR_NUMBERS), inference.NO_POSTERIOR)
         if self.condition.lacks(self.references.heldout):
@@ -114,6 +117,7 @@ class Measurement:
             "features": RANDOM_FEATURES if network is None else network.description.name,
             "kept": MOST_RECORDED,
             "stages": numbers,
+            "prior_samples": {name: self._with_floor(found.as_json(), floor) for name, found in prior.items()},
             "floor": floor.as_json(),
             "left_out": left_out,
             "spectra": {name: log_spectrum(one) for name, one in {"real": self.yard.real, **self.samples}.items()},
@@ -131,25 +135,32 @@ class Measurement:
     def _stage(self, name: str, factors: KnownFactors | None, details: dict[str, Any]) -> Findings:
         """The numbers of one stage; puts what is no number into `details`."""
         count, seed, model = self.options.count, self.options.seed, self.models[name]
-        found, samples, heldout = Findings(most=count), self.samples[name], self.references.heldout.first(count)
+        heldout = self.references.heldout.first(count)
         self.step(f"numbers of the {name.upper()}")
-        compare(self.yard, samples, found)
-        if self.copies is not None:
-            details["neighbours"] = neighbours = self.copies.judge(samples.tally, found, seed)
+        found, neighbours = self._judged(self.samples[name], factors)
+        if neighbours:
+            details["neighbours"] = neighbours
             labels = self.condition.sample_labels(self.references, count, seed)
             if labels is not None:
                 neighbours["label"] = labels[neighbours["samples"]].tolist()
         self.step(f"attributes of the {name.upper()}")
-        if factors is not None:
-            factors.mix(samples, found, seed)
-            if model.has_encoder:
-                factors.latent(model, self.condition, found, seed)
+        if factors is not None and model.has_encoder:
+            factors.latent(model, self.condition, found, seed)
         if name in self.inferred:
             inference.reconstructions(self.inferred[name], len(heldout), found, seed)
             if inference.has_posteriors(model):
                 details["per_dimension_kl"] = inference.posteriors(self.inferred[name], len(heldout), found, seed)
                 inference.likelihood(model, heldout, self.condition, found, seed, self.options.full)
         return found
+
+    def _judged(self, samples: Described, factors: KnownFactors | None) -> tuple[Findings, dict[str, Any]]:
+        """The numbers of a set of samples, and those of them that lie nearest to training images."""
+        found, seed = Findings(most=self.options.count), self.options.seed
+        compare(self.yard, samples, found)
+        neighbours = {} if self.copies is None else self.copies.judge(samples.tally, found, seed)
+        if factors is not None:
+            factors.mix(samples, found, seed)
+        return found, neighbours
 
     def _with_floor(self, numbers: dict[str, Any], floor: Findings) -> dict[str, Any]:
         """Numbers of a stage, with the reason where real images have no such number."""

@@ -89,6 +89,11 @@ class Explorer:
         mixture = self.model.networks.mixture
         return not self.model.has_prior and mixture is not None and mixture.is_fitted
 
+    @property
+    def draws_from_mixture(self) -> bool:
+        """Whether new latents come from a mixture, which the page then holds: of a VAE, and of a GAN that grew out of one."""
+        return self.model.has_prior and "mixture" in (self.model.config.prior, self.model.samplers[0])
+
     def close(self) -> None:
         """Stops what is still being encoded."""
         self._stopped.set()
@@ -144,7 +149,7 @@ class Explorer:
         self.growing, self.data_state = growing, "ready"
 
     def leave_images_out(self, why: str) -> None:
-        """Makes do without images: sliders from draws of the prior, or of a plain autoencoder's mixture; `why` is shown."""
+        """Makes do without images: sliders from latents that the model draws; `why` is shown."""
         if self.model.has_prior or self.knows_only_the_mixture:
             draws = self.model.latents(PRIOR_DRAWS, 0)
             if self.knows_only_the_mixture:
@@ -174,6 +179,7 @@ class Explorer:
             "stages": list(self.models),
             "canEncode": self.model.has_encoder,
             "prior": config.prior if self.model.has_prior else None,
+            "samplers": self.model.samplers,
             "mixture": self._mixture(),
             "fit": self.data_config.fit,
             "binarize": self.data_config.binarize == "dynamic",
@@ -197,7 +203,7 @@ class Explorer:
     def _mixture(self) -> dict[str, str] | None:
         """What latents are drawn from, where that is a mixture: its used components, and what number each ends at."""
         mixture = self.model.networks.mixture
-        if self.model.config.prior != "mixture" or mixture is None:
+        if not self.draws_from_mixture or mixture is None:
             return None
         used = int((mixture.weights > 0).sum())
         parts = {"ends": mixture.ends[: used - 1], "means": mixture.means[:used], "factors": mixture.factors[:used]}

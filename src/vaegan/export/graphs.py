@@ -103,7 +103,7 @@ class Graph:
 
 
 def graphs(model: Model) -> list[Graph]:
-    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, then encoder and prior if there."""
+    """The graphs of a model, with copies of its weights on the CPU: decoder or generator, encoder, prior or mixture if there."""
     networks = copy.deepcopy(model.networks).to("cpu", memory_format=torch.contiguous_format)
     count = max(BATCHES)
     if model.has_prior:
@@ -115,9 +115,11 @@ def graphs(model: Model) -> list[Graph]:
     name, facts = "generator" if model.config.stage == "gan" else "decoder", _facts(model)
     made = [Graph(name, DecoderGraph(networks.decoder).eval(), "latents", ("images",), facts, latents)]
     prior: list[Graph] = []
-    if model.has_prior and model.config.prior != "normal":
-        noise = torch.randn(count, networks.prior.noise_dim, generator=torch.Generator().manual_seed(0))
-        prior = [Graph("prior", networks.prior.eval(), "noise", ("latents",), facts, noise)]
+    fitted = networks.mixture if model.has_prior and model.samplers[0] == "mixture" else None
+    if fitted is not None or (model.has_prior and model.config.prior != "normal"):
+        drawn = fitted or networks.prior
+        noise = torch.randn(count, drawn.noise_dim, generator=torch.Generator().manual_seed(0))
+        prior = [Graph("mixture" if fitted else "prior", drawn.eval(), "noise", ("latents",), facts, noise)]
     if networks.encoder is None or networks.whitening is None:
         return [*made, *prior]
     mu = {"mu": f"the latent to decode with the {name}"}

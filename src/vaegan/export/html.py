@@ -114,7 +114,7 @@ def export_html(
         if explorer.dataset is None:
             raise RequestError(f"--with-images: {explorer.why_no_data}")
     else:
-        mixed = WITH_MIXTURE if explorer.model.config.prior == "mixture" else ONLY_NETWORKS
+        mixed = WITH_MIXTURE if explorer.draws_from_mixture else ONLY_NETWORKS
         explorer.leave_images_out(WITH_MEAN_AND_SPREAD if explorer.knows_only_the_mixture else mixed)
     models = explorer.models
     if cdn:

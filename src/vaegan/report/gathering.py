@@ -16,7 +16,7 @@ from vaegan.training.journal import read_journal
 from vaegan.training.run import RunFolder, RunRecord, find_run
 from vaegan.types import ProgressCallback
 
-EVALUATION_FORMAT = 1
+EVALUATION_FORMAT = 2
 MAXIMUM_BYTES = 50_000_000  # of a text file that is read at once
 
 Line = dict[str, Any]
@@ -100,6 +100,7 @@ class Evaluation:
     reference_count: int
     features: str | None
     stages: dict[str, Scores]
+    prior_samples: dict[str, Scores]  # of the stages that draw from a mixture, what their samples from N(0, I) have
     floor: Scores
     left_out: dict[str, str]
     spectra: dict[str, list[float]]
@@ -190,6 +191,7 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
         reference_count=int(reference["count"]),
         features=_optional(str, values.get("features")),
         stages={str(stage): _scores(scores) for stage, scores in values["stages"].items()},
+        prior_samples=group("prior_samples", _scores),
         floor=_scores(values.get("floor") or {}),
         left_out=group("left_out", str),
         spectra=group("spectra", _numbers),

@@ -1,4 +1,4 @@
-// Makes a finished page lively: theme, animation, twins of tiles, zoomable curves, copying. Without it everything can be read.
+// Makes a finished page lively: theme, animation, zoomable curves, copying. Without it everything can be read.
 "use strict";
 
 const root = document.documentElement;
@@ -49,31 +49,6 @@ for (const player of document.querySelectorAll(".player")) {
   };
   slider.addEventListener("input", () => (stop(), show(Number(slider.value))));
   button.addEventListener("click", () => (timer ? stop() : start()));
-}
-
-// Point at a tile, and its twin in the sheets beside it is ringed too.
-for (const group of document.querySelectorAll(".twins")) {
-  const sheets = [...group.querySelectorAll(".sheet[data-columns]")];
-  const clear = () => group.querySelectorAll(".ring").forEach((ring) => ring.remove());
-  for (const sheet of sheets) {
-    sheet.addEventListener("pointerleave", clear);
-    sheet.addEventListener("pointermove", (event) => {
-      const { columns, rows } = sheet.dataset;
-      const box = sheet.getBoundingClientRect();
-      const column = Math.min(columns - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * columns)));
-      const row = Math.min(rows - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * rows)));
-      clear();
-      for (const other of sheets) {
-        const ring = document.createElement("span");
-        ring.className = "ring";
-        ring.style.left = `${(100 * column) / columns}%`;
-        ring.style.top = `${(100 * row) / rows}%`;
-        ring.style.width = `${100 / columns}%`;
-        ring.style.height = `${100 / rows}%`;
-        other.append(ring);
-      }
-    });
-  }
 }
 
 // A click opens a sheet in its full size.

@@ -33,11 +33,10 @@ def facts(pairs: Sequence[tuple[str, Content]]) -> Markup:
 def picture(sheet: Sheet, words: str, caption: Content = None, kind: str | None = None, again: Markup | None = None) -> Markup:
     """A picture with its caption above and how to make it `again` below; `words` are for those who do not see it."""
     drawn = tag("img", src=sheet.data, alt=words, width=sheet.width, height=sheet.height, decoding="async")
-    tiles = {"data_columns": sheet.columns, "data_rows": sheet.rows} if sheet.columns > 1 else {}
     return tag(
         "figure",
         tag("figcaption", caption) if caption else None,
-        tag("div", drawn, class_="sheet", **tiles),
+        tag("div", drawn, class_="sheet"),
         again,
         class_=" ".join(filter(None, ("picture", kind))),
     )

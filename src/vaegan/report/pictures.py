@@ -14,7 +14,7 @@ from PIL import Image
 
 from vaegan.data import TRAIN, ImageDataset, to_uint8
 from vaegan.latent.walks import interpolate
-from vaegan.model import Model
+from vaegan.model import Model, Sampler
 from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
 from vaegan.report.gathering import GatheredRun
 from vaegan.training.session import SHOT_SAMPLES, sample_shots
@@ -123,9 +123,9 @@ def frames(run: GatheredRun) -> list[Frame]:
     return found
 
 
-def samples(model: Model, seed: int, counts: Counts) -> Sheet:
-    """New images of one stage; the same seed gives the same latents in every stage."""
-    return sheet(to_uint8(model.sample(counts.samples, seed=seed)), counts.across)
+def samples(model: Model, seed: int, counts: Counts, sampler: Sampler | None = None) -> Sheet:
+    """New images of one stage."""
+    return sheet(to_uint8(model.sample(counts.samples, seed, sampler)), counts.across)
 
 
 def real_images(dataset: ImageDataset, counts: Counts) -> Sheet:

@@ -4,8 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from vaegan.data import TRAIN
-from vaegan.glossary import setting_words
+from vaegan.glossary import DRAWN_FROM, setting_words
 from vaegan.markup import Content, Markup, tag
+from vaegan.model import Sampler
 from vaegan.report import pictures, scores
 from vaegan.report.gathering import GatheredRun, gather
 from vaegan.report.page import STAGE_TITLES, again, check_out, command, facts, gap, page, picture, section, table, write_page
@@ -181,35 +182,43 @@ def progress(run: GatheredRun) -> Markup:
     play = tag("button", "Play", type="button", class_="play")
     controls = tag("div", play, slider, tag("output", said[last]), class_="controls")
     where = "progress.webp" if (run.folder.path / "progress.webp").is_file() else "samples/"
-    note = tag("p", "The same latents, drawn over and over. All moments lie in the run's folder: ", tag("code", where), ".")
+    early = " The VAE's are drawn from N(0, I): its mixture is fitted at its end." if "vae" in run.stages else ""
+    note = tag(
+        "p", "The same latents, drawn over and over. All moments lie in the run's folder: ", tag("code", where), f".{early}"
+    )
     figure = tag("figure", tag("div", *images, class_="frames"), controls, class_="picture player")
     return section("progress", "While it learned", note, figure)
 
 
 def samples(run: GatheredRun, counts: pictures.Counts) -> Markup:
-    """New images of every stage, from the same latents where the stages have the same prior."""
+    """New images of every stage: of a VAE from its mixture and, beside them, from N(0, I)."""
     parts: list[Content] = []
     seed = run.record.config.seed
     for stage in run.stages:
         title = STAGE_TITLES[stage]
-        if stage in run.models:
-            caption, words = tag("b", title, class_=f"stage {stage}"), f"{counts.samples} images made by the {title}"
-            parts.append(samples_of(run, stage, seed, words, caption, f"{stage}.png"))
-        else:
+        if stage not in run.models:
             parts.append(gap(f"{title}: {run.gaps.get(stage, 'no model.')}"))
-    priors = [model.config.prior for model in run.models.values() if model.has_prior]
-    twins = len(priors) > 1 and len(set(priors)) == 1
-    same = "Tile by tile both sheets start from the same latent numbers: point at one to find its twin. " if twins else ""
-    note = tag("p", f"{same}Nobody picked these: they are the first {counts.samples} of seed {seed}.")
-    return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side twins" if twins else "side-by-side"))
+            continue
+        samplers = run.models[stage].samplers
+        for sampler in samplers:
+            source = DRAWN_FROM["mixture" if sampler == "mixture" else "normal"]
+            words, file = (f", drawn from {source}", f"{stage}-{sampler}") if len(samplers) > 1 else ("", stage)
+            caption = tag("span", tag("b", title, class_=f"stage {stage}"), words)
+            words = f"{counts.samples} images made by the {title}{words}"
+            parts.append(samples_of(run, stage, seed, words, caption, f"{file}.png", sampler))
+    note = tag("p", f"Nobody picked these: they are the first {counts.samples} of seed {seed}.")
+    return section("samples", "What it makes", note, tag("div", *parts, class_="side-by-side"))
 
 
-def samples_of(run: GatheredRun, stage: str, seed: int, words: str, caption: Markup, file: str) -> Markup:
+def samples_of(
+    run: GatheredRun, stage: str, seed: int, words: str, caption: Markup, file: str, sampler: Sampler | None = None
+) -> Markup:
     """A sheet of new images of one stage, and the command that makes them again."""
     model = run.models[stage]
     counts = pictures.counts_for(model.config.size)
-    line = command("sample", str(run.path), "--stage", stage, "-n", str(counts.samples), "--seed", str(seed), "--out", file)
-    return picture(pictures.samples(model, seed, counts), words, caption, "tiles", again(line))
+    asked = ["--stage", stage, "-n", str(counts.samples), "--seed", str(seed), *(["--sampler", sampler] if sampler else [])]
+    line = command("sample", str(run.path), *asked, "--out", file)
+    return picture(pictures.samples(model, seed, counts, sampler), words, caption, "tiles", again(line))
 
 
 def real(run: GatheredRun, counts: pictures.Counts) -> Markup:

@@ -10,7 +10,7 @@ from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_mea
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound, metric_title
-from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score
+from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score, Scores
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
 NOT_MEASURED = "not measured"
@@ -66,10 +66,15 @@ def evaluate_command(run: GatheredRun) -> str:
 def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     """A row a metric: what it is, one column a stage, and the floor."""
     stages = [stage for stage in STAGE_TITLES if evaluation.stages.get(stage)]
-    heads = ["Metric", *(STAGE_TITLES[stage] for stage in stages), "Real against real"]
+    columns: dict[str, Scores] = {}
+    for stage in stages:
+        prior, title = evaluation.prior_samples.get(stage), STAGE_TITLES[stage]
+        columns |= {f"{title}, mixture" if prior else title: evaluation.stages[stage]}
+        columns |= {f"{title}, N(0, I)": prior} if prior else {}
+    heads = ["Metric", *columns, "Real against real"]
     rows: list[list[Content]] = []
     for name in names:
-        ours, floor = [evaluation.stages[stage].get(name) for stage in stages], evaluation.floor.get(name)
+        ours, floor = [column.get(name) for column in columns.values()], evaluation.floor.get(name)
         no_floor = next((score.no_floor for score in ours if score is not None and score.no_floor), NOT_MEASURED)
         values = [value_cell(name, score) for score in ours]
         rows.append([metric_cell(name, [*ours, floor]), *values, value_cell(name, floor, no_floor)])
@@ -131,8 +136,9 @@ def _protocol(evaluation: Evaluation) -> str:
         "other": "other data than the run's own",
     }
     against = side.get(evaluation.reference_side, evaluation.reference_side)
+    both = " (of a VAE from its mixture, and as many from N(0, I))" if evaluation.prior_samples else ""
     return (
-        f"{evaluation.n:,} samples of each stage against {evaluation.reference_count:,} real images of {against}. "
+        f"{evaluation.n:,} samples of each stage{both} against {evaluation.reference_count:,} real images of {against}. "
         "“Real against real” is the same number for real images in place of samples: nothing can be expected to beat it. "
         "Below each value its 95% interval."
     )

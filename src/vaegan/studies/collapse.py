@@ -103,7 +103,7 @@ def measure(subject: Subject) -> Numbers:
     """Modes of stacked images that a model's samples show."""
     classifier = train_classifier(subject)
     blocks: list[Tensor] = []
-    for images in subject.model.sample_blocks(JUDGED, seed=subject.seed):
+    for images in subject.model.sample_blocks(JUDGED, subject.seed, "prior"):
         blocks.append(classifier.codes(images))
         subject.tick(1.0)
     return _counted(torch.cat(blocks), classifier)

@@ -73,10 +73,10 @@ def lower_bound(model: Model, images: Images) -> PerImage:
 
 @torch.no_grad()
 def sampling(model: Model, dataset: ImageDataset, count: int = 1000, seed: int = 0) -> Numbers:
-    """How near samples come to held-out images (and training images do, the floor), and how many of those they reach."""
+    """How near samples of the prior come to held-out images (and training images, the floor), and how many they reach."""
     real = heldout_images(dataset, count)
     other = training_images(dataset, len(real))
-    samples = model.sample(len(real), seed=seed)
+    samples = model.sample(len(real), seed, "prior")
     # In pixels at 16x16: what images show, not their texture.
     scores = Distances.of(small_images(real), small_images(samples)).manifold(max(1, min(5, len(real) - 1)))
     return {

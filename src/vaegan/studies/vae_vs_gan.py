@@ -39,7 +39,7 @@ def measure(subject: Subject) -> Numbers:
     dataset, model = subject.setting.dataset, subject.model
     heldout = heldout_images(dataset, 500)
     found = sampling(model, dataset)
-    found["variety"] = float(variety(model.sample(len(heldout))) / variety(heldout))
+    found["variety"] = float(variety(model.sample(len(heldout), sampler="prior")) / variety(heldout))
     if model.has_encoder:
         error = latent_error(model, training_images(dataset, 1000), heldout)
         found |= {"psnr": float(peak_signal_to_noise(torch.tensor(error))), "latent_bytes": model.latent_dim}

@@ -52,7 +52,9 @@ def card_sections(
     return [
         f"# {kind} of {config.size}×{config.size} {colours} images",
         "Made with `vaegan`.",
-        SAMPLES if "heldout" in facts else "This model was saved while its training still went on.",
+        SAMPLES + (FROM_MIXTURE if config.stage in ("vae", "joint") else "")
+        if "heldout" in facts
+        else "This model was saved while its training still went on.",
         _use(config),
         _quality(record, config, evaluation, scores),
         _measured(facts),
@@ -63,6 +65,9 @@ def card_sections(
 
 
 SAMPLES = "![A sheet of samples](samples.png)\n\nThe first samples of the run's seed; nobody picked them."
+
+FROM_MIXTURE = """ They are drawn from the mixture of Gaussians fitted to the encoded training images, as `model.sample` does;
+`model.sample(..., sampler="prior")` draws from N(0, I)."""
 
 LIMITS = """## Limits and intended use
 

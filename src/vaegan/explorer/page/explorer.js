@@ -42,6 +42,7 @@ export class Explorer {
     document.getElementById("name").textContent = model.description.name;
     document.title = `${model.description.name} · vaegan`;
     this.stageButtons();
+    this.samplerButtons();
     this.viewButtons();
     this.plane = new Plane(this);
     this.now = new Now(this);
@@ -97,15 +98,23 @@ export class Explorer {
     return principal.reduce((sum, one, k) => plus(sum, one.move, noise[k]), new Float32Array(noise.length));
   }
 
-  /** A latent of the prior, the same for the same keys. */
+  /** The mixture that new latents are drawn from, unless N(0, I) is there too and was chosen. */
+  mixture() {
+    const { mixture, samplers } = this.model.description;
+    return samplers.length > 1 && this.store.settings.sampler === "prior" ? null : mixture;
+  }
+
+  /** A new latent, the same for the same keys. */
   drawn(...keys) {
-    const { latentDim, mixture } = this.model.description;
+    const { latentDim } = this.model.description;
+    const mixture = this.mixture();
     return mixture ? mixtureLatent(mixture, gaussian(latentDim + 1, ...keys)) : this.place(gaussian(latentDim, ...keys));
   }
 
   /** The latent at a place of the endless grid of seeds. */
   seedAt(x, y) {
-    const { latentDim, mixture } = this.model.description;
+    const { latentDim } = this.model.description;
+    const mixture = this.mixture();
     if (mixture) return seedLatent(latentDim + 1, x, y, (noise) => mixtureLatent(mixture, noise));
     return this.place(seedLatent(latentDim, x, y));
   }
@@ -167,14 +176,24 @@ export class Explorer {
 
   stageButtons() {
     const { stages } = this.model.description;
-    const place = document.getElementById("stages");
-    place.hidden = stages.length < 2;
     const names = [...stages].reverse().map((stage) => [stage, stage.toUpperCase()]);
     const shown = () => (this.store.settings.stage === "both" ? "both" : this.stages()[0]);
+    this.segments("stages", "stage", stages.length > 1 ? [...names, ["both", "Both"]] : [], shown);
+  }
+
+  samplerButtons() {
+    const names = this.model.description.samplers.length > 1 ? [["mixture", "Mixture"], ["prior", "N(0, I)"]] : [];
+    this.segments("samplers", "sampler", names, () => this.store.settings.sampler);
+  }
+
+  /** A button for each [value, text] of a setting, of which the one that `shown` gives is pressed. */
+  segments(id, setting, names, shown) {
+    const place = document.getElementById(id);
+    place.hidden = !names.length;
     place.append(
-      ...[...names, ["both", "Both"]].map(([stage, text]) => {
-        const one = button(text, () => this.store.set("stage", stage));
-        const mark = () => one.setAttribute("aria-pressed", String(shown() === stage));
+      ...names.map(([value, text]) => {
+        const one = button(text, () => this.store.set(setting, value));
+        const mark = () => one.setAttribute("aria-pressed", String(shown() === value));
         this.store.on("settings", mark);
         mark();
         return one;

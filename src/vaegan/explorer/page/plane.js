@@ -133,10 +133,10 @@ export class Plane {
     this.view.redraw();
   }
 
-  /** Pictures on the plane are made anew when the stage or the plane has changed. */
+  /** Pictures on the plane are made anew when the stage, the sampler or the plane has changed. */
   refreshTiles() {
     const base = this.axes && this.through === "current" && !this.seeds ? this.base(this.app.store.current).join() : "";
-    const shown = `${this.app.stages()[0]} ${base}`;
+    const shown = `${this.app.stages()[0]} ${this.seeds && this.settings.sampler} ${base}`;
     if (shown !== this.tiled) this.tiles.clear();
     this.tiled = shown;
   }

@@ -4,7 +4,7 @@ import { fromBase64, toBase64 } from "./latents.js";
 
 const MOST_STEPS = 200;
 const MOST_PINS = 24;
-const CHOICES = { view: ["map", "seeds"], through: ["average", "current", "nearest"], show: ["points", "pictures"] };
+const CHOICES = { view: ["map", "seeds"], through: ["average", "current", "nearest"], show: ["points", "pictures"], sampler: ["mixture", "prior"] };
 
 export class Store extends EventTarget {
   constructor(latentDim) {
@@ -17,7 +17,7 @@ export class Store extends EventTarget {
     this.future = [];
     this.pins = []; // { id, latent }
     this.slots = { A: null, B: null, C: null };
-    this.settings = { view: "map", stage: "", x: "", y: "", through: "average", colour: "", show: "points" };
+    this.settings = { view: "map", stage: "", x: "", y: "", through: "average", colour: "", show: "points", sampler: "mixture" };
     this.nextId = 1;
   }
 

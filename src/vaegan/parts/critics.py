@@ -36,6 +36,8 @@ class CriticPlayer(Protocol):
     """What the game asks of a critic. A new one is a module of this form and one line in `training.build.CRITICS`."""
 
     player: Player[Any]
+    weight: float
+    """Of its loss to the generator."""
 
     def view(self, images: Images, clock: Clock) -> Callable[[Images], Tensor]:
         """How this step's images are shown: the same changes for the real and the generated image of a pair."""
@@ -52,6 +54,8 @@ class CriticPlayer(Protocol):
 
 class PixelCritic(nn.Module):
     """A convolutional critic that starts from nothing, or on the encoder's trunk, and looks at pixels."""
+
+    weight = 1.0
 
     def __init__(
         self,

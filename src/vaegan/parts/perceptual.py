@@ -16,16 +16,20 @@ from vaegan.parts.engine import Engine
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock, cosine
-from vaegan.parts.views import View, draw_view
+from vaegan.parts.views import View, close_up, draw_view
 from vaegan.randomness import Draws, keyed_seed
 from vaegan.types import Images, Labels, joined
 
 WIDTH = 64  # channels of what is seen at each scale
+WEIGHT = 2.0
+"""Of its loss to the generator, with 1 for the critic of pixels."""
 RATES = (1e-3, 3e-5)  # Adam's for the heads, at the start and at the end
 
 
 class PerceptualCritic(nn.Module):
     """Small heads on random projections of a frozen network's features; the heads alone are trained and saved."""
+
+    weight = WEIGHT
 
     def __init__(
         self,
@@ -64,9 +68,12 @@ class PerceptualCritic(nn.Module):
         self._draws, self._augmentation, self._jitter, self._flips = draws, augmentation, jitter, flips
 
     def view(self, images: Images, clock: Clock) -> "Eyes":
-        """Jitter and augmentation of this step, and what the frozen network sees then."""
+        """Jitter and augmentation of this step, half of the batch from nearby, and what the frozen network sees then."""
         probability = min(1.0, self._augmentation * clock.progress)
-        return Eyes(draw_view(self._draws, clock, images, probability, self._flips, jitter=self._jitter), *self._eyes)
+        view = draw_view(self._draws, clock, images, probability, self._flips, jitter=self._jitter)
+        side = images.shape[-1]
+        corners = self._draws.uniform("close-ups", clock.seen, len(images) // 2, 2) * (side - side // 2 + 1)
+        return Eyes(view, corners.floor().int(), *self._eyes)
 
     def judge(self, real: Tensor, fake: Tensor, labels: Labels | None, clock: Clock) -> Judged:
         """Logits [batch, places] of what is seen. Spectral normalisation bounds the slope, so that there is no penalty."""
@@ -81,13 +88,21 @@ class PerceptualCritic(nn.Module):
 
 @dataclass(frozen=True)
 class Eyes:
-    """What the frozen network sees of images under a view."""
+    """What the frozen network sees of images under a view: the first of them from nearby, the others whole.
+
+    From nearby a quarter of an image fills the view. The network then sees detail that its first stride overlooks, as it would in
+    an image of twice the side, at a quarter of the price.
+    """
 
     view: View
+    corners: Tensor
+    """Upper left corners [images seen from nearby, 2] of the quarters, down and right [pixels]."""
     perception: Perception
     projection: Projection
 
     def __call__(self, images: Images) -> Tensor:
         """Projected features of all scales, joined: [batch, numbers]."""
-        maps = self.projection(self.perception(self.view(images.float())))
+        seen, count = self.view(images.float()), len(self.corners)
+        seen = torch.cat([close_up(seen[:count], *self.corners.T), seen[count:]])
+        maps = self.projection(self.perception(seen))
         return torch.cat([part.flatten(1) for part in maps], 1)

@@ -6,6 +6,7 @@ Differentiable augmentation: Zhao et al. 2020; applied to a share p of the image
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vaegan.parts.schedule import Clock
@@ -91,6 +92,13 @@ def shifted(images: Images, rows: Tensor, columns: Tensor) -> Images:
     source_rows, source_columns = (place - rows[:, None]).clamp(0, size - 1), (place - columns[:, None]).clamp(0, size - 1)
     flat = (source_rows[:, :, None] * size + source_columns[:, None, :]).flatten(1)
     return images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+
+
+def close_up(images: Images, rows: Tensor, columns: Tensor) -> Images:
+    """A quarter of each image, from this row and column on, enlarged to the side of the whole."""
+    side = images.shape[-1]
+    quarters = shifted(images, -rows, -columns)[..., : side // 2, : side // 2]
+    return F.interpolate(quarters, size=(side, side), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)

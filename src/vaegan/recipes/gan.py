@@ -102,7 +102,7 @@ class GAN(Recipe):
             found |= {"slope": slope.detach().mean(), "critic_gradient": gradient_norm(critic.player.network)}
             scalars |= found if number == 1 else {f"{name}_{number}": value for name, value in found.items()}
             with frozen(critic.player.network) as judge:  # E f(D(x) - D(G(z)))
-                adversarial.append(softplus(real.detach() - judge(seen, labels)).mean())
+                adversarial.append(critic.weight * softplus(real.detach() - judge(seen, labels)).mean())
 
         loss = sum(adversarial[1:], adversarial[0])
         scalars["generator_loss"] = loss.detach()

@@ -4,8 +4,8 @@
         [--rows NAME ...] [--seeds 0 1 2]
 
 A row says what is expected before it is run. Finished runs are not trained again. The samples of the averaged generator are what
-a user gets: of the best model of the stage, equalised. Those of the generator as it stands at the end (`raw`), by the same last
-kernel, tell softness that the average makes from softness that was learned.
+a user gets: of the best model of the stage. Those of the generator as it stands at the end (`raw`) tell softness that the average
+makes from softness that was learned.
 """
 
 import argparse
@@ -74,11 +74,9 @@ def measure(run: Path, score: str) -> dict[str, Any]:
     averaged = Model.from_pretrained(run / "gan" / "model")
     raw = Model.from_pretrained(run / "gan" / "model")
     checkpoint = torch.load(run / "gan" / "checkpoint.pt", weights_only=True)
-    prefix, last = "generator.network.", averaged.networks.decoder.last_layer
+    prefix = "generator.network."
     weights = {name.removeprefix(prefix): part for name, part in checkpoint["recipe"].items() if name.startswith(prefix)}
     raw.networks.decoder.load_state_dict(weights, strict=False)
-    if last is not None:
-        raw.networks.decoder.stages[-1].load_state_dict(last.state_dict())  # its kernel as the finisher scaled it
     facts = json.loads((run / "run.json").read_text())["facts"]["gan"]
     return {
         "images": facts["images"],

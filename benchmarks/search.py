@@ -74,10 +74,8 @@ def draw(random: np.random.Generator, grown: bool, minutes: int) -> Settings:
     if minutes == 60:  # larger batches are what longer training is given, lest it turns around its goal
         drawn["gan.batch-size"] = int(random.choice(list(BATCHES)))
         drawn["gan.anchor"] = between(1, 12)
-        drawn["gan.floor"] = between(0.03, 0.1)
         drawn["gan.jitter"] = int(random.choice([0, 2, 4]))
-    of_the_handover = ("anchor", "floor")
-    return drawn if grown else {name: value for name, value in drawn.items() if not name.endswith(of_the_handover)}
+    return drawn if grown else {name: value for name, value in drawn.items() if name != "gan.anchor"}
 
 
 def shortfall(found: dict[str, Any], wanted: Wanted) -> float:

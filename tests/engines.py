@@ -34,10 +34,6 @@ class OneProcess:
         assert not value.requires_grad
         return value
 
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        assert not rows.requires_grad
-        return rows
-
     def any(self, flag: bool) -> bool:
         return flag
 

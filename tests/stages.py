@@ -21,11 +21,11 @@ BATCH = 8
 SETTINGS = TrainConfig(
     network=NetworkConfig(latent_dim=4, width=4, width_limit=8),
     vae=VAEConfig(batch_size=BATCH),
-    gan=GANConfig(batch_size=BATCH, refit_every=2, equalise=False),
+    gan=GANConfig(batch_size=BATCH, refit_every=2),
     joint=JointConfig(batch_size=BATCH),
     classic=ClassicGANConfig(batch_size=BATCH),
 )
-"""Networks and batches as small as can be; equalising would take longer than all the rest."""
+"""Networks and batches as small as can be."""
 
 
 class ChannelsLast(OneProcess):

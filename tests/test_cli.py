@@ -454,8 +454,8 @@ def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[st
     ("arguments", "line"),
     [
         (
-            "train faces --gan.equalize",
-            "vaegan train does not know --gan.equalize. Did you mean --gan.equalise? See vaegan train --help.",
+            "train faces --gan.temprature",
+            "vaegan train does not know --gan.temprature. Did you mean --gan.temperature? See vaegan train --help.",
         ),
         ("train faces --minuts 3", "vaegan train does not know --minuts. Did you mean --minutes? See vaegan train --help."),
         ("train faces --xyzzy", "vaegan train does not know --xyzzy. See vaegan train --help."),

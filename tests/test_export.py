@@ -31,11 +31,7 @@ def a_model(size: int, channels: int, stage: str, kind: str = "plain", has_encod
     torch.manual_seed(0)
     network = NetworkConfig(kind=kind, latent_dim=6, width=4, width_limit=8)  # pyright: ignore[reportArgumentType]
     variance = 0.07 if stage == "vae" else None
-    named = (
-        {"has_encoder": has_encoder, "prior": prior, "floor": 0.06, "steep_floor": 0.1}
-        if stage == "gan"
-        else {"has_encoder": has_encoder, "prior": prior}
-    )
+    named = {"has_encoder": has_encoder, "prior": prior}
     config = ModelConfig(size, channels, stage, network, variance, **named)  # pyright: ignore[reportArgumentType]
     networks = Networks(config)
     if stage == "gan" and has_encoder:

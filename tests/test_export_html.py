@@ -239,7 +239,7 @@ def test_a_sum_of_latents_stays_where_draws_lie(tmp_path: Path) -> None:
 def test_latents_of_a_mixture_are_those_of_the_model(tmp_path: Path) -> None:
     random = torch.Generator().manual_seed(0)
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
-    config = ModelConfig(size=SIZE, channels=3, stage="gan", network=network, prior="mixture", floor=0.06, steep_floor=0.1)
+    config = ModelConfig(size=SIZE, channels=3, stage="gan", network=network, prior="mixture")
     model = Model(config, Networks(config))
     mixture = fit_mixture(torch.randn(400, LATENT, generator=random) ** 3)
     mixture.strong[:, -1] = torch.linspace(0.2, 1, LATENT)  # narrowed in most directions: no factor is triangular any more

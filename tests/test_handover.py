@@ -427,8 +427,8 @@ class TestHandOver:
     def grown(
         self, vae: Model, posterior: Gaussian, critic: Critic | None = None, steps: HandoverConfig | None = None, **settings: Any
     ) -> Grown:
-        config = GANConfig(**{"floor": 0.0} | settings)
-        return hand_over(vae, posterior, critic or Critic(CONFIG, SIZE, 3), steps or HandoverConfig(), config, seed=0)
+        critic, steps = critic or Critic(CONFIG, SIZE, 3), steps or HandoverConfig()
+        return hand_over(vae, posterior, critic, steps, GANConfig(**settings), seed=0)
 
     @pytest.mark.parametrize("stage", ["vae", "joint"])
     def test_the_generator_draws_what_the_vae_draws_in_whitened_coordinates(self, posterior: Gaussian, stage: str) -> None:
@@ -455,16 +455,6 @@ class TestHandOver:
         assert whitening is vae.networks.whitening
         z = torch.randn(8, LATENT)
         assert torch.equal(generator(z), vae.decode(z))
-
-    def test_the_floor_is_the_settings_and_what_a_finisher_set_is_gone(self, posterior: Gaussian) -> None:
-        vae = self.vae(posterior, stage="gan", variance=None, floor=0.2, steep_floor=0.1)
-        generator = self.grown(vae, posterior, floor=0.05).generator
-        assert generator.floor == 0.05
-        wanted = handover.trainable_copy(vae.networks.decoder)
-        wanted.learn_under(0.05)
-        z = torch.randn(8, LATENT)
-        assert torch.equal(generator(z), wanted(z))
-        assert vae.networks.decoder.floor == 0.2
 
     def test_the_prior_is_a_mixture_of_whitened_encodings_with_strong_directions(self, posterior: Gaussian) -> None:
         _, _, whitening, prior = self.grown(self.vae(posterior), posterior)

@@ -460,6 +460,14 @@ def test_spectrum_of_white_noise_is_flat_and_a_grid_stands_out() -> None:
     torch.testing.assert_close(found, at + 1e-6)
 
 
+def test_details_are_what_halving_loses() -> None:
+    from vaegan.metrics.spectrum import finest_octave
+
+    even, checker = torch.full((1, 1, 8, 8), 0.3), torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)[None, None]
+    torch.testing.assert_close(finest_octave(even + checker), checker)  # halving takes a checker away, so all of it is detail
+    torch.testing.assert_close(finest_octave(even), torch.zeros_like(even))
+
+
 @pytest.mark.parametrize("side", [28, 30, 31, 33])
 def test_details_and_textures_of_any_side_are_those_of_its_whole_blocks(side: int) -> None:
     from vaegan.metrics.spectrum import detail_energy, texture_power
@@ -520,7 +528,7 @@ def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> N
     from recorded import described
     from vaegan.evaluation.samples import RECORDED_DETAILS, Yardstick, compare
     from vaegan.evaluation.tally import Findings
-    from vaegan.parts.details import finest_octave
+    from vaegan.metrics.spectrum import finest_octave
 
     def findings(real: torch.Tensor, fake: torch.Tensor) -> Findings:
         found = Findings()
@@ -532,7 +540,7 @@ def test_details_are_alike_where_samples_share_a_stroke_whatever_its_sign() -> N
     signs = normal(count, 1, 1, 1, seed=4).sign()
     # White noise has as many directions as values, of which halving takes a quarter (more or less): cos^2 is 1/192 in the mean.
     most = 192**0.5
-    common, single = (float(finest_octave(images)[0].square().sum(1).mean()) for images in (stroke, own))
+    common, single = (float(finest_octave(images).square().sum((1, 2, 3)).mean()) for images in (stroke, own))
     half = most * common / (common + single)
     for fake, expected in ((stroke.expand(count, -1, -1, -1), most), (signs * stroke, most), (stroke + own, half), (own, 1)):
         assert findings(real, fake).numbers["detail_likeness"].value == pytest.approx(expected, rel=0.08)

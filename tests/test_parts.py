@@ -211,21 +211,9 @@ class TestOurFinishers:
         torch.testing.assert_close(kept(noise) - centre, 0.5 * wide + 0.5 * wide @ strong.T, atol=1e-5, rtol=1e-4)
         assert [(each["name"], each["set"]) for each in facts["finished_by"]] == [("narrow_prior", {"temperature": 0.5})]
 
-    def test_equalising_says_what_it_set_and_finishes_a_copy(self) -> None:
-        recipe, inputs, _ = trained(True, equalise=True, temperature=1)
-        facts: dict[str, Any] = {}
-        before = to_model(recipe, inputs).sample(3)
-        model = finish_model(to_model(recipe, inputs), inputs, facts)
-        (entry,) = facts["finished_by"]
-        assert entry["name"] == "equalise_detail"
-        assert len(entry["set"]["gains"]) == 4
-        assert entry["set"]["steep_floor"] == pytest.approx(model.config.steep_floor, abs=1e-3)
-        assert not torch.allclose(model.sample(3), before, atol=1e-3)
-        assert torch.equal(to_model(recipe, inputs).sample(3), before)
-
     @pytest.mark.parametrize("grown", [False, True])
-    def test_both_can_be_switched_off(self, grown: bool) -> None:
-        recipe, inputs, _ = trained(grown, equalise=False, temperature=1)
+    def test_a_temperature_of_1_changes_nothing(self, grown: bool) -> None:
+        recipe, inputs, _ = trained(grown, temperature=1)
         facts: dict[str, Any] = {}
         before = to_model(recipe, inputs).sample(3)
         assert torch.equal(finish_model(to_model(recipe, inputs), inputs, facts).sample(3), before)
@@ -234,11 +222,11 @@ class TestOurFinishers:
     def test_an_autoencoder_and_a_classic_gan_are_kept_as_they_are(self) -> None:
         dataset = made_up_dataset(16, 3)
         for name, stage in (("vae", "vae"), ("classic-gan", "gan")):
-            config = replace(SETTINGS, recipe=name, gan=replace(SETTINGS.gan, equalise=True, temperature=0.5))  # pyright: ignore
+            config = replace(SETTINGS, recipe=name, gan=replace(SETTINGS.gan, temperature=0.5))  # pyright: ignore
             inputs, facts = inputs_of(config, dataset), dict[str, Any]()
             recipe = build.build(stage, inputs).recipe
-            before = to_model(recipe, inputs).sample(3)
+            before = to_model(recipe, inputs).sample(3, sampler="prior")
             model = finish_model(to_model(recipe, inputs), inputs, facts)
             assert facts == {}
-            assert torch.equal(model.sample(3), before)
+            assert torch.equal(model.sample(3, sampler="prior"), before)
             assert (model.networks.mixture is not None and model.networks.mixture.is_fitted) == (stage == "vae")

@@ -415,6 +415,23 @@ def test_a_run_of_before_the_frozen_network_did_not_look_through_it(run: Path, t
     assert config.vae.kl_cycles == document["config"]["vae"]["kl_cycles"]
 
 
+def test_a_run_of_before_its_terms_and_finisher_were_gone_can_be_looked_at_alone(run: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    shutil.copytree(run, place)
+    document = json.loads((place / "run.json").read_text())
+    document["config"]["gan"] |= {"details": 5.0, "floor": 0.06, "equalise": True}
+    for version in (3, 4):
+        (place / "run.json").write_text(json.dumps(document | {"format_version": version}))
+        if version == 3:
+            assert RunFolder(place).read() == RunFolder(run).read()
+            assert describe(place)["vae"]["images"] == 480
+            with pytest.raises(vaegan.ModelError, match="another version"):
+                vaegan.resume(place, images=960)
+        else:
+            with pytest.raises(vaegan.ModelError, match="details"):
+                RunFolder(place).read()
+
+
 def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path) -> None:
     place = earlier(run, tmp_path / "earlier")
     before = (place / "run.json").read_bytes()
@@ -425,7 +442,7 @@ def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path
     vaegan.train("faces:96", TINY, images=16, out=tmp_path / "new", init=place)  # its model is a start
 
 
-@pytest.mark.parametrize("version", [0, 4, "2", None, [1]])
+@pytest.mark.parametrize("version", [0, 5, "2", None, [1]])
 def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: Any) -> None:
     document = json.loads((run / "run.json").read_text()) | {"format_version": version}
     (tmp_path / "run.json").write_text(json.dumps(document))

@@ -116,13 +116,13 @@ def test_settings_and_checks_are_said_in_words(run: Path) -> None:
 def test_what_was_set_at_the_end_is_said_with_scores_before_and_after(run: Path) -> None:
     scores = {"before": {"heldout_recall": 0.25, "heldout_lost": 0.5}, "after": {"heldout_recall": 0.75}}
     facts = json.loads((run / "run.json").read_text())["facts"]
-    finished = [{"name": "equalise_<b>", "set": {"steep_floor": 0.125, "gains": [1.0, 1.5]}} | scores]
+    finished = [{"name": "sharpen_<b>", "set": {"one_factor": 0.125, "gains": [1.0, 1.5]}} | scores]
     change_record(run, facts=facts | {"gan": facts["gan"] | {"finished_by": finished}})
     text = write_report(run).read_text()
     Page(text)
     rows = re.findall(r"<tr>.*?</tr>", text[text.index('id="finishers"') : text.index('id="settings"')], re.DOTALL)
     recall, lost = (re.sub(r"<[^>]*>", " ", row) for row in rows[1:])
-    for words in ("equalise &lt;b&gt; (steep floor 0.125, gains 1, 1.5)", "Recall while training", "0.25", "0.75"):
+    for words in ("sharpen &lt;b&gt; (one factor 0.125, gains 1, 1.5)", "Recall while training", "0.25", "0.75"):
         assert words in recall
     assert lost.split()[-1] == "0.5"
 

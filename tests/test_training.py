@@ -19,10 +19,8 @@ from safetensors.torch import load_file
 
 import vaegan
 from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
-from vaegan.networks.finished import FinishedSubPixel
-from vaegan.networks.subpixel import picture_kernel
 from vaegan.parts.schedule import Clock
-from vaegan.training import engine, finishing
+from vaegan.training import engine
 from vaegan.training.journal import read_journal
 from vaegan.training.loop import End, Progress, Training
 from vaegan.training.run import RunFolder, StagePlan
@@ -319,10 +317,9 @@ def run_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    # Few steps, no penalty and no floor: a finite difference and a gain near 0 turn the rounding of a different summation order
-    # into differences that grow from step to step. (test_adversarial compares the finite difference's draws,
-    # test_subpixel_floor says that the floor of one image hangs on no other.)
-    options = [*OPTIONS, "--images", "48", "--gan.penalty", "0", "--gan.floor", "0"]
+    # Few steps and no penalty: a finite difference turns the rounding of a different summation order into differences that grow
+    # from step to step. (test_adversarial compares the finite difference's draws.)
+    options = [*OPTIONS, "--images", "48", "--gan.penalty", "0"]
     for name, extra in (("one", []), ("two", ["--devices", "2"])):
         done = run_command("train", "faces:96", *options, *extra, "--out", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -484,13 +481,13 @@ def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp
     from vaegan.data import VALIDATION, open_dataset
     from vaegan.metrics.watch import SampleScores
 
-    run, config = tmp_path / "run", replace(TINY, recipe="gan")
-    vaegan.train("faces:2600", config, images=320, out=run)
+    run = tmp_path / "run"
+    vaegan.train("faces:2600", TINY, images=320, out=run)
     facts = RunFolder(run).read().facts["gan"]
     assert "finished_by" in facts
-    dataset = open_dataset("faces:2600", config.data)
+    dataset = open_dataset("faces:2600", TINY.data)
     real = dataset.load(dataset.indices(VALIDATION))
-    wanted = SampleScores()(vaegan.load(run).sample(len(real), seed=1), real)  # those of seed 0 it was equalised by
+    wanted = SampleScores()(vaegan.load(run).sample(len(real), seed=1), real)
     assert len(wanted) > 2
     assert {name: facts["heldout"][name] for name in wanted} == pytest.approx({name: float(v) for name, v in wanted.items()})
 
@@ -522,82 +519,13 @@ def test_one_validation_image_is_enough(tmp_path: Path, recipe: str) -> None:
     assert row["active_units"] == 0
 
 
-def finished_by(run: Path) -> dict[str, dict[str, Any]]:
-    """What the finishers of a run's GAN set, by their names."""
-    return {one["name"]: one["set"] for one in RunFolder(run).read().facts["gan"].get("finished_by", [])}
-
-
-def floors_of(path: Path, stage: str | None = None) -> tuple[float, float]:
-    config = vaegan.load(path, stage).config
-    return config.floor, config.steep_floor
-
-
-def test_a_generator_has_a_floor_and_the_vae_it_grew_from_has_none(whole_run: Path, tmp_path: Path) -> None:
-    steep = finished_by(whole_run)["equalise_detail"]["steep_floor"]
-    assert floors_of(whole_run, "vae") == (0, 0)
-    assert floors_of(whole_run, "gan") == (TINY.gan.floor, pytest.approx(steep, abs=1e-3))
-    assert 0 < steep <= 0.1
-    assert TINY.gan.floor > 0
-    assert RunFolder(whole_run).read().facts["gan"]["handover"]["generator_equals_decoder"]
-
-    # As it learned, where nothing is set at the end.
-    plain = replace(TINY, recipe="gan", gan=replace(TINY.gan, equalise=False))
-    run = vaegan.train("faces:96", plain, images=16, out=tmp_path / "soft", init=whole_run)
-    assert floors_of(run.path) == (TINY.gan.floor, 0)
-
-    # What starts from it goes on as the settings say, and from scratch there is nothing to take out yet, and much to learn.
-    off = replace(TINY, recipe="gan", gan=replace(TINY.gan, floor=0.0))
-    run = vaegan.train("faces:96", off, images=16, out=tmp_path / "off", init=whole_run / "gan")
-    assert floors_of(run.path)[0] == 0
-    run = vaegan.train("faces:96", plain, images=16, out=tmp_path / "alone")
-    assert floors_of(run.path) == (0, 0)
-
-
-def test_a_vae_that_starts_from_a_gan_has_no_floor_even_when_it_is_resumed(whole_run: Path, tmp_path: Path) -> None:
-    later, path = replace(TINY, recipe="vae"), tmp_path / "vae"
-    with pytest.raises(vaegan.InterruptedTraining):
-        vaegan.train("faces:96", later, images=64, out=path, init=whole_run / "gan", cancel=stop_after(4))
-    stopped = floors_of(path)
-    vaegan.resume(path)  # a resumed stage does not know what it grew from
-    assert stopped == floors_of(path) == (0, 0)
-
-
-@pytest.mark.parametrize("recipe", ["gan", "vae", "joint"])
-def test_what_starts_from_a_kept_gan_learns_as_that_one_did(whole_run: Path, tmp_path: Path, recipe: Any) -> None:
-    kept = vaegan.load(whole_run, "gan").networks.decoder.last_layer
-    assert isinstance(kept, FinishedSubPixel)
-    assert kept.steep_floor > 0
-    config = replace(TINY, recipe=recipe, gan=replace(TINY.gan, equalise=False))
-    run = vaegan.train("faces:96", config, images=16, out=tmp_path / recipe, init=whole_run / "gan")
-    last = vaegan.load(run.path, recipe).networks.decoder.last_layer
-    assert last is not None
-    assert not isinstance(last, FinishedSubPixel)
-    assert torch.equal(last.kernel, picture_kernel(3))
-    assert not torch.equal(last.kernel, kept.kernel)
-
-
-def test_a_gan_from_scratch_is_kept_with_a_steep_floor_and_labels_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told, as_it_is = list[Any](), finishing.equalise
-    monkeypatch.setattr(finishing, "equalise", lambda *given: told.append(given[3]) or as_it_is(*given))
-    scratch = replace(TINY, recipe="gan")
-    run = vaegan.train("faces:96", scratch, images=16, out=tmp_path / "alone")
-    assert floors_of(run.path)[0] == 0
-    assert floors_of(run.path)[1] > 0
-    vaegan.train("faces:96", replace(scratch, condition="glasses"), images=16, out=tmp_path / "told")
-    assert told[0] is None
-    assert set(told[1].tolist()) == {0, 1}
-
-
 def test_each_finisher_is_reported_before_and_after(whole_run: Path, tmp_path: Path) -> None:
     found = RunFolder(whole_run).read().facts["gan"]["finished_by"]
-    assert [one["name"] for one in found] == ["narrow_prior", "equalise_detail"]
-    assert found[0]["set"] == {"temperature": TINY.gan.temperature}
-    assert found[1]["before"] == found[0]["after"] != found[0]["before"]
+    assert [(one["name"], one["set"]) for one in found] == [("narrow_prior", {"temperature": TINY.gan.temperature})]
+    assert found[0]["before"] != found[0]["after"]
     facts = RunFolder(whole_run).read().facts["gan"]
-    assert {name: facts["heldout"][name] for name in found[1]["after"]} == found[1]["after"]  # the kept model's own
-    plain = replace(TINY, gan=replace(TINY.gan, equalise=False, temperature=1.0), recipe="gan")
+    assert {name: facts["heldout"][name] for name in found[0]["after"]} == found[0]["after"]  # the kept model's own
+    plain = replace(TINY, gan=replace(TINY.gan, temperature=1.0), recipe="gan")
     run = vaegan.train("faces:96", plain, images=16, out=tmp_path / "plain", init=whole_run).path
     assert "finished_by" not in RunFolder(run).read().facts["gan"]
 
@@ -613,26 +541,3 @@ def test_a_temperature_spares_what_changes_coarse_images_most_of_a_gan_that_grew
     torch.testing.assert_close(narrow @ strong.T, usual @ strong.T, atol=1e-5, rtol=1e-4)
     trained = state(whole_run, "gan")["recipe"]["prior.factors"]
     torch.testing.assert_close(gan.networks.mixture.tempered(1 / TINY.gan.temperature).factors, trained, atol=1e-5, rtol=1e-4)
-
-
-def test_the_kept_gan_is_equalised_and_training_goes_on_without(whole_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(whole_run, run)
-    (name,) = (name for name in state(run, "gan")["recipe"] if name.startswith("generator.average") and name.endswith(".kernel"))
-    kept = load_file(run / "gan/model/model.safetensors")["decoder." + name.removeprefix("generator.average.")]
-    trained = state(run, "gan")["recipe"][name]
-    finest = finished_by(run)["equalise_detail"]["gains"][0]
-    # A checker's own block in the middle of the window, where the grid's factor hardly reaches.
-    assert float((kept / trained)[:, 3, 2, 2].mean()) == pytest.approx(finest, rel=0.05)
-    assert finest != pytest.approx(1, abs=0.05)
-    assert torch.equal(trained, picture_kernel(3))
-
-    longer = vaegan.resume(run, images=IMAGES + 16).path
-    assert torch.equal(state(longer, "gan")["recipe"][name], trained)
-
-    off = replace(TINY, recipe="gan", gan=replace(TINY.gan, equalise=False))
-    other = vaegan.train("faces:96", off, images=16, out=tmp_path / "off", init=whole_run).path
-    plain = vaegan.load(other).networks.decoder.last_layer
-    assert plain is not None
-    assert torch.equal(plain.kernel, trained)
-    assert finished_by(other).keys() == {"narrow_prior"}

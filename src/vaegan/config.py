@@ -104,25 +104,18 @@ class GANConfig:
     anchor: float = 8.0
     """Weight that holds coarse reconstructions to real images; it falls to three quarters. Lower: more variety, and real images
     come back less well; 0: none."""
-    details: float = 5.0
-    """Weight of what keeps fine details from being alike in all samples; 0: none."""
-    floor: float = 0.06
-    """Details weaker than this (in [-1, 1]) are taken out of what a grown generator draws, so that skin and sky are even; 0:
-    none. Plain networks only."""
     refit_every: int = 4
     """The encoder follows the generator once in so many steps; 0 leaves it as the VAE's."""
     perception: Literal["efficientnet-lite0", "none"] = "efficientnet-lite0"
     """A second critic looks through a frozen network trained on photographs: far better pictures. none: your images alone."""
     temperature: float = 0.92
     """Finisher: the kept model's mixture is narrowed to this. Lower: fewer odd samples and fewer kinds; 1 changes nothing."""
-    equalise: bool = True
-    """Finisher: the kept model's fine detail is scaled until its power is that of training images. Plain networks only."""
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
         _check_ranges(self, "gan", positive=("learning_rate", "final_learning_rate", "temperature"))
-        _check_ranges(self, "gan", not_negative=("penalty", "jitter", "anchor", "details", "refit_every"))
-        _check_ranges(self, "gan", share=("augmentation", "floor"))
+        _check_ranges(self, "gan", not_negative=("penalty", "jitter", "anchor", "refit_every"))
+        _check_ranges(self, "gan", share=("augmentation",))
         _check_batch(self, "gan", least=2)  # images of a batch are compared
         if self.temperature > 10:
             raise RequestError(f"--gan.temperature is {self.temperature:g}; 10 is the most, and 1 changes nothing.")

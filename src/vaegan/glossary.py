@@ -25,7 +25,6 @@ SCALARS: dict[str, tuple[str, str]] = {
     "variety": ("Variety of samples", "How different samples are from one another at 16 pixels. At 0 they are all alike."),
     "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
-    "details": ("Discrepancy of details", "How much more alike fine details of samples are than real ones. 0 is right."),
     "recovery": ("Latent recovery, error", "How far the encoder is from finding the latent of a sample. Lower is better."),
     "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder finds. 1 is all of it."),
     "gradient": ("Gradient", "Length of the gradient of a step. A sudden rise is the first sign of a training that breaks down."),
@@ -37,7 +36,7 @@ SCALARS: dict[str, tuple[str, str]] = {
     "kernel_distance": (
         "Kernel distance of samples",
         "How far samples are from unseen images in random features. Models are compared by it while training; the finished one "
-        "is measured again, as it draws: equalised, and at its temperature. Lower is better; near 0 chance may make it negative.",
+        "is measured again, as it draws: at its temperature. Lower is better; near 0 chance may make it negative.",
     ),
     "kernel_error": ("Kernel distance, error", "How far chance moves the kernel distance: its standard error."),
     "sharpness": ("Sharpness of samples", "Energy of the finest detail, samples over unseen images. 1 is right, less blurred."),

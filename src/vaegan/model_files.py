@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,9 +23,10 @@ from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
 from vaegan.shapes import LEAST_SIZE, MOST_SIZE, NetworkConfig
 
-FORMAT_VERSION = 7
-READABLE = (5, 6, FORMAT_VERSION)
+FORMAT_VERSION = 8
+READABLE = (5, 6, 7, FORMAT_VERSION)
 MOVED = ("classes", "critic_hidden")  # of the networks, until 6: the labels say the first, and no model has a critic
+FLOORS = ("floor", "steep_floor")  # until 7: what a decoder took out of its images; 0: nothing
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -49,10 +51,6 @@ class ModelConfig:
     """What latents are drawn from: N(0, I), uniform on [-1, 1], or the mixture beside the networks."""
     likelihood: Likelihood = "gaussian"
     """Family of p(x|z)."""
-    floor: float = 0.0
-    """Deviation under which details are taken out of what the decoder draws (`networks/subpixel.py`)."""
-    steep_floor: float = 0.0
-    """Floor of the finest octave, set by a finisher (`networks/finished.py`)."""
     labels: tuple[str, ...] = ()
     """What a conditional model can be told, in the order of the codes."""
     has_encoder: bool = True
@@ -70,8 +68,6 @@ class ModelConfig:
             raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
         if len(self.labels) > MOST_CLASSES:
             raise RequestError(f"The model has {len(self.labels)} labels; {MOST_CLASSES} is the most.")
-        if not (0 <= self.floor <= 1 and 0 <= self.steep_floor <= 1):
-            raise RequestError(f"floor is {self.floor} and steep_floor {self.steep_floor}; both must be between 0 and 1.")
         if self.variance is not None and not 0 < self.variance < math.inf:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
@@ -83,10 +79,6 @@ class Networks(nn.Module):
         super().__init__()
         latent_dim, shape = config.network.latent_dim, (config.network, config.size, config.channels, len(config.labels))
         self.decoder = Decoder(*shape)
-        if config.steep_floor > 0:
-            self.decoder.finish(config.floor, config.steep_floor)
-        elif config.floor > 0:
-            self.decoder.learn_under(config.floor)
         self.encoder = Encoder(*shape) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None
@@ -150,10 +142,22 @@ def read_config(folder: Path) -> ModelConfig:
                 f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {known}. "
                 "Install the version that wrote it."
             )
-        network = values.get("network")
-        if values["format_version"] < FORMAT_VERSION and isinstance(network, dict):
-            values |= {"network": {name: value for name, value in network.items() if name not in MOVED}}
-        return from_dictionary(ModelConfig, values | {"format_version": FORMAT_VERSION}, str(path))  # it is saved as such
+        return from_dictionary(ModelConfig, _upgraded(values, path) | {"format_version": FORMAT_VERSION}, str(path))
+
+
+def _upgraded(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A configuration without what earlier formats had; ModelError where the model would draw other images without it."""
+    version, network = values["format_version"], values.get("network")
+    if version < 8:
+        if any(values.get(name, 0) != 0 for name in FLOORS):
+            raise ModelError(
+                f"{path} was made by an earlier version of vaegan, with a floor under its details that there is no more; "
+                "draw it with that version, or train it again."
+            )
+        values = {name: value for name, value in values.items() if name not in FLOORS}
+    if version < 7 and isinstance(network, dict):
+        values |= {"network": {name: value for name, value in network.items() if name not in MOVED}}
+    return values
 
 
 def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:

@@ -24,9 +24,8 @@ from vaegan.metrics.features import (
 )
 from vaegan.metrics.neighbours import NEIGHBOUR_SCORES, neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
-from vaegan.metrics.spectrum import detail_energy, flat_share, power_spectrum, radial_spectrum, texture_power
+from vaegan.metrics.spectrum import detail_energy, finest_octave, flat_share, power_spectrum, radial_spectrum, texture_power
 from vaegan.metrics.statistics import FEW_SPLITS, SHARDS, Moments, clipped, interval, ratio_with_interval, with_interval_by_halves
-from vaegan.parts.details import FAINT, finest_octave
 from vaegan.randomness import keyed_seed
 from vaegan.types import Images
 
@@ -39,6 +38,7 @@ FEWEST_FOR_MEANS, FEWEST_FOR_PAIRS, FEWEST_FOR_COVARIANCES = 10, 100, 200
 """Held-out images below which metrics of these kinds say nothing."""
 RECORDED_DETAILS = 128
 """Images whose finest octave is recorded, 100 MB at 256x256, for 8,128 pairs: the likeness of these is known to about 5 %."""
+FAINT = 0.01  # deviation of details, of values in [-1, 1], under which most real images have none: the likeness would be chance
 WITHOUT_TRAIN = "the training images are not at hand"
 LEAST_FLAT = 0.01  # share of a real image's pixels that must be flat on average, for the ratio to mean anything
 
@@ -76,7 +76,7 @@ def describe(
     tally.add("sharpness", first, detail_energy(images))
     tally.add("flatness", first, flat_share(images))
     if first < RECORDED_DETAILS:
-        tally.record_first("details", first, finest_octave(images[: RECORDED_DETAILS - first])[0], RECORDED_DETAILS)
+        tally.record_first("details", first, finest_octave(images[: RECORDED_DETAILS - first]).flatten(1), RECORDED_DETAILS)
     for period in (2, 4):
         tally.add(f"texture_{period}", first, texture_power(images, period))
     tally.add("spectrum", first, radial_spectrum(power_spectrum(images)))

@@ -13,15 +13,14 @@ FLAT = 8 / 127.5  # 8 of 255 levels: a quarter of the pixels of anime faces are 
 @torch.no_grad()
 def detail_energy(images: Images) -> PerImage:
     """Mean square of what is lost when an image is halved and enlarged again: the highest octave."""
-    return detail_power(images).flatten(1).mean(1)
+    return finest_octave(images).square().flatten(1).mean(1)
 
 
 @torch.no_grad()
-def detail_power(images: Images) -> Images:
-    """`detail_energy` at every pixel, averaged over the channels: [count, 1, side, side]; of an odd side without the last one."""
+def finest_octave(images: Images) -> Images:
+    """What is lost when an image is halved and enlarged again; of an odd side without the last row or column."""
     images = whole_blocks(images, 2)
-    enlarged = F.interpolate(F.avg_pool2d(images, 2), size=images.shape[-2:], mode="bilinear", align_corners=False)
-    return (images - enlarged).square().mean(1, keepdim=True)
+    return images - F.interpolate(F.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()

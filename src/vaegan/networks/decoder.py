@@ -9,7 +9,6 @@ from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import Residual, activation, crop_to, in_float32, initialise, start_residuals_as_identity
 from vaegan.networks.classic import classic_stages
 from vaegan.networks.even import EvenTransposed, even_layers
-from vaegan.networks.finished import FinishedSubPixel
 from vaegan.networks.labels import chosen_bias, folded, with_bias
 from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
@@ -46,31 +45,6 @@ class Decoder(nn.Module):
         x = crop_to(x.float(), self.size)
         x = x.tanh() if self.saturates else x
         return x if raw else self.output(x)
-
-    @property
-    def last_layer(self) -> SubPixel | None:
-        """The sub-pixel layer; None in networks that have none."""
-        last = self.stages[-1]
-        return last if isinstance(last, SubPixel) else None
-
-    @property
-    def floor(self) -> float:
-        """Deviation of the details that are taken out as noise, of values in [-1, 1]."""
-        return 0.0 if self.last_layer is None else self.last_layer.floor
-
-    def learn_under(self, floor: float) -> None:
-        """Gives a plain last layer with this floor, where there is a sub-pixel one: what a finisher set is gone."""
-        if (last := self.last_layer) is not None:
-            fresh = SubPixel(last.kernel.shape[0] // 4, floor)
-            self.stages[-1] = fresh.to(last.kernel.device)
-
-    def finish(self, floor: float, steep_floor: float) -> FinishedSubPixel | None:
-        """Puts the last layer of a kept model in the plain one's place; None where there is no sub-pixel one."""
-        if (last := self.last_layer) is None:
-            return None
-        finished = FinishedSubPixel(last.kernel.shape[0] // 4, floor, steep_floor).to(last.kernel.device)
-        self.stages[-1] = finished
-        return finished
 
     def for_label(self, label: int) -> dict[str, Tensor]:
         """The tensors of the unconditional decoder that decodes every latent to an image of `label`."""

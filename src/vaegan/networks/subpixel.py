@@ -7,10 +7,6 @@ averaging the weights against them made long runs soft.
 
 Here the means of blocks are interpolated. Slopes and checkers are added, less most of their mean around, for brightness and
 colours apart. So a step changes each of these in proportion to what pictures have of it.
-
-A generator has a floor under these details. Skin and sky are even, and a network of few channels draws a little of everything all
-over them. To make nothing exactly, many weights have to cancel. Details that are weak where they are therefore go, as a filter
-takes out noise of known power (Lee 1980). Strong ones, lines and strands, stay as they are drawn.
 """
 
 import math
@@ -34,9 +30,6 @@ REACH = 5
 less than of white noise (0.33); in a GAN's grid 0.4-0.65."""
 KEPT = 0.25
 """Share of that mean that is kept, so that an image with a regular grid can still be learned, four times as slowly."""
-
-WINDOWS = (5, 3)
-"""Sides, in blocks, of the windows in which the power of means, less those around them, and of details is measured."""
 
 
 def picture_kernel(channels: int) -> Tensor:
@@ -64,62 +57,14 @@ class SubPixel(nn.Module):
     """Coordinates of 2x2 blocks to the pixels of an image; nothing in it is learned."""
 
     kernel: Tensor
-    scales: Tensor
 
-    def __init__(self, channels: int, floor: float = 0.0) -> None:
-        """Args: channels: of the image, 1 or 3; floor: deviation of what is taken for noise, of values in [-1, 1]; 0: none."""
+    def __init__(self, channels: int) -> None:
+        """Args: channels: of the image, 1 or 3."""
         super().__init__()
-        self.floor = floor
         with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
             kernel = picture_kernel(channels)
-            scales = torch.tensor([[[row[0]]] for row in SCALES[:channels]], dtype=torch.float32)
         self.register_buffer("kernel", kernel)  # saved: without it a model's weights mean nothing
-        self.register_buffer("scales", scales, persistent=False)  # of each colour's mean
 
     def forward(self, blocks: Tensor) -> Images:
-        """[batch, 4 channels, height, width], with a floor of even sides, to [batch, channels, 2 height, 2 width]."""
-        if not self.has_floor:
-            return F.pixel_shuffle(F.conv2d(bordered(blocks, REACH), self.kernel), 2)
-        means, details = means_and_details(blocks)
-        of_means, of_details = means_and_details(self.kernel)
-        if self.floor > 0:
-            coarse = F.interpolate(F.avg_pool2d(means, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
-            apart = means - coarse
-            # Colours are at right angles, and as long as channels are many: the sum of their powers is the mean of the pixels'.
-            means = coarse + apart * self._above_floor((self.scales * apart).square().sum(1, keepdim=True), WINDOWS[0])
-        drawn = F.conv2d(bordered(details, REACH), of_details)
-        drawn = drawn * self.gain_of_details(drawn.square().mean(1, keepdim=True))
-        return F.pixel_shuffle(F.conv2d(bordered(means, REACH), of_means) + drawn, 2)
-
-    @property
-    def has_floor(self) -> bool:
-        """Whether anything is taken for noise."""
-        return self.floor > 0
-
-    def gain_of_details(self, power: Tensor) -> Tensor:
-        """Factor on the finest octave's details, by their power."""
-        return self._above_floor(power, WINDOWS[1])
-
-    def _above_floor(self, power: Tensor, window: int) -> Tensor:
-        """Factor on details of this power, by the mean power around: 0 where there is next to none, else near 1.
-
-        Lee's gain is (P - floor^2) / P, and 0 below the floor, where nothing could be learned any more: here P / (P + floor^2).
-        """
-        around = mean_around(power, window)
-        return around / (around + self.floor**2)
-
-
-def mean_around(power: Tensor, window: int) -> Tensor:
-    """Mean power in a window around each place; neither nothing nor infinite, of which a floor would make no number."""
-    return F.avg_pool2d(bordered(power, window), window, stride=1).clamp(1e-15, 1e15)
-
-
-def means_and_details(coordinates: Tensor) -> tuple[Tensor, Tensor]:
-    """Splits coordinates, or a kernel's inputs: [.., channels, height, width] and [.., 3 channels, height, width]."""
-    of_each = coordinates.unflatten(1, (-1, 1 + len(DETAILS)))
-    return of_each[:, :, 0], of_each[:, :, 1:].flatten(1, 2)
-
-
-def bordered(maps: Tensor, window: int) -> Tensor:
-    """Maps with repeated borders, for a window without padding."""
-    return F.pad(maps, [window // 2] * 4, mode="replicate")
+        """[batch, 4 channels, height, width] to [batch, channels, 2 height, 2 width]; borders are repeated outwards."""
+        return F.pixel_shuffle(F.conv2d(F.pad(blocks, [REACH // 2] * 4, mode="replicate"), self.kernel), 2)

@@ -15,7 +15,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Engine(Protocol):
-    """Devices and processes, hidden behind six calls."""
+    """Devices and processes, hidden behind five calls."""
 
     def prepare(self, network: Network) -> Network:
         """Moves a network to the device and, with several processes, makes its gradients global means."""
@@ -31,10 +31,6 @@ class Engine(Protocol):
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a detached value over all processes."""
-        ...
-
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        """Detached rows of all processes, as many in each, in the order of their ranks."""
         ...
 
     def draws(self, stage: str) -> Draws:

@@ -46,16 +46,14 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
     # 2. Encodings get mean 0 and covariance 1. A GAN's have them already.
     if steps.whitening and vae.config.stage in ("vae", "joint"):
         generator, whitening = whiten(generator, posterior, probe)
-    # 3. Weak details go from now on. What was set when a GAN was kept goes, too: it never learned with it.
-    generator.learn_under(config.floor)
-    # 4. Latents are drawn from where encodings lie.
+    # 3. Latents are drawn from where encodings lie.
     if config.prior != "mixture":
         prior: Prior = PRIORS[config.prior](vae.latent_dim)
     else:
         prior = fit_mixture(whitening(posterior.mean), seed=seed)
         draws = prior.sample(DRAWS * vae.latent_dim, torch.Generator().manual_seed(0))
         prior.strong.copy_(strong_directions(generator, draws.to(vae.device)))
-    # 5. The critic sees with the encoder's trunk.
+    # 4. The critic sees with the encoder's trunk.
     grow_critic(encoder, critic)
     return Grown(generator, encoder, whitening, prior)
 

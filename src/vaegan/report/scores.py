@@ -247,8 +247,8 @@ def checks(run: GatheredRun) -> Markup | None:
     if not rows:
         return None
     note = (
-        "Measured on held-out images when a stage ended, with the finished model: a GAN's samples are equalised and at their "
-        "temperature, so that their numbers are not the last ones of the curves. Kept in run.json."
+        "Measured on held-out images when a stage ended, with the finished model: a GAN's samples are at their temperature, "
+        "so that their numbers are not the last ones of the curves. Kept in run.json."
     )
     shown = table(["What", "Stage", "Value", "Meaning"], rows, "words")
     how = again(command("info", str(run.path), "--json"))

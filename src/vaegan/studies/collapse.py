@@ -55,8 +55,7 @@ def arms(setting: Setting) -> Sequence[Arm]:
     if setting.label is None or dataset.channels > 1 or len(dataset.label_words[setting.label]) > MOST_CLASSES:
         return found
     stacked = setting.folder / "stacked.npy"
-    # Who drops modes by the game alone: the discrepancy of details would pull samples apart in every arm.
-    base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, details=0.0), data=_colour(setting))
+    base = replace(setting.base, recipe="gan", data=_colour(setting))
     bare = ClassicGANConfig(objective="non-saturating", batch_size=base.gan.batch_size)
     made = [
         TrainedArm(VAE, replace(base, recipe="vae"), data=stacked),

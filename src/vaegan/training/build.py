@@ -17,7 +17,6 @@ from vaegan.networks import Critic, Decoder, Encoder, Gaussian, perception
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.critics import CriticPlayer, PixelCritic
-from vaegan.parts.details import Details
 from vaegan.parts.perceptual import PerceptualCritic
 from vaegan.parts.refit import Refit
 from vaegan.parts.terms import Term
@@ -34,7 +33,7 @@ from vaegan.training import health
 from vaegan.training.checks import describe_objective, reason_of_collapse
 from vaegan.training.engine import FabricEngine
 from vaegan.training.handover_facts import handover_facts
-from vaegan.types import Batch, Labels
+from vaegan.types import Batch
 
 HELDOUT = 256  # validation images looked at while training
 ENCODED = 10_000  # training images whose posteriors describe the whole set
@@ -75,10 +74,6 @@ class StageInputs:
         """The images of `training` in blocks of 256 on the CPU, for more of them than fit into memory."""
         chosen = self.dataset.first_by_content(TRAIN, count)
         return (self._load(chosen[at : at + 256]) for at in range(0, len(chosen), 256))
-
-    def training_labels(self, count: int) -> Labels | None:
-        """The labels of `training_blocks`."""
-        return None if self.codes is None else torch.from_numpy(self.codes[self.dataset.first_by_content(TRAIN, count)])
 
     @property
     def codes(self) -> NDArray[np.int64] | None:
@@ -149,7 +144,6 @@ def build_gan(inputs: StageInputs) -> Built:
     encoder, whitening, anchor, refit = None, None, None, None
     if vae is not None and not vae.has_encoder:
         generator = handover.trainable_copy(vae.networks.decoder)
-        generator.learn_under(config.floor)
     elif vae is not None:
         posterior, steps = inputs.posterior(vae), inputs.config.handover
         grown = handover.hand_over(vae, posterior, critic, steps, config, inputs.mixture_seed)
@@ -209,16 +203,10 @@ def perceptual_critic(inputs: StageInputs) -> CriticPlayer | None:
     )
 
 
-def details_term(inputs: StageInputs) -> Term | None:
-    """What keeps details from being alike in all samples."""
-    weight = inputs.config.gan.details
-    return Details(weight, inputs.engine, inputs.engine.rank) if weight > 0 else None
-
-
 CRITICS: tuple[Callable[[StageInputs], CriticPlayer | None], ...] = (perceptual_critic,)
 """Who judges the GAN's images beside the critic that looks at pixels; None where settings leave it out."""
 
-TERMS: tuple[Callable[[StageInputs], Term | None], ...] = (details_term,)
+TERMS: tuple[Callable[[StageInputs], Term | None], ...] = ()
 """What else holds the GAN's generator, beside the anchor to its VAE; None where settings leave it out."""
 
 BUILDERS: dict[str, Callable[[StageInputs], Built]] = {
@@ -265,7 +253,6 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         variance=trained.variance,
         prior=next(name for name, kind in PRIORS.items() if type(prior) is kind),
         likelihood=trained.likelihood,
-        floor=trained.decoder.floor,
         labels=inputs.words,
         has_encoder=trained.encoder is not None,
     )
@@ -303,7 +290,6 @@ def _encoder_and_decoder(inputs: StageInputs) -> tuple[Encoder, Decoder]:
         decoder = handover.trainable_copy(previous.networks.decoder)
         if previous.networks.whitening is not None:
             decoder = handover.unwhiten(decoder, previous.networks.whitening)
-        decoder.learn_under(floor=0)  # a GAN's; a resumed stage, which builds on nothing, would not know of it
     return encoder, decoder
 
 

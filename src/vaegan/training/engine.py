@@ -92,10 +92,6 @@ class FabricEngine:
             return value
         return cast(Tensor, self._fabric.all_reduce(value.clone(), reduce_op="mean"))
 
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        """Detached rows of all processes, as many in each, in the order of their ranks."""
-        return rows if self.world_size == 1 else cast(Tensor, self._fabric.all_gather(rows)).flatten(0, 1)
-
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set in any process, so that all of them stop at the same step."""
         if self.world_size == 1:

@@ -5,11 +5,8 @@ from typing import Any
 
 from vaegan.metrics.watch import SampleScores
 from vaegan.model import Model
-from vaegan.parts.equalise import equalise
 from vaegan.priors import Mixture, fit_mixture
 from vaegan.training.build import StageInputs
-
-EQUALISED = 2_048  # training images that tell the power of octaves
 
 Finisher = Callable[[Model, StageInputs], dict[str, Any] | None]
 """Changes a model; what it set, for run.json. None where it changed nothing."""
@@ -25,16 +22,7 @@ def narrow_prior(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
     return {"temperature": temperature}
 
 
-def equalise_detail(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
-    """Gives fine detail the power that it has in training images."""
-    if not inputs.config.gan.equalise:
-        return None
-    real = (block.images for block in inputs.training_blocks(EQUALISED))
-    found = equalise(model, real, inputs.config.gan.floor, inputs.training_labels(EQUALISED))
-    return None if found is None else {"gains": [round(gain, 3) for gain in found.gains], "steep_floor": round(found.floor, 3)}
-
-
-FINISHERS: dict[str, tuple[Finisher, ...]] = {"gan": (narrow_prior, equalise_detail)}
+FINISHERS: dict[str, tuple[Finisher, ...]] = {"gan": (narrow_prior,)}
 """By stage, in their order."""
 
 
@@ -60,7 +48,7 @@ def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Mo
 def model_scores(model: Model, inputs: StageInputs, count: int = 512) -> dict[str, float]:
     """What validations say of samples, of those that a kept model draws."""
     images, labels = inputs.heldout(count)
-    samples = model.sample(len(images), seed=1, labels=labels).to(images.device)  # seed 0's it was equalised by
+    samples = model.sample(len(images), seed=1, labels=labels).to(images.device)
     known = inputs.known()
     scores = SampleScores()(samples, images, None if known is None else known.images)
     return {name: float(value) for name, value in scores.items()}

@@ -17,7 +17,7 @@ from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
 from vaegan.settings import MOST_SEED, from_dictionary, known_settings, to_dictionary
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
@@ -170,7 +170,7 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) not in (1, 2, FORMAT_VERSION):
+        if (version := values.pop("format_version", None)) not in (1, 2, 3, FORMAT_VERSION):
             raise ModelError(
                 f"{path} has format {version!r:.40}; this version of vaegan reads 1 to {FORMAT_VERSION}. "
                 "Install the version that wrote it."
@@ -193,7 +193,7 @@ class RunFolder:
 
 
 def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """A record of format 1 or 2 without the settings that there are no more: enough to look at its run, not to train it on."""
+    """A record of an earlier format without the settings that are gone: enough to look at its run, not to train it on."""
     config = values.get("config")
     if not isinstance(config, dict):
         return values

@@ -16,6 +16,8 @@ from vaegan.errors import RequestError
 from vaegan.networks import perception
 from vaegan.networks.heads import Heads
 from vaegan.networks.perception import CHANNELS, Perception, Projection, find_weights, load_perception
+from vaegan.parts.perceptual import Eyes
+from vaegan.parts.views import View, close_up
 
 SIDES = (16, 8, 4, 2)
 
@@ -34,6 +36,23 @@ def weights() -> dict[str, Tensor]:
 
 def pictures(count: int, side: int, channels: int = 3) -> Tensor:
     return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+class TestFromNearby:
+    def test_a_quarter_fills_the_view(self) -> None:
+        images = pictures(2, 64)
+        seen = close_up(images, torch.tensor([5, 32]), torch.tensor([0, 7]))
+        quarter = F.interpolate(images[1:, :, 32:64, 7:39], scale_factor=2, mode="bilinear")
+        assert torch.allclose(seen[1:], quarter)
+
+    @pytest.mark.parametrize("count", [1, 2, 7])
+    def test_half_of_a_batch_is_seen_so_and_the_rest_whole(self, eyes: Perception, count: int) -> None:
+        images, projection = pictures(count, 64), Projection(8, torch.Generator().manual_seed(0))
+        corners = torch.full((count // 2, 2), 16)
+        seen = Eyes(View(None), corners, eyes, projection)(images)
+        whole = Eyes(View(None), corners[:0], eyes, projection)(images)
+        differs = (seen - whole).abs().amax(1) > 1e-2
+        assert differs.tolist() == [place < count // 2 for place in range(count)]
 
 
 def unfolded(weights: dict[str, Tensor], x: Tensor) -> list[Tensor]:

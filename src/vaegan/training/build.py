@@ -192,7 +192,7 @@ def perceptual_critic(inputs: StageInputs) -> CriticPlayer | None:
     if config.perception == "none":
         return None
     return PerceptualCritic(
-        engine.prepare_frozen(perception.load_perception()),
+        engine.prepare_frozen(perception.load_perception(engine.precision)),
         inputs.training(CALIBRATED).images,
         engine,
         engine.draws("gan"),

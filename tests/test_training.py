@@ -237,7 +237,7 @@ def test_other_seeds_give_other_weights(whole_run: Path, tmp_path: Path) -> None
 
 def test_a_run_leaves_everything_a_person_looks_for(whole_run: Path) -> None:
     expected = ["run.json", "skipped.csv", "progress.webp", "progress.gif"]
-    stage = ["metrics.jsonl", "curves.svg", "model/config.json", "model/model.safetensors", "model/README.md", "checkpoint.pt"]
+    stage = ["metrics.jsonl", "model/config.json", "model/model.safetensors", "model/README.md", "checkpoint.pt"]
     for name in expected + [f"{folder}/{name}" for folder in ("vae", "gan") for name in stage]:
         assert (whole_run / name).stat().st_size > 0, name
     leftovers = [path for path in whole_run.rglob(".*") if path.name != ".lock"]

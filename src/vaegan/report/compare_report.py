@@ -24,18 +24,8 @@ SEED = 0
 def write_comparison(runs: list[str | Path], out: str | Path = "compare.html") -> dict[str, Any]:
     """Writes a page about several runs, which says what differs between them and which differences exceed the noise.
 
-    Runs with the same settings, images and length are one group; their spread over seeds then is the noise.
-
-    Args:
-        runs: 2 to 12 folders of runs; the first one's group is what the others are compared with.
-        out: the page.
-
-    Returns:
-        The comparison as plain values.
-
-    Raises:
-        RequestError: if there are too few or too many runs, or one comes twice.
-        ModelError: if one of them is no run.
+    Runs with the same settings, images and length are one group, whose spread over seeds then is the noise; the group of the first
+    run is what the others are compared with. Returns the comparison as plain values.
     """
     paths = [Path(run) for run in runs]
     if not 2 <= len(paths) <= MOST_RUNS:

@@ -23,6 +23,7 @@ from vaegan.charts import (
     save_lines,
 )
 
+
 def chart(points: list[tuple[float, float]], title: str = "Loss", x_label: str = "images") -> ET.Element:
     return ET.fromstring(str(line_chart(title, [Series("training", "trained", points)], x_label)))
 

@@ -260,17 +260,17 @@ class TestGroups:
 class TestLearning:
     def test_a_direction_comes_with_its_quality(self, dataset: ImageDataset, model: Model) -> None:
         chosen = groups_of_label(dataset, "smiling")
-        positive, negative = (Examples(dataset, indices) for indices in (chosen.positive, chosen.negative))
+        positive, negative = (Examples(dataset, indices) for indices in chosen)
         other = Direction("other", random(LATENT))
         beside = {"apart": Direction("apart", random(LATENT, seed=5))}
         others = {"other": other, "named otherwise": other}
         found = learn_direction(model, "named otherwise", positive, negative, "mean", beside, others, label="smiling")
         assert abs(float(found.vector @ beside["apart"].vector)) < 1e-5
         facts = found.facts
-        assert (facts["positive"], facts["negative"], facts["beside"]) == (len(chosen.positive), len(chosen.negative), ["apart"])
+        assert (facts["positive"], facts["negative"], facts["beside"]) == (*map(len, chosen), ["apart"])
         assert 0 <= facts["auc"] <= 1
         assert 0 <= facts["identity_kept"] <= 1
-        assert facts["identity_of"] == len(chosen.negative)
+        assert facts["identity_of"] == len(chosen[1])
         assert list(facts["moves"]) == ["other"]
         assert "hair_colour" in facts["kept"]
         assert "smiling" not in facts["kept"]

@@ -82,7 +82,7 @@ def parse(kind: type[Options], prog: str, words: list[str]) -> Options:
     """The options that a command line gives: the `words` after `prog`, which is vaegan and the command.
 
     The static method `defaults` of the dataclass `kind`, if there is one, makes defaults of fields from the options as they were
-    written, as a preset does. RequestError says in one line what is wrong; help that was asked for is printed and ends the program.
+    written, as a preset does. RequestError says in one line what is wrong; help that was asked for ends the program.
     """
     if any(not word or (word.startswith("--") and word.endswith("=")) for word in words):
         # The empty path would be the current folder, with all that lies in it.

@@ -159,7 +159,6 @@ def _side_effects(
     others: Mapping[str, Direction],
     label: str | None,
 ) -> dict[str, Any]:
-    """What strength 1 does to images without the attribute, beside what it is for."""
     negative = groups[1]
     judged = evenly(np.arange(len(negative.indices)), MOST_JUDGED)
     before = encoded[1][torch.from_numpy(judged)]

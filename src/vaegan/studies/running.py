@@ -62,9 +62,9 @@ def run_study(
 ) -> StudyFolder:
     """Carries out a study, or what is left of it: the same call on the same folder `out` goes on where it stopped.
 
-    The settings `config` are shared by all arms, whose recipes are their own affair; `minutes` or `images` are of the whole study,
-    over all arms and seeds. `progress` is called with (what, done, total) in images over the whole study; `cancel` is asked all the
-    time: True saves and raises InterruptedTraining. RequestError if `out` holds something else or the study cannot be made.
+    All arms share the settings `config`, but for the recipe; `minutes`, `images` and what `progress` is told [images] are of the
+    whole study, over all arms and seeds. `cancel` is asked all the time: True saves and raises InterruptedTraining. RequestError
+    if `out` holds something else or the study cannot be made.
     """
     path = Path(out)
     api.check_request(config, minutes, images)

@@ -201,7 +201,6 @@ def whole_number(digits: str) -> int:
 
 
 def _is_possible(record: RunRecord) -> bool:
-    """Whether a run can have lasted, and can last, as long as its record says."""
     return (
         all(0 <= seconds <= MOST_SECONDS for seconds in (record.spent_seconds, record.seconds_target or 0.0))
         and all(plan.images is None or plan.images > 0 for plan in record.plan)

@@ -112,7 +112,6 @@ class Session:
         return self._finish(stage, recipe, inputs, facts | self._carry_out(stage, training))
 
     def _begin(self, stage: str, facts: dict[str, Any], seen: int, best: Best, patience: int) -> dict[str, Any]:
-        """Writes down what is known before the first step, and says what is worth saying."""
         plan = self.record.plan_of(stage)
         if plan.images is not None and plan.schedule_end is not None and plan.images > plan.schedule_end:
             self.record = self.record.with_images(stage, plan.images, seen)  # it was extended
@@ -125,7 +124,6 @@ class Session:
         return facts
 
     def _carry_out(self, stage: str, training: Training) -> dict[str, Any]:
-        """Trains to the end of the stage; what is known then."""
         began, seen_before = time.perf_counter(), training.seen
         end = training.run()
         if end.reason is None:
@@ -257,7 +255,6 @@ class Session:
         return grid(to_uint8(samples.nan_to_num()))  # the guards speak of NaN
 
     def _draw_summary(self) -> None:
-        """The whole run in one animation."""
         frames: list[Image.Image] = []
         with disk_errors(self.folder.path):
             for plan in self.record.plan:
@@ -274,7 +271,6 @@ def sample_shots(stage_folder: Path) -> list[Path]:
 
 
 def _opening(facts: dict[str, Any]) -> str | None:
-    """What is worth saying when a stage begins."""
     sentences = [facts["objective"]] if "objective" in facts else []
     if log := facts.get("handover"):
         gap = f"; prior gap {log['prior_gap']:.4f}" if "prior_gap" in log else ""

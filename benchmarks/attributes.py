@@ -167,9 +167,9 @@ def main() -> None:
 
     model, dataset = load(arguments.run, arguments.stage), run_images(arguments.run)
     label, _, word = arguments.attribute.partition("=")
-    groups = groups_of_label(dataset, label, word or None)
+    positive, _ = groups_of_label(dataset, label, word or None)
     has = np.zeros(len(dataset), bool)
-    has[groups.positive] = True
+    has[positive] = True
     dataset.labels["attribute"] = has.astype(np.float32)
     train, second = dataset.sides == TRAIN, dataset.contents >> np.uint64(20) & np.uint64(1) == 1
     judge = train_judge(

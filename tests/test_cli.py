@@ -315,7 +315,6 @@ def test_info_knows_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     assert "finished" in printed
     for words in (
-        "the generator began as the VAE's decoder: yes",
         "KL divergence: ",
         "reconstructing real images",
         "0.5 is guessing",
@@ -530,7 +529,7 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     assert "model.safetensors" in said
     assert "cut off" in said
     assert "copy the model again" in said
-    for text in ("{", "[]", '{"format_version": 1}'):
+    for text in ("{", "[]", '{"format_version": 3}'):
         (copy / "run.json").write_text(text)
         said = refused(capsys, 2, "info", str(copy))
         assert "copy the run again" in said

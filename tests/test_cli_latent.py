@@ -466,7 +466,7 @@ def test_no_latents_and_too_many_are_refused_in_either_form(run: str, capsys: py
         (["direction", "run", "--label", "smiling", "--fit", "pad"], "--fit goes with"),
         (["direction", "run", "--principal", "2", "--name", "n" * 64], "cannot name a direction"),
         (["export", "run", "--to", "onnx", "--cdn"], "--to html"),
-        (["export", "run", "--to", "html", "--out", "light"], "must be a file"),
+        (["export", "run", "--to", "html", "--out", "light"], "must be a name that ends in .html"),
         (["outliers", "run", "light", "--reference", "dark/1.png"], "at least 2 are needed"),
     ],
 )

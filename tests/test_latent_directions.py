@@ -188,15 +188,15 @@ def model() -> Model:
 class TestGroups:
     def test_words_numbers_and_yes_no(self, dataset: ImageDataset) -> None:
         smiling = groups_of_label(dataset, "smiling")
-        assert np.array_equal(smiling.positive, np.flatnonzero(dataset.labels["smile"] > 0.2))
-        assert len(smiling.positive) + len(smiling.negative) == 90
+        assert np.array_equal(smiling[0], np.flatnonzero(dataset.labels["smile"] > 0.2))
+        assert sum(map(len, smiling)) == 90
         blond = groups_of_label(dataset, "hair_colour", word := dataset.label_words["hair_colour"][2])
-        assert (dataset.labels["hair_colour"][blond.positive] == 2).all()
+        assert (dataset.labels["hair_colour"][blond[0]] == 2).all()
         assert word
-        thirds = groups_of_label(dataset, "smile")
+        top, bottom = groups_of_label(dataset, "smile")
         values = dataset.labels["smile"]
-        assert len(thirds.positive) == pytest.approx(30, abs=1)
-        assert values[thirds.positive].min() > values[thirds.negative].max()
+        assert len(top) == pytest.approx(30, abs=1)
+        assert values[top].min() > values[bottom].max()
 
     @pytest.mark.parametrize(
         ("name", "word", "message"),
@@ -218,19 +218,19 @@ class TestGroups:
         words = dataset.label_words | {"hair_colour": (word, *dataset.label_words["hair_colour"][1:])}
         renamed = replace(dataset, label_words=words)
         for label, spelt in (("hair_colour", word), ("hair colour", "two-parts"), ("hair-colour", "two_parts")):
-            assert (dataset.labels["hair_colour"][groups_of_label(renamed, label, spelt).positive] == 0).all()
+            assert (dataset.labels["hair_colour"][groups_of_label(renamed, label, spelt)[0]] == 0).all()
         both = replace(dataset, labels=dataset.labels | {"mouth open": dataset.labels["smile"]})
-        exact = groups_of_label(both, "mouth open").positive
-        assert np.array_equal(exact, groups_of_label(dataset, "smile").positive)
+        exact = groups_of_label(both, "mouth open")[0]
+        assert np.array_equal(exact, groups_of_label(dataset, "smile")[0])
         with pytest.raises(RequestError, match="no label 'mouth-open'"):  # which of the two?
             groups_of_label(both, "mouth-open")
 
     def test_a_number_that_many_images_have_is_of_one_group(self, dataset: ImageDataset) -> None:
         values = np.maximum(dataset.labels["smile"], 0)
-        groups = groups_of_label(replace(dataset, labels={"smile": values}), "smile")
-        assert (values[groups.negative] == 0).all()
-        assert (values == 0).sum() == len(groups.negative) > 30
-        assert len(groups_of_label(replace(dataset, labels={"smile": -values}), "smile").positive) == len(groups.negative)
+        _, bottom = groups_of_label(replace(dataset, labels={"smile": values}), "smile")
+        assert (values[bottom] == 0).all()
+        assert (values == 0).sum() == len(bottom) > 30
+        assert len(groups_of_label(replace(dataset, labels={"smile": -values}), "smile")[0]) == len(bottom)
 
     def test_too_few_or_many_shared_images_are_refused(self) -> None:
         many = np.arange(50, dtype=np.uint64)
@@ -260,17 +260,17 @@ class TestGroups:
 class TestLearning:
     def test_a_direction_comes_with_its_quality(self, dataset: ImageDataset, model: Model) -> None:
         chosen = groups_of_label(dataset, "smiling")
-        positive, negative = (Examples(dataset, indices) for indices in (chosen.positive, chosen.negative))
+        positive, negative = (Examples(dataset, indices) for indices in chosen)
         other = Direction("other", random(LATENT))
         beside = {"apart": Direction("apart", random(LATENT, seed=5))}
         others = {"other": other, "named otherwise": other}
         found = learn_direction(model, "named otherwise", positive, negative, "mean", beside, others, label="smiling")
         assert abs(float(found.vector @ beside["apart"].vector)) < 1e-5
         facts = found.facts
-        assert (facts["positive"], facts["negative"], facts["beside"]) == (len(chosen.positive), len(chosen.negative), ["apart"])
+        assert (facts["positive"], facts["negative"], facts["beside"]) == (*map(len, chosen), ["apart"])
         assert 0 <= facts["auc"] <= 1
         assert 0 <= facts["identity_kept"] <= 1
-        assert facts["identity_of"] == len(chosen.negative)
+        assert facts["identity_of"] == len(chosen[1])
         assert list(facts["moves"]) == ["other"]
         assert "hair_colour" in facts["kept"]
         assert "smiling" not in facts["kept"]

@@ -285,7 +285,7 @@ def test_nearest_in_blocks_is_nearest() -> None:
     torch.testing.assert_close(distance, whole.values)
 
 
-# Classifiers and bins
+# Classifiers
 
 
 def test_logistic_classifier_agrees_with_scikit_learn() -> None:
@@ -325,46 +325,7 @@ def test_the_interval_of_two_sample_accuracy_is_as_wide_as_chance_makes_it() -> 
     assert all(low < value < high <= 1 for value, (low, high) in draws)
 
 
-def test_bins_are_those_of_k_means_and_their_filling_that_of_scipy() -> None:
-    from scipy.spatial.distance import jensenshannon
-    from sklearn.cluster import KMeans
-
-    from vaegan.metrics.diversity import compare_bins, fill_bins, find_bins
-
-    real = normal(400, 3)
-    centres = find_bins(real, 6, rounds=200)
-    start = real.double()[torch.randperm(400, generator=torch.Generator().manual_seed(0))[:6]].numpy()
-    theirs = KMeans(6, init=start, n_init=1, algorithm="lloyd", tol=0, max_iter=500).fit(real.double().numpy())
-    np.testing.assert_allclose(centres.numpy(), theirs.cluster_centers_, atol=1e-6)
-    first, second = fill_bins(normal(500, 3, seed=1), centres), fill_bins(normal(700, 3, seed=2) + 0.5, centres)
-    different, divergence = compare_bins(first, second, 6)
-    shares = [np.bincount(member.numpy(), minlength=6) / len(member) for member in (first, second)]
-    assert divergence == pytest.approx(jensenshannon(*shares, base=2) ** 2, rel=1e-9)
-    assert different > 0.5
-    same = [
-        compare_bins(fill_bins(normal(500, 3, seed=9 + 2 * s), centres), fill_bins(normal(500, 3, seed=10 + 2 * s), centres), 6)
-        for s in range(40)
-    ]
-    assert 0.01 < np.mean([one for one, _ in same]) < 0.1  # a test at 5 %
-
-
 # Duplicates and diversity
-
-
-def test_support_is_found_from_birthdays() -> None:
-    from vaegan.metrics.diversity import support_size
-    from vaegan.metrics.table import is_bound
-
-    sizes: list[float] = []
-    for seed in range(30):
-        drawn = torch.randint(400, (200,), generator=torch.Generator().manual_seed(seed))
-        pairs = int((drawn[:, None] == drawn[None]).triu(1).sum())
-        sizes.append(1 / support_size(pairs, 200))
-    assert 1 / np.mean(sizes) == pytest.approx(400, rel=0.1)
-    assert support_size(0, 60) == 600
-    assert is_bound("support", support_size(0, 60), 60)
-    assert not any(is_bound("support", support_size(pairs, 60), 60) for pairs in range(1, 1771))
-    assert not is_bound("variety", 600.0, 60)
 
 
 def test_near_duplicates_are_as_frequent_as_among_real_images_and_their_interval_knows_it() -> None:
@@ -406,32 +367,6 @@ def test_layout_features_are_low_frequencies_and_depend_on_no_other_image() -> N
         assert found.shape == (5, count)
         np.testing.assert_allclose(found.numpy(), whole[:, :, down, across].reshape(5, -1), atol=1e-5)
         torch.testing.assert_close(layout_features(small[:2]), found[:2], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("power", [0.0, 0.8])
-def test_intervals_of_the_support_hold_it_also_where_some_images_come_often(power: float) -> None:
-    from vaegan.metrics.diversity import support_interval
-
-    shares = torch.arange(1.0, 2001.0).pow(-power)
-    shares /= shares.sum()
-    intervals: list[tuple[float, float]] = []
-    for seed in range(100):
-        drawn = shares.multinomial(500, replacement=True, generator=torch.Generator().manual_seed(seed))
-        between = support_interval((drawn[:, None] == drawn[None]).sum(1) - 1)
-        assert between is not None
-        intervals.append(between)
-    # As if pairs were independent 0.31 of 200 intervals held it where some images come often.
-    assert held([], intervals, 1 / float(shares.square().sum())) >= 0.88
-    assert support_interval(torch.zeros(100)) is None
-
-
-def test_effective_rank_counts_directions() -> None:
-    from vaegan.metrics.diversity import effective_rank
-
-    features = torch.zeros(5000, 12)
-    features[:, :5] = normal(5000, 5)
-    assert effective_rank(Moments.of(features)) == pytest.approx(5, rel=0.01)
-    assert effective_rank(Moments.of(features * 7)) == pytest.approx(5, rel=0.01)
 
 
 # Spectrum

@@ -25,10 +25,10 @@ from vaegan.markup import escaped, tag
 from vaegan.pictures import GAP, grid, save_png
 from vaegan.priors import fit_mixture
 from vaegan.report import write_report
-from vaegan.report.gathering import Score, gather
+from vaegan.report.gathering import gather
 from vaegan.report.pictures import frame
 from vaegan.report.run_report import KINDS
-from vaegan.report.scores import number, points_of, score_table, training_points, value_cell
+from vaegan.report.scores import number, points_of, score_table, training_points
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
@@ -334,8 +334,3 @@ def test_a_last_mean_over_few_images_is_no_jump() -> None:
 
 def test_large_numbers_have_no_exponent() -> None:
     assert number(1_416_666.0) == "1,416,666"
-
-
-def test_a_bound_says_more_than() -> None:
-    assert "more than 600<" in str(value_cell("support", Score(600.0, None, 60, None)))
-    assert "more than" not in str(value_cell("support", Score(601.0, None, 60, None)))

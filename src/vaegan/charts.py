@@ -12,7 +12,7 @@ from vaegan.markup import Content, Markup, tag
 
 Points = Sequence[tuple[float, float]]
 
-# Small charts: in pages, and the panels of a run's curves. page.js draws with the same numbers.
+# Small charts, in pages. page.js draws with the same numbers.
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 50, 350, 10, 180
 # Figures: one chart a file.
@@ -109,23 +109,6 @@ def line_chart(title: str, series: Sequence[Series], x_label: str, note: Content
         class_="chart",
         data_chart=json.dumps(data, separators=(",", ":")),
     )
-
-
-def save_curves(path: Path, curves: Mapping[str, Points], title: str, x_label: str) -> None:
-    """Writes one small panel a curve, two in a row; points that are not finite are left out."""
-    columns, height = 2, HEIGHT + 46
-    panels: list[Markup] = []
-    for index, (name, points) in enumerate(curves.items()):
-        parts, points = [tag("text", name, x=12, y=-8, class_="title")], thinned(points)
-        if len(points) > 1:
-            across, up = _small_scales(_box([points]))
-            parts.append(tag("g", _axes(across, up, 6, 6), class_="axes"))
-            parts.append(tag("path", d=_path(across, up, points), class_="line", stroke=COLOURS[0]))
-            parts.append(tag("text", x_label, x=RIGHT, y=BOTTOM + 31, text_anchor="end"))
-        place = {"x": index % columns * WIDTH, "y": 34 + index // columns * height, "width": WIDTH, "height": height}
-        panels.append(tag("svg", *parts, viewBox=f"0 -26 {WIDTH} {height}", **place))
-    rows = math.ceil(len(curves) / columns)
-    _save(path, columns * WIDTH, 34 + rows * height, tag("text", title, x=12, y=22, class_="title"), *panels)
 
 
 def save_lines(
@@ -285,7 +268,6 @@ def _axes(across: Scale, up: Scale, rows: int = 4, columns: int = 5) -> list[Mar
 
 
 def _legend(names: Iterable[str], left: float) -> list[Markup]:
-    """A coloured square and a name, one below the other."""
     legend: list[Markup] = []
     for index, name in enumerate(names):
         top, colour = FIGURE_TOP + 6 + 18 * index, COLOURS[index % len(COLOURS)]

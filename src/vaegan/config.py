@@ -59,7 +59,6 @@ class VAEConfig:
     """Longest half-life of the averaged weights [images]; 1 averages nothing. Longer for large networks and long runs."""
 
     def __post_init__(self) -> None:
-        """Refuses what no training can be done with."""
         _check_ranges(self, "vae", positive=("learning_rate", "final_learning_rate", "average_cap", "kl_cycles", "samples"))
         _check_ranges(self, "vae", not_negative=("reconstruction_weight", "kl_weight", "free_bits"), share=("kl_warmup",))
         _check_batch(self, "vae")
@@ -137,7 +136,6 @@ class JointConfig:
     """Factor on the adversarial losses, beside the feature error averaged over the features: the paper's 1/gamma, per feature."""
 
     def __post_init__(self) -> None:
-        """Refuses what no training can be done with."""
         _check_ranges(self, "joint", positive=("learning_rate",), not_negative=("kl_weight", "adversarial_weight"))
         _check_batch(self, "joint", least=2)  # as for the GAN
 
@@ -169,7 +167,6 @@ class ClassicGANConfig:
     """Gradient penalty: lambda of WGAN-GP for wasserstein (published with 10), gamma of R1 and R2 for the others; 0: none."""
 
     def __post_init__(self) -> None:
-        """Refuses what no training can be done with."""
         _check_ranges(self, "classic", positive=("learning_rate", "critic_steps"), not_negative=("clip", "penalty"))
         _check_batch(self, "classic", least=2)
         if not 0 <= self.beta1 < 1:
@@ -192,7 +189,6 @@ class DeviceConfig:
     """auto times both for some seconds on this machine and records the choice: bfloat16 if it gains a tenth."""
 
     def __post_init__(self) -> None:
-        """Refuses what is no number of processes."""
         for name, value in (("devices", self.devices), ("nodes", self.nodes)):
             if value < 1:
                 raise RequestError(f"--{name} is {value}; it must be 1 or more.")
@@ -213,7 +209,6 @@ class Budget:
     """Share that the VAE gets when a GAN follows: of --minutes (0.3 by default) or of --images (0.72, as much time)."""
 
     def __post_init__(self) -> None:
-        """Refuses shares that leave a stage nothing."""
         if self.vae_share is not None and not 0 < self.vae_share < 1:
             raise RequestError(f"--vae-share is {self.vae_share}; it must be between 0 and 1.")
 
@@ -259,7 +254,6 @@ class TrainConfig:
     device: DeviceConfig = field(default_factory=DeviceConfig)
 
     def __post_init__(self) -> None:
-        """Refuses a patience that is no number of passes."""
         if not 0 <= self.patience < float("inf"):
             raise RequestError(f"--patience {self.patience:g} is no number of passes; give 0 or more.")
 

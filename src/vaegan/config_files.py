@@ -38,11 +38,7 @@ def load_preset(name: str) -> TrainConfig:
 
 
 def load_config_file(path: Path, base: TrainConfig) -> TrainConfig:
-    """The settings of a TOML file over those of `base`.
-
-    Raises:
-        RequestError: if the file cannot be read or names a setting that does not exist.
-    """
+    """The settings of a TOML file over those of `base`; RequestError if it cannot be read or names one that does not exist."""
     try:
         values = read_toml(path)
     except OSError as error:

@@ -53,7 +53,6 @@ class Console:
     """Shows progress and results; says nothing when quiet, or when its reader has left (`train | head`, a closed window)."""
 
     def __init__(self, quiet: bool = False) -> None:
-        """Args: quiet: for --json, where only JSON may be printed."""
         self._terminal = _Terminal(quiet=quiet or not is_first_process(), highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._doing = ""

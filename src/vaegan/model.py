@@ -166,7 +166,6 @@ class Model:
         return torch.cat([torch.zeros(0, self.latent_dim), *map(draw, range(-(-count // BLOCK)))])[:count]
 
     def _drawing(self, seed: int, sampler: Sampler | None, temperature: float) -> Callable[[int], Latents]:
-        """What draws the latents of each block."""
         if not 0 < temperature <= HOTTEST:
             raise RequestError(
                 f"The temperature is {temperature:g}; give a number over 0 and up to {HOTTEST}; 1 changes nothing."

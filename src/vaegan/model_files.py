@@ -6,7 +6,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,8 +23,7 @@ from vaegan.settings import from_dictionary
 from vaegan.shapes import LEAST_SIZE, MOST_SIZE, NetworkConfig
 
 FORMAT_VERSION = 8
-READABLE = (5, 6, 7, FORMAT_VERSION)
-MOVED = ("classes", "critic_hidden")  # of the networks, until 6: the labels say the first, and no model has a critic
+READABLE = (7, FORMAT_VERSION)
 FLOORS = ("floor", "steep_floor")  # until 7: what a decoder took out of its images; 0: nothing
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
@@ -61,7 +59,6 @@ class ModelConfig:
     """Version of this file and of the weights' names."""
 
     def __post_init__(self) -> None:
-        """Refuses what no data set of this library can have."""
         if not LEAST_SIZE <= self.size <= MOST_SIZE or self.channels not in (1, 3):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
         if not self.has_encoder and self.stage != "gan":
@@ -142,22 +139,14 @@ def read_config(folder: Path) -> ModelConfig:
                 f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {known}. "
                 "Install the version that wrote it."
             )
-        return from_dictionary(ModelConfig, _upgraded(values, path) | {"format_version": FORMAT_VERSION}, str(path))
-
-
-def _upgraded(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A configuration without what earlier formats had; ModelError where the model would draw other images without it."""
-    version, network = values["format_version"], values.get("network")
-    if version < 8:
-        if any(values.get(name, 0) != 0 for name in FLOORS):
-            raise ModelError(
-                f"{path} was made by an earlier version of vaegan, with a floor under its details that there is no more; "
-                "draw it with that version, or train it again."
-            )
-        values = {name: value for name, value in values.items() if name not in FLOORS}
-    if version < 7 and isinstance(network, dict):
-        values |= {"network": {name: value for name, value in network.items() if name not in MOVED}}
-    return values
+        if values["format_version"] == 7:
+            if any(values.pop(name, 0) != 0 for name in FLOORS):
+                raise ModelError(
+                    f"{path} was made by an earlier version of vaegan, with a floor under its details that there is no more; "
+                    "draw it with that version, or train it again."
+                )
+            values["format_version"] = FORMAT_VERSION
+        return from_dictionary(ModelConfig, values, str(path))
 
 
 def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:

@@ -86,12 +86,7 @@ def check_seed(seed: int) -> None:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What stands in a TOML file that somebody wrote.
-
-    Raises:
-        OSError: if it cannot be read.
-        RequestError: if it is no TOML, or too large to have been written by hand.
-    """
+    """What stands in a TOML file that somebody wrote; RequestError if it is none, or too large to have been written by hand."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # of which reading may never end
         raise RequestError(f"{path} is not a regular file; settings stand in a TOML file.")

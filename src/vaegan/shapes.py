@@ -30,7 +30,6 @@ class DataConfig:
     """dynamic draws every grey pixel anew as black or white, with its brightness as the probability: binarised MNIST."""
 
     def __post_init__(self) -> None:
-        """Refuses impossible values before anything is read."""
         if not LEAST_SIZE <= self.size <= MOST_SIZE:
             raise RequestError(f"The size {self.size} is not possible: choose {LEAST_SIZE} to {MOST_SIZE} pixels (--size).")
         choices = (("fit", self.fit, Fit), ("channels", self.channels, Channels), ("flip", self.flip, Flip))
@@ -74,7 +73,6 @@ class NetworkConfig:
     continuous-bernoulli: for the objective of its name."""
 
     def __post_init__(self) -> None:
-        """Refuses numbers no network can be built from, and sizes that only a damaged file would ask for."""
         limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16, "layers": 8, "decoder_width": 1024}
         for name, limit in limits.items():
             value, least = getattr(self, name), 0 if name == "decoder_width" else 1

@@ -61,12 +61,7 @@ def share(model: Saved, saved: Path | None, repository: str, private: bool, toke
 
 
 def upload(folder: Path, repository: str, private: bool, token: str | None) -> str:
-    """Uploads a folder as a model repository, which is made if it does not exist; returns its address.
-
-    Raises:
-        RequestError: if the name is none.
-        VaeganError: if the Hub cannot be reached or refuses.
-    """
+    """Uploads a folder as a model repository, which is made if it does not exist; returns its address."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
 

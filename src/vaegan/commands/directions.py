@@ -159,14 +159,12 @@ def _groups(options: DirectionOptions, model: "Model", console: "Console") -> "t
         return positive, negative
     dataset = _images(options, model, console)
     label, _, word = (options.label or "").partition("=")
-    found = groups_of_label(dataset, label, word or None)
-    shown = saved.showing(options.run, dataset, model.fixed_label)
-    positive, negative = (Examples(dataset, np.intersect1d(indices, shown)) for indices in (found.positive, found.negative))
+    groups, shown = groups_of_label(dataset, label, word or None), saved.showing(options.run, dataset, model.fixed_label)
+    positive, negative = (Examples(dataset, np.intersect1d(indices, shown)) for indices in groups)
     return positive, negative
 
 
 def _images(options: DirectionOptions, model: "Model", console: "Console") -> "ImageDataset":
-    """The images of --data, or the run's own."""
     from vaegan.training import saved
 
     if options.data is None:
@@ -226,14 +224,12 @@ def _words(found: "list[Direction]", stage: str, out: Path) -> str:
 
 
 def _edit_command(options: DirectionOptions, name: str) -> str:
-    """What to type to use the direction, on images of one's own."""
     given = (("--stage", options.stage), ("--label", options.condition), ("--direction", f"{name}=1.5"))
     words = [f"{option} {quote(value)}" for option, value in given if value is not None]
     return " ".join(["vaegan edit", quote(str(options.run)), "IMAGES", *words])
 
 
 def _line(facts: dict[str, Any]) -> str:
-    """What a saved direction is, as far as its file says so."""
     numbers = {key: value for key in ("auc", "identity_kept", "pixel_change") if isinstance(value := facts.get(key), float)}
     shown = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in numbers.items()]
     weak = ["weak"] if numbers.get("auc", 1.0) < LOW_AREA else []

@@ -12,7 +12,7 @@ from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
-from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, is_bound, metric_title
+from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, metric_title
 from vaegan.processes import is_first_process
 
 if TYPE_CHECKING:
@@ -122,14 +122,14 @@ def _table(title: str, columns: dict[str, dict[str, Any]], names: list[str], exp
             metric = METRICS[name]
             chance = next((f"chance {number['chance']:.2f}" for number in found if "chance" in number), "-")
             cells = [
-                number_words(name, numbers[name]) if name in numbers else chance if column == "real" else "-"
+                number_words(numbers[name]) if name in numbers else chance if column == "real" else "-"
                 for column, numbers in columns.items()
             ]
             table.add_row(metric.title, *cells, GOOD[metric.good], *([EXPLANATIONS[name]] if explained else []))
     return table
 
 
-def number_words(name: str, number: dict[str, Any]) -> str:
+def number_words(number: dict[str, Any]) -> str:
     """A value to the digits that its interval leaves, and half the interval's width; the ends of one that is lopsided."""
     value = number["value"]
     low, high = number["interval"] or (value, value)
@@ -137,8 +137,7 @@ def number_words(name: str, number: dict[str, Any]) -> str:
         return "not a number"
     half = (high - low) / 2
     if half <= 1e-4 * abs(value):
-        more = "more than " if is_bound(name, value, number["n"]) else ""
-        return more + (_rounded(value, 0) if abs(value) >= 100 else f"{value:.3g}")
+        return _rounded(value, 0) if abs(value) >= 100 else f"{value:.3g}"
     digits = min(6, max(0, -math.floor(math.log10(half))))
     if max(high - value, value - low) > LOPSIDED * min(high - value, value - low):
         return f"{_rounded(value, digits)} ({_rounded(low, digits)}, {_rounded(high, digits)})"

@@ -104,13 +104,14 @@ def export(options: ExportOptions) -> None:
 
 
 def _export_html(options: ExportOptions) -> None:
-    from vaegan.export.html import check_place, export_html
+    from vaegan.export.html import export_html
+    from vaegan.report.page import check_out
     from vaegan.sharing import copying_warning
     from vaegan.training.saved import model_folder
 
     console = options.console
     out = options.out or Path(f"{options.run.resolve().name}.html")
-    check_place(out)
+    check_out(out)
     folder = model_folder(options.run, options.stage)
     how: dict[str, Any] = {name: getattr(options, name) for name in ("stage", "label", "cdn", "runtime", "with_images")}
     made = export_html(options.run, out, **how, half=not options.float32, progress=console.preparing)

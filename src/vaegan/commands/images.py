@@ -61,7 +61,6 @@ def sample(options: SampleOptions) -> None:
 
 
 def _drawn_from(model: "Model", sampler: "Sampler") -> str:
-    """What samples were drawn from, and what else there is."""
     source = "mixture" if sampler == "mixture" else model.config.prior
     drawn = f"Drawn from {DRAWN_FROM.get(source, source)}"
     if not model.has_prior:

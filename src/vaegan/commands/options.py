@@ -79,17 +79,10 @@ class _Option:
 
 
 def parse(kind: type[Options], prog: str, words: list[str]) -> Options:
-    """The options that a command line gives.
+    """The options that a command line gives: the `words` after `prog`, which is vaegan and the command.
 
-    Args:
-        kind: a dataclass. Its static method `defaults`, if there is one, makes defaults of fields from the options as they
-            were written, as a preset does.
-        prog: vaegan and the command.
-        words: what follows them.
-
-    Raises:
-        RequestError: saying in one line what is wrong.
-        SystemExit: after help was asked for and printed.
+    The static method `defaults` of the dataclass `kind`, if there is one, makes defaults of fields from the options as they were
+    written, as a preset does. RequestError says in one line what is wrong; help that was asked for ends the program.
     """
     if any(not word or (word.startswith("--") and word.endswith("=")) for word in words):
         # The empty path would be the current folder, with all that lies in it.

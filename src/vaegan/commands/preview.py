@@ -143,7 +143,6 @@ def doctor(options: DoctorOptions) -> None:
 
 
 def _examine() -> tuple[dict[str, Any], list[str]]:
-    """Versions, devices, the speed of a convolution and of training, free disk; and what to fix."""
     import torch
 
     from vaegan.data import default_cache_dir

@@ -128,7 +128,6 @@ def outliers(options: OutliersOptions) -> None:
 
 
 def _outliers_in_words(facts: dict[str, Any], drawn: int) -> list[str]:
-    """How many there are, whether that says anything, and the worst, as far as a person reads on."""
     named = [one for one in facts["ranking"][: min(drawn, MOST_OUTLIERS_NAMED)] if one["score"] > 0]
     return [
         f"{facts['outliers']:,} of {facts['images']:,} images are as strange to the {facts['stage'].upper()} as at most "
@@ -195,7 +194,6 @@ def duplicates(options: DuplicatesOptions) -> None:
 
 
 def _duplicates_in_words(facts: dict[str, Any]) -> list[str]:
-    """How many there are, and which, as far as a person reads on."""
     groups: list[list[str]] = [group["names"] for group in facts["groups"]]
     said = f"{sum(map(len, groups)):,} of {facts['images']:,} images are nearly the same as another"
     if not groups:

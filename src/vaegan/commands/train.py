@@ -120,7 +120,6 @@ def train(options: TrainOptions) -> None:
 
 
 def _print_plan(options: TrainOptions, console: "Console") -> None:
-    """What --dry-run shows."""
     from vaegan.describe import network_costs
 
     config, minutes, images = options.settings, options.minutes, options.images
@@ -178,7 +177,6 @@ def _too_few_words(facts: dict[str, Any]) -> str:
 
 
 def _recognition_words(inverse: dict[str, Any]) -> str:
-    """What the GAN's encoder makes of real images, in a sentence."""
     recognised, latent = inverse["own_source_nearest"], f"{max(0.0, inverse['latent_recovery']):.0%} of the latent is recovered."
     if isinstance(recognised, str):
         return f"Encoding: whether held-out images are recognised in the GAN's reconstructions of them {recognised}; {latent}"

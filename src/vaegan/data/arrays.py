@@ -46,7 +46,6 @@ class ArrayPart:
 
 
 def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
-    """Arrays of images, one after the other, and the files that they and their labels lie in."""
 
     def tasks(config: DataConfig) -> Iterator[Task]:
         # Blocks are streamed, so that memory never depends on what a header claims.

@@ -23,10 +23,6 @@ class TrainingBatches:
     binarises it depend only on the seed and on how many images came before it. Epochs follow each other without a
     border, so every batch is full. The order starts from the images' content, not from their names, so that the same
     images give the same run from a folder and from a zip.
-
-    Raises:
-        RequestError: `batch_size` cannot be divided among the processes.
-        DataError: the train side is empty.
     """
 
     dataset: ImageDataset

@@ -250,11 +250,7 @@ def check_source(source: str | Path) -> None:
 def open_images(places: Sequence[str | Path], config: DataConfig, progress: ProgressCallback | None = None) -> ImageDataset:
     """One folder, archive, array file or the word faces; or some image files. A single image is enough.
 
-    `config.channels` must be 1 or 3.
-
-    Raises:
-        DataError: a file is missing or cannot be used, or no image is found.
-        RequestError: nothing was given, or files and folders were mixed.
+    `config.channels` must be 1 or 3. DataError where a file is missing or cannot be used, or no image is found.
     """
     if not places:
         raise RequestError("Which images? Give image files, or one folder.")
@@ -307,7 +303,6 @@ def _named_file(place: str | Path) -> tuple[str, bytes]:
 
 
 def _named_images(files: Iterable[tuple[str, bytes]], config: DataConfig) -> ImageDataset:
-    """Names and contents of image files as a data set; the first that cannot be used is refused."""
     names: list[str] = []
     contents: list[bytes] = []
     pixels: list[NDArray[np.uint8]] = []

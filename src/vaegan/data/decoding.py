@@ -56,7 +56,6 @@ class MemoryBudget:
     """Lets threads hold memory only while the sum stays under a limit; one that needs more goes alone."""
 
     def __init__(self, limit: int) -> None:
-        """Stores the limit [bytes]."""
         self._limit = limit
         self._held = 0
         self._changed = threading.Condition()

@@ -65,7 +65,6 @@ class CopyCheck:
         }
 
     def _nearest(self, space: str, images: Images) -> list[Nearest]:
-        """The nearest training and the nearest held-out image."""
 
         def describe(given: Images) -> Tensor:
             return small_images(given) if space == PIXELS or self.encoder is None else self.encoder.encode(given).cpu()

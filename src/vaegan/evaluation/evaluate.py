@@ -90,7 +90,6 @@ def _measured(
     progress: ProgressCallback | None,
     began: float,
 ) -> dict[str, Any]:
-    """Measures and writes; see `evaluate` for the arguments."""
     record = folder.read()
     models = load_stages(folder, record, stage)
     engine = FabricEngine(device, options.seed)
@@ -154,7 +153,6 @@ def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict
 def _real_images(
     folder: RunFolder, record: RunRecord, data: str | Path | None, channels: int, report: ProgressCallback
 ) -> tuple[References, str, str]:
-    """What to compare with, where it came from, and its fingerprint."""
     source = record.source if data is None else place_of(data)
     own = _own_data(folder, record, report, required=source == record.source)
     if data is None:

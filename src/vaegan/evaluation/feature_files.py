@@ -44,7 +44,6 @@ class Description:
     batch: int = 32  # images at a time; for a network with a fixed batch, that one
 
     def __post_init__(self) -> None:
-        """Refuses what no network expects."""
         if not self.name.strip() or len(self.name) > MOST_LETTERS or one_line(self.name) != self.name:
             raise RequestError(f"name is {self.name[:MOST_LETTERS]!r}; it must be 1 to {MOST_LETTERS} letters that can be shown")
         if self.name.strip().casefold() in BUILT_IN:
@@ -167,7 +166,6 @@ def _digest(*paths: Path) -> str:
 
 
 def _onnx(path: Path) -> tuple[Run, list[Path]]:
-    """What runs the network, and the files beside it that hold its weights."""
     need("onnx", "onnx", "onnxruntime", purpose="A feature network in ONNX")
     import onnx
     import onnxruntime
@@ -196,7 +194,6 @@ def _locations(message: Any) -> Generator[str]:
 
 
 def _program(path: Path) -> tuple[Run, list[Path]]:
-    """What runs the program; no weights lie beside its file."""
     names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
     if any("custom_obj" in name for name in names) or any(name.endswith("/code/") or "/code/__torch__" in name for name in names):
         raise RequestError(f"--features {path} holds TorchScript, which is not run here; export it with torch.export.")

@@ -33,7 +33,6 @@ class RealImages:
     side: str
 
     def __len__(self) -> int:
-        """[images]."""
         return len(self.indices)
 
     def images(self) -> Images:

@@ -25,8 +25,7 @@ from vaegan.metrics.features import (
 from vaegan.metrics.neighbours import NEIGHBOUR_SCORES, neighbour_scores
 from vaegan.metrics.sliced import Places, laplacian_pyramid, patch_places, sliced_distance, take_patches
 from vaegan.metrics.spectrum import detail_energy, finest_octave, flat_share, power_spectrum, radial_spectrum, texture_power
-from vaegan.metrics.statistics import FEW_SPLITS, SHARDS, Moments, clipped, interval, ratio_with_interval, with_interval_by_halves
-from vaegan.randomness import keyed_seed
+from vaegan.metrics.statistics import SHARDS, Moments, ratio_with_interval, with_interval_by_halves
 from vaegan.types import Images
 
 INCEPTION = "inception-2015"
@@ -107,14 +106,6 @@ class Yardstick:
         """Random features in units of the real deviation."""
         moments = reduce(Moments.merge, self.real.tally.moments("random"))
         return Standardise(moments.mean.float(), moments.covariance.diagonal().clamp_min(0).sqrt().float())
-
-    @cached_property
-    def bins(self) -> Tensor | None:
-        """Centres found among training images, so that held-out images are judged by bins that were not made from them."""
-        if self.train is None:
-            return None
-        count = max(2, min(100, len(self.real.layout) // 10, len(self.train.layout) // 10))
-        return diversity.find_bins(self.train.layout, count, self.seed)
 
 
 def log_spectrum(described: Described) -> list[float]:
@@ -209,49 +200,19 @@ def _neighbours(yard: Yardstick, given: Described, found: Findings) -> None:
 
 
 def _variety(yard: Yardstick, given: Described, found: Findings) -> None:
-    real, fake, seed = yard.real.layout, given.layout, yard.seed
+    real, fake = yard.real.layout, given.layout
     there = min(len(real), len(fake))
-    if yard.bins is None:
-        found.leave_out(("different_bins", "bins_divergence"), WITHOUT_TRAIN)
-    elif not found.lacks(("different_bins", "bins_divergence"), FEWEST_FOR_COVARIANCES, there):
-        _bins(real, fake, yard.bins, found, seed)
     if not found.lacks("variety", FEWEST_FOR_MEANS, there):
         # The mean squared distance of pairs is twice the summed variance; behind an image's values stands their squared length.
         small = given.tally.sums("small"), yard.real.tally.sums("small")
-        ratio = ratio_with_interval(*small, seed, of=lambda mean: mean[..., -1] - mean[..., :-1].square().sum(-1))
+        ratio = ratio_with_interval(*small, yard.seed, of=lambda mean: mean[..., -1] - mean[..., :-1].square().sum(-1))
         found.add("variety", *ratio, given.count, "small-16", yard.real.count)
-    if found.lacks(("duplicates", "support", "effective_rank"), FEWEST_FOR_PAIRS, there):
-        return
-    duplicates(real, fake, found)
-    # The rank of a covariance rises with the number of images: equal counts on both sides.
-    ours, theirs = (yard.standardise(one.random[:there]) for one in (given, yard.real))
-
-    def rank(mine: Tensor, others: Tensor) -> Tensor:
-        ranks = [diversity.effective_rank(Moments.of(features)) for features in (ours[mine], theirs[others])]
-        return torch.tensor(ranks[0] / ranks[1], dtype=torch.float64)
-
-    number = with_interval_by_halves(rank, (there, there), seed, FEW_SPLITS)
-    found.add("effective_rank", *number, there, RANDOM_FEATURES, there)
-
-
-def _bins(real: Tensor, fake: Tensor, centres: Tensor, found: Findings, seed: int) -> None:
-    first, second = diversity.fill_bins(real, centres), diversity.fill_bins(fake, centres)
-    filling = diversity.compare_bins(first, second, len(centres))
-    drawn = [
-        diversity.compare_bins(_redrawn(first, 2 * k, seed), _redrawn(second, 2 * k + 1, seed), len(centres)) for k in range(50)
-    ]
-    columns = zip(("different_bins", "bins_divergence"), filling, zip(*drawn, strict=True), strict=True)
-    for name, value, replicates in columns:
-        found.add(name, value, clipped(interval(value, replicates), 1.0), len(fake), LAYOUT_FEATURES, len(real))
-
-
-def _redrawn(bins: Tensor, replicate: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(keyed_seed("replicate", seed, replicate))
-    return bins[torch.randint(len(bins), (len(bins),), generator=generator)]
+    if not found.lacks("duplicates", FEWEST_FOR_PAIRS, there):
+        duplicates(real, fake, found)
 
 
 def duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
-    """Adds near-duplicates, and how many different images there seem to be, judged by features [count, dimension]."""
+    """Adds near-duplicates, judged by features [count, dimension]."""
     # Exact distances, as the threshold's are: by products of matrices equal images are not 0 apart.
     apart, distances = (
         torch.cdist(one.double(), one.double(), compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
@@ -260,7 +221,3 @@ def duplicates(real: Tensor, fake: Tensor, found: Findings) -> None:
     threshold = diversity.duplicate_threshold(real)
     close = [(one <= threshold).sum(1) for one in (distances, apart)]
     found.add("duplicates", *diversity.duplicate_ratio(*close), len(fake), LAYOUT_FEATURES, len(real))
-    # Nearly identical: four times as near as the median real image's nearest neighbour.
-    alike = (distances < apart.min(1).values.median() / 4).sum(1)
-    size, between = diversity.support_size(int(alike.sum()) // 2, len(fake)), diversity.support_interval(alike)
-    found.add("support", size, between or "a lower bound at 95 %, no estimate", len(fake), LAYOUT_FEATURES)

@@ -235,7 +235,6 @@ class Explorer:
                 return (self._latents() @ axes - origin @ axes).astype("<f4").tobytes()
 
     def _decoded(self, stage: int, latents: torch.Tensor) -> bytes:
-        """Pixels of the main model's latents by any stage."""
         if stage >= len(self.models):
             raise RequestError(f"There is no stage {stage}; this run has {len(self.models)}.")
         model = list(self.models.values())[stage]

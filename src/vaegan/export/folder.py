@@ -45,21 +45,14 @@ class Exported:
 def export_onnx(model: Model, folder: Path) -> list[Exported]:
     """Writes decoder.onnx (generator.onnx of a GAN), and encoder.onnx if there is an encoder, into a new or empty folder.
 
-    Raises:
-        RequestError: if the folder holds something or the extra [onnx] is missing.
-        ModelError: if a file would not compute what the model does; nothing is left behind then.
+    ModelError if a file would not compute what the model does; nothing is left behind then.
     """
     check_packages()
     return _export(model, folder, ".onnx", _write_onnx)
 
 
 def export_programs(model: Model, folder: Path) -> list[Exported]:
-    """Writes .pt2 files, named as those of `export_onnx`, which torch loads without this package.
-
-    Raises:
-        RequestError: if the folder holds something.
-        ModelError: if a file would not compute what the model does; nothing is left behind then.
-    """
+    """Writes .pt2 files, which torch loads without this package; names and errors are those of `export_onnx`."""
     return _export(model, folder, ".pt2", save_program)
 
 

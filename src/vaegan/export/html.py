@@ -20,9 +20,10 @@ from vaegan.explorer.state import Explorer
 from vaegan.export.folder import check_packages, half_onnx_bytes, onnx_bytes
 from vaegan.export.graphs import Graph, graphs
 from vaegan.export.runtime import BINARY, CDN, GLUE, SCRIPT, Runtime, find_runtime, integrity
-from vaegan.files import check_file_place, write_atomically
+from vaegan.files import write_atomically
 from vaegan.model import Model
 from vaegan.pictures import to_picture
+from vaegan.report.page import check_out
 from vaegan.types import ProgressCallback
 
 MOST_IMAGES = 5000
@@ -67,13 +68,6 @@ class Page:
     """What the page says about the training images in it."""
 
 
-def check_place(path: Path) -> None:
-    """Refuses what is no name for a page, or cannot be written."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise RequestError(f"--out {path} must be a file that ends in .html.")
-    check_file_place(path)
-
-
 def export_html(
     run: Path,
     path: Path,
@@ -86,25 +80,13 @@ def export_html(
     with_images: bool = False,
     progress: ProgressCallback | None = None,
 ) -> Page:
-    """Writes the explorer of a run as one file.
+    """Writes the explorer of a run or a saved model as one file; ModelError if a network would not compute what the model does.
 
-    Args:
-        run: a run or a saved model.
-        path: ends in .html.
-        stage: only this one; by default all stages that share the latents, or with `cdn` the last one alone.
-        label: the condition of a conditional model; it becomes part of the page's title.
-        half: weights as float16; what they change must stay 60 dB under the pictures.
-        cdn: leave the runtime out; the page fetches it by exact version and compares checksums.
-        runtime: folder or tarball of the npm package onnxruntime-web.
-        with_images: put thumbnails and latents of the images, at most 5,000, into the file, with their labels and the directions
-            learned from them and from those that were saved with the model. Without it the images are not even opened.
-        progress: called while images are encoded.
-
-    Raises:
-        RequestError: if something needed is missing.
-        ModelError: if a network would not compute what the model does.
+    The options are those of `vaegan export --to html`. What float16 weights (`half`) change must stay 60 dB under the pictures;
+    with `cdn` the page fetches the runtime by exact version and compares checksums; a `label` becomes part of the title. But for
+    `with_images` the images are not even opened.
     """
-    check_place(path)
+    check_out(path)
     check_packages()
     files = None if cdn else find_runtime(runtime)
     explorer = Explorer(run, stage=stage, label=label)
@@ -163,7 +145,6 @@ def _networks(models: dict[str, Model], half: bool) -> dict[str, bytes]:
 
 
 def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
-    """Facts about the images, one picture with all of them, and how many they are."""
     assert explorer.dataset is not None
     assert explorer.encodings is not None
     count, config = len(explorer.order), explorer.model.config

@@ -181,6 +181,5 @@ def direction_effects(model: Model, latents: Latents, directions: Tensor) -> Ten
 
 
 def _spread(latents: Latents, count: int) -> Latents:
-    """At most `count` of the latents, evenly spaced."""
     chosen = torch.linspace(0, len(latents) - 1, min(count, len(latents))).round().long()
     return latents.cpu().float()[chosen]

@@ -25,12 +25,8 @@ BLOCK = 256
 MOST_JUDGED = 200  # images without the attribute on which a direction's side effects are measured
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Positions in a data set of the images that have something, and of those that have not, int64, ascending."""
-
-    positive: NDArray[np.int64]
-    negative: NDArray[np.int64]
+Groups = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Positions in a data set of the images that have something, and of those that have not, ascending."""
 
 
 def encode_images(
@@ -69,7 +65,7 @@ def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -
         hint = did_you_mean(word or "", words)
         raise RequestError(f"The label {label} has no word {word!r}; it has {', '.join(words[:40])}.{hint}")
     has, known = values == words.index(chosen), np.isfinite(values)
-    return Groups(np.flatnonzero(has), np.flatnonzero(~has & known))
+    return np.flatnonzero(has), np.flatnonzero(~has & known)
 
 
 def _by_thirds(values: NDArray[np.float32], name: str, word: str | None) -> Groups:
@@ -77,7 +73,7 @@ def _by_thirds(values: NDArray[np.float32], name: str, word: str | None) -> Grou
         raise RequestError(f"The label {name} is a number, not words; leave ={word} out: the top third stands for much of it.")
     low, high = np.nanquantile(values, [1 / 3, 2 / 3])
     top = values >= high if low < high else values > high  # many images may have the same number, as a closed mouth's 0
-    return Groups(np.flatnonzero(top), np.flatnonzero(values <= low))
+    return np.flatnonzero(top), np.flatnonzero(values <= low)
 
 
 def shared_images(
@@ -163,7 +159,6 @@ def _side_effects(
     others: Mapping[str, Direction],
     label: str | None,
 ) -> dict[str, Any]:
-    """What strength 1 does to images without the attribute, beside what it is for."""
     negative = groups[1]
     judged = evenly(np.arange(len(negative.indices)), MOST_JUDGED)
     before = encoded[1][torch.from_numpy(judged)]

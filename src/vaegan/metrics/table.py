@@ -32,12 +32,8 @@ METRICS: dict[str, Metric] = {
     "density": Metric("density", "one"),
     "recall": Metric("recall", "higher", headline=True),
     "coverage": Metric("coverage", "higher", headline=True),
-    "different_bins": Metric("unequal groups", "lower"),
-    "bins_divergence": Metric("group divergence", "lower", "bit"),
     "duplicates": Metric("near-duplicates", "one", "times as many", headline=True),
-    "support": Metric("different images", "higher", "images"),
     "variety": Metric("variety", "one", headline=True),
-    "effective_rank": Metric("effective rank", "one"),
     "sharpness": Metric("sharpness", "one", headline=True),
     "flatness": Metric("flat areas", "one", headline=True),
     "detail_likeness": Metric("likeness of details", "one", "times as alike", headline=True),
@@ -79,12 +75,8 @@ EXPLANATIONS: dict[str, str] = {
     "density": "How many real images are around a sample, compared with around a real one.",
     "recall": "Share of real images that the samples' variety reaches.",
     "coverage": "Share of real images that have a sample near; low when kinds are missing.",
-    "different_bins": "Share of 100 or fewer groups of look-alike images that are over- or underrepresented beyond chance.",
-    "bins_divergence": "How differently samples fill these groups.",
     "duplicates": "Pairs of samples as alike as only 1 in 10,000 pairs of real images is, over that share.",
-    "support": "How many different images there seem to be, from nearly identical pairs (without a pair only a lower bound).",
     "variety": "How much samples differ from each other in layout and colour, over how much real images do.",
-    "effective_rank": "In how many independent ways samples vary, over that of as many real images; blind to missing kinds.",
     "sharpness": "Strength of the finest detail over that of real images: under 1 blurred, over 1 noisy.",
     "flatness": "Share of even areas (neighbouring pixels hardly differ) over that of real images: under 1 grain, over 1 blur.",
     "detail_likeness": "How alike the finest details of two samples are, over those of real images: high when all share strokes.",
@@ -119,11 +111,6 @@ EXPLANATIONS: dict[str, str] = {
 def metric_title(name: str) -> str:
     """What a metric is called; its own name in words where the table does not know it."""
     return METRICS[name].title if name in METRICS else name.replace("_", " ")
-
-
-def is_bound(name: str, value: float, count: int | None) -> bool:
-    """Whether a value only says "more than this": no two of `count` samples were nearly identical (`diversity.support_size`)."""
-    return name == "support" and count is not None and value == count**2 / 6  # no number of pairs gives just that
 
 
 def by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:

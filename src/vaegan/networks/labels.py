@@ -20,11 +20,7 @@ def chosen_bias(classes: int, channels: int) -> nn.Embedding | None:
 
 
 def with_bias(x: Tensor, bias: nn.Embedding | None, labels: Labels | None) -> Tensor:
-    """Adds each label's bias to every place of its image, [batch, channels] or [batch, channels, height, width].
-
-    Raises:
-        ValueError: if there are labels and the network knows none, or the other way round.
-    """
+    """Adds each label's bias to every place of its image, [batch, channels] or [batch, channels, height, width]."""
     if (bias is None) != (labels is None):
         raise ValueError("A conditional network needs labels, and another one cannot take any.")
     if bias is None or labels is None:

@@ -59,7 +59,6 @@ class SubPixel(nn.Module):
     kernel: Tensor
 
     def __init__(self, channels: int) -> None:
-        """Args: channels: of the image, 1 or 3."""
         super().__init__()
         with torch.device("cpu"):  # on "meta", which models are read into, torch would load its compiler: a second
             kernel = picture_kernel(channels)

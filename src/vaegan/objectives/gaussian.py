@@ -31,13 +31,7 @@ def calibrated_variance(error_per_value: Tensor, floor: float = math.exp(-10)) -
 
 
 def gaussian_loss(error: PerImage, values: int, variance: Tensor) -> PerImage:
-    """-log N(x; x_hat, variance I) up to the constant (values/2) ln 2 pi [nats].
-
-    Args:
-        error: squared error of each image.
-        values: numbers in one image (channels * height * width).
-        variance: the decoder's, one number.
-    """
+    """-log N(x; x_hat, variance I) up to the constant (values/2) ln 2 pi [nats], from a squared error over so many `values`."""
     return error / (2 * variance) + 0.5 * values * torch.log(variance)
 
 

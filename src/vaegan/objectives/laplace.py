@@ -12,11 +12,8 @@ def absolute_error(images: Images, reconstructions: Images) -> PerImage:
 
 
 def laplace_loss(error: PerImage, values: int, scale: Tensor) -> PerImage:
-    """-log p(x|z) of independent Laplace distributions around the reconstruction [nats].
+    """-log p(x|z) of independent Laplace distributions around the reconstruction [nats], from an absolute error over `values`.
 
-    Args:
-        error: absolute error of each image.
-        values: numbers in one image (channels * height * width).
-        scale: b, the expected absolute error of a value; the batch's own mean maximises the likelihood.
+    The scale is b, the expected absolute error of a value; the batch's own mean maximises the likelihood.
     """
     return error / scale + values * torch.log(2 * scale)

@@ -38,11 +38,8 @@ def interpolated_penalty(critic: Callable[[Images], PerImage], real: Images, fak
 def logit_drift(real: PerImage, fake: PerImage, mean: Callable[[Tensor], Tensor]) -> Tensor:
     """(mean D(x) + mean D(G(z)))^2, which keeps the logits near 0: a relativistic loss sees only differences.
 
-    Args:
-        real: logits of this process's real images.
-        fake: logits of its generated images.
-        mean: over processes, of a detached value. Writing s^2 as 2 s.detach() s - s.detach()^2 gives the same value and
-            gradient on one process and the right gradient average on many.
+    `mean` is that over processes, of a detached value. Writing s^2 as 2 s.detach() s - s.detach()^2 gives the same value and
+    gradient on one process and the right gradient average on many.
     """
     own = real.mean() + fake.mean()
     everyones = mean(own.detach())

@@ -9,7 +9,6 @@ from vaegan.charts import Series, line_chart
 from vaegan.errors import RequestError
 from vaegan.glossary import scalar_meaning, scalar_title, setting_words
 from vaegan.markup import Content, Markup, tag
-from vaegan.metrics.table import is_bound
 from vaegan.report import comparing
 from vaegan.report.comparing import SeedGroup
 from vaegan.report.gathering import gather
@@ -24,18 +23,8 @@ SEED = 0
 def write_comparison(runs: list[str | Path], out: str | Path = "compare.html") -> dict[str, Any]:
     """Writes a page about several runs, which says what differs between them and which differences exceed the noise.
 
-    Runs with the same settings, images and length are one group; their spread over seeds then is the noise.
-
-    Args:
-        runs: 2 to 12 folders of runs; the first one's group is what the others are compared with.
-        out: the page.
-
-    Returns:
-        The comparison as plain values.
-
-    Raises:
-        RequestError: if there are too few or too many runs, or one comes twice.
-        ModelError: if one of them is no run.
+    Runs with the same settings, images and length are one group, whose spread over seeds then is the noise; the others are
+    compared with the group of the first run. Returns the comparison as plain values.
     """
     paths = [Path(run) for run in runs]
     if not 2 <= len(paths) <= MOST_RUNS:
@@ -172,8 +161,7 @@ def _score_cell(first: SeedGroup, group: SeedGroup, stage: str, metric: str) -> 
         margin = "" if compared.margin is None else f" ({compared.value:+.2g} ± {compared.margin:.2g})"
         unsure = compared.verdict in ("within the noise", "not compared")
         words = tag("small", compared.verdict + margin, class_="within" if unsure else f"beyond {compared.verdict}")
-    more = "more than " if any(is_bound(metric, score.value, score.n) for score in found) else ""
-    return tag("span", more + number(fmean(values)), tag("small", spread) if spread else None, words, class_="value")
+    return tag("span", number(fmean(values)), tag("small", spread) if spread else None, words, class_="value")
 
 
 def settings(groups: list[SeedGroup]) -> Markup | None:

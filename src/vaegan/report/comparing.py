@@ -78,20 +78,13 @@ def copies(runs: Sequence[GatheredRun]) -> list[tuple[GatheredRun, GatheredRun]]
 
 
 def warnings(groups: Sequence[SeedGroup]) -> list[str]:
-    """What a reader must know before believing the comparison: copies, runs without scores, scores of several versions."""
+    """What a reader must know before believing the comparison: copies, and runs without scores."""
     runs = [run for group in groups for run in group.runs]
     found = [
         f"{run.path} holds the same models as {first.path}: they count as one run, not as two independent ones."
         for run, first in copies(runs)
     ]
     found += [f"No scores of {run.path}: {run.gaps['evaluation']}" for run in runs if "evaluation" in run.gaps]
-    versions: dict[str, list[str]] = {}
-    for run in runs:
-        if run.evaluation is not None:
-            versions.setdefault(run.evaluation.version or "an earlier version", []).append(str(run.path))
-    if len(versions) > 1:
-        parts = "; ".join(f"{version} ({', '.join(names)})" for version, names in versions.items())
-        found.append(f"The scores were made by different versions of vaegan, which may measure differently: {parts}.")
     return found
 
 

@@ -88,7 +88,6 @@ Scores = dict[str, Score]
 class Evaluation:
     """The content of evaluation.json."""
 
-    version: str  # version of vaegan that made it; empty where it does not say
     data: str  # where the images lay that it compares with
     n: int
     full: bool
@@ -180,7 +179,6 @@ def _evaluation(values: dict[str, Any]) -> Evaluation:
 
     reference = values["reference"]
     return Evaluation(
-        version=str(values.get("version") or ""),
         data=str(values.get("data") or ""),
         n=int(values["n"]),
         full=bool(values.get("full")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from vaegan.errors import RequestError, TrainingError
-from vaegan.files import write_atomically
+from vaegan.files import check_file_place, write_atomically
 from vaegan.markup import Content, Markup, tag, trusted
 from vaegan.report.pictures import Sheet
 
@@ -95,8 +95,7 @@ def check_out(target: Path) -> None:
     """Refuses, before any work, a page that could not be written."""
     if target.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"--out {target} must be a name that ends in .html.")
-    if target.is_dir():
-        raise RequestError(f"--out {target} is a folder; give the name of a file in it.")
+    check_file_place(target)
 
 
 def write_page(target: Path, text: str) -> None:

@@ -18,21 +18,10 @@ from vaegan.types import ProgressCallback
 def write_report(
     run: str | Path, out: str | Path | None = None, *, with_images: bool = True, progress: ProgressCallback | None = None
 ) -> Path:
-    """Writes a page about a run: one file that needs no network and nothing beside it.
+    """Writes a page about a run, which need not be finished or evaluated: one file that needs no network and nothing beside it.
 
-    Args:
-        run: the run's folder; it need not be finished or evaluated.
-        out: the page; report.html in the run's folder when None.
-        with_images: whether the page may hold images of the data and their place on the disk.
-        progress: called with what is being done.
-
-    Returns:
-        Where the page lies.
-
-    Raises:
-        RequestError: if `out` is no .html file.
-        ModelError: if there is no run.
-        TrainingError: if the page cannot be written.
+    It becomes report.html in the run's folder, or `out`; only `with_images` it may hold images of the data and their place on the
+    disk. Returns where it lies.
     """
     path = Path(run)
     target = Path(out) if out is not None else path / "report.html"

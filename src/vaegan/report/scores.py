@@ -9,7 +9,7 @@ from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
 from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
-from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, is_bound, metric_title
+from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, metric_title
 from vaegan.report.gathering import Evaluation, GatheredRun, Line, Score, Scores
 from vaegan.report.page import STAGE_TITLES, again, command, gap, section, table
 
@@ -76,8 +76,8 @@ def score_table(evaluation: Evaluation, names: list[str]) -> Markup:
     for name in names:
         ours, floor = [column.get(name) for column in columns.values()], evaluation.floor.get(name)
         no_floor = next((score.no_floor for score in ours if score is not None and score.no_floor), NOT_MEASURED)
-        values = [value_cell(name, score) for score in ours]
-        rows.append([metric_cell(name, [*ours, floor]), *values, value_cell(name, floor, no_floor)])
+        values = [value_cell(score) for score in ours]
+        rows.append([metric_cell(name, [*ours, floor]), *values, value_cell(floor, no_floor)])
     return table(heads, rows, "scores")
 
 
@@ -100,14 +100,13 @@ def metric_cell(name: str, found: Sequence[Score | None]) -> Markup:
     )
 
 
-def value_cell(name: str, score: Score | None, absent: str = NOT_MEASURED) -> Content:
+def value_cell(score: Score | None, absent: str = NOT_MEASURED) -> Content:
     """A value and its interval or why it has none; without a value what is `absent`."""
     if score is None:
         return tag("span", absent, class_="absent")
     between = interval_words(score)
     interval = tag("small", between) if between else None
-    more = "more than " if is_bound(name, score.value, score.n) else ""
-    return tag("span", more + number(score.value), interval, class_="value")
+    return tag("span", number(score.value), interval, class_="value")
 
 
 def interval_words(score: Score) -> str | None:

@@ -93,7 +93,6 @@ def tell(results: Results) -> Story:
 
 
 def _plane(results: Results, label: str, words: Sequence[str]) -> Picture:
-    """The encodings of held-out images as a cloud of points a class."""
     points = results.of(label)[0].last["points"]
     clouds = {words[code]: [(x, y) for x, y, c in points if int(c) == code] for code in range(min(10, len(words)))}
     title, x, y = f"{label}: encodings of held-out images", Axis("first latent"), Axis("second latent")

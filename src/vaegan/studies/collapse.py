@@ -178,7 +178,6 @@ def tell(results: Results) -> Story:
 
 
 def _tell_toy(results: Results, name: str, story: Story) -> None:
-    """Sentences and pictures of one mixture in the plane."""
     mean, folder, file = results.mean, results.folder, name.replace(", ", "-").replace(" ", "-")
     short = {label: label.removeprefix(name + ": ") for label in results.labels if label.startswith(name + ": ")}
     labels = list(short)

@@ -35,7 +35,6 @@ class StudyRequest:
     seeds: int | None  # repetitions of every arm; the study's own number when None
 
     def __post_init__(self) -> None:
-        """Refuses impossible numbers of repetitions."""
         if self.seeds is not None and not 1 <= self.seeds <= MOST_SEEDS:
             raise RequestError(f"--seeds {self.seeds} is no number of repetitions; give 1 or more.")
 

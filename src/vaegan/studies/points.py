@@ -67,7 +67,6 @@ class PointGAN:
     """A generator and a critic on points; every draw is keyed by the seed and the step."""
 
     def __init__(self, rules: Rules, modes: Modes, seed: int, critic_rate: float = 1.0) -> None:
-        """Args: rules: the objective; modes: the data; seed: of everything; critic_rate: of the generator's learning rate."""
         self.rules, self.modes, self.seed, self.objective = rules, modes, seed, OBJECTIVES[rules.objective]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed, "points"))

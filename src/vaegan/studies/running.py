@@ -60,24 +60,11 @@ def run_study(
     progress: ProgressCallback | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> StudyFolder:
-    """Carries out a study, or what is left of it: the same call on the same folder goes on where it stopped.
+    """Carries out a study, or what is left of it: the same call on the same folder `out` goes on where it stopped.
 
-    Args:
-        study: one of the catalogue.
-        data: images, as for `train`.
-        config: settings that all arms share; its recipe is each arm's own affair.
-        out: the study's folder.
-        minutes: of the whole study, over all arms and seeds.
-        images: seen in the whole study, over all arms and seeds, instead of minutes.
-        seeds: of every arm; the study's own number when None.
-        preparing: called while images are decoded.
-        progress: called with (what, done, total) in images over the whole study.
-        cancel: asked all the time; True saves and raises InterruptedTraining.
-
-    Raises:
-        RequestError: if the study cannot be made of these images and settings, or `out` holds something else.
-        InterruptedTraining: when cancelled, after saving.
-        VaeganError: if another process is at work on the study in `out`.
+    All arms share the settings `config`, but for the recipe; `minutes`, `images` and what `progress` is told [images] are of the
+    whole study, over all arms and seeds. `cancel` is asked all the time: True saves and raises InterruptedTraining. RequestError
+    if `out` holds something else or the study cannot be made.
     """
     path = Path(out)
     api.check_request(config, minutes, images)
@@ -149,7 +136,6 @@ class Runner:
         return StudyFolder(self.folder, story)
 
     def _do(self, arm: Arm, seed: int, what: str) -> None:
-        """Carries out one arm with one seed, and notes its result."""
         folder = arm_folder(self.folder, arm.label, seed)
         run, began = RunFolder(folder), time.perf_counter()
         spent = run.read().spent_seconds if run.record_path.is_file() else 0.0  # by an arm that was stopped

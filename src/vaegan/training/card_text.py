@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, setting_words
-from vaegan.metrics.table import is_bound, metric_title
+from vaegan.metrics.table import metric_title
 from vaegan.model_files import ModelConfig
 from vaegan.training.run import RunRecord, is_drawn
 
@@ -101,7 +101,7 @@ def _quality(record: RunRecord, config: ModelConfig, evaluation: Mapping[str, An
         return "## How good it is\n\nNot evaluated: `vaegan evaluate` fills this section."
     floor = cast(Scores, evaluation.get("floor") or {})
     rows = [
-        f"| {metric_title(name)} | {_value(name, score)} | {_interval(score)} | {_value(name, floor.get(name, {}))} "
+        f"| {metric_title(name)} | {_value(score)} | {_interval(score)} | {_value(floor.get(name, {}))} "
         f"| {_counts(score)} | {_plain(score.get('features') or '')} |"
         for name, score in scores.items()
     ]
@@ -123,10 +123,8 @@ def _plain(text: Any) -> str:
     return re.sub(r"[^\w .+-]|_", lambda found: f"&#{ord(found[0])};", one_line(str(text)))
 
 
-def _value(name: str, score: Mapping[str, Any]) -> str:
-    if not is_number(score.get("value")):
-        return ""
-    return ("more than " if is_bound(name, score["value"], score.get("n")) else "") + f"{score['value']:.4g}"
+def _value(score: Mapping[str, Any]) -> str:
+    return f"{score['value']:.4g}" if is_number(score.get("value")) else ""
 
 
 def _counts(score: Mapping[str, Any]) -> str:

@@ -19,14 +19,10 @@ FEWEST_RECOGNISED = 20  # [images] among fewer the nearest one is the right one 
 
 @torch.no_grad()
 def handover_facts(vae: Model, grown: Grown, heldout: Batch) -> dict[str, Any]:
-    """What run.json records about the start of a grown GAN.
+    """What run.json records about the start of a grown GAN, whose tensors the handover has verified.
 
-    Returns:
-        verified_tensors: tensors that were carried over exactly.
-        generator_equals_decoder: True, or the handover would have raised an error.
-        prior_gap: how much further from real images samples of the prior are than decodings of encoded images: sliced
-            Wasserstein distance at a quarter of the size; near 0 is good.
-        vae_low_pass_error: low-passed error of the VAE's reconstructions, which the GAN's are held against.
+    The prior gap is how much further from real images samples of the prior are than decodings of encoded images: sliced
+    Wasserstein distance at a quarter of the size; near 0 is good. The GAN's reconstructions are held against the VAE's error.
     """
     (images, labels), whitening = heldout, grown.whitening
     posterior = vae.posterior(*heldout)
@@ -36,7 +32,6 @@ def handover_facts(vae: Model, grown: Grown, heldout: Batch) -> dict[str, Any]:
     first = heldout.first(COMPARED)
     return {
         "verified_tensors": len(grown.generator.state_dict()),
-        "generator_equals_decoder": True,
         "prior_gap": _distance(grown, drawn, images, labels) - _distance(grown, encoded, images, labels),
         "vae_low_pass_error": float(low_pass_error(vae.reconstruct(*first), first.images).mean()),
     }
@@ -51,11 +46,8 @@ def _distance(grown: Grown, latents: torch.Tensor, images: Images, labels: Label
 def inverse_facts(model: Model, vae_error: float, heldout: Batch) -> dict[str, Any]:
     """Whether the encoder still inverts the generator after the GAN stage; `vae_error` is the VAE's low-passed error.
 
-    Returns:
-        latent_recovery: R^2 of mu(G(z)) against z of the prior.
-        low_pass_ratio: low-passed error of reconstructions over the VAE's.
-        own_source_nearest: share of reconstructions whose nearest held-out image, at a quarter of the size, is their source;
-            words instead of fewer than 20 images.
+    The recovery is R^2 of mu(G(z)) against z of the prior; `own_source_nearest` is the share of reconstructions whose nearest
+    held-out image, at a quarter of the size, is their source, or words where there are fewer than 20 images.
     """
     images, labels = heldout
     latents = model.latents(512, seed=1).to(model.device)

@@ -170,15 +170,16 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) not in (1, 2, 3, FORMAT_VERSION):
+        if (version := values.pop("format_version", None)) not in (3, FORMAT_VERSION):
             raise ModelError(
-                f"{path} has format {version!r:.40}; this version of vaegan reads 1 to {FORMAT_VERSION}. "
+                f"{path} has format {version!r:.40}; this version of vaegan reads 3 and {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
         if to_train and version != FORMAT_VERSION:
             raise ModelError(f"{path} was written by another version of vaegan; use that one to go on, or give a new run --init.")
         values.pop("versions", None)
-        values = _upgraded(values) if version != FORMAT_VERSION else values
+        if version == 3 and isinstance(config := values.get("config"), dict):
+            values["config"] = known_settings(TrainConfig, config)  # without those that are gone: enough to look at the run
         try:
             record = from_dictionary(RunRecord, values, str(path))
         except RequestError as error:
@@ -192,19 +193,6 @@ class RunFolder:
         return record
 
 
-def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """A record of an earlier format without the settings that are gone: enough to look at its run, not to train it on."""
-    config = values.get("config")
-    if not isinstance(config, dict):
-        return values
-    known = known_settings(TrainConfig, config)
-    if isinstance(vae := known.get("vae"), dict) and config["vae"].get("kl_schedule", "cyclical") != "cyclical":
-        vae["kl_cycles"] = 1  # the number was another schedule's
-    if isinstance(gan := known.get("gan"), dict):
-        gan.setdefault("perception", "none")
-    return values | {"config": known}
-
-
 def whole_number(digits: str) -> int:
     """A whole number in a run's files; ValueError if it is longer than a seed may be, and too large to be counted with."""
     if abs(number := int(digits)) > MOST_SEED:
@@ -213,7 +201,6 @@ def whole_number(digits: str) -> int:
 
 
 def _is_possible(record: RunRecord) -> bool:
-    """Whether a run can have lasted, and can last, as long as its record says."""
     return (
         all(0 <= seconds <= MOST_SECONDS for seconds in (record.spent_seconds, record.seconds_target or 0.0))
         and all(plan.images is None or plan.images > 0 for plan in record.plan)

@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from vaegan.charts import save_curves
 from vaegan.config import MOST_VAE_TIME
 from vaegan.data import TRAIN, VALIDATION, ImageDataset, TrainingBatches, to_uint8
 from vaegan.errors import InterruptedTraining, RequestError
-from vaegan.glossary import scalar_title
 from vaegan.model import Model
 from vaegan.model_files import CARD_PICTURE, write_model
 from vaegan.pictures import grid, save_animation, save_png
@@ -28,7 +26,7 @@ from vaegan.training.engine import FabricEngine, probe_precision
 from vaegan.training.finishing import finish_model, model_scores
 from vaegan.training.handover_facts import inverse_facts
 from vaegan.training.health import Health
-from vaegan.training.journal import Journal, read_journal
+from vaegan.training.journal import Journal
 from vaegan.training.loop import Hooks, Progress, Training
 from vaegan.training.means import Means
 from vaegan.training.run import RunFolder, RunRecord, disk_errors
@@ -37,7 +35,6 @@ from vaegan.training.timing import LATE, Limits, Timetable
 SHOT_SAMPLES = 64
 SHOT_PAIRS = 8
 FACTS_OF_THE_END = ("inverse", "finished_by")  # what is not true any more of a model that was extended
-NOT_CURVES = ("stage", "seen", "seconds", "guard", "action", "words")
 
 
 class Listener(NamedTuple):
@@ -63,7 +60,6 @@ class Session:
     checkpoint_seconds: float
 
     def __post_init__(self) -> None:
-        """The clock starts."""
         self._spent_before, self._began = self.record.spent_seconds, time.perf_counter()
 
     def run(self) -> RunRecord:
@@ -116,7 +112,6 @@ class Session:
         return self._finish(stage, recipe, inputs, facts | self._carry_out(stage, training))
 
     def _begin(self, stage: str, facts: dict[str, Any], seen: int, best: Best, patience: int) -> dict[str, Any]:
-        """Writes down what is known before the first step, and says what is worth saying."""
         plan = self.record.plan_of(stage)
         if plan.images is not None and plan.schedule_end is not None and plan.images > plan.schedule_end:
             self.record = self.record.with_images(stage, plan.images, seen)  # it was extended
@@ -129,7 +124,6 @@ class Session:
         return facts
 
     def _carry_out(self, stage: str, training: Training) -> dict[str, Any]:
-        """Trains to the end of the stage; what is known then."""
         began, seen_before = time.perf_counter(), training.seen
         end = training.run()
         if end.reason is None:
@@ -261,29 +255,14 @@ class Session:
         return grid(to_uint8(samples.nan_to_num()))  # the guards speak of NaN
 
     def _draw_summary(self) -> None:
-        """The whole run in one animation, and the curves of each stage."""
         frames: list[Image.Image] = []
         with disk_errors(self.folder.path):
             for plan in self.record.plan:
-                stage, title = self.folder.stage(plan.name), f"{plan.name.upper()} on {Path(self.record.source).name}"
-                save_curves(stage / "curves.svg", _curves(read_journal(stage / "metrics.jsonl")), title, "images seen")
-                for path in sample_shots(stage):
+                for path in sample_shots(self.folder.stage(plan.name)):
                     with Image.open(path) as picture:
                         frames.append(picture.convert("RGB"))
             for name in ("progress.webp", "progress.gif") if frames else ():
                 save_animation(frames, self.folder.path / name)
-
-
-def _curves(lines: list[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Points of every scalar of a journal, under its name in words; held-out ones after those of training."""
-    names = dict.fromkeys(name for line in lines for name in line if name not in NOT_CURVES)
-    found: dict[str, list[tuple[float, float]]] = {}
-    for name in sorted(names, key=lambda name: name.startswith("heldout_")):
-        title = scalar_title(name.removeprefix("heldout_")) + (", held-out images" if name.startswith("heldout_") else "")
-        points = [(line["seen"], line[name]) for line in lines if type(line.get(name)) in (int, float)]
-        if points:
-            found[title] = points
-    return found
 
 
 def sample_shots(stage_folder: Path) -> list[Path]:
@@ -292,7 +271,6 @@ def sample_shots(stage_folder: Path) -> list[Path]:
 
 
 def _opening(facts: dict[str, Any]) -> str | None:
-    """What is worth saying when a stage begins."""
     sentences = [facts["objective"]] if "objective" in facts else []
     if log := facts.get("handover"):
         gap = f"; prior gap {log['prior_gap']:.4f}" if "prior_gap" in log else ""

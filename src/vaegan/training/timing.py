@@ -60,7 +60,6 @@ class Timetable:
     """How many images a stage will see, and after which of them something is due."""
 
     def __init__(self, limits: Limits, batch_size: int, seen: int) -> None:
-        """Args: limits: of the stage; batch_size: [images] a step; seen: [images] when this session began."""
         self.limits, self.batch_size, self.began_at = limits, batch_size, seen
         self.total = limits.images
         """Images of the stage; None while the speed is being measured."""
@@ -133,7 +132,6 @@ class Timetable:
         return True
 
     def _takes(self, seen: int, end: int, speed: float) -> float:
-        """Seconds from `seen` to `end`."""
         validations = (parts := self._validations(end)) - seen * parts // end
         return (end - seen) / speed + len(_points(seen, end)) * self.shot_seconds + validations * self.validation_seconds
 

@@ -72,7 +72,6 @@ def draw_background(canvas: Canvas, faces: Faces) -> None:
 def _draw_some(
     canvas: Canvas, faces: Faces, chosen: npt.NDArray[np.bool_], drawer: Callable[[Canvas, Faces, Index], None]
 ) -> None:
-    """Apply a drawer to the chosen faces only."""
     which = np.flatnonzero(chosen)
     if len(which):
         drawer(canvas, faces.take(which), which)

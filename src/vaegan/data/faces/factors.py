@@ -151,7 +151,6 @@ def _tint(colour: Array, amount: Array) -> Array:
 
 
 def _person(draws: _Draws) -> dict[str, Array]:
-    """Age, softness, skin and what grows on it."""
     age = draws.uniform("age") ** 1.25
     softness = draws.uniform("softness")
     softness = softness * softness * (3 - 2 * softness)
@@ -235,7 +234,6 @@ def _build(draws: _Draws, age: Array, softness: Array, style: Array, hat: Array)
 
 
 def _hair_and_hat(draws: _Draws, softness: Array, style: Array) -> dict[str, Array]:
-    """Shape of the hair and what is worn on it."""
     hat = draws.choice("hat", _mixed_weights(
         softness, (0.72, 0.10, 0.10, 0.02, 0.02, 0.00, 0.04), (0.64, 0.05, 0.02, 0.07, 0.06, 0.12, 0.04),
     ))  # fmt: skip

@@ -55,7 +55,6 @@ _hairline_profile = cache(lambda: Profile(-1, 1))
 
 
 def _columns(table: Array, code: Array) -> list[Array]:
-    """The columns of a table by code, each [face, 1, 1]."""
     return [table[code[:, 0, 0].astype(np.intp), column, None, None] for column in range(table.shape[1])]
 
 
@@ -209,7 +208,6 @@ def _dome(view: Canvas, faces: Faces, room: float, height: float) -> Array:
 
 
 def _shaded(view: Canvas, colour: Array) -> Array:
-    """The colour lit from the upper left."""
     shadow = smoothstep(0.0, 0.75, view.x * 0.9 + view.y * 0.5 + 0.25)[:, None]
     return lighten(colour, 0.08) + (shade_of(colour) - colour) * shadow
 

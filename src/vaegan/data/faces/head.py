@@ -167,7 +167,6 @@ def draw_beard(canvas: Canvas, faces: Faces, which: Index) -> None:
 
 
 def _draw_moustache(view: Canvas, faces: Faces, x: Array, down: Array) -> None:
-    """Two lobes between nose and mouth."""
     across = np.abs(x) / 0.185
     thick = 0.040 * np.clip(1 - across**2.5, 0, 1) * np.clip(0.45 + across * 2, 0, 1)
     lobes = np.abs(down + 0.085 - 0.065 * across**2) - thick

@@ -4,7 +4,7 @@ python docs/make_pictures.py RUN
 python docs/make_pictures.py SHORT LONG
 
 RUN is on the drawn faces, 60,000 images for the VAE and 45,000 for the GAN: `vaegan train faces --images 105000
---vae-share-of-images 0.5714`.
+--vae-share 0.5714`.
 
 vae-and-gan.png: real images, samples of the VAE, samples of the GAN. smile.png: faces that nobody trained on and that do not
 smile; what the VAE makes of them; and the same with more and more of the direction learned from those that do.

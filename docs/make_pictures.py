@@ -1,16 +1,11 @@
 """Draws the pictures of README and docs from runs on the drawn faces.
 
 python docs/make_pictures.py RUN
-python docs/make_pictures.py SHORT LONG
 
-RUN is on the drawn faces, 60,000 images for the VAE and 45,000 for the GAN: `vaegan train faces --images 105000
---vae-share-of-images 0.5714`.
+RUN is on the drawn faces: what `make demo` trained.
 
 vae-and-gan.png: real images, samples of the VAE, samples of the GAN. smile.png: faces that nobody trained on and that do not
 smile; what the VAE makes of them; and the same with more and more of the direction learned from those that do.
-
-SHORT is what `make demo` trained, LONG a copy of it after `vaegan train --resume LONG --minutes 10`. ten-minutes-more.png: the
-same samples of both.
 """
 
 import sys
@@ -33,11 +28,7 @@ PICTURES = Path(__file__).parent / "pictures"
 
 def main() -> None:
     """Nothing is picked by hand: the first images of each kind, and the samples of seed 0."""
-    run, *longer = map(Path, sys.argv[1:])
-    if longer:
-        sheets = [to_uint8(vaegan.load(path).sample(COUNT, seed=0)) for path in (run, *longer)]
-        save_png(side_by_side(sheets), PICTURES / "ten-minutes-more.png")
-        return
+    run = Path(sys.argv[1])
     dataset = vaegan.open_dataset("faces", DataConfig())
     draw_stages(run, dataset)
     draw_smile(vaegan.load(run, stage="vae"), dataset)

@@ -84,6 +84,8 @@ def test_a_term_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, grown:
 class MeanColour(nn.Module):
     """A critic that only sees the mean colour, and may be as steep as it likes."""
 
+    weight = 1.0
+
     def __init__(self, inputs: StageInputs) -> None:
         super().__init__()
         network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs.dataset.channels, 1), nn.Flatten(0))

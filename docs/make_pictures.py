@@ -50,10 +50,10 @@ def side_by_side(sheets: list[np.ndarray]) -> Image.Image:
 
 def draw_smile(model: vaegan.Model, dataset: ImageDataset) -> None:
     """The first held-out faces that do not smile, and below them what the model makes of them, strength by strength."""
-    groups = groups_of_label(dataset, "smiling")
-    learned = (side[dataset.sides[side] == TRAIN] for side in (groups.positive, groups.negative))
+    smiling, others = groups_of_label(dataset, "smiling")
+    learned = (side[dataset.sides[side] == TRAIN] for side in (smiling, others))
     direction = find_direction(*(encode_images(model, dataset, side) for side in learned))
-    unseen = groups.negative[dataset.sides[groups.negative] != TRAIN][: 2 * ROW]
+    unseen = others[dataset.sides[others] != TRAIN][: 2 * ROW]
     start = encode_images(model, dataset, unseen)
     rows = [dataset.load(unseen)] + [model.decode(start + strength * direction) for strength in STRENGTHS]
     save_png(grid(np.concatenate([to_uint8(row) for row in rows]), 2 * ROW), PICTURES / "smile.png")

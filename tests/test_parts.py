@@ -141,6 +141,18 @@ def test_a_critic_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, grow
     assert "heldout_pair_accuracy" in recipe.validate(inputs.heldout())
 
 
+def test_a_critics_weight_is_that_of_its_loss_to_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, _, alone = trained(grown=False, steps=1)
+    monkeypatch.setattr(build, "CRITICS", (*build.CRITICS, mean_colour_critic))
+    more: list[float] = []
+    for weight in (0.0, 1.0, 3.0):
+        monkeypatch.setattr(MeanColour, "weight", weight)
+        _, _, scalars = trained(grown=False, steps=1)
+        more.append(float(scalars[0]["generator_loss"] - alone[0]["generator_loss"]))
+    assert more[0] == pytest.approx(0, abs=1e-6)
+    assert more[2] == pytest.approx(3 * more[1], rel=1e-4)
+
+
 class Ring(Prior):
     """A prior: normal noise at distance 2."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaegan import api
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig
@@ -17,7 +17,7 @@ from vaegan.networks import perception
 from vaegan.networks.heads import Heads
 from vaegan.networks.perception import CHANNELS, Perception, Projection, find_weights, load_perception
 from vaegan.parts.perceptual import Eyes
-from vaegan.parts.views import View, close_up
+from vaegan.parts.views import View, enlarged_crop
 
 SIDES = (16, 8, 4, 2)
 
@@ -38,12 +38,12 @@ def pictures(count: int, side: int, channels: int = 3) -> Tensor:
     return torch.rand(count, channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-class TestFromNearby:
-    def test_a_quarter_fills_the_view(self) -> None:
+class TestCrops:
+    def test_a_crop_of_half_the_side_fills_the_view(self) -> None:
         images = pictures(2, 64)
-        seen = close_up(images, torch.tensor([5, 32]), torch.tensor([0, 7]))
-        quarter = F.interpolate(images[1:, :, 32:64, 7:39], scale_factor=2, mode="bilinear")
-        assert torch.allclose(seen[1:], quarter)
+        seen = enlarged_crop(images, torch.tensor([5, 32]), torch.tensor([0, 7]))
+        crop = F.interpolate(images[1:, :, 32:64, 7:39], scale_factor=2, mode="bilinear")
+        assert torch.allclose(seen[1:], crop)
 
     @pytest.mark.parametrize("count", [1, 2, 7])
     def test_half_of_a_batch_is_seen_so_and_the_rest_whole(self, eyes: Perception, count: int) -> None:
@@ -97,6 +97,14 @@ class TestPerception:
     def test_small_images_are_enlarged(self, eyes: Perception, side: int) -> None:
         maps = eyes(pictures(1, side))
         assert [(part.shape[1], part.shape[-1]) for part in maps] == list(zip(CHANNELS, SIDES, strict=True))
+
+    def test_in_bfloat16_it_sees_the_same_but_for_rounding(self, eyes: Perception) -> None:
+        rounded, images = load_perception("bfloat16"), pictures(4, 64)
+        kinds = {(layer.groups > 1, layer.weight.dtype) for layer in rounded.modules() if isinstance(layer, nn.Conv2d)}
+        assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+        for exact, found in zip(eyes(images), rounded(images), strict=True):
+            error = (found.float() - exact).square().mean().sqrt() / exact.std()
+            assert 1e-4 < error < 0.1
 
     def test_lets_a_gradient_through_and_learns_nothing(self, eyes: Perception) -> None:
         images = pictures(1, 64).requires_grad_()

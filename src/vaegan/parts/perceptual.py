@@ -1,7 +1,10 @@
 """A critic with eyes: it looks through a frozen network that was trained on photographs (Projected GAN, Sauer et al. 2021).
 
-Differences from the paper: relativistic pairs in place of the hinge loss; a critic of pixels plays beside it, since the frozen
-network overlooks some of the finest octave.
+Differences from the paper:
+
+- Relativistic pairs take the place of the hinge loss.
+- Half of each batch is seen as random crops, enlarged.
+- A critic of pixels plays beside it, since the frozen network overlooks some of the finest octave.
 """
 
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from vaegan.parts.engine import Engine
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock, cosine
-from vaegan.parts.views import View, close_up, draw_view
+from vaegan.parts.views import View, draw_view, enlarged_crop
 from vaegan.randomness import Draws, keyed_seed
 from vaegan.types import Images, Labels, joined
 
@@ -68,11 +71,11 @@ class PerceptualCritic(nn.Module):
         self._draws, self._augmentation, self._jitter, self._flips = draws, augmentation, jitter, flips
 
     def view(self, images: Images, clock: Clock) -> "Eyes":
-        """Jitter and augmentation of this step, half of the batch from nearby, and what the frozen network sees then."""
+        """Jitter and augmentation of this step, random crops of half of the batch, and what the frozen network sees then."""
         probability = min(1.0, self._augmentation * clock.progress)
         view = draw_view(self._draws, clock, images, probability, self._flips, jitter=self._jitter)
         side = images.shape[-1]
-        corners = self._draws.uniform("close-ups", clock.seen, len(images) // 2, 2) * (side - side // 2 + 1)
+        corners = self._draws.uniform("crops", clock.seen, len(images) // 2, 2) * (side - side // 2 + 1)
         return Eyes(view, corners.floor().int(), *self._eyes)
 
     def judge(self, real: Tensor, fake: Tensor, labels: Labels | None, clock: Clock) -> Judged:
@@ -88,21 +91,21 @@ class PerceptualCritic(nn.Module):
 
 @dataclass(frozen=True)
 class Eyes:
-    """What the frozen network sees of images under a view: the first of them from nearby, the others whole.
+    """What the frozen network sees of images under a view: enlarged crops of the first, the others whole.
 
-    From nearby a quarter of an image fills the view. The network then sees detail that its first stride overlooks, as it would in
-    an image of twice the side, at a quarter of the price.
+    In a crop of half the side the network sees detail that its first stride overlooks, as it would in an image of twice the side,
+    at a quarter of the price.
     """
 
     view: View
     corners: Tensor
-    """Upper left corners [images seen from nearby, 2] of the quarters, down and right [pixels]."""
+    """Upper left corners [cropped images, 2] of the crops, down and right [pixels]."""
     perception: Perception
     projection: Projection
 
     def __call__(self, images: Images) -> Tensor:
         """Projected features of all scales, joined: [batch, numbers]."""
         seen, count = self.view(images.float()), len(self.corners)
-        seen = torch.cat([close_up(seen[:count], *self.corners.T), seen[count:]])
+        seen = torch.cat([enlarged_crop(seen[:count], *self.corners.T), seen[count:]])
         maps = self.projection(self.perception(seen))
         return torch.cat([part.flatten(1) for part in maps], 1)

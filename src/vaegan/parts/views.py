@@ -94,11 +94,11 @@ def shifted(images: Images, rows: Tensor, columns: Tensor) -> Images:
     return images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
 
 
-def close_up(images: Images, rows: Tensor, columns: Tensor) -> Images:
-    """A quarter of each image, from this row and column on, enlarged to the side of the whole."""
+def enlarged_crop(images: Images, rows: Tensor, columns: Tensor) -> Images:
+    """A crop of half the side, from this row and column of each image on, enlarged to the side of the whole."""
     side = images.shape[-1]
-    quarters = shifted(images, -rows, -columns)[..., : side // 2, : side // 2]
-    return F.interpolate(quarters, size=(side, side), mode="bilinear", align_corners=False)
+    crops = shifted(images, -rows, -columns)[..., : side // 2, : side // 2]
+    return F.interpolate(crops, size=(side, side), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)

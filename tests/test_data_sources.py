@@ -235,14 +235,17 @@ def test_global_headers_of_a_tar_take_no_memory(tmp_path: Path) -> None:
             said = tarfile.TarInfo.create_pax_global_header({f"comment{index}": "x" * 50_000})
             file.write(said + tarfile.TarInfo(f"{index}.png").tobuf())
         file.write(bytes(1024))
-    tracemalloc.start()
-    try:
-        found = archives.archive(path)
-        assert found is not None
-        assert found.count() == count
-        assert tracemalloc.get_traced_memory()[1] < count * 50_000 / 5
-    finally:
-        tracemalloc.stop()
+    peaks: list[int] = []
+    for _ in range(2):  # a thread that an earlier test has left counts, too, but not twice
+        tracemalloc.start()
+        try:
+            found = archives.archive(path)
+            assert found is not None
+            assert found.count() == count
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert min(peaks) < count * 50_000 / 5
 
 
 def test_members_with_holes_are_skipped_and_lead_nowhere(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:

@@ -110,7 +110,7 @@ def test_a_page_has_all_sections_and_needs_nothing_outside(run: Path) -> None:
 def test_settings_and_checks_are_said_in_words(run: Path) -> None:
     text = re.sub(r"<script.*?</script>", "", write_report(run).read_text(), flags=re.DOTALL)
     assert not {"None", "True", "False", "nan"} & set(text.replace("<", " ").replace(">", " ").split())
-    assert ">Arrays of weights taken over and checked<" in text
+    assert ">Arrays of weights taken over from the VAE" in text
 
 
 def test_what_was_set_at_the_end_is_said_with_scores_before_and_after(run: Path) -> None:

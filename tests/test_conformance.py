@@ -20,6 +20,7 @@ from vaegan.config_files import SOURCES, load_preset
 from vaegan.data import ImageDataset
 from vaegan.errors import RequestError
 from vaegan.model import Model
+from vaegan.parts.mean_details import OCTAVES, MeanDetails
 from vaegan.parts.player import Player
 from vaegan.priors import Mixture
 from vaegan.recipes.classic_gan import ClassicGAN
@@ -200,6 +201,9 @@ def _check_steps(case: Case, recipe: Recipe, inputs: StageInputs) -> None:
     wanted = {f"{paths[id(player)]}.network" for player in moved}
     wanted |= {f"{paths[id(player)]}.average" for player in moved if player.average is not None}
     buffers = {"variance"} if recipe.name == "vae" else set[str]()
+    if isinstance(recipe, GAN):
+        (at,) = (at for at, part in enumerate(recipe.parts) if isinstance(part, MeanDetails))
+        buffers = {f"parts.{at}.{name}" for name in ("seen", *(f"fake_{octave}" for octave in range(OCTAVES)))}
     assert changed(before, state_of(recipe)) == wanted | buffers
     for player in players.values():
         assert all(parameter.requires_grad for parameter in player.network.parameters())

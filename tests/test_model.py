@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,26 +288,19 @@ class TestFiles:
         assert caught.value.filename == str(tmp_path / "model.safetensors")
         assert not list(tmp_path.iterdir())
 
-    def test_models_of_the_format_before_are_read(self, gan: Model, vae: Model, tmp_path: Path) -> None:
-        """There was a floor, and a steep one."""
-        for name, model in (("gan", gan), ("vae", vae)):
-            model.save_pretrained(tmp_path / name)
-            path = tmp_path / name / "config.json"
-            values = json.loads(path.read_text()) | {"format_version": 7, "floor": 0.0, "steep_floor": 0.0}
-            path.write_text(json.dumps(values))
-            read = Model.from_pretrained(tmp_path / name)
-            assert torch.equal(read.sample(2), model.sample(2))
-            read.save_pretrained(tmp_path / "again")
-            assert json.loads((tmp_path / "again" / "config.json").read_text())["format_version"] == FORMAT_VERSION
-
-    @pytest.mark.parametrize("floors", [{"floor": 0.06}, {"floor": 0.0, "steep_floor": 0.1}, {"floor": "high"}, {"floor": None}])
-    def test_an_earlier_model_with_a_floor_is_refused(self, gan: Model, tmp_path: Path, floors: dict[str, Any]) -> None:
-        """Without it other images would be drawn."""
-        gan.save_pretrained(tmp_path)
-        values = json.loads((tmp_path / "config.json").read_text())
-        for version, complaint in ((7, "earlier version.* train it again"), (FORMAT_VERSION, "floor")):
-            (tmp_path / "config.json").write_text(json.dumps(values | floors | {"format_version": version}))
-            refused(tmp_path, complaint)
+    def test_a_plain_model_of_the_format_before_has_no_residual_blocks(self, tmp_path: Path) -> None:
+        model = build(network=replace(NETWORK, blocks=0))
+        model.save_pretrained(tmp_path)
+        path = tmp_path / "config.json"
+        values = json.loads(path.read_text())
+        values["network"]["blocks"] = 1  # what all said then, and only residual networks meant
+        path.write_text(json.dumps(values | {"format_version": 8}))
+        read = Model.from_pretrained(tmp_path)
+        assert torch.equal(read.sample(2), model.sample(2))
+        read.save_pretrained(tmp_path / "again")
+        assert json.loads((tmp_path / "again" / "config.json").read_text())["format_version"] == FORMAT_VERSION
+        path.write_text(json.dumps(values))
+        refused(tmp_path, "does not fit")
 
     def test_a_conditional_model_knows_its_labels(self, tmp_path: Path) -> None:
         model = build(labels=("ant", "bee"))
@@ -404,7 +398,7 @@ class TestWrongFiles:
         [
             ({"library": "diffusers"}, "not the configuration"),
             ({"format_version": FORMAT_VERSION + 1}, "Install the version"),
-            ({"format_version": 6}, "Install the version"),
+            ({"format_version": 7}, "Install the version"),
             ({"format_version": str(FORMAT_VERSION)}, "format"),
             ({"format_version": True}, "format True"),
             ({"size": 10**9}, "cannot be built"),

@@ -81,8 +81,9 @@ def test_plan_of_known_sizes(size: int, padded: int, halvings: int, grid: int) -
 def test_tiny_preset_has_the_widths_and_parameters_it_is_said_to_have() -> None:
     config = NetworkConfig()
     assert stage_widths(config, 4) == [16, 32, 64, 128]
-    # Linear, three transposed convolutions, the sub-pixel convolution; each with its bias.
+    # Linear, three transposed convolutions with two more behind each, the sub-pixel convolution; each with its bias.
     wanted = 65 * 128 * 16 + sum(16 * a * b + b for a, b in ((128, 64), (64, 32), (32, 16))) + 9 * 16 * 12 + 12
+    wanted += sum(2 * (9 * width**2 + width) for width in (64, 32, 16))
     assert sum(parameter.numel() for parameter in Decoder(config, 64, 3).parameters()) == wanted
 
 

@@ -670,7 +670,7 @@ class TestTwoProcesses:
                         own.grad,
                         wanted.grad,
                         rtol=1e-3,
-                        atol=1e-4 * scale + 1e-7,
+                        atol=1e-4 * scale + 1e-6,  # that of a critic's last bias is what is left of terms that cancel
                         msg=lambda m, t=tensor, n=part: f"{n}.{t}: {m}",
                     )
                     compared += scale > 0
@@ -710,9 +710,10 @@ def test_an_autoencoder_learns_beyond_black_and_white() -> None:
     decoder.stages[-2].bias.data.fill_(5.0)
     before = copies(decoder)
     assert decoder(encoder(images).mean).min() == 1
+    too_bright = decoder(encoder(images).mean, raw=True).mean()
     recipe.step(Batch(images), Clock(0, BATCH * 100, BATCH))
     assert not same(before, decoder)
-    assert decoder(encoder(images).mean, raw=True).mean() < 5
+    assert decoder(encoder(images).mean, raw=True).mean() < too_bright - 0.01
 
 
 class TestBatch:

@@ -41,16 +41,6 @@ def from_dictionary(kind: type[Settings], values: Mapping[str, Any], where: str,
     return kind(**given)
 
 
-def known_settings(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The `values`, nested ones too, that are fields of a settings dataclass; whatever else an older file holds is left out."""
-    hints = get_type_hints(kind)
-    found = {name: value for name, value in values.items() if name in hints}
-    return {
-        name: known_settings(hints[name], value) if is_dataclass(hints[name]) and isinstance(value, Mapping) else value
-        for name, value in found.items()
-    }
-
-
 def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(value, Mapping):

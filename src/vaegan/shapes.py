@@ -46,8 +46,8 @@ class NetworkConfig:
     """Shape of the networks. Encoder, critic and decoder mirror each other."""
 
     kind: Literal["plain", "residual", "classic", "mlp"] = "plain"
-    """plain: strided convolutions, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience; classic and
-    mlp: the sources' convolutional and fully connected networks, to compare with."""
+    """plain: one strided convolution a stage, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience;
+    classic and mlp: the sources' convolutional and fully connected networks, to compare with."""
     latent_dim: int = 64
     """Numbers that describe one image. More keep more detail; `study latent-size` measures what your images need."""
     width: int = 16
@@ -55,7 +55,7 @@ class NetworkConfig:
     width_limit: int = 128
     """Channels of the coarsest stages, where the doubling ends."""
     blocks: int = 1
-    """Residual blocks a stage (residual only)."""
+    """Residual blocks a stage; of plain networks only the decoder has them. With 0 it is quicker and draws worse."""
     layers: int = 4
     """Convolutions of the encoder and of the decoder (classic), or hidden layers of `width` numbers (mlp)."""
     decoder_width: int = 0
@@ -75,11 +75,11 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         limits = {"latent_dim": 8192, "width": 1024, "width_limit": 4096, "blocks": 16, "layers": 8, "decoder_width": 1024}
         for name, limit in limits.items():
-            value, least = getattr(self, name), 0 if name == "decoder_width" else 1
+            value, least = getattr(self, name), 0 if name == "decoder_width" or (name, self.kind) == ("blocks", "plain") else 1
             if not least <= value <= limit:
                 raise RequestError(f"--network.{name.replace('_', '-')} is {value}; it must be between {least} and {limit}.")
         choices: dict[str, tuple[Any, str]] = {"norm": ("none", "classic"), "upsampling": ("transposed", "classic")}
-        choices |= {"decoder_width": (0, "classic"), "blocks": (1, "residual")}
+        choices |= {"decoder_width": (0, "classic"), "blocks": (1, "plain and residual")}
         choices |= {"activation": ("leaky", "classic and mlp"), "layers": (4, "classic and mlp")}
         for name, (default, kinds) in choices.items():
             value = getattr(self, name)

@@ -52,7 +52,7 @@ class Decoder(nn.Module):
 
 
 def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
-    """Transposed convolutions up to half the size, then one sub-pixel convolution.
+    """Transposed convolutions up to half the size, each with residual blocks behind it, then one sub-pixel convolution.
 
     Returns:
         Channels and side of the coarsest map, and the layers from there to the image; so do the other families.
@@ -61,7 +61,7 @@ def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, 
     widths = stage_widths(config, plan.halvings)[::-1]
     layers: list[nn.Module] = [activation()]
     for coarse, fine in itertools.pairwise(widths):
-        layers += [EvenTransposed(coarse, fine), activation()]
+        layers += [EvenTransposed(coarse, fine), *(Residual(fine) for _ in range(config.blocks)), activation()]
     layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), SubPixel(channels)]
     return widths[0], plan.grid, nn.Sequential(*layers)
 

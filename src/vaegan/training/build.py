@@ -17,6 +17,7 @@ from vaegan.networks import Critic, Decoder, Encoder, Gaussian, perception
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.critics import CriticPlayer, PixelCritic
+from vaegan.parts.mean_details import MeanDetails
 from vaegan.parts.perceptual import PerceptualCritic
 from vaegan.parts.refit import Refit
 from vaegan.parts.terms import Term
@@ -206,7 +207,14 @@ def perceptual_critic(inputs: StageInputs) -> CriticPlayer | None:
 CRITICS: tuple[Callable[[StageInputs], CriticPlayer | None], ...] = (perceptual_critic,)
 """Who judges the GAN's images beside the critic that looks at pixels; None where settings leave it out."""
 
-TERMS: tuple[Callable[[StageInputs], Term | None], ...] = ()
+
+def mean_details(inputs: StageInputs) -> Term:
+    """The term that holds the mean of fine details."""
+    images = inputs.training(CALIBRATED).images
+    return MeanDetails(torch.cat([images, images.flip(3)]) if inputs.dataset.flips else images, inputs.engine)
+
+
+TERMS: tuple[Callable[[StageInputs], Term | None], ...] = (mean_details,)
 """What else holds the GAN's generator, beside the anchor to its VAE; None where settings leave it out."""
 
 BUILDERS: dict[str, Callable[[StageInputs], Built]] = {

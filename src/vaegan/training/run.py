@@ -14,10 +14,11 @@ from typing import Any
 from vaegan.config import TrainConfig
 from vaegan.errors import ModelError, RequestError, TrainingError, VaeganError
 from vaegan.files import check_new_folder, held, remove_leavings, write_json
+from vaegan.model_files import no_blocks
 from vaegan.processes import is_first_process
-from vaegan.settings import MOST_SEED, from_dictionary, known_settings, to_dictionary
+from vaegan.settings import MOST_SEED, from_dictionary, to_dictionary
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
@@ -170,16 +171,16 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) not in (3, FORMAT_VERSION):
+        if (version := values.pop("format_version", None)) not in (4, FORMAT_VERSION):
             raise ModelError(
-                f"{path} has format {version!r:.40}; this version of vaegan reads 3 and {FORMAT_VERSION}. "
+                f"{path} has format {version!r:.40}; this version of vaegan reads 4 and {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
         if to_train and version != FORMAT_VERSION:
             raise ModelError(f"{path} was written by another version of vaegan; use that one to go on, or give a new run --init.")
         values.pop("versions", None)
-        if version == 3 and isinstance(config := values.get("config"), dict):
-            values["config"] = known_settings(TrainConfig, config)  # without those that are gone: enough to look at the run
+        if version != FORMAT_VERSION:
+            no_blocks(values.get("config"))
         try:
             record = from_dictionary(RunRecord, values, str(path))
         except RequestError as error:

@@ -456,6 +456,7 @@ def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[st
             "train faces --gan.temprature",
             "vaegan train does not know --gan.temprature. Did you mean --gan.temperature? See vaegan train --help.",
         ),
+        ("train faces --gan.floor 0.06", "vaegan train does not know --gan.floor. See vaegan train --help."),
         ("train faces --minuts 3", "vaegan train does not know --minuts. Did you mean --minutes? See vaegan train --help."),
         ("train faces --xyzzy", "vaegan train does not know --xyzzy. See vaegan train --help."),
         ("train faces more", "vaegan train does not know more. See vaegan train --help."),

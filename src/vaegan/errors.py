@@ -14,11 +14,15 @@ def one_line(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question to end a message with, after a space: which known word is spelt nearly like `word`; empty where none is."""
+    """A question to end a message with, after a space: which known word is spelt nearly like `word`; empty where none is.
+
+    What stands behind the last dot must be alike, too: --gan.floor is no slip of --gan.prior.
+    """
     from difflib import get_close_matches  # only wanted for mistakes
 
-    spelt = {one.casefold(): one for one in known}
-    near = get_close_matches(word.casefold(), spelt, 1)
+    word, spelt = word.casefold(), {one.casefold(): one for one in known}
+    own = word.rpartition(".")[2]
+    near = [one for one in get_close_matches(word, spelt) if get_close_matches(own, [one.rpartition(".")[2]])]
     return f" Did you mean {spelt[near[0]]}?" if near else ""
 
 

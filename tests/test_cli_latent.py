@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        main(["train", "faces:96", *OPTIONS, "--recipe", "vae", "--images", "32", "--out", str(path)])
+        main(["train", "faces:96", *OPTIONS, "--recipe", "vae", "--images", "320", "--out", str(path)])
     return path
 
 
@@ -341,7 +341,7 @@ def test_wrong_requests_are_refused_in_one_line(
 
 def test_directions_from_before_more_training_are_refused(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     told(capsys, "direction", run, "--name", "light", "--positive", "light", "--negative", "dark")
-    main(["train", "--resume", run, "--images", "64"])
+    main(["train", "--resume", run, "--images", "640"])
     said = refused(capsys, "edit", run, "dark", "--direction", "light=1")
     assert "made before the model was trained further (light); make them again" in said
     main(["direction", run, "--name", "dark", "--positive", "dark", "--negative", "light"])

@@ -631,7 +631,7 @@ class TestCaused:
         for parameter in gan.generator.network.parameters():
             parameter.register_hook(torch.zeros_like)  # it stands still, and the critic learns to be sure
         health = health_of(gan, {"vanishing gradient": vanishing_gradient})
-        actions = train(gan, health, noted, 200)
+        actions = train(gan, health, noted, 400)
         assert {(action.guard, action.action) for action in actions} == {("vanishing gradient", "none")}
 
     def test_rates_far_too_high_wreck_a_stage_that_slowing_down_saves(self) -> None:

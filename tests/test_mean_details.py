@@ -79,17 +79,26 @@ def test_it_goes_on_where_it_was() -> None:
     assert torch.equal(values(whole, noise(8, 3)), values(again, noise(8, 3)))
 
 
-def test_means_are_those_of_all_processes() -> None:
-    class Two(OneProcess):
-        asked = 0
+def test_two_processes_have_the_gradient_of_one() -> None:
+    class Half(OneProcess):
+        """Gives the means that both halves of the batch have together."""
+
+        everyones: list[Tensor]
 
         def mean(self, value: Tensor) -> Tensor:
-            self.asked += 1
-            return super().mean(value)
+            return self.everyones.pop(0)
 
-    engine = Two()
-    values(MeanDetails(noise(8, 0), engine), noise(4, 1))
-    assert engine.asked == 3
+    one, halves = term(), [MeanDetails(noise(512, 0), Half()) for _ in range(2)]
+    for step in range(3):  # the running means, too
+        whole, parted = (noise(8, 20 + step).requires_grad_() for _ in range(2))
+        values(one, whole).mean().backward()
+        everyones = [octave.mean(0).detach() for octave in finest_octaves(parted)]
+        for rank, half in enumerate(halves):
+            half._engine.everyones = list(everyones)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+            (values(half, parted[rank::2]).mean() / 2).backward()
+        assert whole.grad is not None
+        assert parted.grad is not None
+        torch.testing.assert_close(parted.grad, whole.grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("side", [16, 17, 28, 45, 64])

@@ -227,7 +227,7 @@ class TestRefusals:
             {"activation": "relu"},
             {"layers": 0},
             {"layers": 8},
-            {"blocks": 5},
+            {"kind": "mlp", "blocks": 5},
         ],
     )
     def test_networks_that_lack_it(self, wrong: dict[str, Any]) -> None:

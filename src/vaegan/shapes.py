@@ -43,7 +43,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape of the networks. Encoder, critic and decoder mirror each other."""
+    """Shape of the networks. Encoder, critic and decoder mirror each other, but for the residual blocks of plain decoders."""
 
     kind: Literal["plain", "residual", "classic", "mlp"] = "plain"
     """plain: one strided convolution a stage, fastest on a CPU; residual: norm-free residual stages, for GPUs or patience;

@@ -58,8 +58,8 @@ class Perception(nn.Module):
 
         Args:
             weights: of convolutions and batch normalisation, by the names of the package's file.
-            precision: float32, or bfloat16: for all but strided depthwise convolutions, whose backward pass in bfloat16 takes 20
-                to 60 times as long on processors.
+            precision: float32, or bfloat16: for all but strided depthwise convolutions, whose backward pass in bfloat16 takes 12
+                to 65 times as long on processors.
         """
         super().__init__()
         self.stem = _folded(weights, "_conv_stem", "_bn0", 2)

@@ -1,10 +1,10 @@
 """The main job, measured: `vaegan train DATA` for each seed, 1,700 samples, an independent yardstick, one table row a seed.
 
     python benchmarks/main_job.py DATA --score "python score.py UNSEEN {samples} --train DATA" [--minutes 4]
-        [--seeds 0 1 2] [--temperature 1] [-- OPTIONS OF TRAIN]
+        [--seeds 0 1 2] [-- OPTIONS OF TRAIN]
 
 The yardstick is any command that prints one JSON line; {samples} is replaced by a folder of PNGs. Finished runs are not trained
-again, so that they can be scored at another temperature: 1.087 draws a GAN from its whole mixture.
+again.
 """
 
 import argparse
@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--stages", nargs="+", default=["vae", "gan"])
-    parser.add_argument("--temperature", type=float, default=1.0)
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     arguments, options = parser.parse_args(given[:end]), given[end + 1 :]
@@ -36,7 +35,7 @@ def main() -> None:
     for seed in arguments.seeds:
         run = arguments.out / f"seed-{seed}"
         memory = train(run, arguments.data, *budget, "--seed", str(seed), *options)
-        found = measure(run, arguments.score, arguments.stages, arguments.temperature)
+        found = measure(run, arguments.score, arguments.stages)
         print(json.dumps({"seed": seed, "peak_memory_gb": memory} | found), flush=True)
 
 
@@ -57,7 +56,7 @@ def vaegan(*arguments: str) -> float:
     return round(used.ru_maxrss / 1e6, 2)
 
 
-def measure(run: Path, score: str, stages: list[str], temperature: float = 1.0) -> dict[str, object]:
+def measure(run: Path, score: str, stages: list[str]) -> dict[str, object]:
     """Speeds and checks from run.json, scores of each stage's samples."""
     facts = json.loads((run / "run.json").read_text())["facts"]
     found: dict[str, object] = {
@@ -69,8 +68,7 @@ def measure(run: Path, score: str, stages: list[str], temperature: float = 1.0) 
     for stage in stages:
         samples = run / f"samples-{stage}"
         rmtree(samples, ignore_errors=True)
-        wide = ("--temperature", f"{temperature:g}") if temperature != 1 else ()
-        vaegan("sample", str(run), "--stage", stage, "-n", str(SAMPLES), "--out", str(samples), *wide)
+        vaegan("sample", str(run), "--stage", stage, "-n", str(SAMPLES), "--out", str(samples))
         found[f"score_{stage}"] = printed(score.format(samples=shlex.quote(str(samples))))
     return found
 

@@ -1,15 +1,12 @@
 """Does the VAE help its GAN? GANs that grew out of a VAE against GANs from scratch, seed by seed.
 
     python benchmarks/paired.py DATA --score "python score.py UNSEEN {samples}" --arms 32000+24000 0+49000
-        [--seeds 0 1 2 3 4] [--as-kept] [--scratch "OPTIONS OF TRAIN"] [-- OPTIONS OF TRAIN]
+        [--seeds 0 1 2 3 4] [--scratch "OPTIONS OF TRAIN"] [-- OPTIONS OF TRAIN]
 
 An arm is the images that its VAE and its GAN see; 0 for the VAE is a GAN from scratch. Choose counts that take as long as each
 other: the table's seconds say whether they did. `--scratch` is for the arms from scratch alone, whose best settings are
 others. Differences are the first arm's minus another's, of equal seeds, with 95 % intervals by Student's t. Finished runs are not
 trained again.
-
-A grown GAN is kept with a narrowed mixture (--gan.temperature), one from scratch draws from the whole N(0, I). So samples are
-drawn from the whole mixture, too, unless --as-kept is given.
 """
 
 import argparse
@@ -40,7 +37,6 @@ def main() -> None:
     parser.add_argument("--score", required=True, help="prints one JSON line; {samples} is replaced by a folder of PNGs")
     parser.add_argument("--arms", type=arm, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--as-kept", action="store_true", help="draw from the mixture as it is kept and not from the whole")
     parser.add_argument(
         "--scratch", type=shlex.split, default=[], help="options for the arms from scratch, in one pair of quotes"
     )
@@ -62,17 +58,14 @@ def arm(words: str) -> Arm:
 def run(arguments: argparse.Namespace, images: Arm, seed: int, options: Sequence[str]) -> dict[str, float]:
     """Trains and scores one arm with one seed, unless its scores are there already."""
     folder = arguments.out / f"{images[0]}+{images[1]}-{seed}"
-    how = "kept" if arguments.as_kept else "whole"
-    result = folder / f"scores-{how}.json"
+    result = folder / "scores.json"
     if not result.is_file():
         started = ["--init", str(folder / "vae")] if images[0] else []
         if images[0]:
             train(arguments.data, "vae", images[0], seed, folder / "vae", options)
         train(arguments.data, "gan", images[1], seed, folder / "gan", [*started, *options])
         model = Model.from_pretrained(folder / "gan" / "gan" / "model")
-        narrowed = json.loads((folder / "gan" / "run.json").read_text())["config"]["gan"]["temperature"]
-        undone = 1 / narrowed if model.config.prior == "mixture" and not arguments.as_kept else 1.0
-        result.write_text(json.dumps(scored(model, folder / f"samples-{how}", arguments.score, undone)))
+        result.write_text(json.dumps(scored(model, folder / "samples", arguments.score)))
     scores = json.loads(result.read_text())
     seconds = [json.loads(path.read_text())["spent_seconds"] for path in sorted(folder.glob("*/run.json"))]
     return dict(zip(DISTANCES, [*scores["swd"], scores["fd"]], strict=True)) | {

@@ -22,10 +22,10 @@ def left_to_train(run: Path, *new: str) -> list[str]:
     return [] if json.loads(record.read_text())["status"] == "finished" else ["--resume", str(run)]
 
 
-def scored(model: Model, folder: Path, score: str, temperature: float = 1.0) -> dict[str, Any]:
+def scored(model: Model, folder: Path, score: str) -> dict[str, Any]:
     """What the yardstick says of 1,700 samples."""
     rmtree(folder, ignore_errors=True)
-    images = to_uint8(model.sample(SAMPLES, seed=0, temperature=temperature))
+    images = to_uint8(model.sample(SAMPLES, seed=0))
     save_png(grid(images[:64]), folder.with_suffix(".png"))
     for index, image in enumerate(images):
         save_png(to_picture(image), folder / f"{index:05d}.png")

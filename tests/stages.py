@@ -58,7 +58,7 @@ def inputs_of(config: TrainConfig, dataset: ImageDataset, previous: Model | None
 def vae_of(config: TrainConfig, dataset: ImageDataset) -> Model:
     """An untrained VAE, finished, for a GAN or a joint model to grow out of."""
     inputs = inputs_of(replace(config, recipe="vae"), dataset)
-    return finish_model(to_model(build("vae", inputs).recipe, inputs), inputs, {})
+    return finish_model(to_model(build("vae", inputs).recipe, inputs), inputs)
 
 
 def take_steps(recipe: Recipe, inputs: StageInputs, steps: range) -> list[dict[str, Tensor]]:

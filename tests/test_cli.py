@@ -454,8 +454,8 @@ def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[st
     ("arguments", "line"),
     [
         (
-            "train faces --gan.temprature",
-            "vaegan train does not know --gan.temprature. Did you mean --gan.temperature? See vaegan train --help.",
+            "train faces --gan.augmentaton",
+            "vaegan train does not know --gan.augmentaton. Did you mean --gan.augmentation? See vaegan train --help.",
         ),
         ("train faces --gan.floor 0.06", "vaegan train does not know --gan.floor. See vaegan train --help."),
         ("train faces --minuts 3", "vaegan train does not know --minuts. Did you mean --minutes? See vaegan train --help."),

@@ -111,7 +111,7 @@ CASES = {
     "gan out of a vae, conditional": Case("gan", conditional(GROWN), grown=True),
     "gan out of a vae, in another run": Case("gan", gan(), grown=True),
     "gan out of a vae, normal, nothing to hold it": Case("gan", gan(prior="normal", anchor=0), grown=True),
-    "gan out of a vae, encoder kept": Case("gan", gan(refit_every=0, temperature=1), grown=True),
+    "gan out of a vae, encoder kept": Case("gan", gan(refit_every=0), grown=True),
     "gan out of a vae, least handover": Case(
         "gan", replace(gan(refit_every=0, anchor=0), handover=HandoverConfig(whitening=False)), grown=True
     ),
@@ -203,7 +203,7 @@ def _check_steps(case: Case, recipe: Recipe, inputs: StageInputs) -> None:
     buffers = {"variance"} if recipe.name == "vae" else set[str]()
     if isinstance(recipe, GAN):
         (at,) = (at for at, part in enumerate(recipe.parts) if isinstance(part, MeanDetails))
-        buffers = {f"parts.{at}.{name}" for name in ("seen", *(f"fake_{octave}" for octave in range(OCTAVES)))}
+        buffers = {f"parts.{at}.{name}" for name in (f"fake_{octave}" for octave in range(OCTAVES))}
     assert changed(before, state_of(recipe)) == wanted | buffers
     for player in players.values():
         assert all(parameter.requires_grad for parameter in player.network.parameters())
@@ -222,7 +222,7 @@ def _check_validation(recipe: Recipe, inputs: StageInputs) -> None:
 def _check_model(recipe: Recipe, inputs: StageInputs, size: int, channels: int) -> None:
     before = state_of(recipe)
     drawing_model(recipe, inputs).sample(2)
-    model = finish_model(to_model(recipe, inputs), inputs, {})
+    model = finish_model(to_model(recipe, inputs), inputs)
     assert model.config.stage == recipe.name
     images = model.sample(3)
     assert images.shape == (3, channels, size, size)
@@ -370,7 +370,7 @@ class TestLatentsOfTraining:
         noise_dim = 5 if prior == "mixture" else 4
         torch.testing.assert_close(seen, recipe.prior(recipe.draws.normal("latents", 0, BATCH, noise_dim)))
         assert any(name.startswith("prior.") for name in recipe.state_dict()) == (prior == "mixture")
-        model = finish_model(to_model(recipe, inputs), inputs, {})
+        model = finish_model(to_model(recipe, inputs), inputs)
         assert model.config.prior == prior
         if prior == "mixture":
             assert isinstance(recipe.prior, Mixture)
@@ -389,7 +389,7 @@ class TestLatentsOfTraining:
 def test_who_goes_on_from_a_gan_learns_in_the_encoders_coordinates(stage: Any) -> None:
     dataset = made_up_dataset(16, 3)
     before, inputs = built(Case("gan", gan(), grown=True), dataset)
-    gan_model = finish_model(to_model(before, inputs), inputs, {})
+    gan_model = finish_model(to_model(before, inputs), inputs)
     recipe = build(stage, inputs_of(replace(SETTINGS, recipe=stage), dataset, gan_model)).recipe
     decoder = players_of(recipe)["decoder"].network
     wanted, z = trainable_copy(gan_model.networks.decoder), torch.randn(5, 4)

@@ -19,7 +19,6 @@ from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.refit import low_pass_error
-from vaegan.parts.temperature import strong_directions
 from vaegan.priors import Mixture, Normal, Prior, fit_mixture
 from vaegan.recipes import handover
 from vaegan.recipes.handover import Grown, hand_over
@@ -369,50 +368,6 @@ class TestFactsOfTheEnd:
         assert found["latent_recovery"] == 1
 
 
-class Linear(nn.Module):
-    """A generator whose image is a sum of its latent's numbers times patterns of 4x4 pixels."""
-
-    def __init__(self, strengths: list[float], labels: int = 0) -> None:
-        super().__init__()
-        self.label_bias = nn.Embedding(labels, 1) if labels else None
-        self.of_labels = 20 * torch.randn(labels, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-        patterns = torch.linalg.qr(torch.randn(256, len(strengths), generator=torch.Generator().manual_seed(1))).Q.T
-        self.patterns = (
-            (torch.tensor(strengths)[:, None] * patterns).view(-1, 1, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
-        )
-
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        images = torch.einsum("bi,icxy->bcxy", latents, self.patterns)
-        return images if labels is None else images + self.of_labels[labels]
-
-
-class TestStrongDirections:
-    def test_are_the_quarter_that_changes_images_most_by_how_far_they_reach(self) -> None:
-        spread = torch.tensor([1.0, 4, 1, 0.1, 1, 1, 1, 1])
-        latents = spread * torch.randn(4000, 8, generator=torch.Generator().manual_seed(0)) + 3
-        found = strong_directions(Linear([1, 0.5, 1.5, 9, 0.1, 0.1, 0.1, 0.1]), latents)
-        wanted = torch.diag(torch.tensor([0.0, 1, 1, 0, 0, 0, 0, 0]))
-        torch.testing.assert_close(found, wanted, atol=0.15, rtol=0)
-        torch.testing.assert_close(found @ found, found, atol=1e-4, rtol=0)
-
-    def test_are_none_of_the_labels_doing(self) -> None:
-        latents = torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
-        found = strong_directions(Linear([1, 0.5, 1.5, 0.1, 0.1, 0.1, 0.1, 0.1], labels=3), latents)
-        wanted = torch.diag(torch.tensor([1.0, 0, 1, 0, 0, 0, 0, 0]))
-        torch.testing.assert_close(found, wanted, atol=0.2, rtol=0)
-
-    def test_take_along_what_goes_with_them(self) -> None:
-        covariance = torch.tensor([[2.0, 1, 0, -0.5], [1, 1, 0, 0], [0, 0, 1, 0], [-0.5, 0, 0, 1]])
-        noise = torch.randn(20_000, 4, generator=torch.Generator().manual_seed(0))
-        found = strong_directions(Linear([1, 0, 0, 0]), noise @ torch.linalg.cholesky(covariance).T)
-        wanted = torch.zeros(4, 4)
-        wanted[:, 0] = covariance[:, 0] / covariance[0, 0]  # the regression of each number on the first
-        torch.testing.assert_close(found, wanted, atol=0.03, rtol=0)
-
-    def test_of_three_numbers_none_is_strong(self) -> None:
-        assert not strong_directions(Linear([1, 2, 3]), torch.randn(200, 3)).any()
-
-
 class TestHandOver:
     """The steps together, in their order."""
 
@@ -455,13 +410,11 @@ class TestHandOver:
         z = torch.randn(8, LATENT)
         assert torch.equal(generator(z), vae.decode(z))
 
-    def test_the_prior_is_a_mixture_of_whitened_encodings_with_strong_directions(self, posterior: Gaussian) -> None:
+    def test_the_prior_is_a_mixture_of_whitened_encodings(self, posterior: Gaussian) -> None:
         _, _, whitening, prior = self.grown(self.vae(posterior), posterior)
         assert isinstance(prior, Mixture)
         wanted = fit_mixture(whitening(posterior.mean), seed=0)
         assert torch.equal(prior.means, wanted.means)
-        torch.testing.assert_close(prior.strong @ prior.strong, prior.strong, atol=1e-3, rtol=0)
-        assert float(prior.strong.trace()) == pytest.approx(LATENT // 4, abs=1e-3)
 
     def test_the_prior_may_be_normal(self, posterior: Gaussian) -> None:
         assert type(self.grown(self.vae(posterior), posterior, prior="normal").prior) is Normal

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from stages import SETTINGS, inputs_of, made_up_dataset, take_steps, vae_of
-from vaegan.model import Model
 from vaegan.parts.critics import CriticPlayer, Judged
 from vaegan.parts.optimizers import optimizer_of
 from vaegan.parts.player import Player
@@ -17,7 +16,7 @@ from vaegan.parts.terms import Targets, Term
 from vaegan.parts.views import View
 from vaegan.priors import PRIORS, Prior
 from vaegan.recipes.gan import GAN
-from vaegan.training import build, finishing
+from vaegan.training import build
 from vaegan.training.build import StageInputs, to_model
 from vaegan.training.finishing import finish_model
 from vaegan.types import Batch, Images, Labels, Latents, PerImage
@@ -174,73 +173,20 @@ def test_a_prior_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch) -> No
     assert model.sample(3).isfinite().all()
 
 
-def dim(model: Model, inputs: StageInputs) -> dict[str, Any]:
-    """A finisher: everything at half its strength."""
-    model.networks.decoder = Dimmed(model.networks.decoder)  # pyright: ignore[reportAttributeAccessIssue]
-    return {"factor": 0.5}
+@pytest.mark.parametrize("stage", ["vae", "gan"])
+def test_a_model_that_encodes_and_has_no_mixture_gets_one_at_the_end(stage: str) -> None:
+    dataset = made_up_dataset(16, 3)
+    inputs = inputs_of(replace(SETTINGS, recipe="vae" if stage == "vae" else "classic-gan"), dataset)
+    recipe = build.build(stage, inputs).recipe
+    before = to_model(recipe, inputs).sample(3, sampler="prior")
+    model = finish_model(to_model(recipe, inputs), inputs)
+    assert torch.equal(model.sample(3, sampler="prior"), before)
+    assert (model.networks.mixture is not None and model.networks.mixture.is_fitted) == (stage == "vae")
 
 
-class Dimmed(nn.Module):
-    def __init__(self, decoder: nn.Module) -> None:
-        super().__init__()
-        self.decoder, self.latent_dim = decoder, decoder.latent_dim
-
-    def forward(self, latents: Latents, labels: Labels | None = None) -> Images:
-        return 0.5 * self.decoder(latents, labels)
-
-
-def nothing(model: Model, inputs: StageInputs) -> None:
-    """A finisher that finds nothing to do."""
-
-
-@pytest.mark.parametrize("grown", [False, True])
-def test_a_finisher_is_one_line_in_its_table(monkeypatch: pytest.MonkeyPatch, grown: bool) -> None:
-    recipe, inputs, _ = trained(grown)
-    facts: dict[str, Any] = {}
-    before = finish_model(to_model(recipe, inputs), inputs, facts).sample(3)
-    monkeypatch.setitem(finishing.FINISHERS, "gan", (*finishing.FINISHERS["gan"], nothing, dim))
-    after: dict[str, Any] = {}
-    model = finish_model(to_model(recipe, inputs), inputs, after)
-    torch.testing.assert_close(model.sample(3), 0.5 * before)
-    *others, mine = after["finished_by"]
-    assert [each["name"] for each in others] == (["narrow_prior"] if grown else [])
-    assert others == facts.get("finished_by", [])
-    assert (mine["name"], mine["set"]) == ("dim", {"factor": 0.5})
-    assert mine["before"].keys() == mine["after"].keys()
-    assert mine["before"] == (others[-1]["after"] if others else mine["before"])
-    assert mine["before"] != mine["after"]
-
-
-class TestOurFinishers:
-    def test_what_is_kept_draws_from_a_narrower_mixture_than_training(self) -> None:
-        recipe, inputs, _ = trained(True, temperature=0.5)
-        facts: dict[str, Any] = {}
-        model = finish_model(to_model(recipe, inputs), inputs, facts)
-        kept, noise = model.networks.mixture, torch.randn(64, 5)
-        assert kept is not None
-        strong = recipe.prior.get_buffer("strong")
-        assert float(strong.trace()) == pytest.approx(1, abs=1e-3)  # a quarter of four
-        centre = kept(torch.cat([torch.zeros(64, 4), noise[:, -1:]], 1))
-        wide = recipe.prior(noise) - centre
-        torch.testing.assert_close(kept(noise) - centre, 0.5 * wide + 0.5 * wide @ strong.T, atol=1e-5, rtol=1e-4)
-        assert [(each["name"], each["set"]) for each in facts["finished_by"]] == [("narrow_prior", {"temperature": 0.5})]
-
-    @pytest.mark.parametrize("grown", [False, True])
-    def test_a_temperature_of_1_changes_nothing(self, grown: bool) -> None:
-        recipe, inputs, _ = trained(grown, temperature=1)
-        facts: dict[str, Any] = {}
-        before = to_model(recipe, inputs).sample(3)
-        assert torch.equal(finish_model(to_model(recipe, inputs), inputs, facts).sample(3), before)
-        assert "finished_by" not in facts
-
-    def test_an_autoencoder_and_a_classic_gan_are_kept_as_they_are(self) -> None:
-        dataset = made_up_dataset(16, 3)
-        for name, stage in (("vae", "vae"), ("classic-gan", "gan")):
-            config = replace(SETTINGS, recipe=name, gan=replace(SETTINGS.gan, temperature=0.5))  # pyright: ignore
-            inputs, facts = inputs_of(config, dataset), dict[str, Any]()
-            recipe = build.build(stage, inputs).recipe
-            before = to_model(recipe, inputs).sample(3, sampler="prior")
-            model = finish_model(to_model(recipe, inputs), inputs, facts)
-            assert facts == {}
-            assert torch.equal(model.sample(3, sampler="prior"), before)
-            assert (model.networks.mixture is not None and model.networks.mixture.is_fitted) == (stage == "vae")
+def test_a_grown_gan_is_kept_with_the_prior_it_was_trained_with() -> None:
+    recipe, inputs, _ = trained(True)
+    model = finish_model(to_model(recipe, inputs), inputs)
+    noise = torch.randn(64, 5)
+    assert model.networks.mixture is not None
+    assert torch.equal(model.networks.mixture(noise), recipe.prior(noise))

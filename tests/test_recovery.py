@@ -372,18 +372,18 @@ def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_pa
             RunFolder(tmp_path).read()
 
 
-def test_a_run_of_before_the_blocks_can_be_looked_at(run: Path, tmp_path: Path) -> None:
+def test_a_run_of_the_format_before_can_be_looked_at(run: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(run, tmp_path / "run"))
     document = json.loads((place / "run.json").read_text())
-    (place / "run.json").write_text(json.dumps(document | {"format_version": 4}))
-    assert RunFolder(place).read().config.network.blocks == 0
+    document["config"]["gan"]["temperature"] = 0.92
+    (place / "run.json").write_text(json.dumps(document | {"format_version": 5}))
     assert describe(place)["vae"]["images"] == 480
 
 
 def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(run, tmp_path / "earlier"))
     document = json.loads((place / "run.json").read_text())
-    (place / "run.json").write_text(json.dumps(document | {"format_version": 4}))
+    (place / "run.json").write_text(json.dumps(document | {"format_version": 5}))
     before = (place / "run.json").read_bytes()
     with pytest.raises(vaegan.ModelError, match="another version") as error:
         vaegan.resume(place, images=960)
@@ -392,7 +392,7 @@ def test_a_run_of_an_earlier_version_is_not_trained_on(run: Path, tmp_path: Path
     vaegan.train("faces:96", TINY, images=16, out=tmp_path / "new", init=place)  # its model is a start
 
 
-@pytest.mark.parametrize("version", [0, 3, 6, "4", None, [4]])
+@pytest.mark.parametrize("version", [0, 4, 7, "5", None, [5]])
 def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: Any) -> None:
     document = json.loads((run / "run.json").read_text()) | {"format_version": version}
     (tmp_path / "run.json").write_text(json.dumps(document))
@@ -401,7 +401,7 @@ def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: 
 
 
 @pytest.mark.parametrize("config", [[], None, 3, {"gan": 3}, {"vae": []}, {"vae": {}, "plan": 2}])
-@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("version", [5, 6])
 def test_damaged_settings_are_refused_whatever_the_format(run: Path, tmp_path: Path, config: Any, version: int) -> None:
     document = json.loads((run / "run.json").read_text()) | {"config": config, "format_version": version}
     (tmp_path / "run.json").write_text(json.dumps(document))

@@ -98,7 +98,6 @@ def test_a_page_has_all_sections_and_needs_nothing_outside(run: Path) -> None:
     wanted = ["verdict", "samples", "progress", "real", "reconstructions", "interpolations", "curves", "checks"]
     wanted += ["settings", "about"]
     wanted[7:7] = ["guards"] if "guards" in page.sections else []  # only where they had something to do
-    wanted[-2:-2] = ["finishers"] if "finishers" in page.sections else []  # only where the kept model was changed
     assert page.sections == wanted
     assert [link["href"] for link in page.all("a") if link.get("class") != "skip"] == [f"#{name}" for name in wanted]
     assert all(str(image["src"]).startswith("data:image/webp;base64,") and image["alt"] for image in page.all("img"))
@@ -111,20 +110,6 @@ def test_settings_and_checks_are_said_in_words(run: Path) -> None:
     text = re.sub(r"<script.*?</script>", "", write_report(run).read_text(), flags=re.DOTALL)
     assert not {"None", "True", "False", "nan"} & set(text.replace("<", " ").replace(">", " ").split())
     assert ">Arrays of weights taken over from the VAE" in text
-
-
-def test_what_was_set_at_the_end_is_said_with_scores_before_and_after(run: Path) -> None:
-    scores = {"before": {"heldout_recall": 0.25, "heldout_lost": 0.5}, "after": {"heldout_recall": 0.75}}
-    facts = json.loads((run / "run.json").read_text())["facts"]
-    finished = [{"name": "sharpen_<b>", "set": {"one_factor": 0.125, "gains": [1.0, 1.5]}} | scores]
-    change_record(run, facts=facts | {"gan": facts["gan"] | {"finished_by": finished}})
-    text = write_report(run).read_text()
-    Page(text)
-    rows = re.findall(r"<tr>.*?</tr>", text[text.index('id="finishers"') : text.index('id="settings"')], re.DOTALL)
-    recall, lost = (re.sub(r"<[^>]*>", " ", row) for row in rows[1:])
-    for words in ("sharpen &lt;b&gt; (one factor 0.125, gains 1, 1.5)", "Recall while training", "0.25", "0.75"):
-        assert words in recall
-    assert lost.split()[-1] == "0.5"
 
 
 def test_without_images_nothing_of_the_data_is_left(run: Path) -> None:

@@ -149,7 +149,6 @@ def test_a_plain_decoder_needs_no_residual_blocks_and_the_sources_have_none() ->
         (GANConfig, "refit_every", (-1, 10**16)),
         (GANConfig, "jitter", (-1, 10**20)),
         (GANConfig, "anchor", (1e30,)),
-        (GANConfig, "temperature", (0.0, 10.1, 1e30, math.nan)),
         (VAEConfig, "kl_cycles", (0, -1)),
         (Budget, "vae_share", (0.0, 1.0, math.nan)),
         (JointConfig, "kl_weight", (-1.0, math.nan)),
@@ -220,7 +219,7 @@ class TestPresets:
         tiny, small, base, large = map(load_preset, PRESETS)
         assert tiny.network.kind == small.network.kind == "plain"
         wider = replace(tiny.network, width=2 * tiny.network.width, width_limit=2 * tiny.network.width_limit)
-        assert small == replace(tiny, network=wider, gan=replace(tiny.gan, temperature=0.95))
+        assert small == replace(tiny, network=wider)
         assert base.network.kind == large.network.kind == "residual"
         assert tiny.network.width < base.network.width < large.network.width
         assert tiny.vae.average_cap < base.vae.average_cap < large.vae.average_cap

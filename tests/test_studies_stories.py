@@ -249,12 +249,6 @@ def test_a_gan_from_scratch_is_given_the_time_of_vae_and_handover(setting: Setti
         assert images[study.SCRATCH] * 3.5 / 1.1 == pytest.approx(1 + 3.5)
 
 
-def test_a_gan_that_grew_is_not_narrowed_where_it_stands_beside_one_from_scratch(setting: Setting) -> None:
-    assert setting.base.gan.temperature < 1
-    for study in (warm_start, vae_vs_gan):
-        assert {arm.config.gan.temperature for arm in study.arms(setting)} == {1.0}
-
-
 @pytest.mark.parametrize(
     ("study", "labels"),
     [(gan_losses, ("relativistic", "least squares")), (vae_vs_gan, ("VAE", vae_vs_gan.GROWN))],

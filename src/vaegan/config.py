@@ -107,17 +107,13 @@ class GANConfig:
     """The encoder follows the generator once in so many steps; 0 leaves it as the VAE's."""
     perception: Literal["efficientnet-lite0", "none"] = "efficientnet-lite0"
     """A second critic looks through a frozen network trained on photographs: far better pictures. none: your images alone."""
-    temperature: float = 0.92
-    """Finisher: the kept model's mixture is narrowed to this. Lower: fewer odd samples and fewer kinds; 1 changes nothing."""
 
     def __post_init__(self) -> None:
         """Refuses what no training can be done with."""
-        _check_ranges(self, "gan", positive=("learning_rate", "final_learning_rate", "temperature"))
+        _check_ranges(self, "gan", positive=("learning_rate", "final_learning_rate"))
         _check_ranges(self, "gan", not_negative=("penalty", "jitter", "anchor", "refit_every"))
         _check_ranges(self, "gan", share=("augmentation",))
         _check_batch(self, "gan", least=2)  # images of a batch are compared
-        if self.temperature > 10:
-            raise RequestError(f"--gan.temperature is {self.temperature:g}; 10 is the most, and 1 changes nothing.")
 
 
 @dataclass(frozen=True)

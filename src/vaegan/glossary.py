@@ -36,7 +36,7 @@ SCALARS: dict[str, tuple[str, str]] = {
     "kernel_distance": (
         "Kernel distance of samples",
         "How far samples are from unseen images in random features. Models are compared by it while training; the finished one "
-        "is measured again, as it draws: at its temperature. Lower is better; near 0 chance may make it negative.",
+        "is measured again with more of them. Lower is better; near 0 chance may make it negative.",
     ),
     "kernel_error": ("Kernel distance, error", "How far chance moves the kernel distance: its standard error."),
     "sharpness": ("Sharpness of samples", "Energy of the finest detail, samples over unseen images. 1 is right, less blurred."),
@@ -71,7 +71,6 @@ FACTS: dict[str, str] = {
     "verified_tensors": "arrays of weights taken over from the VAE's decoder and checked",
     "prior_gap": "how much further first samples were from real images than reconstructions (0 is good)",
     "vae_low_pass_error": "the VAE's error of blurred reconstructions",
-    "finished_by": "what was set on the kept model",
     "inverse": "reconstructing real images",
     "low_pass_ratio": "error of blurred reconstructions, over the VAE's",
     "own_source_nearest": "share of images recognised in their reconstruction",
@@ -101,25 +100,6 @@ def sooner_words(moves: list[dict[str, int]]) -> str:
         planned = ends.pop()[0] if ends and ends[-1][1] == move["from"] else move["from"]
         ends.append((planned, move["to"]))
     return "; ".join(f"to {to:,} instead of {planned:,} images, because the machine became slower" for planned, to in ends)
-
-
-def finisher_title(finisher: dict[str, Any]) -> str:
-    """What a finisher is called, and what it set."""
-    found = ", ".join(f"{fact_title(name)} {setting_words(value)}" for name, value in finisher["set"].items())
-    return f"{fact_title(finisher['name'])} ({found})"
-
-
-def finisher_words(finishers: list[dict[str, Any]]) -> str:
-    """What each finisher set, with the scores of samples before and after it, a line each."""
-    return "\n".join(
-        f"{finisher_title(one)}: "
-        + ", ".join(
-            f"{fact_title(name)} {before:.3g} -> {one['after'][name]:.3g}"
-            for name, before in one["before"].items()
-            if name in one["after"] and name not in ("heldout_kernel_error", "nearness")
-        )
-        for one in finishers
-    )
 
 
 def setting_words(value: Any) -> str:

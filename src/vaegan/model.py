@@ -200,8 +200,8 @@ class Model:
                 trained with: N(0, I), for a GAN what --gan.prior says. The first of `samplers` when None.
             observation_noise: draw from p(x|z) and not only its mean.
             labels: one code for each image, for a conditional model; all its labels in turn when None.
-            temperature: factor on the width of the prior, or of each Gaussian of the mixture; what changes coarse images most
-                stays. Under 1: fewer odd images and fewer kinds of them (Kingma & Dhariwal 2018, Section 6).
+            temperature: factor on the width of the prior, or of each Gaussian of the mixture. Under 1: fewer odd images and fewer
+                kinds of them (Kingma & Dhariwal 2018, Section 6).
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
         empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)

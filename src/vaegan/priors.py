@@ -80,15 +80,13 @@ class Mixture(Prior):
     """A mixture of Gaussians: weights [components], means [components, latent], factors of the covariances [.., latent, latent].
 
     `ends` [components - 1]: where a standard normal number passes from one component to the next. It is stored beside the weights
-    that it follows from, because not every device knows the inverse normal distribution. `strong` [latent, latent]: a projection
-    onto the directions whose width no temperature changes; 0 where it changes all.
+    that it follows from, because not every device knows the inverse normal distribution.
     """
 
     weights: Tensor
     ends: Tensor
     means: Tensor
     factors: Tensor
-    strong: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         """All weights are 0 until it is fitted; so are those of unused components after."""
@@ -98,7 +96,6 @@ class Mixture(Prior):
         self.register_buffer("ends", torch.full((COMPONENTS - 1,), torch.inf))
         self.register_buffer("means", torch.zeros(COMPONENTS, latent_dim))
         self.register_buffer("factors", torch.zeros(COMPONENTS, latent_dim, latent_dim))
-        self.register_buffer("strong", torch.zeros(latent_dim, latent_dim))
 
     @classmethod
     def of(cls, weights: Tensor, means: Tensor, factors: Tensor) -> Self:
@@ -125,12 +122,9 @@ class Mixture(Prior):
             return self.means[chosen] + moved.gather(1, chosen[:, None, None].expand(-1, 1, moved.shape[2]))[:, 0]
 
     def tempered(self, temperature: float) -> Self:
-        """A copy whose components are `temperature` times as wide, but in strong directions: fewer odd draws, and fewer kinds.
-
-        Temperatures multiply: what one has narrowed another can widen again.
-        """
+        """A copy whose components are `temperature` times as wide."""
         tempered = deepcopy(self)
-        tempered.factors.copy_(temperature * self.factors + (1 - temperature) * self.strong @ self.factors)
+        tempered.factors.mul_(temperature)
         return tempered
 
 

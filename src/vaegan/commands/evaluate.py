@@ -11,7 +11,7 @@ from vaegan.commands.options import Spelling
 from vaegan.commands.shared import JsonOption, RunOptions, check_number
 from vaegan.config import DeviceConfig, Stage
 from vaegan.errors import one_line
-from vaegan.glossary import fact_meaning, fact_title, finisher_words, sooner_words
+from vaegan.glossary import fact_meaning, fact_title, sooner_words
 from vaegan.metrics.table import EXPLANATIONS, FEWEST_SAMPLES, METRICS, MOST_SAMPLES, by_reason, metric_title
 from vaegan.processes import is_first_process
 
@@ -233,8 +233,6 @@ def _facts_in_words(facts: dict[str, Any]) -> dict[str, Any]:
             value = "\n".join(f"{line} ({meaning.rstrip('.')})" if meaning else line for line, meaning in lines)
         elif name == "brought_forward":
             value = sooner_words(value)
-        elif name == "finished_by":
-            value = finisher_words(value)
         elif isinstance(value, str):
             value = one_line(value)
         if value not in ("", [], None):

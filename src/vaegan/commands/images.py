@@ -28,9 +28,8 @@ class SampleOptions(shared.ModelOptions):
     autoencoder, which has no prior; prior: from what the model was trained with, N(0, I) of a VAE, the default of a GAN: that
     mixture if it grew out of a VAE, else N(0, I) (--gan.prior)."""
     temperature: float = 1.0
-    """How far latents are drawn from the middle, times the model's own: 0.8 makes fewer odd images and fewer kinds of them, 1.05
-    more of both. A GAN that grew out of a VAE draws from a mixture that --gan.temperature has narrowed already (1.087 undoes its
-    0.92), and what changes coarse images most stays as wide as it is."""
+    """How far latents are drawn from the middle of their distribution, or of each Gaussian of a mixture: 0.8 makes fewer odd
+    images and fewer kinds of them, 1.05 more of both."""
     label: str | None = None
     """Only images of this label, from a model trained with --conditional; without it all labels in turn."""
     observation_noise: bool = False

@@ -109,16 +109,16 @@ class _Block(nn.Module):
 
 
 class _SamePadding(nn.Conv2d):
-    """A convolution whose output has the side of its input over the stride; an odd border goes to the right and below."""
+    """A convolution in the precision of its weights, whose output has the side of its input over the stride.
+
+    An even side that is halved is padded to the right and below alone. `_folded` puts a row and a column of zeros before such a
+    kernel, so that equal padding does this, without a padded copy.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
-        input = input.to(self.weight.dtype)
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        rows, columns = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in input.shape[-2:])
-        if rows == columns and rows % 2 == 0:
-            return F.conv2d(input, self.weight, self.bias, self.stride, rows // 2, 1, self.groups)
-        border = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        return super().forward(F.pad(input, border))
+        halves = self.stride == (2, 2)
+        rows, columns = ((self.kernel_size[0] - 1) // 2 + (side % 2 if halves else 0) for side in input.shape[-2:])
+        return F.conv2d(input.to(self.weight.dtype), self.weight, self.bias, self.stride, (rows, columns), groups=self.groups)
 
 
 def _folded(weights: Mapping[str, Tensor], convolution: str, norm: str, stride: int = 1) -> _SamePadding:
@@ -129,9 +129,10 @@ def _folded(weights: Mapping[str, Tensor], convolution: str, norm: str, stride: 
     )
     scale = moments["weight"] / (moments["running_var"] + EPSILON).sqrt()
     groups = len(kernel) if kernel.shape[1] == 1 else 1
-    layer = _SamePadding(kernel.shape[1] * groups, len(kernel), kernel.shape[-1], stride, groups=groups)
+    border = stride - 1
+    layer = _SamePadding(kernel.shape[1] * groups, len(kernel), kernel.shape[-1] + border, stride, groups=groups)
     with torch.no_grad():
-        layer.weight.copy_(kernel * scale[:, None, None, None])
+        layer.weight.copy_(F.pad(kernel * scale[:, None, None, None], (border, 0, border, 0)))
         assert layer.bias is not None
         layer.bias.copy_(moments["bias"] - moments["running_mean"] * scale)
     return layer

@@ -1,1 +1,1 @@
-"""What recipes are made of: players, priors' latents, critics, terms, views, schedules, finishers."""
+"""What recipes are made of: players, priors' latents, critics, terms, views, schedules."""

@@ -28,7 +28,6 @@ class MeanDetails(nn.Module):
 
     name = "mean_details"
     weights: Tensor
-    seen: Tensor
 
     def __init__(self, images: Images, engine: Engine) -> None:
         """Takes the mean details of `images`, of some hundred training images on the device, and how large details are in them.
@@ -40,10 +39,9 @@ class MeanDetails(nn.Module):
         octaves = finest_octaves(images)
         power = torch.stack([octave.square().mean() for octave in octaves])
         self.register_buffer("weights", 1 / power.clamp_min(FAINT))
-        self.register_buffer("seen", torch.zeros((), device=images.device))
         for number, octave in enumerate(octaves):
             self.register_buffer(f"real_{number}", octave.mean(0))
-            self.register_buffer(f"fake_{number}", torch.zeros_like(octave[0]))
+            self.register_buffer(f"fake_{number}", octave.mean(0))
 
     def weight(self, progress: float) -> float:
         """The constant factor of the loss."""
@@ -54,18 +52,17 @@ class MeanDetails(nn.Module):
         return None
 
     def loss(self, samples: Images, decoded: Images, targets: Targets | None, batch: Batch) -> PerImage:
-        """The product of each sample's details with what the mean of samples has more than that of real images.
+        """The product of each sample's details with what the mean of earlier samples has more than that of real images.
 
-        Its gradient, averaged over samples, is that of |E h(G(z)) - E h(x)|^2 / 2 for details h. The value is about that squared
-        distance, over the power of real details, summed over octaves.
+        Its gradient, averaged over samples, is that of |E h(G(z)) - E h(x)|^2 / 2 for details h. A mean that these samples were a
+        part of would pull their details towards 0, too. The value is about that squared distance, over the power of real details,
+        summed over octaves.
         """
-        self.seen.lerp_(torch.ones_like(self.seen), 1 - MEMORY)
         total = samples.new_zeros(len(samples))
         for number, octave in enumerate(finest_octaves(samples)):
             real, fake = self.get_buffer(f"real_{number}"), self.get_buffer(f"fake_{number}")
+            total = total + self.weights[number] * ((fake - real) * (octave - real)).mean((1, 2, 3))
             fake.lerp_(self._engine.mean(octave.detach().mean(0)), 1 - MEMORY)
-            excess = fake / self.seen - real
-            total = total + self.weights[number] * (excess * (octave - real)).mean((1, 2, 3))
         return total
 
 

@@ -80,9 +80,12 @@ def orthogonalised(matrix: Tensor) -> Tensor:
         return torch.cat([orthogonalised(block) for block in matrix.chunk(math.ceil(rows / MOST_ROWS))])
     with torch.autocast(matrix.device.type, enabled=False):
         matrix = matrix.float() / matrix.float().norm().clamp_min(1e-12)
-        gram = matrix @ matrix.T
-        product = identity = torch.eye(len(gram), device=gram.device)
-        for _ in range(ITERATIONS):
-            factor = QUINTIC[0] * identity + QUINTIC[1] * gram + QUINTIC[2] * (gram @ gram)
-            product, gram = factor @ product, factor @ gram @ factor
+        gram, product, (first, second, third) = matrix @ matrix.T, None, QUINTIC
+        for left in reversed(range(ITERATIONS)):
+            factor = torch.addmm(gram, gram, gram, beta=second, alpha=third)
+            factor.diagonal().add_(first)
+            product = factor if product is None else factor @ product
+            if left:
+                gram = factor @ gram @ factor
+        assert product is not None
         return product @ matrix

@@ -12,11 +12,8 @@ from vaegan.model import Model
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
 from vaegan.networks.whitening import Whitening
 from vaegan.parts.engine import Network
-from vaegan.parts.temperature import any_labels, strong_directions
 from vaegan.priors import PRIORS, Prior, fit_mixture
-from vaegan.types import Latents
-
-DRAWS = 16  # of a mixture, for each latent dimension: they say which directions are strong
+from vaegan.types import Labels, Latents
 
 
 class Grown(NamedTuple):
@@ -47,12 +44,8 @@ def hand_over(vae: Model, posterior: Gaussian, critic: Critic, steps: HandoverCo
     if steps.whitening and vae.config.stage in ("vae", "joint"):
         generator, whitening = whiten(generator, posterior, probe)
     # 3. Latents are drawn from where encodings lie.
-    if config.prior != "mixture":
-        prior: Prior = PRIORS[config.prior](vae.latent_dim)
-    else:
-        prior = fit_mixture(whitening(posterior.mean), seed=seed)
-        draws = prior.sample(DRAWS * vae.latent_dim, torch.Generator().manual_seed(0))
-        prior.strong.copy_(strong_directions(generator, draws.to(vae.device)))
+    is_mixture = config.prior == "mixture"
+    prior = fit_mixture(whitening(posterior.mean), seed=seed) if is_mixture else PRIORS[config.prior](vae.latent_dim)
     # 4. The critic sees with the encoder's trunk.
     grow_critic(encoder, critic)
     return Grown(generator, encoder, whitening, prior)
@@ -74,6 +67,13 @@ def verify_same(decoder: Decoder, generator: Decoder, probe: Latents) -> None:
     first, second = (deepcopy(network).cpu()(probe.cpu(), any_labels(network, probe)) for network in (decoder, generator))
     if not torch.equal(first, second):
         raise TrainingError("The handover changed the decoder: generator(z) differs from decoder(z).")
+
+
+def any_labels(decoder: Decoder, latents: Latents) -> Labels | None:
+    """Labels to try a decoder with, each in turn; None for one that takes none."""
+    if decoder.label_bias is None:
+        return None
+    return torch.arange(len(latents)) % decoder.label_bias.num_embeddings
 
 
 def _equal(first: Tensor | None, second: Tensor | None) -> bool:

@@ -46,7 +46,6 @@ def report_page(run: GatheredRun, with_images: bool) -> str:
         scores.curves(run),
         scores.guards(run),
         scores.checks(run),
-        scores.finishers(run),
         settings(run, with_images),
         about(run, with_images),
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from vaegan.charts import Points, Series, line_chart
 from vaegan.evaluation import DEFAULT_COUNT, FULL_COUNT
-from vaegan.glossary import fact_meaning, fact_title, finisher_title, scalar_meaning, scalar_title
+from vaegan.glossary import fact_meaning, fact_title, scalar_meaning, scalar_title
 from vaegan.markup import Content, Markup, tag
 from vaegan.metrics.features import RANDOM_FEATURES
 from vaegan.metrics.table import EXPLANATIONS, METRICS, by_reason, metric_title
@@ -245,29 +245,7 @@ def checks(run: GatheredRun) -> Markup | None:
                 rows.append([capitalised(fact_title(name)), STAGE_TITLES[stage], f"{value:,.4g}", fact_meaning(name) or ""])
     if not rows:
         return None
-    note = (
-        "Measured on held-out images when a stage ended, with the finished model: a GAN's samples are at their temperature, "
-        "so that their numbers are not the last ones of the curves. Kept in run.json."
-    )
+    note = "Measured on more held-out images than the curves when a stage ended, with the finished model. Kept in run.json."
     shown = table(["What", "Stage", "Value", "Meaning"], rows, "words")
     how = again(command("info", str(run.path), "--json"))
     return section("checks", "Checks at the end of each stage", tag("p", note), shown, how)
-
-
-def finishers(run: GatheredRun) -> Markup | None:
-    """What was set once on kept models, with the scores of samples before and after."""
-    rows: list[list[Content]] = []
-    for stage in run.stages:
-        for one in run.facts(stage).get("finished_by", []):
-            for score, before in one["before"].items():
-                after = f"{one['after'][score]:,.4g}" if score in one["after"] else ""
-                rows.append([finisher_title(one), capitalised(fact_title(score)), f"{before:,.4g}", after])
-    if not rows:
-        return None
-    note = (
-        "Training ends with the raw generator. Each step below is applied once to the model that is kept, and sets what it is "
-        "named for: so the numbers before it are those of what was learned."
-    )
-    shown = table(["What was set", "Of samples", "Before", "After"], rows, "words")
-    how = again(command("info", str(run.path), "--json"))
-    return section("finishers", "What was set at the end, before and after", tag("p", note), shown, how)

@@ -25,8 +25,7 @@ QUALITIES = (1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 65, 80, 90, 95)  # of JPEG
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
     """A VAE, the GAN that grows out of it, and a GAN from scratch with the time of both."""
-    # From scratch there is no mixture to narrow: so that equals are compared, the other's is not narrowed either.
-    gan = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, temperature=1.0))
+    gan = replace(setting.base, recipe="gan")
     return [
         TrainedArm(VAE, replace(gan, recipe="vae")),
         TrainedArm(GROWN, gan, start=VAE),

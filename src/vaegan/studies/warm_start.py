@@ -16,8 +16,7 @@ SCORE_WORDS = {"distance": "the distance of samples", "coverage": "coverage"}
 
 def arms(setting: Setting) -> Sequence[TrainedArm]:
     """A VAE, GANs that grow out of it, each with another step of the handover left out, and one from scratch."""
-    # From scratch there is no mixture to narrow: so that equals are compared, the others' is not narrowed either.
-    base = replace(setting.base, recipe="gan", gan=replace(setting.base.gan, temperature=1.0))
+    base = replace(setting.base, recipe="gan")
 
     def grown(label: str, handover: dict[str, object] | None = None, **gan: object) -> TrainedArm:
         config = replace(base, gan=replace(base.gan, **gan), handover=replace(base.handover, **(handover or {})))

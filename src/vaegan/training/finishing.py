@@ -1,47 +1,16 @@
-"""Finishers: what is done once to a kept model, each reported before and after. A new one is a function and one line here."""
-
-from collections.abc import Callable
-from typing import Any
+"""What is done once, at the end of a stage: a mixture over encoded images where there is none, and scores of samples."""
 
 from vaegan.metrics.watch import SampleScores
 from vaegan.model import Model
-from vaegan.priors import Mixture, fit_mixture
+from vaegan.priors import fit_mixture
 from vaegan.training.build import StageInputs
 
-Finisher = Callable[[Model, StageInputs], dict[str, Any] | None]
-"""Changes a model; what it set, for run.json. None where it changed nothing."""
 
-
-def narrow_prior(model: Model, inputs: StageInputs) -> dict[str, Any] | None:
-    """Narrows the mixture that a grown GAN draws from: fewer odd samples, and fewer kinds."""
-    temperature = inputs.config.gan.temperature
-    if model.config.prior != "mixture" or temperature == 1:
-        return None
-    assert isinstance(model.networks.mixture, Mixture)
-    model.networks.mixture = model.networks.mixture.tempered(temperature)
-    return {"temperature": temperature}
-
-
-FINISHERS: dict[str, tuple[Finisher, ...]] = {"gan": (narrow_prior,)}
-"""By stage, in their order."""
-
-
-def finish_model(model: Model, inputs: StageInputs, facts: dict[str, Any]) -> Model:
-    """Adds what is learned once, at the end: a mixture over encoded images where there is none, and what finishers do.
-
-    `facts` gets what each finisher set, and the scores of samples before and after it.
-    """
+def finish_model(model: Model, inputs: StageInputs) -> Model:
+    """Fits the mixture that a model draws its samples from, if it can encode and was not trained with one."""
     if model.has_encoder and model.config.prior != "mixture":
         encoded = model.whitened(inputs.posterior(model).mean)
         model.networks.mixture = fit_mixture(encoded, seed=inputs.mixture_seed).to(model.device)
-    finishers = FINISHERS.get(model.config.stage, ()) if inputs.config.recipe != "classic-gan" else ()
-    scores, finished = model_scores(model, inputs) if finishers else {}, []
-    for finisher in finishers:
-        if (found := finisher(model, inputs)) is not None:
-            before, scores = scores, model_scores(model, inputs)
-            finished.append({"name": finisher.__name__, "set": found, "before": before, "after": scores})
-    if finished:
-        facts["finished_by"] = finished
     return model
 
 

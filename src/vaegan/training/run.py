@@ -14,19 +14,17 @@ from typing import Any
 from vaegan.config import TrainConfig
 from vaegan.errors import ModelError, RequestError, TrainingError, VaeganError
 from vaegan.files import check_new_folder, held, remove_leavings, write_json
-from vaegan.model_files import no_blocks
 from vaegan.processes import is_first_process
 from vaegan.settings import MOST_SEED, from_dictionary, to_dictionary
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
-# Kinds of the facts that steer a run or are shown with words of their own; of those about a GAN's start, and about a finisher.
+# Kinds of the facts that steer a run or are shown with words of their own, and of those about a GAN's start.
 STEERING: dict[str, Any] = {"images": int, "skipped": int, "finished": bool, "brought_forward": list, "handover": dict}
-SHOWN: dict[str, Any] = {"objective": str, "heldout": dict, "inverse": dict, "finished_by": list}
+SHOWN: dict[str, Any] = {"objective": str, "heldout": dict, "inverse": dict}
 HANDOVER: dict[str, Any] = {"verified_tensors": int, "vae_low_pass_error": int | float, "prior_gap": int | float}
-FINISHER: dict[str, Any] = {"name": str, "set": dict, "before": dict, "after": dict}
 LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has it locked
 
 
@@ -171,19 +169,19 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) not in (4, FORMAT_VERSION):
+        if (version := values.pop("format_version", None)) not in (5, FORMAT_VERSION):
             raise ModelError(
-                f"{path} has format {version!r:.40}; this version of vaegan reads 4 and {FORMAT_VERSION}. "
+                f"{path} has format {version!r:.40}; this version of vaegan reads 5 and {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
         if to_train and version != FORMAT_VERSION:
             raise ModelError(f"{path} was written by another version of vaegan; use that one to go on, or give a new run --init.")
         values.pop("versions", None)
-        if version != FORMAT_VERSION:
-            no_blocks(values.get("config"))
         try:
+            if version != FORMAT_VERSION:
+                values["config"]["gan"].pop("temperature", None)  # the width of a mixture, which is set already
             record = from_dictionary(RunRecord, values, str(path))
-        except RequestError as error:
+        except (RequestError, KeyError, TypeError, AttributeError) as error:
             where = "" if str(path) in str(error) else f"{path}: "  # a setting's own check does not know the file
             raise ModelError(f"{where}{error} The file is damaged, or another version's; {_ANOTHER}.") from error
         stages = tuple(plan.name for plan in record.plan)
@@ -215,17 +213,13 @@ def _are_facts(found: Any) -> bool:
     """Whether facts are such that those of them can be used which steer a run; the others are only shown."""
     if not _holds(found, STEERING | SHOWN):
         return False
-    handover, finishers = found.get("handover", {}), found.get("finished_by", [])
+    handover = found.get("handover", {})
     return (
         min(found.get("images", 0), found.get("skipped", 0)) >= 0
         and found.get("channels", 3) in (1, 3)
         and _holds(handover, HANDOVER)
         and (not handover or "verified_tensors" in handover)
         and math.isfinite(handover.get("vae_low_pass_error", 0.0))
-        and all(_holds(one, FINISHER) and one.keys() >= FINISHER.keys() for one in finishers)
-        and all(
-            isinstance(value, int | float) for one in finishers for value in (*one["before"].values(), *one["after"].values())
-        )
     )
 
 

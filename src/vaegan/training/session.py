@@ -34,7 +34,6 @@ from vaegan.training.timing import LATE, Limits, Timetable
 
 SHOT_SAMPLES = 64
 SHOT_PAIRS = 8
-FACTS_OF_THE_END = ("inverse", "finished_by")  # what is not true any more of a model that was extended
 
 
 class Listener(NamedTuple):
@@ -141,8 +140,8 @@ class Session:
         return facts
 
     def _finish(self, stage: str, recipe: Recipe, inputs: StageInputs, facts: dict[str, Any]) -> Model:
-        facts = {name: value for name, value in facts.items() if name not in FACTS_OF_THE_END}
-        model = finish_model(to_model(recipe, inputs), inputs, facts)
+        facts = {name: value for name, value in facts.items() if name != "inverse"}  # of the model before it was extended
+        model = finish_model(to_model(recipe, inputs), inputs)
         heldout = inputs.heldout(512)
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout).items()}
         if stage == "gan":

@@ -20,6 +20,7 @@ from vaegan.config_files import SOURCES, load_preset
 from vaegan.data import ImageDataset
 from vaegan.errors import RequestError
 from vaegan.model import Model
+from vaegan.parts import refit as refitting
 from vaegan.parts.mean_details import OCTAVES, MeanDetails
 from vaegan.parts.player import Player
 from vaegan.priors import Mixture
@@ -30,6 +31,11 @@ from vaegan.recipes.recipe import Recipe
 from vaegan.training.build import StageInputs, build, drawing_model, to_model
 from vaegan.training.checks import check_start
 from vaegan.training.finishing import finish_model
+
+
+@pytest.fixture(autouse=True)
+def _the_encoder_is_fitted_from_the_start_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refitting, "BEGINS", 0.0)
 
 
 @dataclass(frozen=True)

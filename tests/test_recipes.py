@@ -57,6 +57,11 @@ def autoencoder(weights: int = 0) -> tuple[Encoder, Decoder]:
     return Encoder(NETWORK, SIZE, 3), Decoder(NETWORK, SIZE, 3)
 
 
+@pytest.fixture(autouse=True)
+def _the_encoder_is_fitted_from_the_start_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refitting, "BEGINS", 0.0)
+
+
 def build_ae(config: VAEConfig | None = None, engine: Any = None) -> AE:
     return AE(config or VAEConfig(batch_size=BATCH), *autoencoder(), engine or OneProcess())
 
@@ -312,9 +317,19 @@ class TestGANSteps:
         for seen, rate in ((0, 6e-4), (50 * BATCH, 4e-4), (100 * BATCH, 2e-4)):
             for slowdown in (1, 8):
                 gan.step(batch(), Clock(seen, 100 * BATCH, BATCH, slowdown=slowdown))
-                encoder = cosine(3e-4, 4e-5, seen / (100 * BATCH))
+                encoder = cosine(1e-3, 1.3e-4, seen / (100 * BATCH))
                 found = [player.optimizer.param_groups[0]["lr"] * slowdown for player in players]
                 assert found == pytest.approx([rate, 1.3 * rate, encoder])
+
+    def test_the_encoder_follows_in_the_second_half(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(refitting, "BEGINS", 0.5)
+        gan, moved = build_gan(GANConfig(refit_every=1)), []
+        for step in range(4):
+            before = copies(refitted(gan).network)
+            gan.step(batch(), Clock(step * BATCH, 4 * BATCH, BATCH))
+            moved.append(not same(before, refitted(gan).network))
+        assert moved == [False, False, True, True]
+        assert refitted(gan).optimizer.param_groups[0]["lr"] == pytest.approx((1e-3 + 1.3e-4) / 2)
 
     def test_the_encoder_follows_once_in_so_many_steps(self) -> None:
         gan, moved = build_gan(GANConfig(refit_every=2)), []

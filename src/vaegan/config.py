@@ -103,8 +103,8 @@ class GANConfig:
     anchor: float = 8.0
     """Weight that holds coarse reconstructions to real images; it falls to three quarters. Lower: more variety, and real images
     come back less well; 0: none."""
-    refit_every: int = 4
-    """The encoder follows the generator once in so many steps; 0 leaves it as the VAE's."""
+    refit_every: int = 2
+    """In the second half the encoder follows the generator, once in so many steps; 0 leaves it as the VAE's."""
     perception: Literal["efficientnet-lite0", "none"] = "efficientnet-lite0"
     """A second critic looks through a frozen network trained on photographs: far better pictures. none: your images alone."""
 

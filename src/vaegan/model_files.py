@@ -23,7 +23,6 @@ from vaegan.settings import from_dictionary
 from vaegan.shapes import LEAST_SIZE, MOST_SIZE, NetworkConfig
 
 FORMAT_VERSION = 10
-READABLE = (9, FORMAT_VERSION)
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -132,13 +131,11 @@ def read_config(folder: Path) -> ModelConfig:
         values = json.loads(path.read_text("utf-8"))
         if not isinstance(values, dict) or values.get("library") != "vaegan":
             raise ModelError(f"{path} is not the configuration of a vaegan model.")
-        if values.get("format_version") not in READABLE:
-            known = " and ".join(map(str, READABLE))
+        if values.get("format_version") != FORMAT_VERSION:
             raise ModelError(
-                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {known}. "
+                f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
-        values["format_version"] = FORMAT_VERSION
         return from_dictionary(ModelConfig, values, str(path))
 
 
@@ -148,7 +145,6 @@ def _read_tensors(path: Path, networks: nn.Module) -> dict[str, Tensor]:
     with _as_model_errors(path), safe_open(path, framework="pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         found = {name: [*part.get_shape(), part.get_dtype()] for name, part in slices.items()}
-        found.pop("mixture.strong", None)  # of format 9: directions that a temperature did not change
         if found != wanted:
             odd = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
             raise ModelError(

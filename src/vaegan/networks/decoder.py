@@ -61,7 +61,9 @@ def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, 
     widths = stage_widths(config, plan.halvings)[::-1]
     layers: list[nn.Module] = [activation()]
     for coarse, fine in itertools.pairwise(widths):
-        layers += [EvenTransposed(coarse, fine), *(Residual(fine) for _ in range(config.blocks)), activation()]
+        layers += [EvenTransposed(coarse, fine), activation()]
+        for _ in range(config.blocks):
+            layers += [Residual(fine), activation()]
     layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), SubPixel(channels)]
     return widths[0], plan.grid, nn.Sequential(*layers)
 

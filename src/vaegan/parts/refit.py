@@ -14,26 +14,32 @@ from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock, cosine
 from vaegan.types import Batch, Images, Latents, PerImage, Scalars, joined
 
-RATES = (3e-4, 4e-5)
-"""Learning rates at the start and the end. Larger steps lose the generator: its low-passed error grows by half with 6e-4."""
+RATES = (1e-3, 1.3e-4)
+"""Learning rates at the start and the end."""
+BEGINS = 0.5
+"""Share of the stage after which the encoder is fitted: what it learned before would be of a generator that is gone."""
 CHECKED = 64  # held-out images and samples that a validation gives to the encoder
 
 
 class Refit(nn.Module):
-    """Trains the encoder to invert the generator, once in some steps."""
+    """Trains the encoder to invert the generator, once in some steps of the stage's second half."""
 
     def __init__(self, encoder: Encoder, anchor: Anchor, every: int, average_cap: int, engine: Engine) -> None:
-        """Copies the VAE's encoder, which takes one step in `every` of the stage; `average_cap` is as for a `Player`."""
+        """Copies the VAE's encoder, which takes one step in `every`; `average_cap` is as for a `Player`."""
         super().__init__()
         self.player = Player(
             deepcopy(encoder).requires_grad_(True).train(),
             optimizer_of("muon", BETAS),
-            lambda progress: cosine(*RATES, progress),
+            lambda progress: cosine(*RATES, (progress - BEGINS) / (1 - BEGINS)),
             engine,
             average_cap,
             every,
         )
-        self._anchor, self.every = (anchor,), every  # in a tuple: the anchor is a part of the recipe, not of this
+        self._anchor, self._every = (anchor,), every  # in a tuple: the anchor is a part of the recipe, not of this
+
+    def is_due(self, clock: Clock) -> bool:
+        """Whether the encoder takes a step now."""
+        return clock.progress >= BEGINS and clock.step % self._every == 0
 
     def step(self, batch: Batch, samples: Images, latents: Latents, generator: Decoder, clock: Clock) -> Scalars:
         """|mu(G(z)) - z|^2 on samples, and half the anchor's distance on half of the batch of real images.

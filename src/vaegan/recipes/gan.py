@@ -111,7 +111,7 @@ class GAN(Recipe):
             loss, scalars[term.name] = loss + term.weight(clock.progress) * value, value.detach()
         self.generator.minimise(loss, clock)
         scalars["generator_gradient"] = gradient_norm(self.generator.network)
-        if self.refit is not None and clock.step % self.refit.every == 0:
+        if self.refit is not None and self.refit.is_due(clock):
             scalars |= self.refit.step(batch, samples.detach(), latents, self.generator.network, clock)
         return scalars
 

@@ -319,7 +319,7 @@ class TestGANSteps:
                 gan.step(batch(), Clock(seen, 100 * BATCH, BATCH, slowdown=slowdown))
                 encoder = cosine(1e-3, 1.3e-4, seen / (100 * BATCH))
                 found = [player.optimizer.param_groups[0]["lr"] * slowdown for player in players]
-                assert found == pytest.approx([rate, 1.3 * rate, encoder])
+                assert found == pytest.approx([rate, 2 * rate, encoder])
 
     def test_the_encoder_follows_in_the_second_half(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(refitting, "BEGINS", 0.5)

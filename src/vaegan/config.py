@@ -88,7 +88,7 @@ class GANConfig:
     batch_size: int = 32
     """Pairs a step over all devices. More for GPUs and large networks: the presets base and large have 64."""
     learning_rate: float = 1.8e-3
-    """Muon's rate for the critic at the start (the generator's is 1.3 times that); it falls along half a cosine."""
+    """Muon's rate for the critic at the start (the generator's is twice that); it falls along half a cosine."""
     final_learning_rate: float = 4e-5
     """Rate of all networks at the end: low, so that the average is calm."""
     prior: PriorName = "mixture"

@@ -330,6 +330,8 @@ class TestGANSteps:
             moved.append(not same(before, refitted(gan).network))
         assert moved == [False, False, True, True]
         assert refitted(gan).optimizer.param_groups[0]["lr"] == pytest.approx((1e-3 + 1.3e-4) / 2)
+        timed = [bool(gan.step(batch(), Clock(step * BATCH, None, BATCH)).get("recovery", 0)) for step in range(4)]
+        assert timed == [True, False, True, False]  # half as often while the speed is measured: as over the whole stage
 
     def test_the_encoder_follows_once_in_so_many_steps(self) -> None:
         gan, moved = build_gan(GANConfig(refit_every=2)), []

@@ -478,20 +478,6 @@ def test_a_stage_that_has_seen_more_than_is_asked_for_says_so(tmp_path: Path) ->
     assert (facts["images"], facts["ended"]) == (80, "the 40 images planned are seen")
 
 
-def test_the_numbers_at_the_end_are_of_the_samples_that_the_kept_model_draws(tmp_path: Path) -> None:
-    from vaegan.data import VALIDATION, open_dataset
-    from vaegan.metrics.watch import SampleScores
-
-    run = tmp_path / "run"
-    vaegan.train("faces:2600", TINY, images=320, out=run)
-    facts = RunFolder(run).read().facts["gan"]
-    dataset = open_dataset("faces:2600", TINY.data)
-    real = dataset.load(dataset.indices(VALIDATION))
-    wanted = SampleScores()(vaegan.load(run).sample(len(real), seed=1), real)
-    assert len(wanted) > 2
-    assert {name: facts["heldout"][name] for name in wanted} == pytest.approx({name: float(v) for name, v in wanted.items()})
-
-
 def test_resuming_with_more_processes_than_the_batch_allows_is_refused(whole_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(whole_run, run)

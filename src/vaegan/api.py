@@ -134,7 +134,7 @@ def resume(
     """
     folder = find_run(run)
     with folder.alone():
-        record = folder.read(to_train=True)
+        record = folder.read()
         check_request(record.config, minutes, images)
         if minutes is None and images is None and record.status == "finished":
             raise RequestError(f"{run} is finished; to go on add --minutes 10 (more), or --images N (in all, over all stages).")

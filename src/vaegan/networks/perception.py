@@ -111,8 +111,8 @@ class _Block(nn.Module):
 class _SamePadding(nn.Conv2d):
     """A convolution in the precision of its weights, whose output has the side of its input over the stride.
 
-    An even side that is halved is padded to the right and below alone. `_folded` puts a row and a column of zeros before such a
-    kernel, so that equal padding does this, without a padded copy.
+    An even side that is halved gets one row and one column less before it than behind. `_folded` puts zeros before the first row
+    and column of such a kernel, so that equal padding does this, without a padded copy.
     """
 
     def forward(self, input: Tensor) -> Tensor:

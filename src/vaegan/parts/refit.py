@@ -17,7 +17,8 @@ from vaegan.types import Batch, Images, Latents, PerImage, Scalars, joined
 RATES = (1e-3, 1.3e-4)
 """Learning rates at the start and the end."""
 BEGINS = 0.5
-"""Share of the stage after which the encoder is fitted: what it learned before would be of a generator that is gone."""
+"""Share of the stage after which the encoder is fitted: what it learned before would be of a generator that is gone. A stage that
+is extended begins at its middle again."""
 CHECKED = 64  # held-out images and samples that a validation gives to the encoder
 
 
@@ -30,7 +31,7 @@ class Refit(nn.Module):
         self.player = Player(
             deepcopy(encoder).requires_grad_(True).train(),
             optimizer_of("muon", BETAS),
-            lambda progress: cosine(*RATES, (progress - BEGINS) / (1 - BEGINS)),
+            lambda progress: cosine(*RATES, max(0.0, progress - BEGINS) / (1 - BEGINS)),
             engine,
             average_cap,
             every,
@@ -38,7 +39,12 @@ class Refit(nn.Module):
         self._anchor, self._every = (anchor,), every  # in a tuple: the anchor is a part of the recipe, not of this
 
     def is_due(self, clock: Clock) -> bool:
-        """Whether the encoder takes a step now."""
+        """Whether the encoder takes a step now.
+
+        While the speed is being measured, by which minutes become images, it is fitted as often as over the whole stage.
+        """
+        if clock.end is None:
+            return clock.step % round(self._every / (1 - BEGINS)) == 0
         return clock.progress >= BEGINS and clock.step % self._every == 0
 
     def step(self, batch: Batch, samples: Images, latents: Latents, generator: Decoder, clock: Clock) -> Scalars:

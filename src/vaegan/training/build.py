@@ -241,7 +241,7 @@ def checks_of(stage: str, inputs: StageInputs, facts: dict[str, Any]) -> tuple[d
             checks |= health.LOGITS
         if inputs.previous is not None:  # a generator from scratch begins with noise: whatever it learns is softer
             checks["idle generator"] = health.idle_generator
-        if "handover" in facts:
+        if "handover" in facts and config.gan.anchor > 0:  # without an anchor it may forget
             checks[health.FORGETTING] = health.forgetting(facts["handover"]["vae_low_pass_error"])
     if stage == "vae" and config.vae.reconstruction_weight > 0:
         reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.size**2)

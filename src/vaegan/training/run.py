@@ -153,8 +153,8 @@ class RunFolder:
         with disk_errors(self.path):
             write_json(self.record_path, {"format_version": FORMAT_VERSION, "versions": versions()} | to_dictionary(record))
 
-    def read(self, to_train: bool = False) -> RunRecord:
-        """Reads run.json; `to_train`: to go on with the run, which the settings of an earlier version do not allow.
+    def read(self) -> RunRecord:
+        """Reads run.json.
 
         ModelError if it is missing, damaged or of another version.
         """
@@ -169,19 +169,15 @@ class RunFolder:
             raise ModelError(f"{path} is damaged and cannot be read ({error}); {_ANOTHER}.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{path} is damaged: it is no run's record; {_ANOTHER}.")
-        if (version := values.pop("format_version", None)) not in (5, FORMAT_VERSION):
+        if (version := values.pop("format_version", None)) != FORMAT_VERSION:
             raise ModelError(
-                f"{path} has format {version!r:.40}; this version of vaegan reads 5 and {FORMAT_VERSION}. "
+                f"{path} has format {version!r:.40}; this version of vaegan reads {FORMAT_VERSION}. "
                 "Install the version that wrote it."
             )
-        if to_train and version != FORMAT_VERSION:
-            raise ModelError(f"{path} was written by another version of vaegan; use that one to go on, or give a new run --init.")
         values.pop("versions", None)
         try:
-            if version != FORMAT_VERSION:
-                values["config"]["gan"].pop("temperature", None)  # the width of a mixture, which is set already
             record = from_dictionary(RunRecord, values, str(path))
-        except (RequestError, KeyError, TypeError, AttributeError) as error:
+        except RequestError as error:
             where = "" if str(path) in str(error) else f"{path}: "  # a setting's own check does not know the file
             raise ModelError(f"{where}{error} The file is damaged, or another version's; {_ANOTHER}.") from error
         stages = tuple(plan.name for plan in record.plan)

@@ -23,7 +23,7 @@ from vaegan.training.build import StageInputs, build, checks_of, drawing_model, 
 from vaegan.training.card import model_card, read_card
 from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
 from vaegan.training.engine import FabricEngine, probe_precision
-from vaegan.training.finishing import finish_model, model_scores
+from vaegan.training.finishing import finish_model
 from vaegan.training.handover_facts import inverse_facts
 from vaegan.training.health import Health
 from vaegan.training.journal import Journal
@@ -144,8 +144,6 @@ class Session:
         model = finish_model(to_model(recipe, inputs), inputs)
         heldout = inputs.heldout(512)
         facts["heldout"] = {name: float(value) for name, value in recipe.validate(heldout).items()}
-        if stage == "gan":
-            facts["heldout"] |= model_scores(model, inputs)
         vae_error = facts.get("handover", {}).get("vae_low_pass_error")
         if stage == "gan" and model.has_encoder and vae_error is not None:
             facts["inverse"] = inverse_facts(model, vae_error, heldout)

@@ -531,7 +531,7 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     assert "model.safetensors" in said
     assert "cut off" in said
     assert "copy the model again" in said
-    for text in ("{", "[]", '{"format_version": 4}'):
+    for text in ("{", "[]", '{"format_version": 6}'):
         (copy / "run.json").write_text(text)
         said = refused(capsys, 2, "info", str(copy))
         assert "copy the run again" in said

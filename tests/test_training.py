@@ -329,8 +329,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         for name, value in a.items():
             if isinstance(value, torch.Tensor):
                 # Adam divides a gradient by its size: rounding moves a weight whose gradient is next to 0 by a part of a step.
-                atol = 1e-3 if ".heads." in name else 1e-5
                 # The mean of details weighs much, and Muon makes steps of one length out of gradients of any: rounding grows.
+                atol = 1e-3 if ".heads." in name else 1e-5 if stage == "vae" else 5e-5
                 rtol = 1e-3 if stage == "gan" else 1e-4
                 torch.testing.assert_close(
                     value, b[name], rtol=rtol, atol=atol, msg=lambda text, name=f"{stage}/{name}": f"{name}: {text}"

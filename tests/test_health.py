@@ -137,7 +137,7 @@ CHECKS: dict[str, tuple[Check, list[Look], list[str | None]]] = {
     ),
     "real images come back worse than from the VAE": (
         forgetting(0.006),
-        validations("heldout_low_pass_error", 0.006, 0.004, 0.0179, 0.024),
+        validations("heldout_low_pass_error", 0.006, 0.004, 0.0209, 0.024),
         [None, None, None, "4.0 times"],
     ),
     "a critic may win at first": (
@@ -269,7 +269,7 @@ class TestHealth:
         assert f"back to the last good state, learning rates at 1/{ROLL_BACK[name]:g}" in action.words
         assert (fed.weight, fed.health.slowdown) == (BATCH, ROLL_BACK[name])
 
-    @pytest.mark.parametrize("numbers", [{"heldout_low_pass_error": 0.02}, {"heldout_recall": 0.1}])
+    @pytest.mark.parametrize("numbers", [{"heldout_low_pass_error": 0.022}, {"heldout_recall": 0.1}])
     def test_so_does_a_validation(self, numbers: dict[str, float]) -> None:
         fed = Fed().good()
         fed.window(**HEALTHY_WINDOW)

@@ -190,9 +190,7 @@ class DeviceConfig:
                 raise RequestError(f"--{name} is {value}; it must be 1 or more.")
 
 
-GAN_COST = (
-    3.5  # the GAN's time for an image over the VAE's, preset tiny with eyes: 2.9 to 4.4 in five runs of three and four minutes
-)
+GAN_COST = 3.5  # the GAN's time for an image over the VAE's: 2.9 to 4.4 in five runs of the preset tiny with eyes
 GROWN_COST = 1.1  # the time of a grown GAN for an image over that of one from scratch: anchor and encoder
 SHORT_VAE = 24_000  # images that the VAE gets in a short run, too: a GAN on a VAE that has seen fewer stays noise
 VAE_TIME = 0.3  # share of the time that the VAE gets

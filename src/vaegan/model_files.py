@@ -134,7 +134,7 @@ def read_config(folder: Path) -> ModelConfig:
         if values.get("format_version") != FORMAT_VERSION:
             raise ModelError(
                 f"{path} has format {values.get('format_version')!r}; this version of vaegan reads {FORMAT_VERSION}. "
-                "Install the version that wrote it."
+                "Install the version that wrote it, or train again."
             )
         return from_dictionary(ModelConfig, values, str(path))
 

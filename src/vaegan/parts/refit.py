@@ -15,7 +15,7 @@ from vaegan.parts.schedule import Clock, cosine
 from vaegan.types import Batch, Images, Latents, PerImage, Scalars, joined
 
 RATES = (1e-3, 1.3e-4)
-"""Learning rates at the start and the end."""
+"""Learning rates at the start and the end: the encoder has half of the stage to catch up (docs/settings.md)."""
 BEGINS = 0.5
 """Share of the stage after which the encoder is fitted: what it learned before would be of a generator that is gone. A stage that
 is extended begins at its middle again."""

@@ -34,7 +34,7 @@ from vaegan.recipes.recipe import Deciding, Recipe, Trained
 from vaegan.types import Batch, Images, Labels, Latents, Scalars, joined
 
 AVERAGE_CAP = 3_500  # longest half-life of the averaged weights [images]; from 300 to 10,000 it hardly matters
-GENERATOR_RATE = 2.0  # the generator's learning rate over the critic's: two time scales (Heusel et al. 2017)
+GENERATOR_RATE = 2.0  # the generator's learning rate over the critics' (docs/settings.md); two time scales: Heusel et al. 2017
 DRIFT = 0.01  # weight that holds the logits near 0: the loss sees only their differences
 
 

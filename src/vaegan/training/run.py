@@ -172,7 +172,7 @@ class RunFolder:
         if (version := values.pop("format_version", None)) != FORMAT_VERSION:
             raise ModelError(
                 f"{path} has format {version!r:.40}; this version of vaegan reads {FORMAT_VERSION}. "
-                "Install the version that wrote it."
+                "Install the version that wrote it, or train again."
             )
         values.pop("versions", None)
         try:

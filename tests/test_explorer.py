@@ -406,7 +406,8 @@ class TestBinarized:
 class TestDescription:
     def test_says_what_there_is(self, client: TestClient) -> None:
         described = client.get("/model.json").json()
-        assert (described["size"], described["channels"], described["latentDim"]) == (SIZE, 3, LATENT)
+        assert (described["height"], described["width"], described["channels"]) == (SIZE, SIZE, 3)
+        assert described["latentDim"] == LATENT
         assert described["stages"] == ["gan", "vae"]
         assert described["data"]["state"] == "ready"
         assert described["data"]["count"] == SHOWN

@@ -129,7 +129,7 @@ def test_octaves_add_up_to_the_image() -> None:
 
 
 def distance_of_octave(real: Tensor, fake: Tensor, replicates: int = 0) -> tuple[float, tuple[float, float] | None]:
-    places = [patch_places(len(cloud), cloud.shape[-1], 0, given) for cloud, given in ((real, False), (fake, True))]
+    places = [patch_places(cloud, len(cloud), 0, given) for cloud, given in ((real, False), (fake, True))]
     one, two = (take_patches(*pair) for pair in zip((real, fake), places, strict=True))
     return sliced_distance(one, places[0].image, two, places[1].image, replicates=replicates)
 
@@ -142,7 +142,7 @@ def test_sliced_distance_agrees_with_scipy_along_one_direction(monkeypatch: pyte
     monkeypatch.setattr(sliced, "PATCHES", 900)
     real, fake = normal(30, 1, 8, 8), 1.5 * normal(20, 1, 8, 8, seed=1) + 0.3
     one, two = (
-        sliced.take_patches(cloud, sliced.patch_places(len(cloud), 8, 0, given)).flatten()
+        sliced.take_patches(cloud, sliced.patch_places(cloud, len(cloud), 0, given)).flatten()
         for cloud, given in ((real, False), (fake, True))
     )
     expected = scipy.stats.wasserstein_distance(

@@ -14,9 +14,10 @@ from vaegan.config import NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder, plan_stages
 from vaegan.networks.blocks import Residual, crop_to, initialise, pad_to
 from vaegan.networks.outputs import OUTPUTS, langevin
-from vaegan.networks.stages import stage_widths
+from vaegan.networks.stages import GridPlan, stage_widths
 from vaegan.networks.subpixel import SubPixel
 from vaegan.networks.whitening import Whitening
+from vaegan.shapes import Sides
 
 SIZES = (16, 20, 28, 31, 32, 48, 64, 100, 128, 200, 256)
 KINDS = ("plain", "residual")
@@ -52,22 +53,41 @@ def test_every_size_gives_right_shapes(size: int, kind: str, channels: int) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [28, 64, 100])
-def test_trunk_halves_the_padded_side_at_every_stage(size: int, kind: str) -> None:
-    stages = plan_stages(size)
-    features = Critic(tiny(kind), size, 1).trunk(torch.zeros(1, 1, size, size))
-    assert [feature.shape[-1] for feature in features] == [stages.padded // 2**k for k in range(1, stages.halvings + 1)]
-    assert features[-1].shape[-1] == stages.grid
+@pytest.mark.parametrize("sides", [Sides(28, 28), Sides(64, 64), Sides(100, 100), Sides(40, 90)])
+def test_trunk_halves_the_padded_sides_at_every_stage(sides: Sides, kind: str) -> None:
+    stages = plan_stages(sides)
+    features = Critic(tiny(kind), sides, 1).trunk(torch.zeros(1, 1, *sides))
+    for axis, padded in enumerate(stages.padded):
+        wanted = [padded // 2**k for k in range(1, stages.halvings + 1)]
+        assert [feature.shape[2 + axis] for feature in features] == wanted
+    assert features[-1].shape[2:] == stages.grid
 
 
 @given(st.integers(16, 256))
-def test_plan_pads_no_more_than_its_halvings_need(size: int) -> None:
-    stages = plan_stages(size)
+def test_plan_of_a_square_has_a_grid_of_four_to_six(size: int) -> None:
+    grid = plan_stages(size).grid
+    assert grid.height == grid.width
+    assert 4 <= grid.height <= 6
+
+
+@given(st.integers(16, 256), st.integers(16, 256))
+def test_plan_pads_no_more_than_its_halvings_need(height: int, width: int) -> None:
+    stages = plan_stages(Sides(height, width))
     step = 2**stages.halvings
-    assert size <= stages.padded < size + step
-    assert stages.padded % step == 0
-    assert stages.grid * step == stages.padded
-    assert 4 <= stages.grid <= 6
+    for side, padded, grid in zip((height, width), stages.padded, stages.grid, strict=True):
+        assert side <= padded < side + step
+        assert padded == grid * step
+    assert stages.grid.area <= 36
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "classic", "mlp"])
+@pytest.mark.parametrize("sides", [Sides(24, 40), Sides(64, 16)])
+def test_networks_take_and_make_rectangles(sides: Sides, kind: str) -> None:
+    config = NetworkConfig(kind=kind, latent_dim=8, width=8, width_limit=16)  # pyright: ignore[reportArgumentType]
+    images = torch.randn(2, 3, *sides)
+    assert Decoder(config, sides, 3)(torch.randn(2, 8)).shape == images.shape
+    assert Encoder(config, sides, 3)(images).mean.shape == (2, 8)
+    assert Critic(config, sides, 3)(images).shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +95,7 @@ def test_plan_pads_no_more_than_its_halvings_need(size: int) -> None:
 )
 def test_plan_of_known_sizes(size: int, padded: int, halvings: int, grid: int) -> None:
     stages = plan_stages(size)
-    assert (stages.padded, stages.halvings, stages.grid) == (padded, halvings, grid)
+    assert stages == GridPlan(Sides(padded, padded), halvings, Sides(grid, grid))
 
 
 def test_tiny_preset_has_the_widths_and_parameters_it_is_said_to_have() -> None:
@@ -87,14 +107,13 @@ def test_tiny_preset_has_the_widths_and_parameters_it_is_said_to_have() -> None:
     assert sum(parameter.numel() for parameter in Decoder(config, 64, 3).parameters()) == wanted
 
 
-@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 2**31))
-def test_padding_repeats_the_border_and_cropping_undoes_it(size: int, more: int, seed: int) -> None:
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 2**31))
+def test_padding_repeats_the_border_and_cropping_undoes_it(size: int, taller: int, wider: int, seed: int) -> None:
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
-    padded = pad_to(images, size + more)
-    before, after = more // 2, more - more // 2
-    sides = ((0, 0), (0, 0), (before, after), (before, after))
-    np.testing.assert_array_equal(padded.numpy(), np.pad(images.numpy(), sides, mode="edge"))
-    assert torch.equal(crop_to(padded, size), images)
+    padded = pad_to(images, Sides(size + taller, size + wider))
+    borders = ((0, 0), (0, 0), *((more // 2, more - more // 2) for more in (taller, wider)))
+    np.testing.assert_array_equal(padded.numpy(), np.pad(images.numpy(), borders, mode="edge"))
+    assert torch.equal(crop_to(padded, Sides(size, size)), images)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -18,8 +18,10 @@ from vaegan.networks.heads import Heads
 from vaegan.networks.perception import CHANNELS, Perception, Projection, find_weights, load_perception
 from vaegan.parts.perceptual import Eyes
 from vaegan.parts.views import View, enlarged_crop
+from vaegan.shapes import Sides
 
 SIDES = (16, 8, 4, 2)
+SHAPES = [Sides(side, side) for side in SIDES]
 
 
 @pytest.fixture(scope="module")
@@ -183,14 +185,19 @@ class TestProjection:
 class TestHeads:
     @pytest.mark.parametrize("sides", [SIDES, (24, 12, 6, 3), (17, 9, 5, 3), (64, 32, 16, 8)])
     def test_every_scale_gives_several_logits(self, sides: tuple[int, ...]) -> None:
-        heads = Heads(8, sides)
+        heads = Heads(8, [Sides(side, side) for side in sides])
         seen = torch.randn(3, sum(8 * side**2 for side in sides))
         logits = heads(seen)
         assert logits.shape[0] == 3
         assert 4 * 4 <= logits.shape[1] <= 4 * 16
 
+    def test_maps_of_a_rectangle_are_judged_in_their_shape(self) -> None:
+        shapes = [Sides(16, 24), Sides(8, 12), Sides(4, 6), Sides(2, 3)]
+        logits = Heads(8, shapes)(torch.randn(3, sum(8 * sides.area for sides in shapes)))
+        assert logits.shape == (3, 3 * 4 * 6 + 2 * 3)
+
     def test_slopes_are_bounded(self) -> None:
-        heads = Heads(8, SIDES).train()
+        heads = Heads(8, SHAPES).train()
         with torch.no_grad():
             for parameter in heads.parameters():
                 parameter.mul_(50)
@@ -203,7 +210,7 @@ class TestHeads:
         assert float(moved.abs().max()) < 1  # with weights 50 times as large in two or three layers it would be hundreds
 
     def test_labels_are_judged_by_a_direction_of_their_own(self) -> None:
-        heads = Heads(8, SIDES, classes=2).eval()
+        heads = Heads(8, SHAPES, classes=2).eval()
         seen = torch.randn(2, sum(8 * side**2 for side in SIDES))
         labels = torch.tensor([0, 1])
         assert torch.equal(heads(seen, labels), heads(seen, 1 - labels))  # directions are 0 at first

@@ -113,10 +113,17 @@ def test_whole_numbers_become_floats_and_none_stays_none() -> None:
     assert read({"perhaps": None}).perhaps is None
 
 
-@pytest.mark.parametrize("size", [0, 15, 257, 10**9, -64])
-def test_impossible_values_are_refused(size: int) -> None:
+@pytest.mark.parametrize("size", [0, 15, 257, 10**9, -64, 64.5, True, "64x8", "64x96x3", "wide", "", "64x", "9" * 5000])
+def test_impossible_values_are_refused(size: object) -> None:
     with pytest.raises(RequestError):
         from_dictionary(TrainConfig, {"data": {"size": size}}, "run.json")
+
+
+@pytest.mark.parametrize(("size", "plain"), [(64, 64), ("64", 64), ("64x64", 64), ("96x64", "96x64"), ("64 X 96", "64x96")])
+def test_one_size_is_written_in_one_way(size: int | str, plain: int | str) -> None:
+    config = DataConfig(size=size)
+    assert config.size == plain
+    assert str(config.sides) == str(plain if isinstance(plain, str) else f"{plain}x{plain}")
 
 
 @pytest.mark.parametrize("name", ["latent_dim", "width", "width_limit", "blocks"])

@@ -89,7 +89,7 @@ class TestPresets:
         assert {(layer.kernel_size, layer.stride) for layer in kernels} == {((4, 4), (2, 2))}
         assert (encoder.head.in_features, encoder.head.out_features) == (256 * 4 * 4, 2 * 512)
         back = [layer for layer in decoder.modules() if isinstance(layer, nn.ConvTranspose2d)]
-        assert (decoder.start_channels, decoder.grid) == (512, 4)
+        assert (decoder.start_channels, decoder.grid) == (512, (4, 4))
         assert [layer.out_channels for layer in back] == [256, 128, 64, 3]
         assert not normalises_batches(encoder)
         assert not normalises_batches(decoder)
@@ -110,7 +110,7 @@ class TestPresets:
         other = nn.Upsample if layer is nn.ConvTranspose2d else nn.ConvTranspose2d
         kinds = [type(one) for one in decoder.modules()]
         assert (kinds.count(layer), kinds.count(other)) == (4, 0)
-        assert (decoder.grid, encoder.head.out_features) == (8, 2 * 200)
+        assert (decoder.grid, encoder.head.out_features) == ((8, 8), 2 * 200)
 
 
 def test_classic_weights_are_drawn_as_asked_for() -> None:
@@ -136,7 +136,7 @@ def test_every_size_gives_right_shapes(config: NetworkConfig, size: int) -> None
 
 def test_sides_are_halved_down_to_four_and_no_further() -> None:
     found = {size: plan_grids(size, 4) for size in (16, 28, 31, 64, 128)}
-    assert {size: (one.halvings, one.grid, one.padded) for size, one in found.items()} == {
+    assert {size: (one.halvings, one.grid.height, one.padded.width) for size, one in found.items()} == {
         16: (2, 4, 16),
         28: (2, 7, 28),
         31: (2, 8, 32),

@@ -79,6 +79,7 @@ def train(
     engine = _started(config)
     start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
+    config = replace(config, data=dataset.config)  # with a size that was settled
     if config.is_conditional:  # the name that the label has there
         config = replace(config, condition=dataset.categories(config.condition)[0])
     if start is not None:

@@ -97,7 +97,7 @@ class Model:
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
         if len(latents) == 0:
-            return torch.zeros(0, self.config.channels, self.config.size, self.config.size, device=self.device)
+            return torch.zeros(0, self.config.channels, *self.config.sides, device=self.device)
         return torch.cat([self.networks.decoder(*block) for block in self._blocks(latents, labels)])
 
     @torch.no_grad()
@@ -204,7 +204,7 @@ class Model:
                 kinds of them (Kingma & Dhariwal 2018, Section 6).
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
-        empty = torch.zeros(0, self.config.channels, self.config.size, self.config.size)
+        empty = torch.zeros(0, self.config.channels, *self.config.sides)
         return torch.cat([empty, *blocks])
 
     def sample_blocks(
@@ -314,7 +314,7 @@ class Model:
         return copy.deepcopy(mixture).cpu()
 
     def _check(self, images: Images) -> None:
-        wanted = (self.config.channels, self.config.size, self.config.size)
+        wanted = (self.config.channels, *self.config.sides)
         if not images.is_floating_point():
             raise RequestError(
                 f"Images of {images.dtype} do not fit; this model wants numbers in [-1, 1]: vaegan.data.to_tensor."

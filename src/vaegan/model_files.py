@@ -20,7 +20,7 @@ from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
-from vaegan.shapes import LEAST_SIZE, MOST_SIZE, NetworkConfig
+from vaegan.shapes import AUTO, NetworkConfig, Sides, plain_size, sides_of
 
 FORMAT_VERSION = 10
 MAXIMUM_CONFIG_BYTES = 1_000_000
@@ -32,8 +32,8 @@ CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; dr
 class ModelConfig:
     """What must be known to build a model's networks; stored as config.json."""
 
-    size: int
-    """Side of the square images [pixels]."""
+    size: int | str
+    """Side of the square images, or HEIGHTxWIDTH [pixels]."""
     channels: int
     """1 grey, 3 colour."""
     stage: Stage
@@ -57,8 +57,9 @@ class ModelConfig:
     """Version of this file and of the weights' names."""
 
     def __post_init__(self) -> None:
-        if not LEAST_SIZE <= self.size <= MOST_SIZE or self.channels not in (1, 3):
+        if self.size == AUTO or self.channels not in (1, 3):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
+        object.__setattr__(self, "size", plain_size(self.size))
         if not self.has_encoder and self.stage != "gan":
             raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
         if len(self.labels) > MOST_CLASSES:
@@ -66,13 +67,18 @@ class ModelConfig:
         if self.variance is not None and not 0 < self.variance < math.inf:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
+    @property
+    def sides(self) -> Sides:
+        """Height and width of the images [pixels]."""
+        return sides_of(self.size)
+
 
 class Networks(nn.Module):
     """The tensors of a model, under the names they have in model.safetensors."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        latent_dim, shape = config.network.latent_dim, (config.network, config.size, config.channels, len(config.labels))
+        latent_dim, shape = config.network.latent_dim, (config.network, config.sides, config.channels, len(config.labels))
         self.decoder = Decoder(*shape)
         self.encoder = Encoder(*shape) if config.has_encoder else None
         self.whitening = Whitening(latent_dim) if config.has_encoder else None
@@ -106,7 +112,7 @@ def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str
     content = save(tensors, metadata={"format": "pt"})  # not by save_file: of a full disk it has an error of its own
     write_atomically(folder / "model.safetensors", lambda file: file.write(content))
     write_json(folder / "config.json", asdict(config))
-    text = card or f"# A {config.stage.upper()} of {config.size}x{config.size} images, made with vaegan\n"
+    text = card or f"# A {config.stage.upper()} of {config.sides} images, made with vaegan\n"
     write_atomically(folder / "README.md", lambda file: file.write(text.encode()))
 
 

@@ -51,8 +51,8 @@ def _checked(hint: Any, value: Any, where: str, name: str) -> Any:
             raise RequestError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(str, get_args(hint)))}.")
         return value
     if isinstance(hint, UnionType):
-        (inner,) = (kind for kind in get_args(hint) if kind is not NoneType)
-        return None if value is None else _checked(inner, value, where, name)
+        kinds = [kind for kind in get_args(hint) if kind is not NoneType]
+        return value if value is None or type(value) in kinds else _checked(kinds[0], value, where, name)
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise RequestError(f"{where}: {name} must be a list.")

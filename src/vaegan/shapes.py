@@ -1,12 +1,14 @@
 """Settings of images and networks: what both look like. Without torch, as all settings."""
 
+import re
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from vaegan.errors import RequestError
 
 LEAST_SIZE, MOST_SIZE = 16, 256
 """Sides that images can be trained at [pixels]."""
+AUTO = "auto"
 Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
@@ -14,14 +16,56 @@ Binarize = Literal["none", "dynamic"]
 Weights = Literal["he", "uniform", "normal"]
 
 
+class Sides(NamedTuple):
+    """Height and width of an image or a map [pixels or places]."""
+
+    height: int
+    width: int
+
+    @property
+    def area(self) -> int:
+        """How many pixels or places there are."""
+        return self.height * self.width
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+def sides_of(size: int | str | Sides) -> Sides:
+    """The sides that a size stands for: 64 is a square, 96x64 is 96 high and 64 wide; ValueError for another text."""
+    if isinstance(size, Sides):
+        return size
+    found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×X]\s*(\d{1,6})\s*)?", str(size))
+    if not found:
+        raise ValueError(f"{size} is no size")
+    return Sides(int(found[1]), int(found[2] or found[1]))
+
+
+def plain_size(size: int | str) -> int | str:
+    """A size as it is written and compared: one number for a square, HEIGHTxWIDTH otherwise, or auto.
+
+    RequestError where a side is not possible.
+    """
+    if size == AUTO:
+        return size
+    try:
+        sides = sides_of(size)
+    except ValueError:
+        raise RequestError(f"--size {size} is not possible: give a side as 64, HEIGHTxWIDTH as 96x64, or auto.") from None
+    if not all(LEAST_SIZE <= side <= MOST_SIZE for side in sides):
+        raise RequestError(f"The size {size} is not possible: choose {LEAST_SIZE} to {MOST_SIZE} pixels a side (--size).")
+    return sides.height if sides.height == sides.width else str(sides)
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """How images are prepared before training. Raises RequestError for a value that cannot be served."""
 
-    size: int = 64
-    """Side of the square that every image becomes [pixels], 16 to 256. 64 trains in minutes on a CPU and still shows a face."""
+    size: int | str = 64
+    """Side of the square that every image becomes [pixels], 16 to 256, or HEIGHTxWIDTH: 64x96 for landscapes. auto: 64, and the
+    longer side as most of the images have it. 64 trains in minutes on a CPU and still shows a face."""
     fit: Fit = "crop"
-    """How a rectangle becomes a square: crop its centre, pad it with white, or stretch it. Crop keeps shapes true."""
+    """How an image of another shape is made to fit: crop its centre, pad it with white, or stretch it. Crop keeps shapes true."""
     channels: Channels = "auto"
     """1 (grey) or 3 (colour). auto takes 1 only when every image is grey."""
     flip: Flip = "auto"
@@ -30,8 +74,7 @@ class DataConfig:
     """dynamic draws every grey pixel anew as black or white, with its brightness as the probability: binarised MNIST."""
 
     def __post_init__(self) -> None:
-        if not LEAST_SIZE <= self.size <= MOST_SIZE:
-            raise RequestError(f"The size {self.size} is not possible: choose {LEAST_SIZE} to {MOST_SIZE} pixels (--size).")
+        object.__setattr__(self, "size", plain_size(self.size))
         choices = (("fit", self.fit, Fit), ("channels", self.channels, Channels), ("flip", self.flip, Flip))
         for name, value, allowed in (*choices, ("binarize", self.binarize, Binarize)):
             if value not in get_args(allowed):
@@ -39,6 +82,11 @@ class DataConfig:
                 raise RequestError(f"--{name} {value} is not known: choose one of {known}.")
         if self.binarize == "dynamic" and self.channels == "3":
             raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
+
+    @property
+    def sides(self) -> Sides:
+        """Height and width of every image; `size` must not be auto any more."""
+        return sides_of(self.size)
 
 
 @dataclass(frozen=True)

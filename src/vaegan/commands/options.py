@@ -126,7 +126,9 @@ def _declared(kind: type[Any], defaults: Mapping[str, Any], path: str = "", pref
         spelling = next((note for note in notes if isinstance(note, Spelling)), Spelling())
         many = get_origin(hint) is tuple
         if many or get_origin(hint) in (Union, UnionType):
-            hint = next(one for one in get_args(hint) if one is not NoneType)
+            kinds = [one for one in get_args(hint) if one is not NoneType]
+            several = len(kinds) > 1 and not many  # such as a number or a text, which the settings tell apart
+            hint, spelling = (str, Spelling(metavar=field.upper())) if several else (kinds[0], spelling)
         name = field.strip("_").replace("_", "-")
         if is_dataclass(hint):
             inner = {inside: value for inside, value in vars(default).items() if inside in (spelling.only or vars(default))}

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from types import FrameType
@@ -120,9 +120,11 @@ def train(options: TrainOptions) -> None:
 
 
 def _print_plan(options: TrainOptions, console: "Console") -> None:
+    from vaegan.data.dataset import find_source, settle_size
     from vaegan.describe import network_costs
 
     config, minutes, images = options.settings, options.minutes, options.images
+    config = replace(config, data=settle_size(find_source(str(options.source)), config.data))
     if options.json:
         facts = {"data": options.source, "minutes": minutes, "images": images, "settings": asdict(config)}
         print(json.dumps(facts, indent=2))
@@ -130,7 +132,7 @@ def _print_plan(options: TrainOptions, console: "Console") -> None:
     budget = f"{images:,} images" if images is not None else f"{4 if minutes is None else minutes:g} minutes"
     stages = " then ".join(stage.upper() for stage in config.stages)
     console.say(f"Would train {stages} on {options.source} for {budget}.")
-    for name, cost in network_costs(config.network, config.data.size, 3).items():
+    for name, cost in network_costs(config.network, config.data.sides, 3).items():
         sizes = f"{cost['parameters'] / 1e6:.2f} M parameters, {cost['multiply_adds'] / 1e6:.0f} M multiply-adds an image"
         console.say(f"  {name:8} {sizes}")
     console.say("Nothing was trained. All settings: add --json.")

@@ -22,6 +22,7 @@ from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
 from vaegan.data.pixels import prepare
 from vaegan.data.source import LabelTable, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
+from vaegan.shapes import Sides
 
 MOST_HEADER_BYTES = 2**16
 _BLOCK_BYTES = 8 * 2**20
@@ -84,10 +85,10 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config
     prepared: list[Prepared | Skipped] = []
     for index, image in enumerate(block, start):
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
-        ready = image.shape == (config.size, config.size)
+        ready = image.shape == config.sides
         pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
         hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.test))
+        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.test, Sides(*image.shape[:2])))
     return prepared
 
 

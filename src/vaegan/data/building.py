@@ -41,9 +41,9 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
-    needed = total * config.size**2 * (1 if config.channels == "1" else 3)
+    needed = total * config.sides.area * (1 if config.channels == "1" else 3)
     with building(directory, needed) as folder:
-        writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
+        writer = CacheWriter(folder, config.sides, 3 if config.channels == "3" else 1)
         try:
             collected = _Collected(source.mirrored)
             with closing(_run_in_order(source.tasks(config))) as done:

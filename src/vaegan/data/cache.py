@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vaegan.data.decoding import Skipped
 from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically, write_json
+from vaegan.shapes import Sides
 
 CACHE_VERSION = 2  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
@@ -33,7 +34,7 @@ class CachedImages:
     """What a finished cache holds."""
 
     images: NDArray[np.uint8]
-    """uint8 memory map [count, size, size, channels]."""
+    """uint8 memory map [count, height, width, channels]."""
     sides: NDArray[np.uint8]
     """uint8 [count]: TRAIN 0, VALIDATION 1, TEST 2, SET_ASIDE 3."""
     contents: NDArray[np.uint64]
@@ -99,19 +100,19 @@ def open_cached(directory: Path) -> CachedImages | None:
 class CacheWriter:
     """Collects prepared images in a folder that nobody else sees, until `finish` has made it complete.
 
-    The file starts grey, [size, size] an image, and is widened to RGB when the first coloured image comes.
+    The file starts grey, [height, width] an image, and is widened to RGB when the first coloured image comes.
     """
 
-    def __init__(self, directory: Path, size: int, channels: int) -> None:
-        """Starts an empty file for images of `size` pixels a side with 1 channel, or with 3 from the beginning."""
+    def __init__(self, directory: Path, sides: Sides, channels: int) -> None:
+        """Starts an empty file for images of these sides [pixels] with 1 channel, or with 3 from the beginning."""
         self.directory = directory
         self.count = 0
         self.channels = channels  # 1 while every image so far was grey, else 3
-        self._size = size
+        self._sides = sides
         self._file: IO[bytes] = (directory / _IMAGES).open("wb")
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
-        """Appends one image, [size, size] or [size, size, 3]."""
+        """Appends one image, [height, width] or [height, width, 3]."""
         if pixels.ndim == 3 and self.channels == 1:
             self._widen()
         grey = pixels.ndim == 2 and self.channels == 3
@@ -125,7 +126,7 @@ class CacheWriter:
         self._file = (self.directory / _IMAGES).open("wb")
         self.channels = 3
         with grey.open("rb") as file:
-            while block := file.read(self._size**2 * 256):
+            while block := file.read(self._sides.area * 256):
                 self._file.write(np.repeat(np.frombuffer(block, np.uint8), 3).tobytes())
         grey.unlink()
 
@@ -135,7 +136,7 @@ class CacheWriter:
         with (self.directory / _IMAGES).open("rb+") as file:
             os.fsync(file.fileno())
         write_atomically(self.directory / _TABLE, lambda file: np.savez(file, **arrays))
-        shape = (self.count, self._size, self._size, self.channels)
+        shape = (self.count, *self._sides, self.channels)
         skipped = [asdict(one) for one in record["skipped"]]
         write_json(self.directory / _RECORD, {**record, "skipped": skipped, "shape": shape})
 

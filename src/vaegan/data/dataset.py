@@ -2,10 +2,12 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from vaegan.data.pixels import binarized, prepare, to_tensor
 from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.files import write_atomically
+from vaegan.shapes import AUTO, LEAST_SIZE, MOST_SIZE, Sides
 from vaegan.types import ProgressCallback
 
 DRAWN_FACES = 8300
@@ -31,6 +34,7 @@ _FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
 _PIXELS_AT_A_TIME = 2**22  # enough faces that the threads which draw them are worth starting, and 12 MB of them
 _ENOUGH_TO_JUDGE = 200
 _MOST_NAMED_FILES = 10_000
+_JUDGED_FOR_SHAPE = 20  # parts of a source, of some images each, that --size auto looks at
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -146,6 +150,7 @@ def open_dataset(
         VaeganError: the cache cannot be written.
     """
     found = find_source(source)
+    config = settle_size(found, config)
     preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels}"
     key = digest(found.kind.encode(), found.identity, preparation.encode())
     directory = (cache_dir or default_cache_dir()) / "images" / key
@@ -166,6 +171,22 @@ def open_dataset(
         config=config,
         flips=found.mirrored if config.flip == "auto" else config.flip == "on",
     )
+
+
+def settle_size(source: Source, config: DataConfig) -> DataConfig:
+    """Settings with a size: auto becomes 64 pixels and, in steps of 16, the longer side that most images of a source have.
+
+    The median shape of some hundred images from all over the source decides.
+    """
+    if config.size != AUTO:
+        return config
+    step, small = max(1, source.count() // _JUDGED_FOR_SHAPE), replace(config, size=LEAST_SIZE)
+    with quiet_pillow():
+        found = [one for task in islice(source.tasks(small), 0, None, step) for one in task()]
+    shapes = [one.shape for one in found if isinstance(one, Prepared) and one.shape is not None]
+    ratio = float(np.exp(np.median([math.log(shape.width / shape.height) for shape in shapes]))) if shapes else 1.0
+    longer = min(MOST_SIZE, 16 * round(64 * max(ratio, 1 / ratio) / 16))
+    return replace(config, size=str(Sides(64, longer) if ratio > 1 else Sides(longer, 64)))
 
 
 def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[str, ...]:
@@ -195,8 +216,8 @@ def _drawn_faces(total: int) -> Source:
     identity = digest(str(total).encode(), *(file.read_bytes() for file in code)).encode()
 
     def draw(start: int, count: int, config: DataConfig) -> list[Prepared | Skipped]:
-        # At the size asked for, so that nothing is scaled.
-        drawn = faces.draw_faces(count, size=config.size, seed=0, start=start)
+        # As large as is asked for, so that nothing is scaled; of a rectangle the centre is left.
+        drawn = faces.draw_faces(count, size=max(config.sides), seed=0, start=start)
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
             pixels, traits = prepare(Image.fromarray(face), config)
@@ -204,7 +225,7 @@ def _drawn_faces(total: int) -> Source:
         return prepared
 
     def tasks(config: DataConfig) -> Iterator[Task]:
-        at_a_time = _PIXELS_AT_A_TIME // config.size**2
+        at_a_time = _PIXELS_AT_A_TIME // max(config.sides) ** 2
         return (partial(draw, first, min(at_a_time, total - first), config) for first in range(0, total, at_a_time))
 
     def factors(names: Sequence[str]) -> LabelTable:
@@ -269,7 +290,7 @@ def _is_image_file(path: Path) -> bool:
 
 
 def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
-    """Image files as float32 [n, channel, size, size] in [-1, 1].
+    """Image files as float32 [n, channel, height, width] in [-1, 1].
 
     `config.channels` must be 1 or 3. With `binarize="dynamic"` each image is drawn once and for all, keyed by the file's
     content, as in a data set that holds the file.
@@ -281,7 +302,7 @@ def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
 
 
 def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
-    """One image file's bytes as float32 [1, channel, size, size] in [-1, 1], prepared as `load_images` does.
+    """One image file's bytes as float32 [1, channel, height, width] in [-1, 1], prepared as `load_images` does.
 
     Raises:
         DataError: saying why `name` cannot be used.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
-from vaegan.data.pixels import prepare
+from vaegan.data.pixels import lies, prepare
+from vaegan.shapes import Sides
 
 MAX_PIXELS = 100_000_000
 """Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
@@ -47,9 +48,10 @@ class Prepared:
 
     name: str
     content: bytes  # hash of the image's own bytes: decides its side and its place in the training order
-    pixels: NDArray[np.uint8]  # [size, size] when grey, else [size, size, 3]
+    pixels: NDArray[np.uint8]  # [height, width] when grey, else [height, width, 3]
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     test: bool | None = None  # whether the data set itself puts it on the test side; None where it does not say
+    shape: Sides | None = None  # its own height and width, upright [pixels]; None where all have what was asked for
 
 
 class MemoryBudget:
@@ -117,15 +119,16 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 of = f"{width} x {height}" if width * height > MAX_PIXELS else "in one tile"
                 return Skipped(name, f"too many pixels: {of}, over {MAX_PIXELS // 10**6} million")
             # JPEG decodes straight to 1/2, 1/4 or 1/8; twice the wanted size is left for Lanczos to reduce.
-            image.draft(None, (2 * config.size, 2 * config.size))
+            image.draft(None, (2 * max(config.sides), 2 * max(config.sides)))
             # Pillow keeps 4 bytes a pixel, and preparing needs up to three copies; a progressive JPEG also keeps
             # its coefficients at full size.
             coefficients = 6 * width * height if image.format in ("JPEG", "MPO") else 0
             with _decoded.hold(12 * image.size[0] * image.size[1] + coefficients + 4 * tile):
                 pixels, traits = prepare(image, config)
+                shape = Sides(width, height) if lies(image) else Sides(height, width)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, traits)
+    return Prepared(name, content_hash(data), pixels, traits, shape=shape)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vaegan.config import DataConfig
 from vaegan.errors import RequestError
+from vaegan.shapes import Fit, Sides
 
 # splitmix64 (Steele, Lea, Flood 2014): written out here, so that no release of a library changes a resumed run.
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -17,9 +18,9 @@ _THRESHOLDS = -(-np.arange(256, dtype=np.int64) * 65536 // 255).astype(np.int32)
 
 # What was done to an image, completing "<n> of <total> images had ...".
 TRAITS: dict[str, str] = {
-    "cropped": "unequal sides: the centre was cropped (--fit crop)",
-    "padded": "unequal sides: padded with white to a square (--fit pad)",
-    "stretched": "unequal sides: stretched to a square (--fit stretch)",
+    "cropped": "another shape: the centre was cropped (--fit crop)",
+    "padded": "another shape: padded with white (--fit pad)",
+    "stretched": "another shape: stretched (--fit stretch)",
     "enlarged": "fewer pixels than asked for, and were enlarged",
     "transparent": "transparency, and were composited on white",
     "turned": "an EXIF rotation, and were turned upright",
@@ -43,10 +44,10 @@ _UPRIGHT = {
 
 
 def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Makes an image the square that training sees, and says which keys of `TRAITS` apply; raises what Pillow raises.
+    """Gives an image the sides that training sees, and says which keys of `TRAITS` apply; raises what Pillow raises.
 
-    It becomes uint8 [size, size] where it is grey (RGB with three equal channels counts as grey) or `channels` is "1",
-    else [size, size, 3]. Colour profiles (ICC) are ignored: every value is taken as sRGB.
+    It becomes uint8 [height, width] where it is grey (RGB with three equal channels counts as grey) or `channels` is "1",
+    else [height, width, 3]. Colour profiles (ICC) are ignored: every value is taken as sRGB.
     """
     traits: list[str] = []
     image.load()
@@ -54,8 +55,9 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     if _has_frames(image):
         traits.append("frames")
     flat = _flat(_eight_bit(image, traits), traits)
-    fitted = _fit(flat, config, traits)
-    if upright is not None:  # after the fit, where it is cheap: a centred square commutes with turning
+    # Turned after the fit, where it is cheap: what is centred commutes with turning.
+    fitted = _fit(flat, Sides(*config.sides[::-1]) if lies(image) else config.sides, config.fit, traits)
+    if upright is not None:
         traits.append("turned")
         fitted = fitted.transpose(upright)
     pixels = np.asarray(fitted)
@@ -77,6 +79,11 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged EXIF beside a healthy image: there is no telling where up is
         return 1
+
+
+def lies(image: Image.Image) -> bool:
+    """Whether the file says that its rows are the upright picture's columns."""
+    return _orientation(image) > 4
 
 
 def _has_frames(image: Image.Image) -> bool:
@@ -141,28 +148,30 @@ def _flat(image: Image.Image, traits: list[str]) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, config: DataConfig, traits: list[str]) -> Image.Image:
-    width, height = image.size
-    if width != height:
-        traits.append(_FIT_TRAITS[config.fit])
-    if (max(image.size) if config.fit == "pad" else min(image.size)) < config.size:
+def _fit(image: Image.Image, sides: Sides, fit: Fit, traits: list[str]) -> Image.Image:
+    (width, height), size = image.size, (sides.width, sides.height)
+    wider = width * sides.height - height * sides.width  # above 0 for an image that is wider than it becomes
+    if wider:
+        traits.append(_FIT_TRAITS[fit])
+    if (width < sides.width) if (wider > 0) == (fit == "pad") else (height < sides.height):
         traits.append("enlarged")
-    size, box = (config.size, config.size), (0.0, 0.0, width, height)
-    if config.fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
-    elif config.fit == "pad":
-        longer = max(width, height)
-        size = (max(1, round(width * config.size / longer)), max(1, round(height * config.size / longer)))
+    box = (0.0, 0.0, width, height)
+    if fit == "crop":
+        left = max(0.0, (width - height * sides.width / sides.height) / 2)
+        top = max(0.0, (height - width * sides.height / sides.width) / 2)
+        box = (left, top, width - left, height - top)
+    elif fit == "pad" and wider > 0:
+        size = (sides.width, max(1, round(height * sides.width / width)))
+    elif fit == "pad":
+        size = (max(1, round(width * sides.height / height)), sides.height)
     # The gap lets large images be averaged down cheaply first; at 3 the result cannot be distinguished from Lanczos alone.
     fitted = image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
-    if config.fit != "pad":
+    if fit != "pad":
         return fitted
     # White as behind transparency: one background for all images is one thing less to learn.
-    square = Image.new(image.mode, (config.size, config.size), "white")
-    square.paste(fitted, ((config.size - size[0]) // 2, (config.size - size[1]) // 2))
-    return square
+    padded = Image.new(image.mode, (sides.width, sides.height), "white")
+    padded.paste(fitted, ((sides.width - size[0]) // 2, (sides.height - size[1]) // 2))
+    return padded
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:

@@ -80,7 +80,7 @@ def describe(
         tally.add(f"texture_{period}", first, texture_power(images, period))
     tally.add("spectrum", first, radial_spectrum(power_spectrum(images)))
     for name, octave in zip(OCTAVES, laplacian_pyramid(images), strict=False):
-        places = patch_places(count, octave.shape[-1], seed, given)
+        places = patch_places(octave, count, seed, given)
         here = torch.nonzero((places.image >= first) & (places.image < first + len(images)))[:, 0]
         mine = Places(places.image[here] - first, places.top[here], places.left[here])
         tally.record(name, here, take_patches(octave, mine))

@@ -2,7 +2,7 @@
 
 A request: uint32 number, uint8 kind, uint8 option, uint16 count, then the payload. An answer: uint32 number, uint8 status,
 uint8 kind, uint16 count, then the payload. Everything is little-endian; latents are float32, indices uint32, pixels uint8
-[count, size, size, channels].
+[count, height, width, channels].
 """
 
 import struct

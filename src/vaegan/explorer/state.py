@@ -173,7 +173,8 @@ class Explorer:
         words = {} if self.dataset is None else _in_text(self.dataset)
         return {
             "name": one_line(self.run.resolve().name + (f", {self.model.fixed_label}" if self.model.fixed_label else "")),
-            "size": config.size,
+            "height": config.sides.height,
+            "width": config.sides.width,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,
             "stages": list(self.models),
@@ -254,8 +255,9 @@ class Explorer:
 
     def mean_colours(self) -> bytes:
         """The mean colour of the middle of every image, uint8 [images, 3]; RequestError if there are no images."""
-        images, order, edge = self._opened().images, self.order, self.model.config.size // 6
-        middle = images[:, edge : images.shape[1] - edge : 2, edge : images.shape[2] - edge : 2]
+        images, order = self._opened().images, self.order
+        (height, width), (top, left) = self.model.config.sides, (side // 6 for side in self.model.config.sides)
+        middle = images[:, top : height - top : 2, left : width - left : 2]
         parts = [middle[order[start : start + 4096]].mean((1, 2)) for start in range(0, len(order), 4096)]
         return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
 

@@ -32,7 +32,7 @@ class DecoderGraph(nn.Module):
         self.decoder = decoder
 
     def forward(self, latents: Latents) -> Images:
-        """[batch, latent] to [batch, channel, size, size] in [-1, 1]."""
+        """[batch, latent] to [batch, channel, height, width] in [-1, 1]."""
         images: Tensor = self.decoder(latents)
         return images
 
@@ -50,7 +50,7 @@ class EncoderGraph(nn.Module):
         self.encoder, self.whitening = encoder, whitening
 
     def forward(self, images: Images) -> tuple[Latents, Latents, Tensor]:
-        """[batch, channel, size, size] to mu and log_var, [batch, latent] each, and spread, [latent, latent]."""
+        """[batch, channel, height, width] to mu and log_var, [batch, latent] each, and spread, [latent, latent]."""
         posterior = self.encoder(images)
         mean = (posterior.mean - self.whitening.mean) @ self.whitening.inverse_root
         return mean, posterior.log_var, self.whitening.inverse_root.clone()
@@ -64,7 +64,7 @@ class CodeGraph(nn.Module):
         self.encoder = encoder
 
     def forward(self, images: Images) -> Latents:
-        """[batch, channel, size, size] to [batch, latent]."""
+        """[batch, channel, height, width] to [batch, latent]."""
         mean: Tensor = self.encoder(images).mean
         return mean
 

@@ -152,10 +152,11 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     if count > MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(0).choice(count, MOST_IMAGES, replace=False))
     columns = math.ceil(math.sqrt(len(chosen)))
-    sheet = np.zeros((-(-len(chosen) // columns) * config.size, columns * config.size, config.channels), np.uint8)
+    height, width = config.sides
+    sheet = np.zeros((-(-len(chosen) // columns) * height, columns * width, config.channels), np.uint8)
     for place, index in enumerate(chosen):
-        top, left = place // columns * config.size, place % columns * config.size
-        sheet[top : top + config.size, left : left + config.size] = explorer.dataset.images[explorer.order[index]]
+        top, left = place // columns * height, place % columns * width
+        sheet[top : top + height, left : left + width] = explorer.dataset.images[explorer.order[index]]
     content = io.BytesIO()
     to_picture(sheet).save(content, "JPEG", quality=SHEET_QUALITY, subsampling=0)
     labels = {name: as_base64(values[explorer.order[chosen]]) for name, values in explorer.dataset.labels.items()}

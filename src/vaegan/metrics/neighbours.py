@@ -95,7 +95,7 @@ def nearest_of_both(queries: Tensor, mirrored: Tensor, pool: Tensor) -> Nearest:
 
 def own_source_share(images: Images, sources: Images, shrink: int = 4) -> float:
     """Share of images whose nearest source is their own, by squared error at a `shrink`-th of the side; chance is 1/n."""
-    small, original = (small_images(one.cpu(), one.shape[-1] // shrink).double() for one in (images, sources))
+    small, original = (small_images(one.cpu(), min(one.shape[-2:]) // shrink).double() for one in (images, sources))
     return float((nearest(small, original)[1] == torch.arange(len(images))).double().mean())
 
 

@@ -29,7 +29,7 @@ def sliced_wasserstein(first: Images, second: Images, directions: int = 256) -> 
 def laplacian_pyramid(images: Images, levels: int = 3) -> list[Images]:
     """Octaves of at least 8 pixels, finest first: what each halving loses, and at last what is left (Burt & Adelson 1983)."""
     octaves: list[Images] = []
-    while len(octaves) < levels - 1 and images.shape[-1] // 2 >= SMALLEST:
+    while len(octaves) < levels - 1 and min(images.shape[-2:]) // 2 >= SMALLEST:
         small = F.avg_pool2d(images, 2)
         octaves.append(images - F.interpolate(small, size=images.shape[-2:], mode="bilinear", align_corners=False))
         images = small
@@ -44,16 +44,17 @@ class Places(NamedTuple):
     left: Tensor
 
 
-def patch_places(count: int, side: int, seed: int = 0, given: bool = False) -> Places:
-    """Random places of patches in an octave, `side` pixels wide, of `count` images in turn; `given` images have other ones."""
-    generator = Generator().manual_seed(seed)
-    drawn = [torch.randint(side - min(PATCH, side) + 1, (PATCHES,), generator=generator) for _ in range(4)]
+def patch_places(octave: Images, count: int, seed: int = 0, given: bool = False) -> Places:
+    """Random places of patches in an octave of `count` images, taken in turn; `given` images have other ones."""
+    generator, patch = Generator().manual_seed(seed), min(PATCH, *octave.shape[-2:])
+    sides = (*octave.shape[-2:], *octave.shape[-2:])
+    drawn = [torch.randint(side - patch + 1, (PATCHES,), generator=generator) for side in sides]
     return Places(torch.arange(PATCHES) % count, *drawn[2:] if given else drawn[:2])
 
 
 def take_patches(octave: Images, places: Places) -> Tensor:
     """The patches at these places of one octave, [patch, pixel, channel]; the octave's first image is image 0."""
-    patch = min(PATCH, octave.shape[-1])
+    patch = min(PATCH, *octave.shape[-2:])
     rows, columns = places.top[:, None, None] + torch.arange(patch)[:, None], places.left[:, None, None] + torch.arange(patch)
     return octave.permute(0, 2, 3, 1)[places.image[:, None, None], rows, columns].flatten(1, 2)
 

@@ -44,10 +44,13 @@ def power_spectrum(images: Images) -> Tensor:
 
 
 def radial_spectrum(power: Tensor) -> Tensor:
-    """Mean power of spectra [..., side, side] at each radius 1 .. side/2 [cycles a picture] (Durall et al. 2020, Eq. 3)."""
-    side = power.shape[-1]
-    frequency = torch.fft.fftfreq(side).abs() * side
-    radius = (frequency[:, None].square() + frequency[None].square()).sqrt().round().long().flatten()
+    """Mean power of spectra [..., height, width] at each radius 1 .. side/2 (Durall et al. 2020, Eq. 3).
+
+    Radii are cycles along the shorter side of the picture.
+    """
+    side = min(power.shape[-2:])
+    rows, columns = (torch.fft.fftfreq(length).abs() * side for length in power.shape[-2:])
+    radius = (rows[:, None].square() + columns[None].square()).sqrt().round().long().flatten()
     inside = radius <= side // 2
     sums = torch.zeros(*power.shape[:-2], side // 2 + 1, dtype=power.dtype)
     counts = torch.zeros(side // 2 + 1, dtype=power.dtype)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaegan.shapes import NetworkConfig, Weights
+from vaegan.shapes import NetworkConfig, Sides, Weights
 from vaegan.types import Images
 
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN (Radford et al. 2016)
@@ -63,21 +63,22 @@ def _initialise_as_dcgan(module: nn.Module) -> None:
             draw_normal(layer.weight, 0.02, mean=1.0)
 
 
-def pad_to(images: Images, size: int) -> Images:
-    """Repeats the border until the image is `size` wide and high; the extra row or column goes to the end."""
+def pad_to(images: Images, sides: Sides) -> Images:
+    """Repeats the border until the image has these sides; an extra row or column goes to the end."""
     height, width = images.shape[-2:]
-    missing_rows, missing_columns = size - height, size - width
+    missing_rows, missing_columns = sides.height - height, sides.width - width
     if missing_rows == 0 and missing_columns == 0:
         return images
     left, top = missing_columns // 2, missing_rows // 2
     return F.pad(images, (left, missing_columns - left, top, missing_rows - top), mode="replicate")
 
 
-def crop_to(images: Images, size: int) -> Images:
+def crop_to(images: Images, sides: Sides) -> Images:
     """The centre of `images`, undoing `pad_to`."""
-    extra = images.shape[-1] - size
-    start = extra // 2
-    return images if extra == 0 else images[..., start : start + size, start : start + size]
+    if images.shape[-2:] == sides:
+        return images
+    top, left = ((has - wanted) // 2 for has, wanted in zip(images.shape[-2:], sides, strict=True))
+    return images[..., top : top + sides.height, left : left + sides.width]
 
 
 def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

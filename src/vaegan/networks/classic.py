@@ -4,7 +4,6 @@ They are here to be compared with. Our own networks have no normalisation, which
 breaks gradient penalties, training on several processes, and the handover.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -12,39 +11,33 @@ from torch import Tensor, nn
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import encoder_activation, pad_to
 from vaegan.networks.labels import chosen_bias, staged_features
-from vaegan.networks.stages import stage_widths
+from vaegan.networks.stages import GridPlan, halved, stage_widths
+from vaegan.shapes import Sides, sides_of
 from vaegan.types import Images, Labels
 
 LEAST_GRID = 4  # [places]
 
 
-@dataclass(frozen=True)
-class Grids:
-    """Sides of the feature maps. The first `halvings` of the convolutions halve, those after them keep the side."""
+def plan_grids(size: int | Sides, layers: int) -> GridPlan:
+    """Halves `size` [pixels] as often as there are layers, but no side below 4: 64 and 4 layers -> 4, 28 -> 7 after two.
 
-    padded: int
-    halvings: int
-    grid: int
-
-
-def plan_grids(size: int, layers: int) -> Grids:
-    """Halves a side of `size` [pixels] as often as there are layers, but not below 4: 64 and 4 layers -> 4, 28 -> 7 after two."""
+    The first convolutions halve, those after them keep the sides.
+    """
     halvings = 0
-    while halvings < layers and size // 2 ** (halvings + 1) >= LEAST_GRID:
+    while halvings < layers and min(sides_of(size)) // 2 ** (halvings + 1) >= LEAST_GRID:
         halvings += 1
-    grid = -(-size // 2**halvings)
-    return Grids(padded=grid * 2**halvings, halvings=halvings, grid=grid)
+    return halved(size, halvings)
 
 
 class ClassicTrunk(nn.Module):
     """Convolutions of kernel 4 and stride 2; normalised, where they are, from the second on (Radford et al. 2016, Section 3)."""
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
         super().__init__()
         grids, widths = plan_grids(size, config.layers), stage_widths(config, config.layers)
         self.padded = grids.padded
         self.channels = widths[-1]
-        self.out_features = widths[-1] * grids.grid**2
+        self.out_features = widths[-1] * grids.grid.area
         stages: list[nn.Sequential] = []
         for index, (before, after) in enumerate(pairwise([channels, *widths])):
             normalised = config.norm == "batch" and index > 0
@@ -60,11 +53,11 @@ class ClassicTrunk(nn.Module):
         return staged_features(self.stages, pad_to(images, self.padded), self.label_bias, labels)
 
 
-def classic_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
+def classic_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
     """The way back: transposed convolutions (kernel 4, stride 2), or nearest neighbours and a convolution (kernel 3).
 
     Returns:
-        Channels and side of the coarsest map, and the layers from there to the image.
+        Channels and sides of the coarsest map, and the layers from there to the image.
     """
     grids = plan_grids(size, config.layers)
     widths = stage_widths(config, config.layers, config.decoder_width or config.width)[::-1]

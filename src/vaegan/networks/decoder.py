@@ -14,6 +14,7 @@ from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
 from vaegan.networks.stages import plan_stages, stage_widths
 from vaegan.networks.subpixel import SubPixel
+from vaegan.shapes import Sides, sides_of
 from vaegan.types import Images, Labels, Latents
 
 
@@ -23,11 +24,11 @@ class Decoder(nn.Module):
     Every family begins with `start`, so that latent coordinates can be changed, and labels folded in, in one place.
     """
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int = 0) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int = 0) -> None:
         super().__init__()
-        self.size, self.latent_dim = size, config.latent_dim
+        self.sides, self.latent_dim = sides_of(size), config.latent_dim
         self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)
-        self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid**2)
+        self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid.area)
         self.saturates = config.output == "tanh"
         self.output = OUTPUTS[config.output]()
         self.label_bias = chosen_bias(classes, self.start.out_features)
@@ -38,11 +39,14 @@ class Decoder(nn.Module):
         start_residuals_as_identity(self)
 
     def forward(self, latents: Latents, labels: Labels | None = None, raw: bool = False) -> Images:
-        """[batch, latent] to float32 [batch, channel, size, size]; with `raw` what the likelihood is told: a mean, or logits."""
+        """[batch, latent] to float32 images [batch, channel, height, width].
+
+        With `raw` they are what the likelihood is told: a mean, or logits.
+        """
         x = with_bias(in_float32(self.start, latents), self.label_bias, labels)
-        x = x.unflatten(1, (self.start_channels, self.grid, self.grid))
+        x = x.unflatten(1, (self.start_channels, *self.grid))
         x = self.stages(x.contiguous(memory_format=torch.channels_last))
-        x = crop_to(x.float(), self.size)
+        x = crop_to(x.float(), self.sides)
         x = x.tanh() if self.saturates else x
         return x if raw else self.output(x)
 
@@ -51,11 +55,11 @@ class Decoder(nn.Module):
         return folded(self, "label_bias", "start.bias", label)
 
 
-def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
+def plain_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
     """Transposed convolutions up to half the size, each with residual blocks behind it, then one sub-pixel convolution.
 
     Returns:
-        Channels and side of the coarsest map, and the layers from there to the image; so do the other families.
+        Channels and sides of the coarsest map, and the layers from there to the image; so do the other families.
     """
     plan = plan_stages(size)
     widths = stage_widths(config, plan.halvings)[::-1]
@@ -68,7 +72,7 @@ def plain_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, 
     return widths[0], plan.grid, nn.Sequential(*layers)
 
 
-def residual_stages(config: NetworkConfig, size: int, channels: int) -> tuple[int, int, nn.Sequential]:
+def residual_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
     """Residual blocks on every grid, with bilinear upsampling between them."""
     plan = plan_stages(size)
     widths = stage_widths(config, plan.halvings + 1)[::-1]

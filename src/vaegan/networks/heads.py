@@ -7,26 +7,27 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vaegan.networks.labels import chosen_bias
+from vaegan.shapes import Sides
 from vaegan.types import Labels
 
 FINEST_LOGITS = 4
-"""Larger maps are halved by strided convolutions until this side is reached: each logit then judges a quarter of the image."""
+"""Larger maps are halved by strided convolutions until the shorter side is this: each logit then judges a quarter of it."""
 
 
 class Heads(nn.Module):
     """Maps of features, flattened and joined, to the logits of every place of every scale."""
 
-    def __init__(self, width: int, sides: Sequence[int], classes: int = 0) -> None:
+    def __init__(self, width: int, shapes: Sequence[Sides], classes: int = 0) -> None:
         super().__init__()
-        self.width, self.sides = width, tuple(sides)
-        self.heads = nn.ModuleList(Head(width, side, classes) for side in sides)
+        self.width, self.shapes = width, tuple(shapes)
+        self.heads = nn.ModuleList(Head(width, sides, classes) for sides in shapes)
 
     def forward(self, seen: Tensor, labels: Labels | None = None) -> Tensor:
         """[batch, all numbers of all maps] to logits [batch, places]."""
-        parts = seen.split([self.width * side**2 for side in self.sides], 1)
+        parts = seen.split([self.width * sides.area for sides in self.shapes], 1)
         logits = [
-            head(part.view(-1, self.width, side, side), labels)
-            for head, part, side in zip(self.heads, parts, self.sides, strict=True)
+            head(part.view(-1, self.width, *sides), labels)
+            for head, part, sides in zip(self.heads, parts, self.shapes, strict=True)
         ]
         return torch.cat(logits, 1).float()
 
@@ -34,8 +35,9 @@ class Heads(nn.Module):
 class Head(nn.Module):
     """Judges one scale."""
 
-    def __init__(self, width: int, side: int, classes: int) -> None:
+    def __init__(self, width: int, sides: Sides, classes: int) -> None:
         super().__init__()
+        side = min(sides)
         layers: list[nn.Module] = []
         while side > FINEST_LOGITS:
             layers += [spectral_norm(nn.Conv2d(width, width, 4, 2, 1)), nn.LeakyReLU(0.2)]

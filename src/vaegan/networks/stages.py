@@ -3,28 +3,35 @@
 from dataclasses import dataclass
 
 from vaegan.config import NetworkConfig
+from vaegan.shapes import Sides, sides_of
+
+MOST_PLACES = 36  # of the coarsest map
 
 
 @dataclass(frozen=True)
 class GridPlan:
-    """How often one image size is halved, and to what it is padded.
+    """How often images of one size are halved, and to what they are padded.
 
-    The image is padded to `padded`, the smallest size that halves `halvings` times down to a `grid` of at most 6.
+    They are padded to `padded`, the smallest sides that halve `halvings` times down to the sides of `grid`.
     """
 
-    size: int
-    padded: int
+    padded: Sides
     halvings: int
-    grid: int
+    grid: Sides
 
 
-def plan_stages(size: int) -> GridPlan:
-    """Halvings, padded size and coarsest grid for square images of `size` [pixels]: 64 -> 4 halvings, 28 -> 3, as 32."""
+def halved(size: int | Sides, halvings: int) -> GridPlan:
+    """The plan for images of `size` [pixels] and a number of halvings."""
+    grid = Sides(*(-(-side // 2**halvings) for side in sides_of(size)))
+    return GridPlan(Sides(*(side * 2**halvings for side in grid)), halvings, grid)
+
+
+def plan_stages(size: int | Sides) -> GridPlan:
+    """Halves images of `size` [pixels] down to a grid of at most 36 places: 64 -> 4 halvings, 28 -> 3, as 32; 64x96 -> 4."""
     halvings = 1
-    while -(-size // 2**halvings) > 6:
+    while halved(size, halvings).grid.area > MOST_PLACES:
         halvings += 1
-    grid = -(-size // 2**halvings)
-    return GridPlan(size=size, padded=grid * 2**halvings, halvings=halvings, grid=grid)
+    return halved(size, halvings)
 
 
 def stage_widths(config: NetworkConfig, count: int, finest: int | None = None) -> list[int]:

@@ -10,6 +10,7 @@ from vaegan.networks.classic import ClassicTrunk
 from vaegan.networks.labels import chosen_bias, staged_features, with_bias
 from vaegan.networks.mlp import MLPTrunk
 from vaegan.networks.stages import plan_stages, stage_widths
+from vaegan.shapes import Sides
 from vaegan.types import Images, Labels
 
 
@@ -20,13 +21,13 @@ class PlainTrunk(nn.Module):
     highest octave, and a generator then fills it with texture.
     """
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings)
         self.padded = stages.padded
         self.channels = widths[-1]
-        self.out_features = widths[-1] * stages.grid**2
+        self.out_features = widths[-1] * stages.grid.area
         first = nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1), activation())
         later = [
             nn.Sequential(nn.Conv2d(fine, coarse, 4, stride=2, padding=1), activation())
@@ -44,13 +45,13 @@ class PlainTrunk(nn.Module):
 class ResidualTrunk(nn.Module):
     """Norm-free residual stages with average pooling between them."""
 
-    def __init__(self, config: NetworkConfig, size: int, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings + 1)
         self.padded = stages.padded
         self.channels = widths[-1]
-        self.out_features = widths[-1] * stages.grid**2
+        self.out_features = widths[-1] * stages.grid.area
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.finest = nn.Sequential(*(Residual(widths[0]) for _ in range(config.blocks)))
         self.stages = nn.ModuleList(
@@ -77,6 +78,6 @@ Trunk = PlainTrunk | ResidualTrunk | ClassicTrunk | MLPTrunk
 TRUNKS: dict[str, type[Trunk]] = {"plain": PlainTrunk, "residual": ResidualTrunk, "classic": ClassicTrunk, "mlp": MLPTrunk}
 
 
-def build_trunk(config: NetworkConfig, size: int, channels: int, classes: int) -> Trunk:
+def build_trunk(config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> Trunk:
     """The trunk that `config.kind` names."""
     return TRUNKS[config.kind](config, size, channels, classes)

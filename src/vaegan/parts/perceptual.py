@@ -21,6 +21,7 @@ from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock, cosine
 from vaegan.parts.views import View, draw_view, enlarged_crop
 from vaegan.randomness import Draws, keyed_seed
+from vaegan.shapes import Sides
 from vaegan.types import Images, Labels, joined
 
 WIDTH = 64  # channels of what is seen at each scale
@@ -66,7 +67,7 @@ class PerceptualCritic(nn.Module):
         self._eyes = (perception, projection)  # in a tuple, or what is not learned would be saved
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(draws.seed, "initial weights", "heads"))
-            heads = Heads(WIDTH, [maps.shape[-1] for maps in features], classes)
+            heads = Heads(WIDTH, [Sides(*maps.shape[-2:]) for maps in features], classes)
         self.player = Player(heads, optimizer_of("adam", BETAS), lambda progress: cosine(*RATES, progress), engine)
         self._draws, self._augmentation, self._jitter, self._flips = draws, augmentation, jitter, flips
 
@@ -74,8 +75,8 @@ class PerceptualCritic(nn.Module):
         """Jitter and augmentation of this step, random crops of half of the batch, and what the frozen network sees then."""
         probability = min(1.0, self._augmentation * clock.progress)
         view = draw_view(self._draws, clock, images, probability, self._flips, jitter=self._jitter)
-        side = images.shape[-1]
-        corners = self._draws.uniform("crops", clock.seen, len(images) // 2, 2) * (side - side // 2 + 1)
+        left_over = torch.tensor([side - side // 2 + 1 for side in images.shape[-2:]], device=images.device)
+        corners = self._draws.uniform("crops", clock.seen, len(images) // 2, 2) * left_over
         return Eyes(view, corners.floor().int(), *self._eyes)
 
     def judge(self, real: Tensor, fake: Tensor, labels: Labels | None, clock: Clock) -> Judged:

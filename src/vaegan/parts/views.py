@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from vaegan.parts.schedule import Clock
 from vaegan.randomness import Draws
+from vaegan.shapes import Sides
 from vaegan.types import Images
 
 
@@ -26,12 +27,12 @@ class Augmentation:
     keep: Tensor  # [batch, 1, height, width], 0 inside the cutout
 
     @staticmethod
-    def draw(count: int, size: int, probability: float, flips: bool, generator: Generator) -> "Augmentation":
-        """Draws the changes for `count` images of `size` [pixels]; each kind happens with `probability`.
+    def draw(count: int, sides: Sides, probability: float, flips: bool, generator: Generator) -> "Augmentation":
+        """Draws the changes for `count` images; each kind happens with `probability`.
 
         Args:
             count: images in the batch.
-            size: side of the square images [pixels].
+            sides: height and width of the images [pixels].
             probability: of each kind of change, each image on its own.
             flips: whether mirrored images are as good as the originals (not for digits).
             generator: keyed source of randomness on the images' device.
@@ -39,14 +40,14 @@ class Augmentation:
         device = generator.device
         uniform = torch.rand(7, count, generator=generator, device=device)
         chosen = torch.rand(5, count, generator=generator, device=device) < probability
-        reach = size // 8
-        shifts = ((uniform[:2] * (2 * reach + 1)).floor() - reach) * chosen[0]
-        side = size // 2
-        top, left = uniform[2:4, :, None] * size - side / 2
-        place = torch.arange(size, device=device)
-        inside_rows = (place >= top) & (place < top + side)
-        inside_columns = (place >= left) & (place < left + side)
-        hole = inside_rows[:, :, None] & inside_columns[:, None, :] & chosen[1][:, None, None]
+        shifts: list[Tensor] = []
+        holes: list[Tensor] = []
+        for side, shift, centre in zip(sides, uniform[:2], uniform[2:4, :, None], strict=True):
+            reach, cut, place = side // 8, side // 2, torch.arange(side, device=device)
+            shifts.append(((shift * (2 * reach + 1)).floor() - reach) * chosen[0])
+            start = centre * side - cut / 2
+            holes.append((place >= start) & (place < start + cut))
+        hole = holes[0][:, :, None] & holes[1][:, None, :] & chosen[1][:, None, None]
         return Augmentation(
             flip=chosen[2] & (uniform[4] < 0.5) & flips,
             rows=shifts[0].int(),
@@ -76,29 +77,32 @@ class Augmentation:
 
 def translate(images: Images, rows: Tensor, columns: Tensor) -> Images:
     """Moves each image by whole pixels, down and right, filling with mid-grey (0)."""
-    size = images.shape[-1]
-    place = torch.arange(size, device=images.device)
-    source_rows, source_columns = place - rows[:, None], place - columns[:, None]
-    inside = ((source_rows >= 0) & (source_rows < size))[:, None, :, None] & ((source_columns >= 0) & (source_columns < size))[
-        :, None, None, :
-    ]
-    return shifted(images, rows, columns) * inside
+    (_, down), (_, across) = _sources(images, rows, columns)
+    return shifted(images, rows, columns) * (down[:, None, :, None] & across[:, None, None, :])
 
 
 def shifted(images: Images, rows: Tensor, columns: Tensor) -> Images:
     """Moves each image by whole pixels, down and right, repeating its border."""
-    size = images.shape[-1]
-    place = torch.arange(size, device=images.device)
-    source_rows, source_columns = (place - rows[:, None]).clamp(0, size - 1), (place - columns[:, None]).clamp(0, size - 1)
-    flat = (source_rows[:, :, None] * size + source_columns[:, None, :]).flatten(1)
+    (source_rows, _), (source_columns, _) = _sources(images, rows, columns)
+    flat = (source_rows[:, :, None] * images.shape[-1] + source_columns[:, None, :]).flatten(1)
     return images.flatten(2).gather(2, flat[:, None].expand(-1, images.shape[1], -1)).view_as(images)
 
 
+def _sources(images: Images, *shifts: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """For rows and for columns: which one [batch, side] comes to each place, and whether it lies inside the image."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for side, shift in zip(images.shape[-2:], shifts, strict=True):
+        source = torch.arange(side, device=images.device) - shift[:, None]
+        inside = source.clamp(0, side - 1)
+        found.append((inside, source == inside))
+    return found
+
+
 def enlarged_crop(images: Images, rows: Tensor, columns: Tensor) -> Images:
-    """A crop of half the side, from this row and column of each image on, enlarged to the side of the whole."""
-    side = images.shape[-1]
-    crops = shifted(images, -rows, -columns)[..., : side // 2, : side // 2]
-    return F.interpolate(crops, size=(side, side), mode="bilinear", align_corners=False)
+    """A crop of half the sides, from this row and column of each image on, enlarged to the side of the whole."""
+    height, width = images.shape[-2:]
+    crops = shifted(images, -rows, -columns)[..., : height // 2, : width // 2]
+    return F.interpolate(crops, size=(height, width), mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -129,12 +133,12 @@ def draw_view(
         copies: images that follow each other and share one image's changes.
         jitter: largest shift, up or down and left or right [pixels]; an eighth of the side at most, as the other changes.
     """
-    shifts, reach = None, min(jitter, images.shape[-1] // 8)
+    shifts, reach = None, min(jitter, min(images.shape[-2:]) // 8)
     if reach > 0:
         places = (draws.uniform("jitter", clock.seen, len(images), 2) * (2 * reach + 1)).floor().int() - reach
         shifts = places.T.repeat_interleave(copies, 1)
     if probability == 0:
         return View(None, shifts)
     generator, count = draws.generator("augmentation", clock.seen), len(images) * draws.world_size
-    changes = Augmentation.draw(count, images.shape[-1], probability, flips, generator)
+    changes = Augmentation.draw(count, Sides(*images.shape[-2:]), probability, flips, generator)
     return View(changes.part(slice(draws.rank, None, draws.world_size)).repeated(copies), shifts)

@@ -17,6 +17,7 @@ from vaegan.latent.walks import interpolate
 from vaegan.model import Model, Sampler
 from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
 from vaegan.report.gathering import GatheredRun
+from vaegan.shapes import Sides
 from vaegan.training.session import SHOT_SAMPLES, sample_shots
 
 LOSSLESS_BYTES = 450_000  # a sheet larger than this is stored with losses
@@ -60,11 +61,11 @@ def sheet(pixels: Pixels, columns: int) -> Sheet:
 
 
 def frame(path: Path, across: int, side: int = 400) -> Sheet:
-    """A stored grid of samples, `across` in a row, without its paper, made small enough for an animation of many of them."""
+    """A stored grid of `across` x `across` samples, without its paper, small enough for an animation of many of them."""
     with Image.open(path) as opened:
         pixels = np.asarray(opened.convert("RGBA")).copy()
-    tile = (pixels.shape[1] - GAP) // across - GAP
     for axis in (0, 1):
+        tile = (pixels.shape[axis] - GAP) // across - GAP
         gaps = np.arange(pixels.shape[axis]) % (tile + GAP) < GAP
         pixels[(slice(None),) * axis + (gaps,)] = 0
     picture = Image.fromarray(pixels)
@@ -89,9 +90,9 @@ class Counts:
     pairs: int
 
 
-def counts_for(size: int) -> Counts:
-    """The numbers of images for images of `size` pixels."""
-    if size <= 64:
+def counts_for(sides: Sides) -> Counts:
+    """The numbers of images for images of these sides [pixels]."""
+    if sides.area <= 64 * 96:
         return Counts(samples=36, across=6, real=60, real_across=12, pairs=10)
     return Counts(samples=16, across=4, real=18, real_across=6, pairs=6)
 

@@ -32,7 +32,7 @@ def write_report(
 
 def report_page(run: GatheredRun, with_images: bool) -> str:
     """HTML of a run's report."""
-    counts = counts_for(run.record.config.data.size)
+    counts = counts_for(run.record.config.data.sides)
     parts = [
         verdict(run),
         samples(run, counts),
@@ -97,9 +97,9 @@ KINDS = {
 def headline(run: GatheredRun, with_images: bool) -> Markup:
     """Name, one sentence, and the facts of a run."""
     record, data = run.record, run.record.facts.get("data", {})
-    size, grey = record.config.data.size, data.get("channels") == 1
+    sides, grey = record.config.data.sides, data.get("channels") == 1
     source = record.source if with_images else "images that are not named here"
-    images = f"{int(data.get('images', 0)):,} {'grey' if grey else 'colour'} images of {size} × {size} pixels"
+    images = f"{int(data.get('images', 0)):,} {'grey' if grey else 'colour'} images of {sides.height} × {sides.width} pixels"
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
     )
@@ -203,7 +203,7 @@ def samples_of(
 ) -> Markup:
     """A sheet of new images of one stage, and the command that makes them again."""
     model = run.models[stage]
-    counts = pictures.counts_for(model.config.size)
+    counts = pictures.counts_for(model.config.sides)
     asked = ["--stage", stage, "-n", str(counts.samples), "--seed", str(seed), *(["--sampler", sampler] if sampler else [])]
     line = command("sample", str(run.path), *asked, "--out", file)
     return picture(pictures.samples(model, seed, counts, sampler), words, caption, "tiles", again(line))

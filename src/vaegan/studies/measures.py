@@ -133,7 +133,7 @@ def neighbour_accuracy(latents: Latents, classes: Tensor, k: int = 5) -> float:
 
 def nearest_distance(images: Images, train: Images) -> Tensor:
     """Distance of each image to the nearest training image, at a quarter of the pixels so that details do not decide."""
-    side = images.shape[-1] // 2
+    side = min(images.shape[-2:]) // 2
     return nearest(small_images(images, side), small_images(train, side))[0]
 
 

@@ -79,6 +79,7 @@ def run_study(
         planning.check_same(before[0], study, asked, config, path)
         config = before[0].config
     dataset = open_dataset(asked.source, config.data, progress=preparing)
+    config = replace(config, data=dataset.config)
     setting = Setting(dataset, config, path)
     arms = study.arms(setting)
     if before is None:

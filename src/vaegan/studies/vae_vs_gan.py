@@ -64,7 +64,7 @@ def latent_error(model: Model, train: Images, images: Images) -> float:
 def jpeg_at(images: Images, error: float) -> tuple[float, float, int]:
     """JPEG of at most that squared error a value, or of the best quality: bytes an image, those without header, quality."""
     pixels = to_uint8(images)
-    empty = _jpeg(Image.new("L" if pixels.shape[-1] == 1 else "RGB", pixels.shape[1:3]), 50)
+    empty = _jpeg(Image.new("L" if pixels.shape[-1] == 1 else "RGB", (pixels.shape[2], pixels.shape[1])), 50)
     size, chosen = 0.0, 0
     for chosen in QUALITIES:
         files = [_jpeg(to_picture(image), chosen) for image in pixels]

@@ -50,7 +50,7 @@ def card_sections(
     colours = "grey" if config.channels == 1 else "colour"
     kind = "A GAN that grew out of a VAE" if config.stage == "gan" and config.has_encoder else KINDS[config.stage]
     return [
-        f"# {kind} of {config.size}×{config.size} {colours} images",
+        f"# {kind} of {config.sides} {colours} images",
         "Made with `vaegan`.",
         SAMPLES + (FROM_MIXTURE if config.stage in ("vae", "joint") else "")
         if "heldout" in facts
@@ -88,7 +88,7 @@ def _use(config: ModelConfig) -> str:
         "import vaegan",
         "",
         'model = vaegan.Model.from_pretrained("path/to/this/folder")',
-        f"images = model.sample(16, seed=0)  # [16, {config.channels}, {config.size}, {config.size}] in [-1, 1]",
+        f"images = model.sample(16, seed=0)  # [16, {config.channels}, {config.sides.height}, {config.sides.width}] in [-1, 1]",
     ]
     if config.has_encoder:
         lines.append(f"latents = model.encode(images)  # [16, {config.network.latent_dim}]")
@@ -148,11 +148,11 @@ def _measured(facts: Mapping[str, Any]) -> str:
 
 
 def _data(record: RunRecord, config: ModelConfig) -> str:
-    ways = {"crop": "cropped to their centre", "pad": "padded to squares", "stretch": "stretched to squares"}
+    ways = {"crop": "cropped to their centre", "pad": "padded", "stretch": "stretched"}
     colours = "grey" if config.channels == 1 else "colour"
-    size, way = config.size, ways[record.config.data.fit]
+    sides, way = config.sides, ways[record.config.data.fit]
     return (
-        f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {size}×{size}. Fingerprint of the prepared "
+        f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {sides}. Fingerprint of the prepared "
         f"images: `{record.fingerprint}`. Some were held out, chosen by a hash of their bytes."
     )
 

@@ -11,6 +11,7 @@ from vaegan.data import ImageDataset
 from vaegan.errors import RequestError
 from vaegan.model import Model
 from vaegan.objectives.likelihood import RECONSTRUCTIONS
+from vaegan.shapes import AUTO
 
 
 def check_start(model: Model, config: TrainConfig) -> None:
@@ -22,7 +23,9 @@ def check_start(model: Model, config: TrainConfig) -> None:
         raise RequestError("The --init run has no encoder; start from a run with a VAE, or leave --init out.")
     if bool(model.config.labels) != config.is_conditional:
         raise _other_labels(model, "some" if config.is_conditional else "none")
-    pairs: dict[str, tuple[Any, Any]] = {"--size": (model.config.size, config.data.size)}
+    pairs: dict[str, tuple[Any, Any]] = {}
+    if config.data.size != AUTO:
+        pairs["--size"] = model.config.size, config.data.size
     for name, has in asdict(model.config.network).items():
         pairs[f"--network.{name.replace('_', '-')}"] = has, getattr(config.network, name)
     if config.data.channels != "auto":
@@ -46,7 +49,7 @@ def check_fits(model: Model, config: TrainConfig, dataset: ImageDataset) -> None
     words = dataset.categories(config.condition)[2] if config.is_conditional else ()
     if model.config.labels != words:
         raise _other_labels(model, ", ".join(words))
-    _check_same({"--channels": (model.config.channels, dataset.channels)})
+    _check_same({"--channels": (model.config.channels, dataset.channels), "--size": (model.config.size, dataset.config.size)})
 
 
 def _check_same(pairs: Mapping[str, tuple[Any, Any]]) -> None:

@@ -30,7 +30,8 @@ export class Explorer {
   constructor(model) {
     const { description } = model;
     this.model = model;
-    this.painter = new Painter(description.size, description.channels);
+    this.painter = new Painter(description);
+    document.documentElement.style.setProperty("--aspect", this.painter.aspect);
     this.store = new Store(description.latentDim);
   }
 
@@ -265,7 +266,7 @@ export class Explorer {
   help() {
     const { description } = this.model;
     const rows = KEYS.map(([keys, act]) => element("tr", {}, element("th", { text: keys }), element("td", { text: act })));
-    const facts = [`${description.size} × ${description.size} pixels, ${description.channels === 1 ? "grey" : "colour"}; latents of ${description.latentDim} numbers.`];
+    const facts = [`${description.height} × ${description.width} pixels, ${description.channels === 1 ? "grey" : "colour"}; latents of ${description.latentDim} numbers.`];
     if (description.data.count) facts.push(`${description.data.count.toLocaleString("en")} images of ${description.data.source} on the map.`);
     if (description.data.why) facts.push(description.data.why);
     openDialog("Keys", [element("table", {}, ...rows), element("p", { text: facts.join(" ") })]);

@@ -43,14 +43,14 @@ export class OnnxModel {
   }
 
   async decodeNow(latents, stage) {
-    const { latentDim, size, channels } = this.description;
+    const { latentDim, height, width, channels } = this.description;
     const session = await this.session(stage, this.parts.networks[stage]);
     const input = new Float32Array(latents.length * latentDim);
     latents.forEach((latent, i) => input.set(stage === this.description.stages[0] ? latent : this.before(latent), i * latentDim));
     const tensor = new this.ort.Tensor("float32", input, [latents.length, latentDim]);
     const made = await session.run({ [session.inputNames[0]]: tensor });
     await breath();
-    return pictures(made[session.outputNames[0]].data, latents.length, size, channels);
+    return pictures(made[session.outputNames[0]].data, latents.length, height * width, channels);
   }
 
   /** A GAN's latent as the VAE knows it, before the handover's whitening. */
@@ -101,7 +101,7 @@ export class OnnxModel {
   }
 
   async encode(blob) {
-    const { maxUploadBytes, maxUploadPixels, size, channels, latentDim } = this.description;
+    const { maxUploadBytes, maxUploadPixels, height, width, channels, latentDim } = this.description;
     if (blob.size > maxUploadBytes) throw new Error(`The image is too large: over ${maxUploadBytes / 2 ** 20} MB are not read.`);
     let bitmap;
     try {
@@ -110,12 +110,12 @@ export class OnnxModel {
       throw new Error("The image cannot be used: this browser cannot read it.");
     }
     if (bitmap.width * bitmap.height > maxUploadPixels) throw new Error(`The image has too many pixels: over ${maxUploadPixels / 1e6} million.`);
-    const squared = fitted(bitmap, size, channels, this.description.fit);
-    const picture = this.description.binarize ? binarized(squared) : squared;
+    const shown = fitted(bitmap, this.description);
+    const picture = this.description.binarize ? binarized(shown) : shown;
     const planes = new Float32Array(picture.length);
-    for (let i = 0; i < picture.length; i++) planes[(i % channels) * size * size + Math.floor(i / channels)] = picture[i] / 127.5 - 1;
+    for (let i = 0; i < picture.length; i++) planes[(i % channels) * height * width + Math.floor(i / channels)] = picture[i] / 127.5 - 1;
     const encoder = await this.session("encoder", this.parts.encoder);
-    const made = await encoder.run({ [encoder.inputNames[0]]: new this.ort.Tensor("float32", planes, [1, channels, size, size]) });
+    const made = await encoder.run({ [encoder.inputNames[0]]: new this.ort.Tensor("float32", planes, [1, channels, height, width]) });
     return { latent: Float32Array.from(made[encoder.outputNames[0]].data.subarray(0, latentDim)), picture };
   }
 }
@@ -129,9 +129,8 @@ function breath() {
   });
 }
 
-/** Float planes [count, channel, size, size] in [-1, 1] as pictures. */
-function pictures(data, count, size, channels) {
-  const area = size * size;
+/** Float planes [count, channel, area] in [-1, 1] as pictures. */
+function pictures(data, count, area, channels) {
   return Array.from({ length: count }, (_, n) => {
     const picture = new Uint8ClampedArray(area * channels);
     for (let k = 0; k < channels; k++) {
@@ -142,21 +141,22 @@ function pictures(data, count, size, channels) {
   });
 }
 
-/** An image as the training images were made square: cropped, padded with white, or stretched. */
-function fitted(bitmap, size, channels, fit) {
+/** An image in the shape of the training images: cropped, padded with white, or stretched. */
+function fitted(bitmap, { height, width, channels, fit }) {
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = size;
+  [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "#fff";
-  context.fillRect(0, 0, size, size);
+  context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
-  const { width, height } = bitmap;
-  if (fit === "stretch") context.drawImage(bitmap, 0, 0, size, size);
+  const [across, down] = [width / bitmap.width, height / bitmap.height];
+  if (fit === "stretch") context.drawImage(bitmap, 0, 0, width, height);
   else {
-    const scale = size / (fit === "pad" ? Math.max(width, height) : Math.min(width, height));
-    context.drawImage(bitmap, (size - width * scale) / 2, (size - height * scale) / 2, width * scale, height * scale);
+    const scale = fit === "pad" ? Math.min(across, down) : Math.max(across, down);
+    const [wide, high] = [bitmap.width * scale, bitmap.height * scale];
+    context.drawImage(bitmap, (width - wide) / 2, (height - high) / 2, wide, high);
   }
-  return withoutAlpha(context.getImageData(0, 0, size, size).data, channels);
+  return withoutAlpha(context.getImageData(0, 0, width, height).data, channels);
 }
 
 /** Every grey value drawn black or white with its brightness as the probability; the same picture always the same way. */
@@ -176,11 +176,11 @@ function withoutAlpha(data, channels) {
 
 /** The images that the file carries: their latents, their labels, and one sheet with all of them. */
 export class CarriedImages {
-  constructor({ latents, labels, columns }, sheet, { latentDim, size, channels }) {
+  constructor({ latents, labels, columns }, sheet, { latentDim, height, width, channels }) {
     const all = fromBase64(latents);
     this.latents = Array.from({ length: all.length / latentDim }, (_, i) => all.subarray(i * latentDim, (i + 1) * latentDim));
     this.labels = Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, fromBase64(text, undefined, true)]));
-    Object.assign(this, { columns, size, channels });
+    Object.assign(this, { columns, height, width, channels });
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [sheet.width, sheet.height];
     this.context = canvas.getContext("2d", { willReadFrequently: true });
@@ -188,8 +188,8 @@ export class CarriedImages {
   }
 
   picture(index) {
-    const { size, columns } = this;
-    const tile = this.context.getImageData((index % columns) * size, Math.floor(index / columns) * size, size, size);
+    const { height, width, columns } = this;
+    const tile = this.context.getImageData((index % columns) * width, Math.floor(index / columns) * height, width, height);
     return withoutAlpha(tile.data, this.channels);
   }
 
@@ -199,7 +199,7 @@ export class CarriedImages {
       const picture = this.picture(index);
       const sums = [0, 0, 0];
       for (let i = 0; i < picture.length; i++) sums[i % this.channels] += picture[i];
-      for (let k = 0; k < 3; k++) means[3 * index + k] = sums[k % this.channels] / (this.size * this.size);
+      for (let k = 0; k < 3; k++) means[3 * index + k] = sums[k % this.channels] / (this.height * this.width);
     }
     return means;
   }

@@ -1,13 +1,12 @@
-// Pictures (Uint8Array size * size * channels) onto canvases, and small pieces of page that hold them.
+// Pictures (Uint8Array height * width * channels) onto canvases, and small pieces of page that hold them.
 
 export class Painter {
-  constructor(size, channels) {
-    this.size = size;
-    this.channels = channels;
+  constructor({ height, width, channels }) {
+    Object.assign(this, { height, width, channels, aspect: width / height, side: Math.max(height, width) });
   }
 
   imageData(picture) {
-    const image = new ImageData(this.size, this.size);
+    const image = new ImageData(this.width, this.height);
     const out = image.data;
     if (this.channels === 1) {
       for (let i = 0, o = 0; i < picture.length; i++, o += 4) {
@@ -27,8 +26,8 @@ export class Painter {
 
   canvas(className = "picture") {
     const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = this.size;
-    canvas.className = `${className}${this.size < 48 ? " coarse" : ""}`;
+    [canvas.width, canvas.height] = [this.width, this.height];
+    canvas.className = `${className}${this.side < 48 ? " coarse" : ""}`;
     return canvas;
   }
 

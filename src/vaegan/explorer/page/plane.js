@@ -381,7 +381,7 @@ export class Plane {
     const context = this.canvas.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    if (this.showsPictures() && (this.seeds || this.axes)) this.tiles.draw(view, context, this.tileSide());
+    if (this.showsPictures() && (this.seeds || this.axes)) this.tiles.draw(view, context, this.tileSide(), this.app.painter.aspect);
     else if (this.points) this.points.draw(view, context, this.codes(), this.colours?.colours ?? [rgb(PLAIN)]);
     context.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
     this.mark(context);
@@ -389,7 +389,7 @@ export class Plane {
   }
 
   tileSide() {
-    return Math.max(40, Math.min(72, this.app.painter.size));
+    return Math.max(40, Math.min(72, this.app.painter.side));
   }
 
   /** Rings the dot nearest to the pointer: an element of its own, so that hovering does not draw the dots again. */

@@ -2,7 +2,7 @@
 //
 //   description                      what /model.json says
 //   refresh()                        reads it again
-//   decode(latents, stage, lane)     [Float32Array] -> [picture], a picture being Uint8Array size * size * channels; null if overtaken
+//   decode(latents, stage, lane)     [Float32Array] -> [picture], a picture being Uint8Array height * width * channels; null if overtaken
 //   latentsOf(indices)               -> [Float32Array]            imagesOf(indices) -> [picture]
 //   nearest(latent, count, lane)     -> Uint32Array of indices    project(origin, readX, readY) -> Float32Array, two numbers a point
 //   labels(name)                     -> Float32Array              meanColours() -> Uint8Array, three numbers an image
@@ -37,7 +37,8 @@ export class SocketModel {
 
   async refresh() {
     this.description = unpacked(await (await asked("model.json")).json());
-    this.pictureBytes = this.description.size ** 2 * this.description.channels;
+    const { height, width, channels } = this.description;
+    this.pictureBytes = height * width * channels;
     return this.description;
   }
 

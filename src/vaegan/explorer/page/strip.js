@@ -18,7 +18,7 @@ export function playStrip(app, latentAt, how) {
   const loop = element("input", { type: "checkbox", checked: true });
   const size = element("select", { "aria-label": "Size of the files" });
   for (const factor of [1, 2, 4, 8]) {
-    if (app.painter.size * factor <= 512) size.append(element("option", { value: factor, text: `${app.painter.size * factor} px` }));
+    if (app.painter.side * factor <= 512) size.append(element("option", { value: factor, text: `${app.painter.side * factor} px` }));
   }
   let pictures = [];
   let place = 0;
@@ -107,9 +107,9 @@ function enlarged(app, pictures, factor) {
   return pictures.map((picture) => {
     const small = app.painter.painted(picture);
     const canvas = document.createElement("canvas");
-    canvas.width = canvas.height = app.painter.size * factor;
+    [canvas.width, canvas.height] = [app.painter.width * factor, app.painter.height * factor];
     const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.imageSmoothingEnabled = app.painter.size >= 48;
+    context.imageSmoothingEnabled = app.painter.side >= 48;
     context.imageSmoothingQuality = "high";
     context.drawImage(small, 0, 0, canvas.width, canvas.height);
     return canvas;
@@ -118,14 +118,15 @@ function enlarged(app, pictures, factor) {
 
 function sheet(app, pictures, factor) {
   const canvases = enlarged(app, pictures, factor);
-  const [side, gap] = [canvases[0].width, 2];
-  const columns = Math.min(canvases.length, Math.max(1, Math.floor(8192 / (side + gap))));
+  const gap = 2;
+  const [wide, high] = [canvases[0].width + gap, canvases[0].height + gap];
+  const columns = Math.min(canvases.length, Math.max(1, Math.floor(8192 / wide)));
   const canvas = document.createElement("canvas");
-  canvas.width = columns * (side + gap) + gap;
-  canvas.height = Math.ceil(canvases.length / columns) * (side + gap) + gap;
+  canvas.width = columns * wide + gap;
+  canvas.height = Math.ceil(canvases.length / columns) * high + gap;
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  canvases.forEach((one, i) => context.drawImage(one, gap + (i % columns) * (side + gap), gap + Math.floor(i / columns) * (side + gap)));
+  canvases.forEach((one, i) => context.drawImage(one, gap + (i % columns) * wide, gap + Math.floor(i / columns) * high));
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }

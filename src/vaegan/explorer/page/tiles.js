@@ -22,27 +22,28 @@ export class Tiles {
     return Math.round(Math.log2(side / view.scale));
   }
 
-  draw(view, context, side = 64) {
+  /** @param aspect width over height of a picture */
+  draw(view, context, side = 64, aspect = 1) {
     const level = this.level(view, side);
-    const spacing = 2 ** level;
+    const [across, down] = [2 ** level * Math.sqrt(aspect), 2 ** level / Math.sqrt(aspect)];
     const [left, top] = view.toPlane(0, 0);
     const [right, bottom] = view.toPlane(view.width, view.height);
-    const pixels = spacing * view.scale * view.ratio;
+    const [wide, high] = [across * view.scale * view.ratio, down * view.scale * view.ratio];
     this.wanted = [];
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
-    for (let row = Math.floor(bottom / spacing - 0.5); row <= Math.ceil(top / spacing + 0.5); row++) {
-      for (let column = Math.floor(left / spacing - 0.5); column <= Math.ceil(right / spacing + 0.5); column++) {
+    for (let row = Math.floor(bottom / down - 0.5); row <= Math.ceil(top / down + 0.5); row++) {
+      for (let column = Math.floor(left / across - 0.5); column <= Math.ceil(right / across + 0.5); column++) {
         const key = `${level},${column},${row}`;
         const tile = this.kept.get(key);
-        const [x, y] = view.toScreen((column - 0.5) * spacing, (row + 0.5) * spacing);
+        const [x, y] = view.toScreen((column - 0.5) * across, (row + 0.5) * down);
         if (tile) {
           this.kept.delete(key); // the order of a Map is the order of last use
           this.kept.set(key, tile);
-          context.drawImage(tile, Math.round(x * view.ratio), Math.round(y * view.ratio), Math.ceil(pixels), Math.ceil(pixels));
+          context.drawImage(tile, Math.round(x * view.ratio), Math.round(y * view.ratio), Math.ceil(wide), Math.ceil(high));
         } else {
-          const away = Math.hypot(x + pixels / 2 / view.ratio - view.width / 2, y + pixels / 2 / view.ratio - view.height / 2);
-          this.wanted.push({ key, away, x: column * spacing, y: row * spacing });
+          const away = Math.hypot(x + wide / 2 / view.ratio - view.width / 2, y + high / 2 / view.ratio - view.height / 2);
+          this.wanted.push({ key, away, x: column * across, y: row * down });
         }
       }
     }

@@ -3,7 +3,7 @@
 import { openDialog } from "./dialog.js";
 import { button, element } from "./pixels.js";
 
-const PAPER = 256; // side of the drawing [pixels]
+const PAPER = 256; // longer side of the drawing [pixels]
 const COLOURS = ["#1d1d1f", "#ffffff", "#d9483b", "#e6913a", "#f2d04b", "#4f9d53", "#3f7fd0", "#8a5bc9", "#f0c8a8", "#8a5a3b"];
 
 export class Yours {
@@ -56,14 +56,15 @@ export class Yours {
   drawing() {
     const { app } = this;
     const grey = app.painter.channels === 1;
-    const paper = element("canvas", { width: PAPER, height: PAPER, className: "paper", "aria-label": "Drawing paper" });
+    const [across, down] = [app.painter.width, app.painter.height].map((side) => Math.round((PAPER * side) / app.painter.side));
+    const paper = element("canvas", { width: across, height: down, className: "paper", "aria-label": "Drawing paper" });
     const context = paper.getContext("2d");
     const result = app.painter.canvas();
     let ink = grey ? "#ffffff" : COLOURS[0];
     let width = grey ? 22 : 12;
     const fill = (colour) => {
       context.fillStyle = colour;
-      context.fillRect(0, 0, PAPER, PAPER);
+      context.fillRect(0, 0, across, down);
       encode();
     };
     let waiting = false;
@@ -88,7 +89,7 @@ export class Yours {
     let last = null;
     const at = (event) => {
       const box = paper.getBoundingClientRect();
-      return [((event.clientX - box.left) / box.width) * PAPER, ((event.clientY - box.top) / box.height) * PAPER];
+      return [((event.clientX - box.left) / box.width) * across, ((event.clientY - box.top) / box.height) * down];
     };
     const stroke = (event) => {
       if (!last) return;
@@ -124,7 +125,7 @@ export class Yours {
     brush.oninput = () => (width = Number(brush.value));
     const onto = button("Start from the current picture", () => {
       const shown = document.querySelector("#pictures figure:not([hidden]):not(.original) canvas");
-      context.drawImage(shown, 0, 0, PAPER, PAPER);
+      context.drawImage(shown, 0, 0, across, down);
       encode();
     });
     const use = button("Use it", () => {

@@ -19,8 +19,8 @@ from vaegan.config import DataConfig
 from vaegan.data.archives import open_unpacked
 from vaegan.data.building import check_most_images
 from vaegan.data.decoding import MAX_PIXELS, Prepared, content_hash
-from vaegan.data.pixels import prepare
 from vaegan.data.layout import SIDE_WORDS, TEST, LabelTable
+from vaegan.data.pixels import prepare
 from vaegan.data.source import Result, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
 
@@ -59,7 +59,7 @@ def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart]
         if len(known) < len(parts) or len({classes.shape[1:] for classes in known}) > 1:
             return LabelTable()
         together, table = np.concatenate(known), LabelTable()
-        for number, column in enumerate(together[:, None] if together.ndim == 1 else together.T, 1):
+        for number, column in enumerate(together.reshape(len(together), -1).T, 1):
             name = "class" if together.ndim == 1 else f"label-{number}"
             found, codes = np.unique(column, return_inverse=True)
             table.values[name], table.words[name] = codes.astype(np.float32), tuple(map(str, found))

@@ -4,8 +4,7 @@ import csv
 import io
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -18,12 +17,13 @@ from PIL import Image
 
 from vaegan.config import MOST_CLASSES
 from vaegan.data.layout import LabelTable
-from vaegan.errors import DataError, first_of
+from vaegan.errors import DataError, first_of, one_line
 
 LABEL_FILES = ("labels.csv", "metadata.csv", "list_attr_celeba.txt", "list_attr_celeba.csv", "dataset.json")
 """Names that files of labels are known by, the first that is there counts."""
 MOST_LABEL_BYTES = 64 * 2**20  # larger files are not read [bytes]: twice CelebA's
 _MOST_COLUMNS = 256
+_LONGEST = 100  # letters of a column's name that are kept
 _SAMPLE = 1000  # rows that show which column names the files
 _FEW = 20  # so many different whole numbers are categories, more are a quantity
 _CLASSES = ("class", "label", "labels", "category", "target", "y", "identity")  # columns whose whole numbers are no quantity
@@ -66,12 +66,9 @@ def labels_from_file(file: LabelFile, names: Sequence[str]) -> LabelTable:
         DataError: saying why there are none.
     """
     try:
-        data = file.read()
-        if file.name.lower().endswith(".json"):
-            columns, rows = _json_rows(data)
-            return _table(file.name, columns, rows, 0, _Index(names))
-        columns, rows, images = _csv_rows(data, index := _Index(names))
-        return _table(file.name, columns, rows, images, index)
+        data, index = file.read(), _Index(names)
+        is_json = file.name.lower().endswith(".json")
+        return _table(file.name, *(_json_rows(data) if is_json else _csv_rows(data, index)), index)
     except Exception as error:  # an archive's member can be damaged in as many ways as there are compressions
         raise DataError(f"{file.name} gives no labels: {' '.join(str(error).split())[:120]}.") from error
 
@@ -134,11 +131,9 @@ def _csv_rows(data: bytes, index: _Index) -> tuple[list[str], Rows, int]:
         sample[0] = ["", *sample[0]]
     width = min(len(sample[-1]), _MOST_COLUMNS)
     # The column that finds most images, or most that look like images.
-    hits = Counter[tuple[int, int]]()
-    for column in range(width):
-        cells = [row[column] for row in sample if column < len(row)]
-        hits[sum(index.find(cell) >= 0 for cell in cells), sum(map(_is_image, cells)), -column] = 1
-    images = -max(hits)[2]
+    cells = [[row[column] for row in sample if column < len(row)] for column in range(width)]
+    hits = [(sum(index.find(cell) >= 0 for cell in some), sum(map(_is_image, some))) for some in cells]
+    images = hits.index(max(hits))
     head = sample[0][images] if images < len(sample[0]) else ""
     if index.find(head) < 0 and not _is_image(head):
         return sample[0], chain(sample[1:], rows), images
@@ -146,29 +141,32 @@ def _csv_rows(data: bytes, index: _Index) -> tuple[list[str], Rows, int]:
     return ["class" if single else f"label-{column}" for column in range(len(sample[0]))], chain(sample, rows), images
 
 
-def _json_rows(data: bytes) -> tuple[list[str], Rows]:
+def _json_rows(data: bytes) -> tuple[list[str], Rows, int]:
     found = json.loads(data)
     labels: Any = found.get("labels") if isinstance(found, dict) else found
     pairs: list[Any] = list(labels.items()) if isinstance(labels, dict) else labels if isinstance(labels, list) else []
     pairs = [pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
     if not pairs:
         raise ValueError('it has no "labels": [[NAME, LABEL], ...]')
-    first = pairs[0][1]
-    if isinstance(first, dict):
-        columns = [str(name) for name in first]
-        return ["", *columns], ([str(name), *(str(value.get(one, "")) for one in columns)] for name, value in pairs if isinstance(value, dict))
-    if isinstance(first, list):
-        columns = [f"label-{number}" for number in range(1, len(first) + 1)]
-        return ["", *columns], ([str(name), *map(str, value)] for name, value in pairs if isinstance(value, list))
-    return ["", "class"], ([str(name), "" if value is None else str(value)] for name, value in pairs)
+    columns = list(_cells(pairs[0][1]))
+    rows = ([str(name), *(_cells(value).get(column, "") for column in columns)] for name, value in pairs)
+    return ["", *columns], rows, 0
+
+
+def _cells(value: Any) -> dict[str, str]:
+    """One number or word, a list of them, or several with their names."""
+    if isinstance(value, list):
+        value = {f"label-{number}": one for number, one in enumerate(value, 1)}
+    named = value if isinstance(value, dict) else {"class": value}
+    return {str(name): "" if one is None else str(one) for name, one in named.items()}
 
 
 def _table(name: str, columns: Sequence[str], rows: Rows, images: int, index: _Index) -> LabelTable:
     """Collects the cells of each image as codes, a column at a time, so that a million rows fit into memory."""
     places: dict[str, int] = {}
     for place, title in enumerate(columns[:_MOST_COLUMNS]):
-        if place != images and title.strip():
-            places.setdefault(title.strip(), place)
+        if place != images and (called := one_line(title.strip())[:_LONGEST]):
+            places.setdefault(called, place)
     codes = np.full((len(places), index.count), -1, np.int32)
     words: list[dict[str, int]] = [{} for _ in places]
     seen, unmatched = np.zeros(index.count, np.bool_), 0
@@ -179,7 +177,10 @@ def _table(name: str, columns: Sequence[str], rows: Rows, images: int, index: _I
         elif not seen[image]:
             seen[image] = True
             cells = (row[place].strip() if place < len(row) else "" for place in places.values())
-            codes[:, image] = [-1 if cell.lower() in _MISSING else known.setdefault(cell, len(known)) for cell, known in zip(cells, words, strict=True)]
+            codes[:, image] = [
+                -1 if cell.lower() in _MISSING else known.setdefault(cell, len(known))
+                for cell, known in zip(cells, words, strict=True)
+            ]
     if not seen.any():
         raise ValueError("it names none of these images")
     table, left_out = LabelTable(), list[str]()
@@ -201,7 +202,9 @@ def _table(name: str, columns: Sequence[str], rows: Rows, images: int, index: _I
     return replace(table, note=" ".join(said))
 
 
-def _column(title: str, distinct: list[str], codes: NDArray[np.int32]) -> tuple[NDArray[np.float32], tuple[str, ...] | None] | None:
+def _column(
+    title: str, distinct: list[str], codes: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], tuple[str, ...] | None] | None:
     """A column's values and, if it has categories, their words; None where nothing is known, or too many words are.
 
     Truths become no and yes. Few different whole numbers, and all those of a column called class, are categories.

@@ -74,10 +74,8 @@ def showing(run: str | Path, dataset: ImageDataset, label: str | None) -> NDArra
         raise DataError("All of these images are on the test side, which only evaluate reads; give others.")
     folder = RunFolder(Path(run))
     name = folder.read().config.condition if label is not None and folder.record_path.is_file() else None
-    words = dataset.label_words.get(name or "", ())
-    if name is None or label not in words:
-        return everything
-    return everything[dataset.labels[name][everything] == words.index(label)]
+    codes, words = dataset.coded(name) if name in dataset.label_words else (everything, ())
+    return everything[codes[everything] == words.index(label)] if label in words else everything
 
 
 def heldout_images(

@@ -20,4 +20,4 @@ def lacking(extra: str, *packages: str, purpose: str) -> str | None:
         return None
     names = " ".join(missing)
     install = f"{quote(sys.executable)} -m pip install {names}"
-    return f"{purpose} needs the extra [{extra}], of which is missing: {names}. Install: {install}"
+    return f"{purpose} needs the extra [{extra}]: {names} is missing. Install: {install}"

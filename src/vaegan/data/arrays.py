@@ -62,7 +62,9 @@ def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart]
         for number, column in enumerate(together.reshape(len(together), -1).T, 1):
             name = "class" if together.ndim == 1 else f"label-{number}"
             found, codes = np.unique(column, return_inverse=True)
-            table.values[name], table.words[name] = codes.astype(np.float32), tuple(map(str, found))
+            truths = together.ndim == 2 and found.tolist() == [0, 1]
+            table.values[name] = codes.astype(np.float32)
+            table.words[name] = ("no", "yes") if truths else tuple(map(str, found))
         return table
 
     identity = digest(*map(file_stamp, files)).encode()

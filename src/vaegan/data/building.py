@@ -130,7 +130,7 @@ class _Collected:
         sides = set_duplicates_aside(divided, content_keys(self.pixel_hashes))
         if for_training:
             check_trainable(source.place, sides, self.skipped)
-        labels = self._labels(source.labels(folders), config)
+        labels = self._labels(source.labels(folders), config, for_training)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
             "names": self.names,
@@ -150,7 +150,7 @@ class _Collected:
         pairs = zip(given, self.contents, strict=True)
         return np.array([side_of(content, **shares) if side is None else side for side, content in pairs], np.uint8)
 
-    def _labels(self, table: LabelTable, config: DataConfig) -> LabelTable:
+    def _labels(self, table: LabelTable, config: DataConfig, for_training: bool) -> LabelTable:
         """The labels that the source brings, and those of a file: the one asked for, or the first beside the images."""
         file = label_file(Path(config.labels)) if config.labels else next(iter(self.label_files), None)
         if file is None:
@@ -158,10 +158,10 @@ class _Collected:
         try:
             found = labels_from_file(file, self.names)
         except DataError as error:
-            if config.labels:
+            if config.labels and for_training:
                 raise
             return replace(table, note=" ".join(filter(None, (table.note, str(error)))))
-        note = " ".join(filter(None, (table.note, found.note)))
+        note = found.note if table.values.keys() <= found.values.keys() else f"{table.note or ''} {found.note}".strip()
         return LabelTable(table.values | found.values, table.words | found.words, note)
 
     def _notes(self, sides: NDArray[np.uint8], given: Sequence[int | None]) -> Iterator[str]:

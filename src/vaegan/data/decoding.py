@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
 from importlib import import_module
 from io import BytesIO
@@ -158,9 +157,10 @@ def _is_heic(data: bytes) -> bool:
     return data[8:12] in _HEIC_BRANDS and b"avif" not in data[12:64]  # an AVIF may be called mif1 first
 
 
-@cache
 def _lacking_heif() -> str | None:
     """Lets Pillow open HEIC from the first such file on; what is missing for it, in words."""
+    if "HEIF" in Image.OPEN:
+        return None
     if wanted := lacking("heif", "pillow_heif", purpose="HEIC"):
         return wanted
     import_module("pillow_heif").register_heif_opener()

@@ -614,3 +614,24 @@ def test_the_home_of_nobody_does_not_exist(open_here: Callable[..., ImageDataset
     monkeypatch.setenv("VAEGAN_CACHE", "~nosuchuser/cache")
     with pytest.raises(VaeganError, match="VAEGAN_CACHE"):
         open_dataset("faces:64", CONFIG)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_folders_between_backslashes_are_folders(tmp_path: Path, open_here: Callable[..., ImageDataset], kind: str) -> None:
+    members = {f"faces\\{'girl' if index % 2 else 'boy'}\\{index:03}.png": png(PIXELS[index]) for index in range(COUNT)}
+    members |= {"faces\\.hidden\\x.png": b"x", "faces\\girl\\": b""}
+    place = tmp_path / f"faces.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(place, "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+    else:
+        with tarfile.open(place, "w") as tar:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.type = len(data), tarfile.REGTYPE if data else tarfile.DIRTYPE
+                tar.addfile(info, io.BytesIO(data))
+    dataset = open_here(place)
+    assert dataset.label_words["class"] == ("boy", "girl")
+    assert sorted(dataset.names)[0] == "faces/boy/000.png"
+    assert not dataset.skipped

@@ -52,7 +52,8 @@ def images_config(model: Model, run: str | Path, fit: Fit | None = None) -> Data
     folder = RunFolder(Path(run))
     data = folder.read().config.data if folder.record_path.is_file() else DataConfig()
     channels = "1" if model.config.channels == 1 else "3"
-    return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize)
+    labels = data.labels if data.labels and Path(data.labels).is_file() else None  # other images can do without
+    return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize, labels=labels)
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:

@@ -1,6 +1,7 @@
 """Sides and labels as people keep them: folders train and test, tables beside the images, arrays of Keras and MedMNIST."""
 
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -157,15 +158,29 @@ def test_celebas_table_is_read_as_it_is(tmp_path: Path, open_here: Callable[...,
     assert open_here(root, tmp_path / "elsewhere.txt").labels["Smiling"].tolist() == dataset.labels["Smiling"].tolist()
 
 
-def test_stylegans_labels_come_out_of_the_zip(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_stylegans_labels_come_out_of_the_archive(
+    tmp_path: Path, open_here: Callable[..., ImageDataset], kind: str, last: bool
+) -> None:
     names = [f"{index // 40:05}/img{index:08}.png" for index in range(80)]
-    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as file:
-        for name in names:
-            file.writestr(name, png())
-        file.writestr("dataset.json", json.dumps({"labels": [[name, index % 12] for index, name in enumerate(names)]}))
-    dataset = open_here(tmp_path / "faces.zip")
+    table = {"dataset.json": json.dumps({"labels": [[name, index % 12] for index, name in enumerate(names)]}).encode()}
+    images = {name: png() for name in names}
+    members = images | table if last else table | images
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "faces", "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+    else:
+        with tarfile.open(tmp_path / "faces", "w:gz") as file:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, BytesIO(data))
+    dataset = open_here(tmp_path / "faces")
     assert dataset.label_words["class"] == tuple(map(str, range(12)))
     assert dataset.labels["class"].tolist() == [index % 12 for index in range(80)]
+    assert not dataset.skipped
 
 
 def test_numbers_words_and_what_is_missing(tmp_path: Path, open_here: Callable[..., ImageDataset]) -> None:

@@ -89,7 +89,9 @@ def test_a_run_among_the_images_has_nothing_prepared_anew(photos: Path) -> None:
     assert find_source(photos).identity != before
 
 
-@pytest.mark.parametrize("content", ["{}", '{"format_version": 1, "name": "another program"}', ""])
+@pytest.mark.parametrize(
+    "content", ["{}", '{"name": "vaegan", "versions": {}}', '{"format_version": 1, "name": "another program"}', ""]
+)
 def test_run_json_of_other_programs_hides_nothing(photos: Path, tmp_path: Path, content: str) -> None:
     (photos / "run.json").write_text(content)
     assert len(opened(photos, tmp_path / "cache")) == COUNT

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vaegan.api import resume, train
 from vaegan.commands.shared import check_picture
-from vaegan.config import TrainConfig
+from vaegan.config import NetworkConfig, TrainConfig
 from vaegan.data import DataConfig, ImageDataset, open_dataset, open_images
 from vaegan.data.dataset import find_source
 from vaegan.errors import DataError, RequestError
@@ -120,3 +121,19 @@ def test_a_picture_of_ours_may_be_written_again_and_an_image_may_not(photos: Pat
     check_picture(photos / "outliers.png", photos)
     with pytest.raises(RequestError, match="none of the images"):
         check_picture(photos / "000.png", photos)
+
+
+@pytest.mark.heavy
+def test_a_training_in_the_folder_of_images_goes_on_there_and_begins_anew(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path / "cache"))
+    network = NetworkConfig(latent_dim=4, width=4, width_limit=8, blocks=0)
+    config = TrainConfig(recipe="vae", data=CONFIG, network=network)
+    run = train(".", config, images=64)
+    write_pictures(photos)
+    assert resume(run.path, images=128).read().facts["vae"]["images"] == 128
+    again = train(".", config, images=64).read()
+    assert again.fingerprint == run.read().fingerprint
+    assert again.facts["data"]["images"] == COUNT

@@ -104,5 +104,5 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): $(RUNTIME)
 	@echo "Installing the tools for tests, checks and documentation"
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev,docs,hub,maps,onnx,parquet]"
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev,docs,heif,hub,maps,onnx,parquet]"
 	@touch $@

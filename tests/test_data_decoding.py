@@ -307,3 +307,46 @@ def test_a_pipe_that_somebody_names_is_refused_and_not_waited_for(tmp_path: Path
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(DataError, match="not a regular file"):
         load_images([tmp_path / "pipe.png"], DataConfig(size=16, channels="3"))
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "renamed.jpg"])
+def test_heic_opens_with_its_extra_whatever_it_is_called(name: str) -> None:
+    plugin = pytest.importorskip("pillow_heif", reason="needs the extra [heif]")
+    plugin.register_heif_opener()
+    image = picture(64, 48)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    prepared = decoded(saved(image, "HEIF", quality=95, exif=exif.tobytes()), name=name)
+    upright = image.transpose(Image.Transpose.ROTATE_270)
+    expected = decoded(saved(upright, "PNG"))
+    assert difference(prepared.pixels, expected.pixels) < 8
+
+
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "renamed.jpg"])
+def test_heic_without_its_extra_is_called_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    monkeypatch.setattr("vaegan.extras.find_spec", lambda package: None)
+    reason = refused(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200), name)
+    assert reason.startswith("HEIC needs the extra [heif]")
+    assert "install pillow_heif" in reason
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(50), "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(50), "JPEG 2000"),
+        (b"8BPS\0\1" + bytes(50), "Photoshop"),
+        (bytes(128) + b"DICM" + bytes(50), "DICOM"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+    ],
+)
+@pytest.mark.parametrize("name", ["scan", "scan.jpg"])
+def test_not_an_image_is_said_of_no_image(name: str, data: bytes, expected: str) -> None:
+    reason = refused(data, name)
+    assert reason.startswith(expected)
+    assert "not an image" not in reason
+
+
+def test_an_svg_is_known_by_its_name_where_it_begins_with_xml() -> None:
+    assert refused(b"<?xml version='1.0'?><!-- drawn --><svg/>", "a.svg").startswith("SVG")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from places import REAL_DATA, need
 from vaegan.data import TEST, TRAIN, VALIDATION, DataConfig, ImageDataset, archives, open_dataset, source
-from vaegan.data.source import labels_from_folders
+from vaegan.data.layout import folders_of, labels_from_folders
 from vaegan.errors import DataError, VaeganError
 
 COUNT = 70
@@ -135,9 +135,9 @@ def test_sub_folders_become_classes(tmp_path: Path, open_here: Callable[..., Ima
 
 
 def test_images_beside_sub_folders_get_a_word_too() -> None:
-    labels = labels_from_folders(["x.png", "cat/x.png", "cat/small/x.png"])
+    labels = labels_from_folders([*map(folders_of, ("x.png", "cat/x.png", "cat/small/x.png"))])
     assert labels.words["class"] == (".", "cat", "cat/small")
-    assert not labels_from_folders(["cat/x.png", "cat/y.png"]).values
+    assert not labels_from_folders([*map(folders_of, ("cat/x.png", "cat/y.png"))]).values
 
 
 def test_archive_members_are_read_within_bounds(
@@ -421,7 +421,7 @@ def test_numpy_headers_are_checked_against_the_file(tmp_path: Path, open_here: C
     with pytest.raises(DataError, match="damaged"):
         open_here(path)
     np.savez(tmp_path / "b.npz", a=GREY, b=GREY)
-    with pytest.raises(DataError, match="not exactly one"):
+    with pytest.raises(DataError, match="x_train"):
         open_here(tmp_path / "b.npz")
     np.savez(tmp_path / "c.npz", images=GREY, labels=np.arange(3))
     with pytest.raises(DataError, match="whole numbers"):
@@ -614,3 +614,24 @@ def test_the_home_of_nobody_does_not_exist(open_here: Callable[..., ImageDataset
     monkeypatch.setenv("VAEGAN_CACHE", "~nosuchuser/cache")
     with pytest.raises(VaeganError, match="VAEGAN_CACHE"):
         open_dataset("faces:64", CONFIG)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_folders_between_backslashes_are_folders(tmp_path: Path, open_here: Callable[..., ImageDataset], kind: str) -> None:
+    members = {f"faces\\{'girl' if index % 2 else 'boy'}\\{index:03}.png": png(PIXELS[index]) for index in range(COUNT)}
+    members |= {"faces\\.hidden\\x.png": b"x", "faces\\girl\\": b""}
+    place = tmp_path / f"faces.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(place, "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+    else:
+        with tarfile.open(place, "w") as tar:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size, info.type = len(data), tarfile.REGTYPE if data else tarfile.DIRTYPE
+                tar.addfile(info, io.BytesIO(data))
+    dataset = open_here(place)
+    assert dataset.label_words["class"] == ("boy", "girl")
+    assert sorted(dataset.names)[0] == "faces/boy/000.png"
+    assert not dataset.skipped

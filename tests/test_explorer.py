@@ -319,7 +319,7 @@ class TestUploads:
             (b"", "empty"),
             (b"no image at all", "not an image"),
             (b"\x89PNG\r\n\x1a\n" + bytes(50), "cannot be used"),
-            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG files are not opened"),
         ],
     )
     def test_what_is_no_image_is_refused(self, client: TestClient, content: bytes, said: str) -> None:

@@ -51,11 +51,11 @@ def test_png_keeps_pixels_and_notes(tmp_path: Path) -> None:
     save_png(to_picture(image), tmp_path / "new" / "a.png", notes)
     with Image.open(tmp_path / "new" / "a.png") as picture:
         assert picture.format == "PNG"
-        assert picture.text == notes
+        assert picture.text == {"software": "vaegan"} | notes
         np.testing.assert_array_equal(np.asarray(picture), image)
     save_png(to_picture(image), tmp_path / "new" / "a.png")
     with Image.open(tmp_path / "new" / "a.png") as picture:
-        assert picture.text == {}
+        assert picture.text == {"software": "vaegan"}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 

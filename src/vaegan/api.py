@@ -71,6 +71,8 @@ def train(
     Returns the run; `load(run.path)` gives its model. Raises RequestError, or TrainingError if training broke down.
     """
     config, place = config or load_preset("tiny"), None if out is None else Path(out)
+    if config.data.labels:  # a resumed run may be started from elsewhere
+        config = replace(config, data=replace(config.data, labels=str(Path(config.data.labels).absolute())))
     minutes = DEFAULT_MINUTES if minutes is None and images is None else minutes
     check_request(config, minutes, images)
     if is_first_process():

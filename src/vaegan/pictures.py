@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from vaegan.data.own import EXIF_SOFTWARE, SOFTWARE
 from vaegan.errors import one_line
 from vaegan.files import atomic_path, write_atomically
 
@@ -53,9 +54,9 @@ def to_picture(image: NDArray[np.uint8]) -> Image.Image:
 
 
 def save_png(picture: Image.Image, path: Path, notes: dict[str, str] | None = None) -> None:
-    """Writes a PNG atomically, with `notes` as its text metadata."""
+    """Writes a PNG atomically, with `notes` and this program's name as its text metadata."""
     metadata = PngInfo()
-    for key, value in (notes or {}).items():
+    for key, value in ({"software": SOFTWARE} | (notes or {})).items():
         metadata.add_text(key, one_line(value))  # names of files need not be text
     write_atomically(path, lambda file: picture.save(file, format="PNG", pnginfo=metadata))
 
@@ -67,13 +68,16 @@ def enlarged(pixels: Pixels, side: int) -> Pixels:
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 180, hold: int = 2000) -> None:
-    """Writes an animated WebP or GIF by the suffix; a frame stays `milliseconds`, the last `hold` ms."""
+    """Writes an animated WebP or GIF by the suffix, with this program's name; a frame stays `milliseconds`, the last `hold`."""
     suffix = path.suffix.lower()
     durations = [milliseconds] * (len(frames) - 1) + [hold]
-    options: dict[str, Any] = {"format": "GIF", "duration": durations, "loop": 0}
+    options: dict[str, Any] = {"duration": durations, "loop": 0}
     if suffix == ".webp":
-        options |= {"format": "WEBP", "quality": 80, "method": 3}
+        exif = Image.Exif()
+        exif[EXIF_SOFTWARE] = SOFTWARE
+        options |= {"format": "WEBP", "quality": 80, "method": 3, "exif": exif.tobytes()}
     else:
+        options |= {"format": "GIF", "comment": SOFTWARE.encode()}
         frames = _of_one_palette(frames)
     with atomic_path(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], **options)

@@ -72,6 +72,8 @@ class DataConfig:
     """Mirror half of the training images left to right. auto does so except for IDX data: mirrored digits are other signs."""
     binarize: Binarize = "none"
     """dynamic draws every grey pixel anew as black or white, with its brightness as the probability: binarised MNIST."""
+    labels: str | None = None
+    """A table of file names and labels, or StyleGAN's dataset.json, where none lies beside the images (labels.csv)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", plain_size(self.size))

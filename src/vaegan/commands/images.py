@@ -177,10 +177,10 @@ def encode(options: EncodeOptions) -> None:
     latents = options.latents(model, dataset)
     if not latents.isfinite().all():
         raise ModelError(f"{options.run} encodes images as what is no number: its training diverged, or its files were changed.")
-    labels = {
-        name: np.array(as_text(dataset.label_words[name]))[values.astype(int)] if name in dataset.label_words else values
-        for name, values in dataset.labels.items()
-    }
+    labels = dict(dataset.labels)
+    for name in dataset.label_words:
+        codes, words = dataset.coded(name)
+        labels[name] = np.array(as_text(words))[codes]
     table = LatentTable(latents, as_text(dataset.names), projection(model, latents), labels, model.config.stage)
     write_table(table, options.out)
     facts = shared.facts_of(

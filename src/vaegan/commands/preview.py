@@ -95,11 +95,15 @@ def summary(dataset: "ImageDataset") -> dict[str, Any]:
 
 
 def _label_summary(dataset: "ImageDataset", name: str) -> dict[str, float]:
+    import numpy as np
+
     values = dataset.labels[name]
     words = dataset.label_words.get(name)
     if words is None:
-        return {"lowest": float(values.min()), "mean": float(values.mean()), "highest": float(values.max())}
-    counts = Counter(values.tolist())
+        known = values[np.isfinite(values)]
+        return {"lowest": float(known.min()), "mean": float(known.mean()), "highest": float(known.max())}
+    codes, words = dataset.coded(name)
+    counts = Counter(codes.tolist())
     return {word: counts[index] for index, word in enumerate(words)}
 
 

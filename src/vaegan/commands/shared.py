@@ -130,11 +130,14 @@ class SettingsOptions(JsonOption):
 def open_given(places: Sequence[str], model: "Model", run: Path, fit: Fit | None, console: "Console") -> "ImageDataset":
     """The images that a person names, prepared for the model of a run; what of them could not be used is said."""
     from vaegan.data import open_images, skipped_in_words
+    from vaegan.data.own import own_in_words
     from vaegan.training.saved import images_config
 
     dataset = open_images(places, images_config(model, run, fit), console.preparing)
     if dataset.skipped:
         console.say(f"Of {places[0]} {skipped_in_words(dataset.skipped)}.")
+    if dataset.own_files:
+        console.say(own_in_words(dataset.own_files))
     return dataset
 
 
@@ -168,10 +171,19 @@ def check_suffix(out: Path, suffixes: tuple[str, ...], *inputs: str | Path | Non
     # By os.path, which says nothing of links that lead in a circle: whoever opens them does.
     place, is_image = Path(os.path.realpath(out)), out.suffix.lower() in IMAGES
     read = [Path(os.path.realpath(os.path.expanduser(one))) for one in inputs if one is not None]
-    if place in read or (is_image and place.exists() and any(folder in place.parents for folder in read)):
+    if place in read or (is_image and any(folder in place.parents for folder in read) and _is_foreign(place)):
         raise RequestError(f"--out {out} must be none of the images that are read; give another name or place.")
     if out.suffix.lower() == ".parquet":
         need("parquet", "pyarrow", purpose="A Parquet file")
+
+
+def _is_foreign(place: Path) -> bool:
+    """Whether a picture is there that this program did not write, and which may be one of the images."""
+    if not place.exists():
+        return False
+    from vaegan.data.own import is_own_file
+
+    return not is_own_file(place)
 
 
 def check_picture(out: Path, *inputs: str | Path | None) -> None:

@@ -120,7 +120,8 @@ def train(options: TrainOptions) -> None:
 
 
 def _print_plan(options: TrainOptions, console: "Console") -> None:
-    from vaegan.data.dataset import find_source, settle_size
+    from vaegan.data.dataset import find_source
+    from vaegan.data.fitting import settle_size
     from vaegan.describe import network_costs
 
     config, minutes, images = options.settings, options.minutes, options.images

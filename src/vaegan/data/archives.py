@@ -7,13 +7,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, skip_reason
+from vaegan.data.label_files import is_label_file
+from vaegan.data.own import RECORD, WRITTEN_HERE, is_own_record
 from vaegan.data.source import FILES_AT_A_TIME, Item, Source, Task, decode_items, file_stamp, file_tasks, is_hidden, read_bounded
 from vaegan.errors import DataError
 
@@ -23,6 +26,7 @@ ALWAYS_ALLOWED = 2**30
 # Long names and attributes take kilobytes.
 MOST_TAR_HEADER_BYTES = 2**16
 _HOLES = "stored with holes: pack it again without --sparse"
+_MOST_LABEL_FILES = 4  # more are not read: they wait in memory until the end
 
 _UNPACKERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File}
 # RecursionError: the module calls itself for each header that is followed by another of the same member.
@@ -57,8 +61,26 @@ def _zip_members(path: Path) -> list[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
         file = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path} cannot be opened as a zip ({error}): download or pack it again.") from None
+    for info in file.infolist():
+        info.filename = _path(info.filename)
     members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
     return [(file, info) for info in sorted(members, key=lambda info: info.filename)]
+
+
+def _path(name: str) -> str:
+    """A member's path as it was meant: programs of Windows write it with backslashes."""
+    return name.replace("\\", "/")
+
+
+def _own_folders(members: Iterable[tuple[zipfile.ZipFile, zipfile.ZipInfo]]) -> tuple[str, ...]:
+    """The folders of runs in a zip, each with a slash at its end."""
+    found: list[str] = []
+    for file, info in members:
+        if PurePosixPath(info.filename).name == RECORD:
+            with suppress(Exception), file.open(info) as member:  # damaged in as many ways as there are compressions
+                if is_own_record(member):
+                    found.append(info.filename.removesuffix(RECORD))
+    return tuple(found)
 
 
 def _zip_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
@@ -68,11 +90,16 @@ def _zip_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
         with file.open(info) as member:
             return read_bounded(member)
 
+    members = _zip_members(path)
+    own = _own_folders(members)
+
+    def reason(info: zipfile.ZipInfo) -> str | None:
+        if own and info.filename.startswith(own):
+            return WRITTEN_HERE
+        return "encrypted" if info.flag_bits & 1 else None
+
     # A member is read by what the list says of it and not by its name, which others may have as well.
-    items = (
-        (Item(info.filename, info.file_size, reason="encrypted" if info.flag_bits & 1 else None), partial(read, file, info))
-        for file, info in _zip_members(path)
-    )
+    items = ((Item(info.filename, info.file_size, reason=reason(info)), partial(read, file, info)) for file, info in members)
     return file_tasks(items, config)
 
 
@@ -91,7 +118,7 @@ def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]
                         f"{path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
                         "unpack it yourself if you trust it, and give the folder."
                     )
-                if member.isreg() and not is_hidden(member.name):
+                if member.isreg() and not is_hidden(_path(member.name)):
                     yield tar, member
                 # Otherwise the module would remember every member of a long archive, and its global attributes.
                 tar.members, tar.pax_headers = [], {}  # pyright: ignore[reportAttributeAccessIssue]
@@ -103,11 +130,14 @@ def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]
 def _tar_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
     """Reads members in order, on one thread, and hands them on to be decoded on any."""
     waiting: list[tuple[Item, Callable[[], bytes]]] = []
-    held = 0
+    held = label_files = 0
     for tar, member in _tar_members(path):
         # The module takes minutes to put together what lies in thousands of pieces.
-        item = Item(member.name, member.size, reason=_HOLES if member.issparse() else None)
-        data = b"" if item.reason or skip_reason(item.name, item.size) else _read_member(tar, member)
+        item = Item(_path(member.name), member.size, reason=_HOLES if member.issparse() else None)
+        label_files += is_label_file(item.name, item.size)
+        if not item.reason and not (is_label_file(item.name, item.size) and label_files <= _MOST_LABEL_FILES):
+            item = replace(item, reason=skip_reason(item.name, item.size))
+        data = b"" if item.reason else _read_member(tar, member)
         waiting.append((item, partial(bytes, data)))
         held += len(data)
         if len(waiting) == FILES_AT_A_TIME or held > LARGE_FILE_BYTES:

@@ -18,13 +18,16 @@ from PIL import Image
 from vaegan.config import DataConfig
 from vaegan.data.archives import open_unpacked
 from vaegan.data.building import check_most_images
-from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
+from vaegan.data.decoding import MAX_PIXELS, Prepared, content_hash
+from vaegan.data.layout import SIDE_WORDS, TEST, LabelTable
 from vaegan.data.pixels import prepare
-from vaegan.data.source import LabelTable, Source, Task, digest, file_stamp
+from vaegan.data.source import Result, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
 from vaegan.shapes import Sides
 
 MOST_HEADER_BYTES = 2**16
+_MOST_LABELS = 256  # columns of labels
+_KINDS = {"images": {"x", "image", "images", "data"}, "labels": {"y", "label", "labels", "target", "targets"}}
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_IMAGES = 512
 _DEFLATE_MOST = 1032  # nothing unpacks to more than this many times its size (bzip2 is not used for IDX)
@@ -42,8 +45,8 @@ class ArrayPart:
     open: Callable[[], IO[bytes]]
     header_bytes: int  # bytes that `open` leaves before the first pixel
     shape: tuple[int, ...]  # [count, height, width] or [count, height, width, channels]
-    classes: NDArray[np.int64] | None = None
-    test: bool | None = None  # whether the data set itself says that this is its test side; None where it does not say
+    classes: NDArray[np.int64] | None = None  # [count], or [count, labels]
+    side: int | None = None  # validation or test where the data set itself says so
 
 
 def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
@@ -52,12 +55,18 @@ def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart]
         # Blocks are streamed, so that memory never depends on what a header claims.
         return (partial(_prepare_block, part, start, block, config) for part in parts for start, block in _blocks(part))
 
-    def labels(_: Sequence[str]) -> LabelTable:
+    def labels(_: Sequence[object]) -> LabelTable:
         known = [part.classes for part in parts if part.classes is not None]
-        if len(known) < len(parts):
+        if len(known) < len(parts) or len({classes.shape[1:] for classes in known}) > 1:
             return LabelTable()
-        found, codes = np.unique(np.concatenate(known), return_inverse=True)
-        return LabelTable({"class": codes.astype(np.float32)}, {"class": tuple(str(number) for number in found)})
+        together, table = np.concatenate(known), LabelTable()
+        for number, column in enumerate(together.reshape(len(together), -1).T, 1):
+            name = "class" if together.ndim == 1 else f"label-{number}"
+            found, codes = np.unique(column, return_inverse=True)
+            truths = together.ndim == 2 and found.tolist() == [0, 1]
+            table.values[name] = codes.astype(np.float32)
+            table.words[name] = ("no", "yes") if truths else tuple(map(str, found))
+        return table
 
     identity = digest(*map(file_stamp, files)).encode()
     return Source("ArraySource", str(place), identity, lambda: sum(part.shape[0] for part in parts), tasks, labels, mirrored)
@@ -79,16 +88,16 @@ def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         raise DataError(f"{part.path} is damaged ({error}): download or save it again.") from None
 
 
-def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config: DataConfig) -> list[Prepared | Skipped]:
+def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config: DataConfig) -> list[Result]:
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
-    prepared: list[Prepared | Skipped] = []
+    prepared: list[Result] = []
     for index, image in enumerate(block, start):
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
         ready = image.shape == config.sides
         pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
         hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.test, Sides(*image.shape[:2])))
+        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.side, shape=Sides(*image.shape[:2])))
     return prepared
 
 
@@ -138,52 +147,74 @@ def read_header(packed: IO[bytes]) -> Header:
 def numpy_file(path: Path) -> Source | None:
     """The images of a .npy or .npz file; None when the name ends in neither.
 
-    A .npz holds them under "images" or as its only uint8 array of 3 or 4 axes; "labels", one whole number an image,
-    become the label `class`.
+    A .npz holds them under "images", or for each side as Keras (x_train, x_test) and MedMNIST (train_images, val_images) do, or
+    as its only uint8 array of 3 or 4 axes. Their labels, whole numbers, become the label `class`, or several.
     """
     if path.suffix.lower() not in (".npy", ".npz"):
         return None
     try:
         if path.suffix.lower() == ".npz":
-            part = _npz_part(path)
+            parts = _npz_parts(path)
         else:
             with path.open("rb") as file:
                 header = read_header(file)
             _check_header(path, header, path.stat().st_size)
-            part = ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape)
+            parts = [ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape)]
     except DataError:
         raise
     except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
         raise DataError(f"{path} is damaged ({error}): save it again with numpy.save or numpy.savez.") from None
-    return _array_source(path, (path,), (part,), mirrored=True)
+    return _array_source(path, (path,), parts, mirrored=True)
 
 
-def _npz_part(path: Path) -> ArrayPart:
+def _npz_parts(path: Path) -> list[ArrayPart]:
+    """The arrays of images in a .npz: one, or one for each side with training first."""
     with zipfile.ZipFile(path) as file:
         headers: dict[str, Header] = {}
         for info in file.infolist():
             if info.filename.endswith(".npy"):
                 with file.open(info) as member:
                     headers[info.filename.removesuffix(".npy")] = read_header(member)
-        name = _images_key(path, headers)
-        header = headers[name]
-        _check_header(path, header, file.getinfo(f"{name}.npy").file_size)
-        classes: NDArray[np.int64] | None = None
-        if labels := headers.get("labels"):
-            count = header.shape[0]
-            if labels.shape != (count,) or labels.dtype.kind not in "iu":
-                held = f"{labels.dtype} {labels.shape}"
-                raise DataError(f'{path}: "labels" must be {count} whole numbers, one an image, not {held}.')
-            with file.open("labels.npy") as member:
-                data = member.read(labels.claimed)
-            classes = np.frombuffer(data, labels.dtype, offset=labels.length).astype(np.int64)
+        roles = {_role(name): name for name in reversed(headers)}
+        images = {side: name for (side, kind), name in roles.items() if kind == "images" and side is not None}
+        chosen = dict(sorted(images.items())) if images else {None: _images_key(path, headers)}
+        parts: list[ArrayPart] = []
+        for side, name in chosen.items():
+            header = headers[name]
+            _check_header(path, header, file.getinfo(f"{name}.npy").file_size)
+            beside = roles.get((side, "labels"))
+            classes = None if beside is None else _npz_labels(path, file, beside, headers[beside], header.shape[0])
+            opened = partial(_open_member, path, name)
+            held_out = side or None if len(chosen) > 1 else None
+            parts.append(ArrayPart(f"{path.name}:{name}", path, opened, header.length, header.shape, classes, held_out))
+    return parts
 
-    def open_member() -> IO[bytes]:
-        with zipfile.ZipFile(path) as file:
-            # The member keeps the archive's file open until it is closed itself.
-            return file.open(f"{name}.npy")
 
-    return ArrayPart(f"{path.name}:{name}", path, open_member, header.length, header.shape, classes)
+def _role(name: str) -> tuple[int | None, str | None]:
+    """What an array is by its name: whose side, and images or labels."""
+    words = re.split(r"[_\-. ]", name.casefold())
+    side = next((SIDE_WORDS[word] for word in words if word in SIDE_WORDS), None)
+    kind = next((kind for kind, known in _KINDS.items() if not known.isdisjoint(words)), None)
+    return side, kind
+
+
+def _open_member(path: Path, name: str) -> IO[bytes]:
+    with zipfile.ZipFile(path) as file:
+        # The member keeps the archive's file open until it is closed itself.
+        return file.open(f"{name}.npy")
+
+
+def _npz_labels(path: Path, file: zipfile.ZipFile, name: str, labels: Header, count: int) -> NDArray[np.int64]:
+    """Whole numbers, [count] or [count, labels]; a single column counts as none."""
+    columns = labels.shape[1] if len(labels.shape) == 2 else 1
+    if labels.shape not in ((count,), (count, columns)) or labels.dtype.kind not in "iub" or not 1 <= columns <= _MOST_LABELS:
+        held = f"{labels.dtype} {labels.shape}"
+        raise DataError(f'{path}: "{name}" must be {count} whole numbers, one an image, not {held}.')
+    with file.open(f"{name}.npy") as member:
+        data = member.read(labels.claimed)
+    order = "F" if labels.fortran_order else "C"
+    values = np.frombuffer(data, labels.dtype, offset=labels.length).reshape(labels.shape, order=order).astype(np.int64)
+    return values[:, 0] if values.ndim == 2 and columns == 1 else values
 
 
 def _images_key(path: Path, headers: dict[str, Header]) -> str:
@@ -192,7 +223,10 @@ def _images_key(path: Path, headers: dict[str, Header]) -> str:
     fitting = [name for name, header in headers.items() if header.dtype == np.uint8 and len(header.shape) in (3, 4)]
     if len(fitting) != 1:
         held = ", ".join(headers) or "nothing"
-        raise DataError(f'{path} holds no array named "images" and not exactly one of uint8 with 3 or 4 axes, but {held}.')
+        raise DataError(
+            f"{path} holds {held}: name the array of images images, or those of the sides x_train, x_test or "
+            "train_images, test_images."
+        )
     return fitting[0]
 
 
@@ -221,7 +255,7 @@ def idx_folder(root: Path, paths: Sequence[Path]) -> Source | None:
         names = ", ".join(path.name for path in found)
         raise DataError(f"{root} holds several IDX data sets ({names}): give the file of one of them.")
     divided = bool(tests and rest)
-    return _idx_source(root, [(path, path in tests if divided else None) for path in (*rest, *tests)])
+    return _idx_source(root, [(path, TEST if divided and path in tests else None) for path in (*rest, *tests)])
 
 
 def idx_file(path: Path) -> Source | None:
@@ -236,11 +270,11 @@ def idx_file(path: Path) -> Source | None:
     return _idx_source(path, [(path, None)])
 
 
-def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> Source:
-    """The IDX files of images, each with whether it is the test side, and the labels beside them."""
+def _idx_source(place: Path, images: list[tuple[Path, int | None]]) -> Source:
+    """The IDX files of images, each with the side that it is, and the labels beside them."""
     files: list[Path] = []
     parts: list[ArrayPart] = []
-    for path, test in images:
+    for path, side in images:
         shape = _idx_shape(path)
         if len(shape) not in (3, 4):
             raise DataError(f"{path} does not hold images: its IDX header says {len(shape)} dimensions, not 3 or 4.")
@@ -248,7 +282,7 @@ def _idx_source(place: Path, images: list[tuple[Path, bool | None]]) -> Source:
         labels = _labels_beside(path)
         classes = None if labels is None else _idx_labels(labels, shape[0])
         name = path.name.removesuffix(".gz")
-        parts.append(ArrayPart(name, path, partial(open_unpacked, path), 4 + 4 * len(shape), shape, classes, test))
+        parts.append(ArrayPart(name, path, partial(open_unpacked, path), 4 + 4 * len(shape), shape, classes, side))
         files += [path] if labels is None else [path, labels]
     return _array_source(place, files, parts, mirrored=False)
 

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,15 +14,15 @@ from numpy.typing import NDArray
 
 from vaegan.config import DataConfig
 from vaegan.data.cache import CacheWriter, building
-from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
+from vaegan.data.decoding import Skipped, content_keys, quiet_pillow
+from vaegan.data.label_files import LabelFile, label_file, labels_from_file
+from vaegan.data.layout import SET_ASIDE, SIDE_NAMES, TEST, TRAIN, VALIDATION, LabelTable, sides_from_folders
+from vaegan.data.own import WRITTEN_HERE
 from vaegan.data.pixels import TRAITS
-from vaegan.data.source import Source, Task
+from vaegan.data.source import OnlyOwnError, Result, Source, Task
 from vaegan.errors import DataError
 from vaegan.types import ProgressCallback
 
-TRAIN, VALIDATION, TEST, SET_ASIDE = 0, 1, 2, 3
-"""The sides: every image stands on one, decided by its own content, so that a growing folder moves nobody."""
-SIDE_NAMES = ("train", "validation", "test", "set aside")
 _VALIDATION_SHARE = _TEST_SHARE = 0.05
 # When equal pixels stand on several sides the most protected side keeps them: test, then validation, then train.
 _PROTECTION = np.array([0, 1, 2, -1], dtype=np.int8)
@@ -36,8 +37,18 @@ FEWEST_TO_TRAIN = 64  # fewer usable images are refused: a batch could not be fi
 _MOST_WORKERS = 8
 
 
-def build(source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None, for_training: bool) -> None:
-    """Prepares every image of a source into the cache `directory`, or says why they are not enough."""
+def build(
+    source: Source,
+    config: DataConfig,
+    directory: Path,
+    progress: ProgressCallback | None,
+    for_training: bool,
+    with_own: bool = False,
+) -> None:
+    """Prepares every image of a source into the cache `directory`, or says why they are not enough.
+
+    Pictures that this program wrote are left out, unless they are asked for: `with_own`.
+    """
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
@@ -45,7 +56,7 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
     with building(directory, needed) as folder:
         writer = CacheWriter(folder, config.sides, 3 if config.channels == "3" else 1)
         try:
-            collected = _Collected(source.mirrored)
+            collected = _Collected(source.mirrored, with_own)
             with closing(_run_in_order(source.tasks(config))) as done:
                 for results in done:
                     for result in results:
@@ -57,10 +68,10 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
             writer.close()
 
 
-def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
+def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Result]]:
     """Runs tasks on threads and yields their results in the tasks' order; only a few wait at any time."""
     workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    pending: deque[Future[list[Prepared | Skipped]]] = deque()
+    pending: deque[Future[list[Result]]] = deque()
     with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
         try:
             for task in tasks:
@@ -77,64 +88,100 @@ def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
 class _Collected:
     """What is remembered of the images while their pixels go to the disk."""
 
-    def __init__(self, mirrored: bool) -> None:
+    def __init__(self, mirrored: bool, with_own: bool) -> None:
         self.mirrored = mirrored
+        self.with_own = with_own
         self.names: list[str] = []
         self.contents: list[bytes] = []
         self.pixel_hashes: list[bytes] = []
-        self.sides: list[int] = []
+        self.given: list[int | None] = []  # sides that the source itself says
+        self.label_files: list[LabelFile] = []
         self.skipped: list[Skipped] = []
         self.traits: Counter[str] = Counter()
 
     @property
     def seen(self) -> int:
-        return len(self.names) + len(self.skipped)
+        return len(self.names) + len(self.skipped) + len(self.label_files)
 
-    def add(self, result: Prepared | Skipped, writer: CacheWriter) -> None:
-        if isinstance(result, Skipped):
-            self.skipped.append(result)
+    def add(self, result: Result, writer: CacheWriter) -> None:
+        if isinstance(result, LabelFile):
+            self.label_files = sorted([*self.label_files, result], key=lambda file: file.rank)
+            return
+        if isinstance(result, Skipped) or (result.own and not self.with_own):
+            self.skipped.append(result if isinstance(result, Skipped) else Skipped(result.name, WRITTEN_HERE))
             return
         writer.add(result.pixels)
         self.names.append(result.name)
         self.contents.append(result.content)
         self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
-        test_share = _TEST_SHARE if result.test is None else 0.0
-        self.sides.append(TEST if result.test else side_of(result.content, test_share=test_share))
+        self.given.append(result.side)
         self.traits.update(result.traits)
 
     def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
         """Checks that the images suffice, and writes all that belongs to them."""
+        own_files = source.own_files + sum(one.reason == WRITTEN_HERE for one in self.skipped)
+        if not self.names and own_files:
+            raise OnlyOwnError(source.place, own_files)
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped))
-        by_content = np.array(self.sides, dtype=np.uint8)
-        sides = set_duplicates_aside(by_content, content_keys(self.pixel_hashes))
+        by_folder, folders = sides_from_folders(self.names)
+        given = [by_folder[index] if side is None else side for index, side in enumerate(self.given)]
+        divided = self._divided(given)
+        sides = set_duplicates_aside(divided, content_keys(self.pixel_hashes))
         if for_training:
             check_trainable(source.place, sides, self.skipped)
-        labels = source.labels(self.names)
+        labels = self._labels(source.labels(folders), config, for_training)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
             "names": self.names,
             "label_words": labels.words,
             "skipped": self.skipped,
-            "notes": [*self._notes(sides), *([labels.note] if labels.note else [])],
-            "fingerprint": self._fingerprint(writer.channels, config),
+            "notes": [*self._notes(sides, given), *([labels.note] if labels.note else [])],
+            "fingerprint": self._fingerprint(writer.channels, config, divided),
         }
         writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
 
-    def _notes(self, sides: NDArray[np.uint8]) -> Iterator[str]:
+    def _divided(self, given: Sequence[int | None]) -> NDArray[np.uint8]:
+        """The side of each image: the one given, and else one by its content that nobody was given."""
+        shares = {
+            "validation_share": 0.0 if VALIDATION in given else _VALIDATION_SHARE,
+            "test_share": 0.0 if TEST in given else _TEST_SHARE,
+        }
+        pairs = zip(given, self.contents, strict=True)
+        return np.array([side_of(content, **shares) if side is None else side for side, content in pairs], np.uint8)
+
+    def _labels(self, table: LabelTable, config: DataConfig, for_training: bool) -> LabelTable:
+        """The labels that the source brings, and those of a file: the one asked for, or the first beside the images."""
+        file = label_file(Path(config.labels)) if config.labels else next(iter(self.label_files), None)
+        if file is None:
+            return table
+        try:
+            found = labels_from_file(file, self.names)
+        except DataError as error:
+            if config.labels and for_training:
+                raise
+            return replace(table, note=" ".join(filter(None, (table.note, str(error)))))
+        note = found.note if table.values.keys() <= found.values.keys() else f"{table.note or ''} {found.note}".strip()
+        return LabelTable(table.values | found.values, table.words | found.words, note)
+
+    def _notes(self, sides: NDArray[np.uint8], given: Sequence[int | None]) -> Iterator[str]:
         total = len(self.names)
         for trait, words in TRAITS.items():
             if count := self.traits[trait]:
                 who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
                 yield f"{who} images had {words}."
+        own = Counter(side for side in given if side is not None)
+        if own:
+            listed = " and ".join(f"{SIDE_NAMES[side]} ({own[side]:,} images)" for side in sorted(own))
+            yield f"The data are divided already, and these sides were taken as they are: {listed}."
         mirror = " or its mirror image" if self.mirrored else ""
         if aside := int((sides == SET_ASIDE).sum()):
             yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image{mirror}."
 
-    def _fingerprint(self, channels: int, config: DataConfig) -> str:
+    def _fingerprint(self, channels: int, config: DataConfig, sides: NDArray[np.uint8]) -> str:
         preparation = f"{_FINGERPRINT_VERSION} {config.size} {config.fit} {channels} "
         hashed = blake2b(preparation.encode(), digest_size=16)
-        for content, side in sorted(zip(self.contents, self.sides, strict=True)):
+        for content, side in sorted(zip(self.contents, sides.tolist(), strict=True)):
             hashed.update(content + bytes([side]))
         return hashed.hexdigest()
 
@@ -145,12 +192,12 @@ def _pixel_hash(pixels: NDArray[np.uint8], mirrored: bool) -> bytes:
     return min(blake2b(np.ascontiguousarray(way).data, digest_size=16).digest() for way in ways)
 
 
-def side_of(content: bytes, *, test_share: float = _TEST_SHARE) -> int:
-    """The side that an image's content hash decides; `test_share` is 0 where the data have a test side of their own."""
+def side_of(content: bytes, *, validation_share: float = _VALIDATION_SHARE, test_share: float = _TEST_SHARE) -> int:
+    """The side that an image's content hash decides; a share is 0 where the data have such a side of their own."""
     place = int.from_bytes(content[:8], "big") / 2**64
-    if place < _VALIDATION_SHARE:
+    if place < validation_share:
         return VALIDATION
-    if place < _VALIDATION_SHARE + test_share:
+    if place < validation_share + test_share:
         return TEST
     return TRAIN
 

@@ -22,7 +22,7 @@ from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically, write_json
 from vaegan.shapes import Sides
 
-CACHE_VERSION = 2  # raised whenever the same source would be prepared differently: every older cache then counts as another
+CACHE_VERSION = 3  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
 _ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
 _BUILDING = ".building-"

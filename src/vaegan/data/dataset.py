@@ -2,12 +2,9 @@
 
 import csv
 import io
-import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +13,27 @@ from PIL import Image
 from torch import Tensor
 
 from vaegan.config import MOST_CLASSES, DataConfig
-from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
 from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
-from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
-from vaegan.data.pixels import binarized, prepare, to_tensor
-from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
+from vaegan.data.decoding import Skipped, content_keys, decode, quiet_pillow
+from vaegan.data.drawn import DRAWN_FACES, drawn_faces
+from vaegan.data.fitting import settle_size
+from vaegan.data.label_files import label_file
+from vaegan.data.own import WRITTEN_HERE, own_in_words
+from vaegan.data.pixels import binarized, to_tensor
+from vaegan.data.source import OnlyOwnError, Source, digest, file_stamp, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.files import write_atomically
-from vaegan.shapes import AUTO, LEAST_SIZE, MOST_SIZE, Sides
 from vaegan.types import ProgressCallback
 
-DRAWN_FACES = 8300
 _FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
-_PIXELS_AT_A_TIME = 2**22  # enough faces that the threads which draw them are worth starting, and 12 MB of them
 _ENOUGH_TO_JUDGE = 200
 _MOST_NAMED_FILES = 10_000
-_JUDGED_FOR_SHAPE = 20  # parts of a source, of some images each, that --size auto looks at
+_SUFFIXES = (".heic", ".heif", ".hif", ".avif")  # of images that Pillow need not know yet
+UNKNOWN = "unknown"
+"""What the images are called that lack a label which others have."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,6 +46,8 @@ class ImageDataset(CachedImages):
     config: DataConfig
     flips: bool = False
     """Whether training mirrors half of the images."""
+    own_files: int = 0
+    """How many files were left out because this program wrote them."""
 
     @property
     def channels(self) -> int:
@@ -82,17 +83,26 @@ class ImageDataset(CachedImages):
         there = [known for known in self.labels if known in self.label_words]
         if not there:
             raise RequestError(
-                f"--conditional needs labels, and {self.source} has none: put the images into one folder a category."
+                f"--conditional needs labels, and {self.source} has none: put the images into one folder a category, "
+                "or name them in a table (labels.csv)."
             )
         if name is None and len(there) > 1:
             raise RequestError(f"--conditional: {self.source} has several labels; choose with --condition: {', '.join(there)}.")
         name = name or there[0]
         if name not in there:
             raise RequestError(f"--condition {name} is no label with categories of {self.source}; there are {', '.join(there)}.")
-        words = self.label_words[name]
+        codes, words = self.coded(name)
         if not 2 <= len(words) <= MOST_CLASSES:
             raise RequestError(f"--condition {name} has {len(words)} categories; 2 to {MOST_CLASSES} can be told apart.")
-        return name, self.labels[name].astype(np.int64), words
+        return name, codes, words
+
+    def coded(self, name: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """The code of every image in a label of categories, and the words; images without the label share a last word."""
+        values, words = self.labels[name], self.label_words[name]
+        missing = np.isnan(values)
+        if not missing.any():
+            return values.astype(np.int64), words
+        return np.where(missing, len(words), values).astype(np.int64), (*words, UNKNOWN)
 
     def load(self, indices: NDArray[np.int64] | Sequence[int]) -> Tensor:
         """The images at these positions, unmirrored, as float32 [n, channel, height, width] in [-1, 1], channels last.
@@ -142,7 +152,8 @@ def open_dataset(
         config: How the images are prepared.
         cache_dir: Where prepared images are stored; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
-        for_training: Without it a single usable image is enough.
+        for_training: Without it a single usable image is enough, and pictures that this program wrote are taken where there
+            are no others.
 
     Raises:
         DataError: the source is missing, damaged, or holds no usable image; for training, under 64.
@@ -151,21 +162,23 @@ def open_dataset(
     """
     found = find_source(source)
     config = settle_size(found, config)
-    preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels}"
-    key = digest(found.kind.encode(), found.identity, preparation.encode())
-    directory = (cache_dir or default_cache_dir()) / "images" / key
-    cached = open_cached(directory)
-    if cached is None:
-        build(found, config, directory, progress, for_training)
-        cached = open_cached(directory)
-    if cached is None:
-        raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
+    images = (cache_dir or default_cache_dir()) / "images"
+    try:
+        cached = _prepared(found, config, images, progress, for_training)
+    except OnlyOwnError:
+        if for_training:
+            raise
+        cached = _prepared(found, config, images, progress, for_training, with_own=True)
+    skipped = tuple(one for one in cached.skipped if one.reason != WRITTEN_HERE)
+    own_files = found.own_files + len(cached.skipped) - len(skipped)
     if for_training:
-        check_trainable(found.place, cached.sides, cached.skipped)
+        check_trainable(found.place, cached.sides, skipped)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
+    notes = (*cached.notes, own_in_words(own_files)) if own_files else cached.notes
     return ImageDataset(
-        **vars(cached),
+        **vars(replace(cached, skipped=skipped, notes=notes)),
+        own_files=own_files,
         warnings=_warnings(cached.sides, cached.contents),
         source=str(source),
         config=config,
@@ -173,20 +186,28 @@ def open_dataset(
     )
 
 
-def settle_size(source: Source, config: DataConfig) -> DataConfig:
-    """Settings with a size: auto becomes 64 pixels and, in steps of 16, the longer side that most images of a source have.
-
-    The median shape of some hundred images from all over the source decides.
-    """
-    if config.size != AUTO:
-        return config
-    step, small = max(1, source.count() // _JUDGED_FOR_SHAPE), replace(config, size=LEAST_SIZE)
-    with quiet_pillow():
-        found = [one for task in islice(source.tasks(small), 0, None, step) for one in task()]
-    shapes = [one.shape for one in found if isinstance(one, Prepared) and one.shape is not None]
-    ratio = float(np.exp(np.median([math.log(shape.width / shape.height) for shape in shapes]))) if shapes else 1.0
-    longer = min(MOST_SIZE, 16 * round(64 * max(ratio, 1 / ratio) / 16))
-    return replace(config, size=str(Sides(64, longer) if ratio > 1 else Sides(longer, 64)))
+def _prepared(
+    found: Source,
+    config: DataConfig,
+    images: Path,
+    progress: ProgressCallback | None,
+    for_training: bool,
+    with_own: bool = False,
+) -> CachedImages:
+    """The prepared images of a source out of the folder `images`, where they are put the first time."""
+    preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels} {with_own}"
+    labels = b""
+    if config.labels:
+        label_file(Path(config.labels))  # refused before anything is decoded
+        labels = file_stamp(Path(config.labels))
+    directory = images / digest(found.kind.encode(), found.identity, preparation.encode(), labels)
+    cached = open_cached(directory)
+    if cached is None:
+        build(found, config, directory, progress, for_training, with_own)
+        cached = open_cached(directory)
+    if cached is None:
+        raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
+    return cached
 
 
 def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[str, ...]:
@@ -210,37 +231,11 @@ def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[s
     return tuple(found)
 
 
-def _drawn_faces(total: int) -> Source:
-    """The comic faces that the package draws itself; they are known by their number and by the code that draws them."""
-    code = sorted(Path(faces.__file__).parent.glob("*.py"))
-    identity = digest(str(total).encode(), *(file.read_bytes() for file in code)).encode()
-
-    def draw(start: int, count: int, config: DataConfig) -> list[Prepared | Skipped]:
-        # As large as is asked for, so that nothing is scaled; of a rectangle the centre is left.
-        drawn = faces.draw_faces(count, size=max(config.sides), seed=0, start=start)
-        prepared: list[Prepared | Skipped] = []
-        for index, face in enumerate(drawn, start):
-            pixels, traits = prepare(Image.fromarray(face), config)
-            prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
-        return prepared
-
-    def tasks(config: DataConfig) -> Iterator[Task]:
-        at_a_time = _PIXELS_AT_A_TIME // max(config.sides) ** 2
-        return (partial(draw, first, min(at_a_time, total - first), config) for first in range(0, total, at_a_time))
-
-    def factors(names: Sequence[str]) -> LabelTable:
-        words = {name: known for name, known in faces.FACTORS.items() if known is not None}
-        return LabelTable(dict(faces.face_factors(len(names), seed=0)), words)
-
-    place = "faces" if total == DRAWN_FACES else f"faces:{total}"
-    return Source("FacesSource", place, identity, lambda: total, tasks, factors)
-
-
 def find_source(source: str | Path) -> Source:
     """Finds out what kind of source a path or a word names, as in `open_dataset`; DataError where it is none."""
     word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
     if word:
-        return _drawn_faces(int(word[1] or DRAWN_FACES))
+        return drawn_faces(int(word[1] or DRAWN_FACES))
     try:
         path = Path(source).expanduser()
     except RuntimeError:
@@ -286,7 +281,7 @@ def open_images(places: Sequence[str | Path], config: DataConfig, progress: Prog
 
 
 def _is_image_file(path: Path) -> bool:
-    return not path.is_dir() and path.suffix.lower() in Image.registered_extensions()
+    return not path.is_dir() and path.suffix.lower() in (*_SUFFIXES, *Image.registered_extensions())
 
 
 def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from importlib import import_module
 from io import BytesIO
 from pathlib import PurePosixPath
 
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
+from vaegan.data.own import is_own
 from vaegan.data.pixels import lies, prepare
+from vaegan.extras import lacking
 from vaegan.shapes import Sides
 
 MAX_PIXELS = 100_000_000
@@ -27,9 +30,27 @@ LARGE_FILE_BYTES = 8 * 2**20  # files above this are read one at a time, so that
 
 _DECODED_BYTES = 512 * 2**20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # tags of TIFF 6.0
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
-_FORMAT_LIST = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or AVIF"
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "HEIF")
+_FORMAT_LIST = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM, AVIF or HEIC"
 _SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", *(b"P%d" % kind for kind in range(1, 7)))
+# Bytes 8 to 12 of files whose bytes 4 to 8 are ftyp: what a phone's camera writes.
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF_BRANDS = (b"avif", b"avis")
+# Images that are not opened, by their first bytes.
+_OTHERS = {
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"8BPS": "Photoshop",
+    b"gimp xcf": "GIMP",
+    b"v/1\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance",
+    b"SIMPLE  =": "FITS",
+    b"\0\0\x01\0": "icon",
+    b"FUJIFILMCCD-RAW": "raw camera",
+    b"<svg": "SVG",
+}
 _NOT_IMAGES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".db", ".ini", ".log", ".py")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
@@ -50,7 +71,8 @@ class Prepared:
     content: bytes  # hash of the image's own bytes: decides its side and its place in the training order
     pixels: NDArray[np.uint8]  # [height, width] when grey, else [height, width, 3]
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
-    test: bool | None = None  # whether the data set itself puts it on the test side; None where it does not say
+    side: int | None = None  # validation or test where the data set itself puts it there
+    own: bool = False  # whether this program wrote it
     shape: Sides | None = None  # its own height and width, upright [pixels]; None where all have what was asked for
 
 
@@ -109,6 +131,8 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
     reason = skip_reason(name, len(data))
     if reason:
         return Skipped(name, reason)
+    if data[4:8] == b"ftyp" and _is_heic(data) and (wanted := _lacking_heif()):
+        return Skipped(name, wanted)
     try:
         # Pillow may be built without WebP or AVIF, and asking for an unknown format is an error.
         with Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
@@ -119,6 +143,7 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 of = f"{width} x {height}" if width * height > MAX_PIXELS else "in one tile"
                 return Skipped(name, f"too many pixels: {of}, over {MAX_PIXELS // 10**6} million")
             # JPEG decodes straight to 1/2, 1/4 or 1/8; twice the wanted size is left for Lanczos to reduce.
+            own = is_own(image)
             image.draft(None, (2 * max(config.sides), 2 * max(config.sides)))
             # Pillow keeps 4 bytes a pixel, and preparing needs up to three copies; a progressive JPEG also keeps
             # its coefficients at full size.
@@ -128,7 +153,21 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 shape = Sides(width, height) if lies(image) else Sides(height, width)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, traits, shape=shape)
+    return Prepared(name, content_hash(data), pixels, traits, own=own, shape=shape)
+
+
+def _is_heic(data: bytes) -> bool:
+    return data[8:12] in _HEIC_BRANDS and b"avif" not in data[12:64]  # an AVIF may be called mif1 first
+
+
+def _lacking_heif() -> str | None:
+    """Lets Pillow open HEIC from the first such file on; what is missing for it, in words."""
+    if "HEIF" in Image.OPEN:
+        return None
+    if wanted := lacking("heif", "pillow_heif", purpose="HEIC"):
+        return wanted
+    import_module("pillow_heif").register_heif_opener()
+    return None
 
 
 @contextmanager
@@ -163,6 +202,12 @@ def _reason(error: Exception, name: str, data: bytes) -> str:
 
 def _unidentified(name: str, data: bytes) -> str:
     suffix = PurePosixPath(name).suffix.lower()
+    if data[4:8] == b"ftyp" and data[8:12] in _AVIF_BRANDS and "AVIF" not in Image.OPEN:
+        return "AVIF needs a newer Pillow: install pillow 11.3 or later"
+    start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:4] if suffix == ".svg" else data
+    other = "DICOM" if data[128:132] == b"DICM" else next((kind for sign, kind in _OTHERS.items() if data.startswith(sign)), None)
+    if other or (suffix == ".svg" and start.startswith(b"<")):
+        return f"{other or 'SVG'} files are not opened: only {_FORMAT_LIST}"
     known = Image.registered_extensions().get(suffix)
     if known is None:
         return f"not an image (or not one of {_FORMAT_LIST})"

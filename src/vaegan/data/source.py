@@ -4,57 +4,38 @@ import errno
 import os
 import stat
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, decode, skip_reason
+from vaegan.data.label_files import LabelFile, is_label_file
+from vaegan.data.layout import LabelTable, labels_from_folders
+from vaegan.data.own import RECORD, is_own_record
 from vaegan.errors import DataError
 
 FILES_AT_A_TIME = 16
 
 _large_file = threading.Lock()
 
-Task = Callable[[], list[Prepared | Skipped]]  # prepares a few images; run on any thread
+Result = Prepared | Skipped | LabelFile
+Task = Callable[[], list[Result]]  # prepares a few images; run on any thread
 
 
-@dataclass(frozen=True)
-class LabelTable:
-    """What is known of every usable image."""
+class OnlyOwnError(DataError):
+    """All images of a place were written by this program, so that there is nothing to learn."""
 
-    values: dict[str, NDArray[np.float32]] = field(default_factory=dict[str, NDArray[np.float32]])
-    """{name: float32 [count]}; categories as codes."""
-    words: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """The words that a category's codes stand for."""
-    note: str | None = None  # a sentence on where the labels come from
-
-
-def labels_from_folders(names: Sequence[str]) -> LabelTable:
-    """Takes the folder that holds an image as its class, where at least two do, without what all folders' paths begin with."""
-    parents = [PurePosixPath(name).parent.parts for name in names]
-    found = Counter(parents)
-    if len(found) < 2:
-        return LabelTable()
-    common = 0
-    while len({parent[: common + 1] for parent in found}) == 1:
-        common += 1
-    words = {parent: "/".join(parent[common:]) or "." for parent in sorted(found)}
-    codes = {parent: code for code, parent in enumerate(words)}
-    values = np.array([codes[parent] for parent in parents], dtype=np.float32)
-    shown = [f"{word} ({found[parent]:,})" for parent, word in words.items()]
-    listed = ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
-    note = f"The sub-folders were taken as the label 'class': {listed}."
-    return LabelTable({"class": values}, {"class": tuple(words.values())}, note)
+    def __init__(self, place: str, files: int) -> None:
+        super().__init__(
+            f"{place} holds nothing but what vaegan wrote ({files:,} file{'s' if files > 1 else ''}), "
+            "and a model learns nothing new from its own pictures: give your own images."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +47,10 @@ class Source:
     identity: bytes  # changes when the images may have changed; found without opening them
     count: Callable[[], int]  # how many images there are at most [images]
     tasks: Callable[[DataConfig], Iterator[Task]]  # the work of preparing every image, always in the same order
-    labels: Callable[[Sequence[str]], LabelTable] = labels_from_folders  # labels of the usable images, by their names in order
+    # Labels of the usable images in order, by the folders that they lie in, without those that stand for sides.
+    labels: Callable[[Sequence[tuple[str, ...]]], LabelTable] = labels_from_folders
     mirrored: bool = True  # whether a mirrored image is as good as the image itself
+    own_files: int = 0  # files in folders of runs, which are no part of the source [files]
 
 
 def file_stamp(path: Path) -> bytes:
@@ -98,9 +81,13 @@ class Item:
 def folder_source(root: Path) -> tuple[Source, list[Path]]:
     """A folder of image files, searched recursively, and its files, none of them opened.
 
-    Hidden files and folders are left out; links are followed, but never in circles.
+    Hidden files and folders are left out, and those of runs, so that a run changes nothing of the images that it lies among;
+    links are followed, but never in circles.
     """
-    items = sorted(_list_folder(root), key=lambda item: item.name)
+    found, own_files = _list_folder(root)
+    items = sorted(found, key=lambda item: item.name)
+    if not items and own_files:
+        raise OnlyOwnError(str(root), own_files)
     if not items:
         raise DataError(f"{root} holds no files: give a folder with images in it.")
 
@@ -114,12 +101,14 @@ def folder_source(root: Path) -> tuple[Source, list[Path]]:
     def tasks(config: DataConfig) -> Iterator[Task]:
         return file_tasks(((item, partial(read, item)) for item in items), config)
 
-    found = Source("FolderSource", str(root), identity, lambda: len(items), tasks)
-    return found, [root / item.name for item in items]
+    source = Source("FolderSource", str(root), identity, lambda: len(items), tasks, own_files=own_files)
+    return source, [root / item.name for item in items]
 
 
-def _list_folder(root: Path) -> list[Item]:
+def _list_folder(root: Path) -> tuple[list[Item], int]:
+    """What may be an image, and how many files lie in folders of runs."""
     items: list[Item] = []
+    own_files = 0
     seen: set[tuple[int, int]] = set()
     waiting = [""]
     while waiting:
@@ -136,6 +125,9 @@ def _list_folder(root: Path) -> list[Item]:
                 raise DataError(f"{root} cannot be read ({error.strerror}): check its permissions.") from None
             items.append(Item(inside, 0, reason=f"folder cannot be read: {error.strerror}"))
             continue
+        if any(entry.name == RECORD and _is_own(entry) for entry in visible):
+            own_files += sum(len(files) for _, _, files in os.walk(root / inside))
+            continue
         for entry in visible:
             name = f"{inside}/{entry.name}" if inside else entry.name
             try:
@@ -150,7 +142,17 @@ def _list_folder(root: Path) -> list[Item]:
             # Reading a pipe or a device would wait for ever.
             reason = None if stat.S_ISREG(found.st_mode) else "not a regular file"
             items.append(Item(name, found.st_size, (found.st_mtime_ns, found.st_mode), reason))
-    return items
+    return items, own_files
+
+
+def _is_own(record: os.DirEntry[str]) -> bool:
+    try:
+        if not record.is_file():
+            return False
+        with open(record.path, "rb") as file:
+            return is_own_record(file)
+    except OSError:
+        return False
 
 
 def is_hidden(name: str) -> bool:
@@ -170,12 +172,14 @@ def file_tasks(items: Iterable[tuple[Item, Callable[[], bytes]]], config: DataCo
         yield partial(decode_items, block, config)
 
 
-def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Prepared | Skipped]:
+def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Result]:
     """Reads and prepares files, one after the other; what cannot be read is skipped with the reason."""
     return [_decode_item(item, read, config) for item, read in items]
 
 
-def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> Prepared | Skipped:
+def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> Result:
+    if item.reason is None and is_label_file(item.name, item.size):
+        return LabelFile(item.name, read)
     reason = item.reason or skip_reason(item.name, item.size)
     if reason:
         return Skipped(item.name, reason)

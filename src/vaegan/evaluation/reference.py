@@ -134,11 +134,13 @@ class Condition:
 
     def labels(self, real: RealImages) -> Labels | None:
         """The model's code of each image [images]; None if the model wants none, or an image lacks one."""
-        values, theirs = real.dataset.labels.get(self.name or ""), real.dataset.label_words.get(self.name or "", ())
-        if not self.words or values is None or not set(theirs) <= set(self.words):
+        if not self.words or self.name not in real.dataset.label_words:
+            return None
+        values, theirs = real.dataset.coded(self.name)
+        if not set(theirs) <= set(self.words):
             return None
         codes = torch.tensor([self.words.index(word) for word in theirs])
-        return codes[torch.from_numpy(values[real.indices]).long()]
+        return codes[torch.from_numpy(values[real.indices])]
 
     def lacks(self, real: RealImages) -> bool:
         """Whether the model wants labels that the images do not have."""

@@ -111,7 +111,7 @@ class Explorer:
             self.leave_images_out("A model saved on its own does not say what it was trained on: add --data DATA for the map.")
             return
         try:
-            dataset = open_dataset(self.source, self.data_config, progress=self._report)
+            dataset = open_dataset(self.source, self.data_config, progress=self._report, for_training=False)
             shown = showing(self.run, dataset, self.model.fixed_label)
             if len(shown) < FEWEST_ON_MAP:
                 raise RequestError(f"A map takes at least {FEWEST_ON_MAP} images, and there are only {len(shown)}.")

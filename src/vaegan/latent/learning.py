@@ -53,7 +53,7 @@ def groups_of_label(dataset: ImageDataset, name: str, word: str | None = None) -
     """Divides labelled images: those of a category (`word`) and the others, or the top and bottom third of a number."""
     label = meant(name, dataset.labels)
     if label is None:
-        known = ", ".join(dataset.labels) or "none: only folders with sub-folders, IDX, labelled .npz and faces bring any"
+        known = ", ".join(dataset.labels) or "none: sub-folders, a table (labels.csv), IDX, labelled .npz and faces bring some"
         raise RequestError(f"{dataset.source} has no label {name!r}; it has {known}.{did_you_mean(name, dataset.labels)}")
     values, words = dataset.labels[label], dataset.label_words.get(label)
     if words is None:

@@ -35,7 +35,7 @@ def measure(subject: Subject) -> Numbers:
     if model.has_encoder:
         encoded = model.encode(heldout).cpu()
         place, ends = measures.Place.of(encoded), encoded[: 2 * LINES]
-        classes = torch.from_numpy(dataset.labels[subject.setting.labels()][measures.heldout_indices(dataset, POINTS)]).long()
+        classes = torch.from_numpy(dataset.coded(subject.setting.labels())[0][measures.heldout_indices(dataset, POINTS)])
         found |= measures.autoencoding(model, heldout) | {
             "accuracy": measures.neighbour_accuracy(encoded, classes),
             "commonest": float(classes.bincount().max()) / len(classes),
@@ -55,7 +55,7 @@ def measure(subject: Subject) -> Numbers:
 
 def tell(results: Results) -> Story:
     """The plane in words."""
-    mean, words = results.mean, results.setting.dataset.label_words[results.setting.labels()]
+    mean, words = results.mean, results.setting.dataset.coded(results.setting.labels())[1]
     pca = mean(results.labels[0], "pca_error")  # of the data: every arm has it
     sentences = some(
         lambda: (

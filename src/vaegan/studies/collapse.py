@@ -127,8 +127,8 @@ class Classifier:
 def train_classifier(work: Work, steps: int = 1500) -> Classifier:
     """A small fully connected network, trained for some seconds on the study's images."""
     dataset, label = work.setting.dataset, work.setting.labels()
-    classes = len(dataset.label_words[label])
-    codes = torch.from_numpy(dataset.labels[label]).long()
+    classes = len(dataset.coded(label)[1])
+    codes = torch.from_numpy(dataset.coded(label)[0])
     generator = Generator().manual_seed(keyed_seed(0, "classifier"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(0, "classifier"))

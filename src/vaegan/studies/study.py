@@ -37,7 +37,9 @@ class Setting:
         """The `label`, which this study cannot do without; raises RequestError if these images have no classes."""
         if self.label is not None:
             return self.label
-        raise RequestError(f"{self.dataset.source} has no classes (sub-folders, IDX labels); this study needs labelled images.")
+        raise RequestError(
+            f"{self.dataset.source} has no classes (sub-folders, labels.csv, IDX labels); this study needs labelled images."
+        )
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def images_config(model: Model, run: str | Path, fit: Fit | None = None) -> Data
     folder = RunFolder(Path(run))
     data = folder.read().config.data if folder.record_path.is_file() else DataConfig()
     channels = "1" if model.config.channels == 1 else "3"
-    return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize)
+    labels = data.labels if data.labels and Path(data.labels).is_file() else None  # other images can do without
+    return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize, labels=labels)
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:
@@ -74,10 +75,8 @@ def showing(run: str | Path, dataset: ImageDataset, label: str | None) -> NDArra
         raise DataError("All of these images are on the test side, which only evaluate reads; give others.")
     folder = RunFolder(Path(run))
     name = folder.read().config.condition if label is not None and folder.record_path.is_file() else None
-    words = dataset.label_words.get(name or "", ())
-    if name is None or label not in words:
-        return everything
-    return everything[dataset.labels[name][everything] == words.index(label)]
+    codes, words = dataset.coded(name) if name in dataset.label_words else (everything, ())
+    return everything[codes[everything] == words.index(label)] if label in words else everything
 
 
 def heldout_images(

@@ -238,7 +238,6 @@ def _line(facts: dict[str, Any]) -> str:
 
 MOST_IN_A_PICTURE = 200
 MOST_STRENGTH = 100.0
-BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,15 +255,15 @@ class EditOptions(shared.ImagesOptions):
 def edit(options: EditOptions) -> None:
     """Edits images."""
     from vaegan.data import to_uint8
+    from vaegan.latent.samples import draw_latents
     from vaegan.latent.stored import load_directions
-    from vaegan.latent.walks import edit
+    from vaegan.latent.walks import moved
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
     shared.check_picture_or_folder(options.out, *options.images)
     asked = [_parse(text, options.strength) for text in options.direction]
     model = options.model()
-    model.require_encoder()
     stage = model.config.stage
     known = load_directions(saved.model_folder(options.run, options.stage), model)
     if not asked:
@@ -274,12 +273,13 @@ def edit(options: EditOptions) -> None:
     dataset = options.dataset(model, *options.images)
     if not shared.is_picture(options.out):
         names = _file_names(dataset.names)
-        blocks = (dataset.load(range(start, min(start + BLOCK, len(dataset)))) for start in range(0, len(dataset), BLOCK))
-        shared.save_images((to_uint8(edit(model, block, steps)) for block in blocks), options.out, {"software": "vaegan"}, names)
+        drawn = draw_latents(model, moved(options.latents(model, dataset), steps), names)
+        shared.save_images(drawn, model, options.out, {"software": "vaegan"})
         written = [options.out / f"{name}.png" for name in names]
     elif len(dataset) <= MOST_IN_A_PICTURE:
-        images = dataset.load(range(len(dataset)))
-        layers = [to_uint8(layer) for layer in (images, model.reconstruct(images), edit(model, images, steps))]
+        latents = options.latents(model, dataset)
+        drawn = (dataset.load(range(len(dataset))), model.decode(latents), model.decode(moved(latents, steps)))
+        layers = [to_uint8(layer) for layer in drawn]
         save_png(stacked(layers, columns=20), options.out, {"software": "vaegan"})
         written = [options.out] * len(dataset)
     else:

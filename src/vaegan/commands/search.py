@@ -37,7 +37,7 @@ def similar(options: SimilarOptions) -> None:
 
     model, asked = options.open(most=MOST_ASKED)
     dataset = options.dataset(model, options.in_)
-    found = nearest(options.latents(model, dataset), model.encode(asked.load(range(len(asked)))), options.n)
+    found = nearest(options.latents(model, dataset), options.latents(model, asked), options.n)
     rows = [np.concatenate([asked.images[row][None], dataset.images[near.numpy()]]) for row, near in enumerate(found.indices)]
     save_png(grid(np.concatenate(rows), columns=len(rows[0])), options.out, {"software": "vaegan"})
     neighbours = {

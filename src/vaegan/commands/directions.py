@@ -317,7 +317,7 @@ def _known_name(name: str, known: dict[str, Any], stage: str) -> str:
 def _file_names(names: Sequence[str]) -> list[str]:
     """A name of its own for every image, without suffix; not every file system tells A from a."""
     found: dict[str, str] = {}
-    for index, name in enumerate(Path(name).stem for name in names):
+    for index, name in enumerate(Path(name).stem.replace(":", "-") for name in names):  # 0:37 is a sample
         while name.casefold() in found:
             name = f"{name}-{index:05d}"
         found[name.casefold()] = name

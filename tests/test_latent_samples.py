@@ -204,7 +204,7 @@ class TestLabels:
         wanted = model.for_label("y").decode(model.latents(5))
         for places in (["0:1", "turn/00004.png"], ["0:4", "0:1"]):
             main(["interpolate", "c", *places, "--steps", "2", "--out", "way.png"])
-            numbers = [1, 4] if "0:1" == places[0] else [4, 1]
+            numbers = [1, 4] if places[0] == "0:1" else [4, 1]
             strip = pixels("way.png")[2:66]
             for at, number in enumerate(numbers):
                 shown = strip[::4, 2 + 66 * at : 66 + 66 * at : 4].astype(float) / 127.5 - 1
@@ -245,7 +245,7 @@ class TestFiles:
         self, drawn: str, model: Model, capsys: pytest.CaptureFixture[str], latent: str
     ) -> None:
         with_notes(drawn, "hostile.png", latent=latent)
-        assert "not the latent in the file is used" in said(capsys, "vary", "m", "hostile.png")
+        assert "the latent in the file is not used" in said(capsys, "vary", "m", "hostile.png")
         with Image.open(drawn) as picture:
             picture.save("plain.png")
         assert torch.equal(encoded(capsys, "hostile.png"), encoded(capsys, "plain.png"))

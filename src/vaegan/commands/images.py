@@ -83,7 +83,7 @@ def sample(options: SampleOptions) -> None:
 
     shared.save_images(drawn(), model, options.out, notes, columns=count if options.seeds and count > 1 else None)
     facts = {"out": str(options.out), "count": total} | how
-    made = f"{total} images of the {stage.upper()}, {_which(options, parts, count)}: {options.out}"
+    made = f"{total} image{'' if total == 1 else 's'} of the {stage.upper()}, {_which(options, parts, count)}: {options.out}"
     options.answer(facts, [made, _drawn_from(model, sampler)])
 
 
@@ -113,7 +113,7 @@ def _parts(options: SampleOptions, count: int) -> "list[tuple[Address, int]]":
 
 def _which(options: SampleOptions, parts: "list[tuple[Address, int]]", count: int) -> str:
     if options.addresses:
-        return f"samples {first_of(options.addresses)}"
+        return f"{'sample' if len(parts) == 1 else 'samples'} {first_of(options.addresses)}"
     if not options.seeds:
         return f"seed {options.seed} (the first is {options.seed}:0, the last {options.seed}:{count - 1})"
     first = "the first" if count == 1 else f"the first {count}"

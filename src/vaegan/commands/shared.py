@@ -155,7 +155,7 @@ def open_given(
     given = GivenImages.of(model, dataset, places, drawn)
     by_reason = {reason: [name for name, its in given.reasons.items() if its == reason] for reason in given.reasons.values()}
     for reason, names in by_reason.items():
-        console.say(f"{first_of(names)} {reason}: not the latent in the file is used, but what the picture is encoded as.")
+        console.say(f"{first_of(names)} {reason}: the latent in the file is not used, but the picture.")
     if len(given.kept) < len(given):
         model.require_encoder(instead)
     if exact := [name for name in map(given.names.__getitem__, given.kept) if name not in drawn]:

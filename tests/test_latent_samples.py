@@ -108,7 +108,7 @@ class TestModel:
         model.sample(1, first=10**11)
         assert tracemalloc.get_traced_memory()[1] < 10**7
         tracemalloc.stop()
-        with pytest.raises(RequestError, match="number -1"):
+        with pytest.raises(RequestError, match="-1 is no number"):
             model.latents(1, first=-1)
 
 

@@ -176,6 +176,11 @@ class Model:
             raise RequestError(
                 f"The temperature is {temperature:g}; give a number over 0 and up to {HOTTEST}; 1 changes nothing."
             )
+        tempered = self.prior(sampler).tempered(temperature)
+        return lambda block: tempered.sample(BLOCK, torch.Generator().manual_seed(keyed_seed(seed, "sample", block)))
+
+    def prior(self, sampler: Sampler | None = None) -> Prior:
+        """What a sampler draws latents from, on the CPU; RequestError if the model lacks it. See `sample`."""
         sampler = sampler or self.samplers[0]
         if sampler not in get_args(Sampler):
             raise RequestError(f"There is no sampler {sampler!r}; there are {' and '.join(get_args(Sampler))}.")
@@ -183,9 +188,7 @@ class Model:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler mixture, which was fitted to its encodings."
             )
-        prior: Prior = self._mixture() if "mixture" in (sampler, self.config.prior) else self.networks.prior
-        tempered = prior.tempered(temperature)
-        return lambda block: tempered.sample(BLOCK, torch.Generator().manual_seed(keyed_seed(seed, "sample", block)))
+        return self._mixture() if "mixture" in (sampler, self.config.prior) else self.networks.prior
 
     @torch.no_grad()
     def sample(
@@ -334,5 +337,5 @@ class Model:
 def _blocks_of(count: int, first: int) -> range:
     """The blocks of 64 samples that `count` of them, from the one numbered `first` on, lie in."""
     if min(count, first) < 0:
-        raise RequestError(f"{count} samples from number {first} on cannot be drawn; give 0 or more.")
+        raise RequestError(f"{min(count, first)} is no number of samples; give 0 or more.")
     return range(first // BLOCK, -(-(first + count) // BLOCK) if count else first // BLOCK)

@@ -188,10 +188,14 @@ def seeds_of(words: Sequence[str]) -> list[int]:
     """The seeds that words stand for: 7 for one, 3:17 for those from 3 to 17, both included."""
     found: list[int] = []
     for word in words:
-        ends = [int(end) for end in word.split(":") if end.isdecimal() and len(end) < 20]
-        if len(ends) != word.count(":") + 1 or len(ends) > 2 or ends[-1] < ends[0]:
+        try:
+            ends = [int(end) for end in word.split(":", 1)]
+        except ValueError:
+            ends = []
+        for seed in ends:
+            check_seed(seed)
+        if not ends or ends[-1] < ends[0]:
             raise RequestError(f"--seeds {word} is not possible; give seeds, as 3 7, or the first and last of a range, as 3:17.")
-        check_seed(ends[-1])
         check_number("The number of seeds", len(found) + ends[-1] - ends[0] + 1, MOST_IN_A_GRID)
         found += range(ends[0], ends[-1] + 1)
     return found

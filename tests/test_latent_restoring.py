@@ -18,6 +18,8 @@ from vaegan.model_files import ModelConfig, Networks
 from vaegan.priors import Mixture, Normal
 
 LATENT, SIZE, VARIANCE = 3, 16, 0.04
+SHARES = {"mask": 1.0, "reduced": 1 / 16, "grey": 0.299**2 + 0.587**2 + 0.114**2}
+"""Of a pixel's variance, what a seen number has."""
 
 
 class Linear(nn.Module):
@@ -54,10 +56,10 @@ def views() -> dict[str, View]:
 
 @pytest.mark.parametrize("name", ["mask", "reduced", "grey"])
 class TestLinear:
-    def posterior(self, weights: Tensor, view: View, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def posterior(self, weights: Tensor, name: str, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [n, latent] and covariance of p(z | seen) under N(0, I) (Bishop 2006, Eq. 2.116 and 2.117)."""
-        columns = view.see(weights.T.unflatten(1, (3, SIZE, SIZE))).flatten(1).double().T
-        noise = ALIKE * VARIANCE * view.share
+        columns = views()[name].see(weights.T.unflatten(1, (3, SIZE, SIZE))).flatten(1).double().T
+        noise = ALIKE * VARIANCE * SHARES[name]
         precision = torch.eye(LATENT).double() + columns.T @ columns / noise
         covariance = torch.linalg.inv(precision)
         return seen.flatten(1).double() @ columns @ covariance / noise, covariance
@@ -67,14 +69,14 @@ class TestLinear:
         view = views()[name]
         seen = view.see(model.decode(random(5, LATENT, seed=1)) + VARIANCE**0.5 * random(5, 3, SIZE, SIZE, seed=2))
         found = restore(model, seen, view)
-        assert torch.allclose(found.latents[0].double(), self.posterior(weights, view, seen)[0], atol=0.01)
+        assert torch.allclose(found.latents[0].double(), self.posterior(weights, name, seen)[0], atol=0.01)
         assert found.images.shape == (1, 5, 3, SIZE, SIZE)
 
     def test_the_others_are_draws_from_the_posterior(self, linear: tuple[Model, Tensor], name: str) -> None:
         model, weights = linear
         view = views()[name]
         seen = view.see(model.decode(random(1, LATENT, seed=1)))
-        mean, covariance = self.posterior(weights, view, seen)
+        mean, covariance = self.posterior(weights, name, seen)
         many = restore(model, seen.expand(150, -1, -1, -1), view, answers=2, seed=3).latents[1].double()
         standard = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), (many - mean).T, upper=False)
         assert stats.kstest(standard.flatten().numpy(), "norm").pvalue > 1e-3

@@ -115,7 +115,9 @@ def _which(options: SampleOptions, parts: "list[tuple[Address, int]]", count: in
     if options.addresses:
         return f"{'sample' if len(parts) == 1 else 'samples'} {first_of(options.addresses)}"
     if not options.seeds:
-        return f"seed {options.seed} (the first is {options.seed}:0, the last {options.seed}:{count - 1})"
+        usual = (options.sampler, options.temperature, options.observation_noise) == (None, 1, False)
+        named = f" ({options.seed}:0 to {options.seed}:{count - 1})" if usual and count > 1 else ""
+        return f"seed {options.seed}{named}"
     first = "the first" if count == 1 else f"the first {count}"
     return f"{first} of each of {len(parts)} seeds, {first_of(options.seeds)}"
 

@@ -74,7 +74,7 @@ def printed_by(*arguments: str) -> str:
 def test_short_help_leaves_out_the_settings_that_have_a_prefix_and_says_where_they_are() -> None:
     short, whole = printed_by("train", "--help"), printed_by("train", "--help-all")
     assert "--minutes FLOAT" in short
-    assert "--size INT" in short  # inside a dataclass of its own, without a prefix
+    assert "--size SIZE" in short  # inside a dataclass of its own, without a prefix
     assert "--gan.penalty" not in short.replace("--gan.*", "")
     assert "vaegan train --help-all" in short
     for option in ("--minutes FLOAT", "--gan.penalty FLOAT", "--network.width INT", "--handover.whitening"):
@@ -87,7 +87,7 @@ def test_help_shows_no_default_of_nothing_and_one_paragraph_an_option() -> None:
     shown = printed_by("sample", "--help")
     assert "None" not in shown
     assert "--sampler {mixture,prior}" in shown
-    assert "(default: 64)" in shown
+    assert "(default: 1.0)" in shown
     text = " ".join(shown.split())
     assert "from a mixture of Gaussians fitted to the encoded" in text
     first = next(line for line in shown.splitlines() if "mixture: latents from" in line)
@@ -469,7 +469,7 @@ def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[st
         ("sample", "vaegan sample needs RUN. See vaegan sample --help."),
         ("reconstruct", "vaegan reconstruct needs RUN. See vaegan reconstruct --help."),
         ("sample run --json=true", "vaegan sample does not know --json=true. Did you mean --json? See vaegan sample --help."),
-        ("interpolate run --seeds 3 x", "--seeds x is not possible; it must be a whole number."),
+        ("interpolate run --seeds 3 x", "--seeds x is not possible; give seeds, as 3 7, or "),
         ("study losses faces --gan.penalty 3", "vaegan study does not know --gan.penalty. See vaegan study --help."),
     ],
 )

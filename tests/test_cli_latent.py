@@ -562,7 +562,7 @@ def test_an_interrupted_command_gives_the_cursor_back(
         progress("encoding images", 1, 12)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vaegan.latent.learning.encode_images", interrupted)
+    monkeypatch.setattr("vaegan.latent.samples.encode_images", interrupted)
     with pytest.raises(SystemExit) as exit:
         main(["encode", run, "light"])
     assert exit.value.code == 130

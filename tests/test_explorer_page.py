@@ -410,6 +410,13 @@ def test_numbers_of_the_wrong_length_are_refused_in_words(visit: Callable[..., V
     page.get_by_role("button", name="Use these").click()
     page.locator("#numbers").click()
     assert page.locator("textarea").input_value() == "0.5, -1.25, 0.2, 0, 1, 2"
+    page.locator("textarea").fill(" 0:37\n")  # a sample, which the server draws
+    page.get_by_role("button", name="Use these").click()
+    assert eventually(page, lambda: not page.locator("textarea").is_visible())
+    page.locator("#numbers").click()
+    numbers = [float(word) for word in page.locator("textarea").input_value().split(",")]
+    assert numbers != [0.5, -1.25, 0.2, 0, 1, 2]
+    assert len(numbers) == LATENT
 
 
 def test_the_address_holds_the_view(visit: Callable[..., Visit]) -> None:

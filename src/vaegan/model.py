@@ -3,11 +3,13 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vaegan.errors import RequestError, did_you_mean
 from vaegan.model_files import ModelConfig, Networks, check_free_for_model, read_model, write_model
@@ -40,6 +42,8 @@ class Model:
         """Where the model was read from."""
         self.fixed_label: str | None = None
         """The label that `for_label` folded into the weights."""
+        self.whole: Model | None = None
+        """The conditional model that `for_label` was asked of."""
 
     @property
     def latent_dim(self) -> int:
@@ -125,7 +129,7 @@ class Model:
                 state |= {f"{part}.{name}": tensor for name, tensor in network.for_label(names.index(label)).items()}
         networks.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, assign=True)
         model = Model(config, networks, self.device)
-        model.folder, model.fixed_label = self.folder, label
+        model.folder, model.fixed_label, model.whole = self.folder, label, self
         return model
 
     def unconditional(self, label: str | None, option: str = "--label") -> "Model":
@@ -155,21 +159,28 @@ class Model:
         return zip(*([part.to(self.device) for part in tensor.split(AT_ONCE)] for tensor in whole), strict=True)
 
     @torch.no_grad()
-    def latents(self, count: int, seed: int = 0, sampler: Sampler | None = None, temperature: float = 1.0) -> Latents:
-        """`count` latents from the prior or the fitted mixture; the first ones are the same for every count. See `sample`.
+    def latents(
+        self, count: int, seed: int = 0, sampler: Sampler | None = None, temperature: float = 1.0, first: int = 0
+    ) -> Latents:
+        """`count` latents from the prior or the fitted mixture, those of the images that `sample` makes; see there.
 
         Raises:
             RequestError: if the model lacks what the sampler draws from, or the temperature is no positive number.
         """
-        _check_count(count)
+        blocks = _blocks_of(count, first)
         draw = self._drawing(seed, sampler, temperature)
-        return torch.cat([torch.zeros(0, self.latent_dim), *map(draw, range(-(-count // BLOCK)))])[:count]
+        return torch.cat([torch.zeros(0, self.latent_dim), *map(draw, blocks)])[first % BLOCK :][:count]
 
     def _drawing(self, seed: int, sampler: Sampler | None, temperature: float) -> Callable[[int], Latents]:
         if not 0 < temperature <= HOTTEST:
             raise RequestError(
                 f"The temperature is {temperature:g}; give a number over 0 and up to {HOTTEST}; 1 changes nothing."
             )
+        tempered = self.prior(sampler).tempered(temperature)
+        return lambda block: tempered.sample(BLOCK, torch.Generator().manual_seed(keyed_seed(seed, "sample", block)))
+
+    def prior(self, sampler: Sampler | None = None) -> Prior:
+        """What a sampler draws latents from, on the CPU; RequestError if the model lacks it. See `sample`."""
         sampler = sampler or self.samplers[0]
         if sampler not in get_args(Sampler):
             raise RequestError(f"There is no sampler {sampler!r}; there are {' and '.join(get_args(Sampler))}.")
@@ -177,9 +188,7 @@ class Model:
             raise RequestError(
                 "A plain autoencoder has no prior to sample from: use --sampler mixture, which was fitted to its encodings."
             )
-        prior: Prior = self._mixture() if "mixture" in (sampler, self.config.prior) else self.networks.prior
-        tempered = prior.tempered(temperature)
-        return lambda block: tempered.sample(BLOCK, torch.Generator().manual_seed(keyed_seed(seed, "sample", block)))
+        return self._mixture() if "mixture" in (sampler, self.config.prior) else self.networks.prior
 
     @torch.no_grad()
     def sample(
@@ -190,6 +199,7 @@ class Model:
         observation_noise: bool = False,
         labels: Labels | None = None,
         temperature: float = 1.0,
+        first: int = 0,
     ) -> Images:
         """New images.
 
@@ -202,8 +212,10 @@ class Model:
             labels: one code for each image, for a conditional model; all its labels in turn when None.
             temperature: factor on the width of the prior, or of each Gaussian of the mixture. Under 1: fewer odd images and fewer
                 kinds of them (Kingma & Dhariwal 2018, Section 6).
+            first: the number of the first one among all samples of the seed: `sample(1, seed=0, first=37)` is what the command
+                line calls 0:37.
         """
-        blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature)
+        blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature, first)
         empty = torch.zeros(0, self.config.channels, *self.config.sides)
         return torch.cat([empty, *blocks])
 
@@ -215,31 +227,30 @@ class Model:
         observation_noise: bool = False,
         labels: Labels | None = None,
         temperature: float = 1.0,
+        first: int = 0,
         share: tuple[int, int] = (0, 1),
     ) -> Iterator[Images]:
-        """The images of `sample` in blocks of 64, for more of them than fit into memory.
+        """The images of `sample` in blocks of at most 64, for more of them than fit into memory.
 
         `share` (r, w) gives every w-th block from the r-th on, for the r-th of w processes.
         """
-        _check_count(count)
+        blocks, end = _blocks_of(count, first), first + count
         if observation_noise and not self.has_observation_noise:
             raise RequestError(
                 f"The {self.config.stage.upper()} has no p(x|z) to draw from; use --stage vae, or leave --observation-noise out."
             )
-        whole = -(-count // BLOCK) * BLOCK
         draw = self._drawing(seed, sampler, temperature)
         if not self.config.labels:
             labels = None
-        elif labels is None:
-            labels = torch.arange(whole) % len(self.config.labels)
-        else:
+        elif labels is not None:
             self._check_labels(labels, count)
-            labels = torch.cat([labels.cpu(), torch.zeros(whole - count, dtype=torch.long)])
+            labels = functional.pad(labels.cpu(), (first % BLOCK, -end % BLOCK))
+        else:
+            labels = torch.arange(blocks.start * BLOCK, blocks.stop * BLOCK) % len(self.config.labels)
+        parts = repeat(None) if labels is None else labels.split(BLOCK)
         return (
-            self._sample_block(
-                draw, None if labels is None else labels[at * BLOCK : (at + 1) * BLOCK], seed, at, observation_noise
-            )[: count - at * BLOCK]
-            for at in range(share[0], whole // BLOCK, share[1])
+            self._sample_block(draw, part, seed, at, observation_noise)[max(first - at * BLOCK, 0) : end - at * BLOCK]
+            for at, part in islice(zip(blocks, parts, strict=False), share[0], None, share[1])
         )
 
     @torch.no_grad()
@@ -323,6 +334,8 @@ class Model:
             raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")
 
 
-def _check_count(count: int) -> None:
-    if count < 0:
-        raise RequestError(f"{count} is no number of samples; give 0 or more.")
+def _blocks_of(count: int, first: int) -> range:
+    """The blocks of 64 samples that `count` of them, from the one numbered `first` on, lie in."""
+    if min(count, first) < 0:
+        raise RequestError(f"{min(count, first)} is no number of samples; give 0 or more.")
+    return range(first // BLOCK, -(-(first + count) // BLOCK) if count else first // BLOCK)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,18 @@ def to_picture(image: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
-def save_png(picture: Image.Image, path: Path, notes: dict[str, str] | None = None) -> None:
-    """Writes a PNG atomically, with `notes` and this program's name as its text metadata."""
-    metadata = PngInfo()
+def png_bytes(picture: Image.Image, notes: dict[str, str] | None = None) -> bytes:
+    """A PNG's content, with this program's name and `notes` as its text metadata, before the pixels."""
+    metadata, file = PngInfo(), BytesIO()
     for key, value in ({"software": SOFTWARE} | (notes or {})).items():
         metadata.add_text(key, one_line(value))  # names of files need not be text
-    write_atomically(path, lambda file: picture.save(file, format="PNG", pnginfo=metadata))
+    picture.save(file, format="PNG", pnginfo=metadata)
+    return file.getvalue()
+
+
+def save_png(picture: Image.Image, path: Path, notes: dict[str, str] | None = None) -> None:
+    """Writes a PNG atomically, with `notes` as its text metadata."""
+    write_atomically(path, lambda file: file.write(png_bytes(picture, notes)))
 
 
 def enlarged(pixels: Pixels, side: int) -> Pixels:

@@ -35,6 +35,10 @@ class Prior(nn.Module):
         """The latents [batch, latent] that standard normal noise [batch, noise_dim] stands for."""
         raise NotImplementedError
 
+    def log_density(self, latents: Latents) -> Tensor:
+        """Log p(z) of latents [batch, latent], with its gradient [nats]."""
+        raise NotImplementedError
+
     def sample(self, count: int, generator: Generator) -> Latents:
         """Draws [count, latent] on the CPU."""
         return self(torch.randn(count, self.noise_dim, generator=generator))
@@ -52,6 +56,10 @@ class Normal(Prior):
     def forward(self, noise: Tensor) -> Latents:
         """Returns the noise."""
         return noise
+
+    def log_density(self, latents: Latents) -> Tensor:
+        """Log N(z; 0, I)."""
+        return -0.5 * (latents.square() + math.log(2 * math.pi)).sum(1)
 
 
 class Uniform(Prior):
@@ -121,6 +129,12 @@ class Mixture(Prior):
             moved = torch.einsum("kij,bj->bki", self.factors, noise[:, :-1].float())
             return self.means[chosen] + moved.gather(1, chosen[:, None, None].expand(-1, 1, moved.shape[2]))[:, 0]
 
+    def log_density(self, latents: Latents) -> Tensor:
+        """The logarithm of the sum of the components' densities."""
+        used = self.weights > 0
+        parts = zip(self.weights[used], self.means[used], self.factors[used], strict=True)
+        return torch.stack([_log_density(latents, *part) for part in parts], 1).logsumexp(1)
+
     def tempered(self, temperature: float) -> Self:
         """A copy whose components are `temperature` times as wide."""
         tempered = deepcopy(self)
@@ -149,7 +163,9 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
     weights = torch.full((components,), 1 / components, dtype=x.dtype)
     previous = -torch.inf
     for _ in range(steps):
-        joint = torch.stack([_log_density(x, *component) for component in zip(weights, means, covariances, strict=True)], 1)
+        joint = torch.stack(
+            [_log_density(x, *part) for part in zip(weights, means, torch.linalg.cholesky(covariances), strict=True)], 1
+        )
         evidence = joint.logsumexp(1, keepdim=True)
         likelihood = float(evidence.mean())
         if likelihood - previous < 1e-4:
@@ -171,9 +187,8 @@ def fit_mixture(latents: Latents, components: int = COMPONENTS, steps: int = 60,
     return Mixture.of(weights.float(), means.float(), factors.float())
 
 
-def _log_density(x: Tensor, weight: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    """log(weight N(x; mean, covariance)) of each row of `x`."""
-    factor = torch.linalg.cholesky(covariance)
+def _log_density(x: Tensor, weight: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+    """log(weight N(x; mean, factor factor')) of each row of `x`."""
     standard = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False)
     log_volume = factor.diagonal().log().sum() + 0.5 * x.shape[1] * math.log(2 * math.pi)
     return weight.log() - 0.5 * standard.square().sum(0) - log_volume

@@ -198,7 +198,7 @@ def _draw(model: "Model", found: "list[Direction]", latents: "Latents", strength
 
     vectors = torch.stack([one.vector for one in found])
     rows = torch.stack([latents.cpu() + strength * vectors for strength in strengths], 1)
-    notes = {"strengths": " ".join(f"{strength:g}" for strength in strengths), "software": "vaegan"}
+    notes = {"strengths": " ".join(f"{strength:g}" for strength in strengths)}
     save_png(grid(to_uint8(model.decode(rows.flatten(0, 1))), columns=len(strengths)), out, notes)
 
 
@@ -238,7 +238,6 @@ def _line(facts: dict[str, Any]) -> str:
 
 MOST_IN_A_PICTURE = 200
 MOST_STRENGTH = 100.0
-BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,15 +255,15 @@ class EditOptions(shared.ImagesOptions):
 def edit(options: EditOptions) -> None:
     """Edits images."""
     from vaegan.data import to_uint8
+    from vaegan.latent.samples import draw_latents
     from vaegan.latent.stored import load_directions
-    from vaegan.latent.walks import edit
+    from vaegan.latent.walks import moved
     from vaegan.pictures import save_png, stacked
     from vaegan.training import saved
 
     shared.check_picture_or_folder(options.out, *options.images)
     asked = [_parse(text, options.strength) for text in options.direction]
     model = options.model()
-    model.require_encoder()
     stage = model.config.stage
     known = load_directions(saved.model_folder(options.run, options.stage), model)
     if not asked:
@@ -274,13 +273,14 @@ def edit(options: EditOptions) -> None:
     dataset = options.dataset(model, *options.images)
     if not shared.is_picture(options.out):
         names = _file_names(dataset.names)
-        blocks = (dataset.load(range(start, min(start + BLOCK, len(dataset)))) for start in range(0, len(dataset), BLOCK))
-        shared.save_images((to_uint8(edit(model, block, steps)) for block in blocks), options.out, {"software": "vaegan"}, names)
+        drawn = draw_latents(model, moved(options.latents(model, dataset), steps), names)
+        shared.save_images(drawn, model, options.out, {})
         written = [options.out / f"{name}.png" for name in names]
     elif len(dataset) <= MOST_IN_A_PICTURE:
-        images = dataset.load(range(len(dataset)))
-        layers = [to_uint8(layer) for layer in (images, model.reconstruct(images), edit(model, images, steps))]
-        save_png(stacked(layers, columns=20), options.out, {"software": "vaegan"})
+        latents = options.latents(model, dataset)
+        drawn = (dataset.load(range(len(dataset))), model.decode(latents), model.decode(moved(latents, steps)))
+        layers = [to_uint8(layer) for layer in drawn]
+        save_png(stacked(layers, columns=20), options.out)
         written = [options.out] * len(dataset)
     else:
         raise RequestError(f"{len(dataset):,} images are too many for one picture; give a folder as --out.")
@@ -317,7 +317,7 @@ def _known_name(name: str, known: dict[str, Any], stage: str) -> str:
 def _file_names(names: Sequence[str]) -> list[str]:
     """A name of its own for every image, without suffix; not every file system tells A from a."""
     found: dict[str, str] = {}
-    for index, name in enumerate(Path(name).stem for name in names):
+    for index, name in enumerate(Path(name).stem.replace(":", "-") for name in names):  # 0:37 is a sample
         while name.casefold() in found:
             name = f"{name}-{index:05d}"
         found[name.casefold()] = name

@@ -97,8 +97,8 @@ def parse(kind: type[Options], prog: str, words: list[str]) -> Options:
     if missing := [option.names[0] for option in options if option.default is MISSING and option.path not in values]:
         raise RequestError(f"{prog} needs {', '.join(missing)}. See {prog} --help.")
     for name, option in ((path.rpartition(".")[2], value) for path, value in values.items()):
-        for seed in [option] if name == "seed" else option if name == "seeds" and isinstance(option, tuple) else []:
-            check_seed(seed)
+        if name == "seed":
+            check_seed(option)
     outer = {path: value for path, value in values.items() if "." not in path}
     return _changed(kind(**(start | outer)), {path: value for path, value in values.items() if "." in path})
 

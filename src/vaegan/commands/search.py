@@ -37,9 +37,9 @@ def similar(options: SimilarOptions) -> None:
 
     model, asked = options.open(most=MOST_ASKED)
     dataset = options.dataset(model, options.in_)
-    found = nearest(options.latents(model, dataset), model.encode(asked.load(range(len(asked)))), options.n)
+    found = nearest(options.latents(model, dataset), options.latents(model, asked), options.n)
     rows = [np.concatenate([asked.images[row][None], dataset.images[near.numpy()]]) for row, near in enumerate(found.indices)]
-    save_png(grid(np.concatenate(rows), columns=len(rows[0])), options.out, {"software": "vaegan"})
+    save_png(grid(np.concatenate(rows), columns=len(rows[0])), options.out)
     neighbours = {
         name: [
             {"name": str(dataset.names[index]), "distance": round(float(distance), 4)}
@@ -101,7 +101,7 @@ def outliers(options: OutliersOptions) -> None:
     flagged = int((shares <= options.level).sum())
     worst = order[: options.n].numpy()
     shown = dataset.load(worst)
-    save_png(stacked([to_uint8(shown), to_uint8(model.reconstruct(shown))], columns=20), options.out, {"software": "vaegan"})
+    save_png(stacked([to_uint8(shown), to_uint8(model.reconstruct(shown))], columns=20), options.out)
     ranked = [
         {
             "name": dataset.names[index],
@@ -178,7 +178,7 @@ def duplicates(options: DuplicatesOptions) -> None:
     groups = find_duplicates(options.latents(model, dataset), dataset, options.tolerance, options.console.preparing)
     if groups:
         shown = [dataset.images[list(group.members[:COLUMNS])] for group in groups[:MOST_ROWS]]
-        save_png(rows(shown), options.out, {"software": "vaegan"})
+        save_png(rows(shown), options.out)
     facts = facts_of(
         options.out if groups else None,
         model,

@@ -5,22 +5,21 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vaegan.commands.options import Spelling
 from vaegan.config import Stage, TrainConfig
 from vaegan.config_files import load_config_file, load_preset
-from vaegan.errors import RequestError, one_line
+from vaegan.errors import RequestError, first_of, one_line
 from vaegan.files import atomic_folder, check_file_place, check_new_folder
+from vaegan.settings import check_seed
 from vaegan.shapes import Fit
 
 if TYPE_CHECKING:
     from vaegan.console import Console
-    from vaegan.data import ImageDataset
+    from vaegan.latent.samples import Drawn, GivenImages
     from vaegan.model import Model
-    from vaegan.pictures import Pixels
     from vaegan.types import Latents
 
 MOST_IN_A_GRID, MOST_IN_A_FOLDER = 10_000, 1_000_000
@@ -81,30 +80,30 @@ class ImagesOptions(ModelOptions):
     """Options of a command that encodes images."""
 
     images: Annotated[tuple[str, ...], Spelling("IMAGES", positional=True)] = ()
-    """Image files; or one folder, archive, array file, or the word faces."""
+    """Image files, or samples as SEED:NUMBER (0:37: what sample --seed 0 makes after 37 others); or one folder, archive, array
+    file, or the word faces. A file that sample, edit or decode wrote gives its exact latent."""
     fit: Fit | None = None
     """How a rectangle becomes a square; as the run's training images by default."""
 
-    def open(self, most: int | None = None, instead: str | None = None) -> "tuple[Model, ImageDataset]":
-        """The model, which must have an encoder (else it is said what to do `instead`), and at `most` so many images."""
+    def model(self) -> "Model":
+        """The model; a conditional one is given the label, by default the one that all samples among the images show."""
+        return model_for(self.run, self.stage, self.label, self.images)
+
+    def open(self, most: int | None = None, instead: str | None = None) -> "tuple[Model, GivenImages]":
+        """The model and at `most` so many images; without an encoder (it is said what to do `instead`) only its own samples."""
         model = self.model()
-        model.require_encoder(instead)
-        dataset = self.dataset(model, *self.images)
+        dataset = self.dataset(model, *self.images, instead=instead)
         if most is not None and len(dataset) > most:
             raise RequestError(f"{len(dataset):,} images are too many for one picture; give at most {most}.")
         return model, dataset
 
-    def dataset(self, model: "Model", *places: str) -> "ImageDataset":
+    def dataset(self, model: "Model", *places: str, instead: str | None = None) -> "GivenImages":
         """Images at places that a person names, prepared for the model."""
-        return open_given(places, model, self.run, self.fit, self.console)
+        return open_given(places, model, self.run, self.fit, self.console, instead)
 
-    def latents(self, model: "Model", dataset: "ImageDataset") -> "Latents":
-        """The latents of all images of a data set."""
-        import numpy as np
-
-        from vaegan.latent.learning import encode_images
-
-        return encode_images(model, dataset, np.arange(len(dataset)), self.console.preparing)
+    def latents(self, model: "Model", dataset: "GivenImages") -> "Latents":
+        """The latents of all images of a data set, those of samples as they were drawn."""
+        return dataset.latents(model, self.console.preparing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,33 +126,82 @@ class SettingsOptions(JsonOption):
         return {"settings": preset if file is None else load_config_file(file, preset)}
 
 
-def open_given(places: Sequence[str], model: "Model", run: Path, fit: Fit | None, console: "Console") -> "ImageDataset":
-    """The images that a person names, prepared for the model of a run; what of them could not be used is said."""
+def model_for(run: Path, stage: Stage | None, label: str | None, places: Sequence[str]) -> "Model":
+    """The model that images at places are for: a conditional one of the `label`, or of the one that the samples there show."""
+    from vaegan.latent.samples import common_label
+    from vaegan.training.saved import load
+
+    model = load(run, stage)
+    return model.unconditional(common_label(model, places) if label is None and model.config.labels else label)
+
+
+def open_given(
+    places: Sequence[str], model: "Model", run: Path, fit: Fit | None, console: "Console", instead: str | None = None
+) -> "GivenImages":
+    """The images that a person names, prepared for the model of a run; what of them could not be used is said.
+
+    RequestError, with what to do `instead`, if there are others than samples and the model has no encoder.
+    """
     from vaegan.data import open_images, skipped_in_words
     from vaegan.data.own import own_in_words
+    from vaegan.latent.samples import GivenImages, files_of, may_keep
     from vaegan.training.saved import images_config
 
-    dataset = open_images(places, images_config(model, run, fit), console.preparing)
+    if not all(map(may_keep, places)):
+        model.require_encoder(instead)
+    drawn = files_of(model, places)
+    dataset = open_images(places, images_config(model, run, fit), console.preparing, drawn)
     if dataset.skipped:
         console.say(f"Of {places[0]} {skipped_in_words(dataset.skipped)}.")
     if dataset.own_files:
         console.say(own_in_words(dataset.own_files))
-    return dataset
+    given = GivenImages.of(model, dataset, places, drawn)
+    by_reason = {reason: [name for name, its in given.reasons.items() if its == reason] for reason in given.reasons.values()}
+    for reason, names in by_reason.items():
+        console.say(f"{first_of(names)} {reason}: the latent in the file is not used, but the picture.")
+    if len(given.kept) < len(given):
+        model.require_encoder(instead)
+    if exact := [name for name in map(given.names.__getitem__, given.kept) if name not in drawn]:
+        console.say(f"{first_of(exact)}: drawn by this model; not encoded again, as the file keeps its latent.")
+    return given
 
 
-def save_images(blocks: Iterable["Pixels"], out: Path, notes: dict[str, str], names: Sequence[str] = ()) -> None:
-    """Writes images as one picture where `out` ends in .png, elsewhere as a folder with one PNG each, by number or name."""
+def save_images(drawn: "Iterable[Drawn]", model: "Model", out: Path, notes: dict[str, str], columns: int | None = None) -> None:
+    """Writes images as one picture where `out` ends in .png, elsewhere as a folder with one PNG each; each keeps its latent."""
     import numpy as np
 
+    from vaegan.latent.samples import family, keeping
     from vaegan.pictures import grid, save_png, to_picture
 
+    weights = family(model)
     if is_picture(out):
-        save_png(grid(np.concatenate(list(blocks))), out, notes)
+        everything = list(drawn)
+        picture = grid(np.stack([one.pixels for one in everything]), columns)
+        if len(everything) == 1:
+            notes = keeping(picture, everything[0], weights) | notes
+        save_png(picture, out, notes)
         return
     with atomic_folder(out) as folder:
-        for index, image in enumerate(chain.from_iterable(blocks)):
-            name = names[index] if names else f"{index:05d}"
-            save_png(to_picture(image), folder / f"{name}.png", notes | {"index": str(index)})
+        for one in drawn:
+            picture = to_picture(one.pixels)
+            save_png(picture, folder / f"{one.name}.png", keeping(picture, one, weights) | notes)
+
+
+def seeds_of(words: Sequence[str]) -> list[int]:
+    """The seeds that words stand for: 7 for one, 3:17 for those from 3 to 17, both included."""
+    found: list[int] = []
+    for word in words:
+        try:
+            ends = [int(end) for end in word.split(":", 1)]
+        except ValueError:
+            ends = []
+        for seed in ends:
+            check_seed(seed)
+        if not ends or ends[-1] < ends[0]:
+            raise RequestError(f"--seeds {word} is not possible; give seeds, as 3 7, or the first and last of a range, as 3:17.")
+        check_number("The number of seeds", len(found) + ends[-1] - ends[0] + 1, MOST_IN_A_GRID)
+        found += range(ends[0], ends[-1] + 1)
+    return found
 
 
 def is_picture(out: Path) -> bool:

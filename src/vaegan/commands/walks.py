@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from vaegan.commands.shared import ImagesOptions, check_number, check_suffix, facts_of, is_picture
+from vaegan.commands.shared import ImagesOptions, check_number, check_suffix, facts_of, is_picture, seeds_of
 from vaegan.errors import RequestError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ FRAME_SIDE = 256
 class WalkOptions(ImagesOptions):
     """Options of a way through latents, and what follows from them."""
 
-    seeds: tuple[int, ...] = ()
-    """Seeds, instead of images: the first samples that vaegan sample --seed makes."""
+    seeds: tuple[str, ...] = ()
+    """Seeds, instead of images: the first sample of each; 3:17 is the seeds from 3 to 17."""
     steps: int
     """Images from one end of the way to the other, or from one image of a loop to the next."""
     out: Path
@@ -51,12 +51,13 @@ class WalkOptions(ImagesOptions):
         from vaegan.latent.walks import seed_latents
 
         if self.seeds:
-            check_count(len(self.seeds))
+            seeds = seeds_of(self.seeds)
+            check_count(len(seeds))
             model = self.model()
-            return model, seed_latents(model, self.seeds), [f"seed {seed}" for seed in self.seeds]
+            return model, seed_latents(model, seeds), [f"seed {seed}" for seed in seeds]
         model, dataset = self.open(instead=instead)
         check_count(len(dataset))
-        return model, model.encode(dataset.load(range(len(dataset)))), list(dataset.names)
+        return model, self.latents(model, dataset), list(dataset.names)
 
 
 def save_walk(pixels: "Pixels", options: WalkOptions, notes: dict[str, str], hold: int = 2000) -> None:
@@ -90,7 +91,7 @@ def interpolate(options: InterpolateOptions) -> None:
     model, ends, names = options.stops(_check_ends, "interpolate between seeds: --seeds 3 7")
     path, stage = options.path or default_path(model), model.config.stage
     pixels = to_uint8(interpolate(model, ends[0], ends[1], options.steps, path))
-    save_walk(pixels, options, {"from": names[0], "to": names[1], "path": path, "stage": stage, "software": "vaegan"})
+    save_walk(pixels, options, {"from": names[0], "to": names[1], "path": path, "stage": stage})
     facts = facts_of(options.out, model, path=path, steps=options.steps, ends=names)
     words = f"{options.steps} images from {names[0]} to {names[1]}, {path} in the latents of the {stage.upper()}"
     options.answer(facts, f"{words}: {options.out}")
@@ -126,7 +127,7 @@ def morph(options: MorphOptions) -> None:
     model, stops, names = options.stops(check_count, "loop through seeds: --seeds 3 7 12")
     path, stage = options.path or default_path(model), model.config.stage
     pixels = to_uint8(model.decode(loop(stops, options.steps, path)))
-    save_walk(pixels, options, {"path": path, "stage": stage, "software": "vaegan"}, hold=options.milliseconds)
+    save_walk(pixels, options, {"path": path, "stage": stage}, hold=options.milliseconds)
     facts = facts_of(options.out, model, path=path, stops=len(names), frames=len(pixels))
     words = f"A loop of {len(pixels)} frames through {len(names)} images, {path} in the latents of the {stage.upper()}"
     options.answer(facts, f"{words}: {options.out}")

@@ -3,9 +3,10 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -263,21 +264,27 @@ def check_source(source: str | Path) -> None:
         raise DataError(f"{found.place} holds only {count} images or files, and at least {FEWEST_TO_TRAIN} are needed: add more.")
 
 
-def open_images(places: Sequence[str | Path], config: DataConfig, progress: ProgressCallback | None = None) -> ImageDataset:
+def open_images(
+    places: Sequence[str | Path],
+    config: DataConfig,
+    progress: ProgressCallback | None = None,
+    drawn: Mapping[str, bytes] = MappingProxyType({}),
+) -> ImageDataset:
     """One folder, archive, array file or the word faces; or some image files. A single image is enough.
 
-    `config.channels` must be 1 or 3. DataError where a file is missing or cannot be used, or no image is found.
+    `config.channels` must be 1 or 3; `drawn` are the contents of files that lie nowhere, by their places. DataError where a file
+    is missing or cannot be used, or no image is found.
     """
     if not places:
         raise RequestError("Which images? Give image files, or one folder.")
-    if len(places) == 1 and not _is_image_file(Path(places[0])):
+    if len(places) == 1 and not drawn and not _is_image_file(Path(places[0])):
         return open_dataset(places[0], config, progress=progress, for_training=False)
     if len(places) > _MOST_NAMED_FILES:
         raise RequestError(f"{len(places):,} files are too many to name one by one; give the folder that they lie in.")
     folders = [place for place in places if Path(place).is_dir()]
     if folders:
         raise RequestError(f"{folders[0]} is a folder: give image files, or one folder alone.")
-    return _named_images(map(_named_file, places), config)
+    return _named_images(((one, drawn[one]) if one in drawn else _named_file(one) for one in map(str, places)), config)
 
 
 def _is_image_file(path: Path) -> bool:

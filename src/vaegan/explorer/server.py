@@ -100,7 +100,7 @@ class Handlers:
         return _bytes(self.explorer.tsne.content())
 
     async def encode(self, request: Request) -> Response:
-        """An image file in, its latent and its pixels out."""
+        """An image file or a sample's address in, its latent and its pixels out."""
         try:
             async with self._uploads, asyncio.timeout(UPLOAD_SECONDS):
                 data = await _bounded_body(request)

@@ -18,6 +18,7 @@ from vaegan.explorer import coordinates
 from vaegan.explorer.coordinates import Slider, TsneMap, as_base64, raw_dimensions
 from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset, quick_gram
 from vaegan.explorer.protocol import Kind, Message
+from vaegan.latent.samples import files_of, read_kept
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
 from vaegan.training.run import RunFolder, RunRecord
@@ -25,6 +26,7 @@ from vaegan.training.saved import images_config, load, showing
 from vaegan.types import ProgressCallback
 
 MAX_UPLOAD_BYTES = 32 * 2**20  # larger uploads are refused [bytes]
+MOST_ADDRESS = 64  # of a sample's address [bytes]
 
 FEWEST_ON_MAP = 2  # images that have a spread
 PRIOR_DRAWS = 512
@@ -262,9 +264,18 @@ class Explorer:
         return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
-        """An uploaded image file as its latent (float32) and as the pixels that the encoder saw; RequestError if it cannot be."""
+        """An uploaded image file, or a sample's address, as its latent (float32) and as pixels; RequestError if it cannot be.
+
+        The model's own samples have the latent that they were drawn from, others are encoded.
+        """
+        name = data[:MOST_ADDRESS].decode(errors="replace")
+        data = files_of(self.model, [name]).get(name, data)
         image = image_from_bytes("The image", data, self.data_config)
-        return self.model.encode(image).cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
+        kept = None
+        with suppress(RequestError):  # a picture all the same
+            kept = read_kept(self.model, data)
+        latent = self.model.encode(image) if kept is None else kept.latent
+        return latent.cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
 
     def _opened(self) -> ImageDataset:
         if self.dataset is None:

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vaegan.data.arrays import read_header
 from vaegan.errors import DataError, RequestError
@@ -116,6 +117,11 @@ def _read_array(path: Path, size: int, opened: Callable[[], IO[bytes]], latent_d
         raise DataError(f"{path} holds {header.shape[0]:,} latents; give a file of {most:,} at most.")
     with opened() as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def latent_as_text(latent: Tensor) -> str:
+    """The numbers of a latent [latent] as text that `parse_latent` reads back bit for bit."""
+    return ",".join(f"{number:.9g}" for number in latent.tolist())
 
 
 def parse_latent(text: str, latent_dim: int) -> Latents:

@@ -276,16 +276,18 @@ export class Explorer {
     const { store } = this;
     const text = element("textarea", { rows: 8, value: toText(store.current), spellcheck: false, "aria-label": "The latent as numbers" });
     const wrong = element("p", { className: "wrong", role: "alert" });
-    const use = button("Use these", () => {
+    const use = button("Use these", async () => {
+      const words = text.value.trim();
       try {
-        store.choose(fromText(text.value, store.latentDim));
+        const isAddress = this.model.sampleAt && /^\d+:\d+$/.test(words);
+        store.choose(isAddress ? await this.model.sampleAt(words) : fromText(words, store.latentDim));
         close();
       } catch (error) {
         wrong.textContent = error.message;
       }
     }, { className: "strong" });
     const close = openDialog("The current latent", [
-      element("p", { text: `${store.latentDim} numbers. Copy them, or paste others over them.` }),
+      element("p", { text: `${store.latentDim} numbers. Copy them, or paste others over them${this.model.sampleAt ? ", or a sample of vaegan sample: 0:37 is number 37 of seed 0" : ""}.` }),
       text,
       wrong,
       element("div", { className: "row" }, use, button("Copy", () => {

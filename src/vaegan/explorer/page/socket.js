@@ -6,7 +6,7 @@
 //   latentsOf(indices)               -> [Float32Array]            imagesOf(indices) -> [picture]
 //   nearest(latent, count, lane)     -> Uint32Array of indices    project(origin, readX, readY) -> Float32Array, two numbers a point
 //   labels(name)                     -> Float32Array              meanColours() -> Uint8Array, three numbers an image
-//   encode(blob)                     -> { latent, picture }
+//   encode(blob)                     -> { latent, picture }       sampleAt(address) -> latent; here alone, it takes the server
 //   startTsne(), tsne()              -> { indices, places }
 
 import { fromBase64 } from "./latents.js";
@@ -145,6 +145,10 @@ export class SocketModel {
     const content = await (await asked("encode", { method: "POST", body: blob })).arrayBuffer();
     const bytes = 4 * this.description.latentDim;
     return { latent: new Float32Array(content.slice(0, bytes)), picture: new Uint8Array(content.slice(bytes)) };
+  }
+
+  async sampleAt(address) {
+    return (await this.encode(new Blob([address]))).latent;
   }
 
   async startTsne() {

@@ -21,6 +21,7 @@ from vaegan.objectives.likelihood import Likelihood
 from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
 from vaegan.shapes import AUTO, NetworkConfig, Sides, plain_size, sides_of
+from vaegan.transparency import TRANSPARENT
 
 FORMAT_VERSION = 10
 MAXIMUM_CONFIG_BYTES = 1_000_000
@@ -35,7 +36,7 @@ class ModelConfig:
     size: int | str
     """Side of the square images, or HEIGHTxWIDTH [pixels]."""
     channels: int
-    """1 grey, 3 colour."""
+    """1 grey, 3 colour, 4 colour with transparency (transparency.py)."""
     stage: Stage
     """Which training stage the weights come from."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -57,7 +58,7 @@ class ModelConfig:
     """Version of this file and of the weights' names."""
 
     def __post_init__(self) -> None:
-        if self.size == AUTO or self.channels not in (1, 3):
+        if self.size == AUTO or self.channels not in (1, 3, TRANSPARENT):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
         object.__setattr__(self, "size", plain_size(self.size))
         if not self.has_encoder and self.stage != "gan":

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from vaegan.data.own import EXIF_SOFTWARE, SOFTWARE
 from vaegan.errors import one_line
 from vaegan.files import atomic_path, write_atomically
+from vaegan.transparency import TRANSPARENT, divided, over_checkers
 
 Pixels = NDArray[np.uint8]  # [count, height, width, channels]
 
@@ -25,7 +26,7 @@ SHOWN_SIDE = 64
 
 def grid(pixels: Pixels, columns: int | None = None) -> Image.Image:
     """One picture of all images, row by row, near a square without `columns`; those under 64 pixels are enlarged."""
-    pixels = enlarged(pixels, SHOWN_SIDE)
+    pixels = over_checkers(enlarged(pixels, SHOWN_SIDE))
     count, height, width, channels = pixels.shape
     across = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / across)
@@ -50,7 +51,9 @@ def stacked(layers: Sequence[Pixels], columns: int) -> Image.Image:
 
 
 def to_picture(image: NDArray[np.uint8]) -> Image.Image:
-    """A Pillow image of [height, width, 1 or 3]."""
+    """A Pillow image of [height, width, 1, 3 or 4]."""
+    if image.shape[-1] == TRANSPARENT:
+        return Image.fromarray(divided(image))
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 

@@ -23,6 +23,7 @@ from vaegan.evaluation.inference import FEATURES as BOTH_FEATURES
 from vaegan.extras import need
 from vaegan.metrics.features import LAYOUT_FEATURES, RANDOM_FEATURES
 from vaegan.settings import from_dictionary, read_toml
+from vaegan.transparency import over_grey
 from vaegan.types import Images
 
 MOST_FEATURES = 16_384
@@ -131,7 +132,7 @@ def prepared(images: Images, described: Description) -> NDArray[np.float32]:
 
     Each channel is resized by Pillow's bicubic filter in float, and clipped to the 8-bit range (since clean-fid 0.1.35).
     """
-    resized = np.stack([_resized(image, described.size) for image in to_uint8(images)])
+    resized = np.stack([_resized(image, described.size) for image in to_uint8(over_grey(images))])
     pixels = resized / 255 * (described.high - described.low) + described.low
     if described.mean:
         pixels = (pixels - np.array(described.mean)) / np.array(described.deviation)

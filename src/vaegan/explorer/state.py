@@ -261,7 +261,7 @@ class Explorer:
         (height, width), (top, left) = self.model.config.sides, (side // 6 for side in self.model.config.sides)
         middle = images[:, top : height - top : 2, left : width - left : 2]
         parts = [middle[order[start : start + 4096]].mean((1, 2)) for start in range(0, len(order), 4096)]
-        return np.broadcast_to(np.concatenate(parts), (len(order), 3)).astype(np.uint8).tobytes()
+        return np.broadcast_to(np.concatenate(parts)[:, :3], (len(order), 3)).astype(np.uint8).tobytes()
 
     def encode_upload(self, data: bytes) -> tuple[bytes, bytes]:
         """An uploaded image file, or a sample's address, as its latent (float32) and as pixels; RequestError if it cannot be.

@@ -24,6 +24,7 @@ from vaegan.files import write_atomically
 from vaegan.model import Model
 from vaegan.pictures import to_picture
 from vaegan.report.page import check_out
+from vaegan.transparency import TRANSPARENT
 from vaegan.types import ProgressCallback
 
 MOST_IMAGES = 5000
@@ -158,9 +159,15 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
         top, left = place // columns * height, place % columns * width
         sheet[top : top + height, left : left + width] = explorer.dataset.images[explorer.order[index]]
     content = io.BytesIO()
-    to_picture(sheet).save(content, "JPEG", quality=SHEET_QUALITY, subsampling=0)
+    kind = "PNG" if config.channels == TRANSPARENT else "JPEG"
+    to_picture(sheet).save(content, kind, quality=SHEET_QUALITY, subsampling=0)
     labels = {name: as_base64(values[explorer.order[chosen]]) for name, values in explorer.dataset.labels.items()}
-    facts = {"latents": as_base64(explorer.encodings.latents[chosen]), "labels": labels, "columns": columns, "type": "image/jpeg"}
+    facts = {
+        "latents": as_base64(explorer.encodings.latents[chosen]),
+        "labels": labels,
+        "columns": columns,
+        "type": f"image/{kind.lower()}",
+    }
     return facts, content.getvalue(), len(chosen)
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vaegan.metrics.statistics import FEW_SPLITS, Interval, Moments, clipped, interval, reach_by_halves, resampling_weights
+from vaegan.transparency import over_grey
 from vaegan.types import Images
 
 RANDOM_FEATURES = "random-conv-1"
@@ -30,7 +31,7 @@ def random_features(images: Images) -> Tensor:
 
 
 def _pooled(images: Images, weights: list[Tensor]) -> Tensor:
-    colour = images.float().expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+    colour = over_grey(images.float()).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
     fine = F.relu(F.conv2d(colour, weights[0], stride=2, padding=1))
     coarse = F.relu(F.conv2d(F.relu(F.conv2d(fine, weights[1], stride=2, padding=1)), weights[2], padding=1))
     return torch.cat([pool for layer in (fine, coarse) for pool in (layer.mean((2, 3)), layer.std((2, 3)))], 1)
@@ -46,7 +47,7 @@ def _random_weights() -> list[Tensor]:
 @torch.no_grad()
 def small_images(images: Images, side: int = SMALL) -> Tensor:
     """Images averaged down to `side` x `side`, one row an image: where distances mean layout and colour, not texture."""
-    return F.adaptive_avg_pool2d(images.float(), side).flatten(1)
+    return F.adaptive_avg_pool2d(over_grey(images.float()), side).flatten(1)
 
 
 class Standardise:

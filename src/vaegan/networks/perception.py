@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaegan.errors import RequestError
+from vaegan.transparency import over_grey
 from vaegan.types import Images
 
 NAME = "EfficientNet-Lite0"
@@ -76,14 +77,14 @@ class Perception(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Images) -> list[Tensor]:
-        """[batch, 1 or 3, height, width] in [-1, 1], as the network was trained with, to maps [batch, CHANNELS, ...]."""
+        """[batch, 1, 3 or 4, height, width] in [-1, 1], as the network was trained with, to maps [batch, CHANNELS, ...]."""
         sides, shorter = images.shape[-2:], min(images.shape[-2:])
         if shorter < LEAST_SIDE:
             larger = [round(side * LEAST_SIDE / shorter) for side in sides]
             images = F.interpolate(images, size=larger, mode="bilinear", align_corners=False)
         seen: list[Tensor] = []
         with torch.autocast(images.device.type, enabled=False):  # each convolution has a precision of its own
-            x = F.relu6(self.stem(images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)))
+            x = F.relu6(self.stem(over_grey(images).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)))
             for stage, layers in zip(STAGES, self.stages, strict=True):
                 x = layers(x)
                 if stage.is_seen:

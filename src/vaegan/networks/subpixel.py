@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vaegan.transparency import TRANSPARENT
 from vaegan.types import Images
 
 DETAILS = ((1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
@@ -35,12 +36,14 @@ KEPT = 0.25
 def picture_kernel(channels: int) -> Tensor:
     """The convolution from coordinates to pixels, [4 channels, 4 channels, REACH, REACH], in `nn.PixelShuffle`'s order.
 
-    One channel is brightness alone.
+    One channel is brightness alone; a fourth one, opacity, is as brightness is.
     """
     colours, scales = (torch.tensor(rows, dtype=torch.float32) for rows in (COLOURS, SCALES))
     if channels == 1:
         colours, scales = torch.ones(1, 1), scales[:1]
-    colours = colours / colours.norm(dim=1, keepdim=True) * math.sqrt(channels)
+    colours = colours / colours.norm(dim=1, keepdim=True) * math.sqrt(colours.shape[1])
+    if channels == TRANSPARENT:
+        colours, scales = torch.block_diag(colours, torch.ones(1, 1)), torch.cat([scales, scales[:1]])
     # Half of a pixel's side is a quarter of a block's: pixels lie there beside the centre of their block.
     side = torch.zeros(2, REACH)
     side[0, REACH // 2 - 1 : REACH // 2 + 1] = torch.tensor((0.25, 0.75))

@@ -19,6 +19,7 @@ from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
 from vaegan.report.gathering import GatheredRun
 from vaegan.shapes import Sides
 from vaegan.training.session import SHOT_SAMPLES, sample_shots
+from vaegan.transparency import over_checkers
 
 LOSSLESS_BYTES = 450_000  # a sheet larger than this is stored with losses
 QUALITY = 90
@@ -42,7 +43,8 @@ class Sheet:
 
 
 def sheet(pixels: Pixels, columns: int) -> Sheet:
-    """All images [count, height, width, 1 or 3] row by row, with gaps through which the page is seen."""
+    """All images [count, height, width, 1, 3 or 4] row by row, with gaps through which the page is seen."""
+    pixels = over_checkers(pixels)
     count, height, width, channels = pixels.shape
     columns = min(columns, count)
     rows = math.ceil(count / columns)

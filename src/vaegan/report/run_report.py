@@ -12,6 +12,7 @@ from vaegan.report.gathering import GatheredRun, gather
 from vaegan.report.page import STAGE_TITLES, again, check_out, command, facts, gap, page, picture, section, table, write_page
 from vaegan.report.pictures import counts_for
 from vaegan.report.scores import evaluate_command
+from vaegan.transparency import COLOURS
 from vaegan.types import ProgressCallback
 
 
@@ -97,9 +98,9 @@ KINDS = {
 def headline(run: GatheredRun, with_images: bool) -> Markup:
     """Name, one sentence, and the facts of a run."""
     record, data = run.record, run.record.facts.get("data", {})
-    sides, grey = record.config.data.sides, data.get("channels") == 1
+    sides, kind = record.config.data.sides, COLOURS.get(data.get("channels", 3), "colour")
     source = record.source if with_images else "images that are not named here"
-    images = f"{int(data.get('images', 0)):,} {'grey' if grey else 'colour'} images of {sides.height} × {sides.width} pixels"
+    images = f"{int(data.get('images', 0)):,} {kind} images of {sides.height} × {sides.width} pixels"
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
+from vaegan import transparency
 from vaegan.errors import one_line
 from vaegan.glossary import fact_meaning, fact_title, setting_words
 from vaegan.metrics.table import metric_title
@@ -47,7 +48,7 @@ def card_sections(
     config: ModelConfig, record: RunRecord, facts: Mapping[str, Any], evaluation: Mapping[str, Any] | None, scores: Scores
 ) -> list[str]:
     """The parts of a card's text; see `model_card` for the arguments."""
-    colours = "grey" if config.channels == 1 else "colour"
+    colours = transparency.COLOURS[config.channels]
     kind = "A GAN that grew out of a VAE" if config.stage == "gan" and config.has_encoder else KINDS[config.stage]
     return [
         f"# {kind} of {config.sides} {colours} images",
@@ -149,7 +150,7 @@ def _measured(facts: Mapping[str, Any]) -> str:
 
 def _data(record: RunRecord, config: ModelConfig) -> str:
     ways = {"crop": "cropped to their centre", "pad": "padded", "stretch": "stretched"}
-    colours = "grey" if config.channels == 1 else "colour"
+    colours = transparency.COLOURS[config.channels]
     sides, way = config.sides, ways[record.config.data.fit]
     return (
         f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {sides}. Fingerprint of the prepared "

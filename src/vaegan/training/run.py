@@ -212,7 +212,7 @@ def _are_facts(found: Any) -> bool:
     handover = found.get("handover", {})
     return (
         min(found.get("images", 0), found.get("skipped", 0)) >= 0
-        and found.get("channels", 3) in (1, 3)
+        and found.get("channels", 3) in (1, 3, 4)
         and _holds(handover, HANDOVER)
         and (not handover or "verified_tensors" in handover)
         and math.isfinite(handover.get("vae_low_pass_error", 0.0))

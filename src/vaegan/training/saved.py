@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from shlex import quote
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from vaegan.data import TEST, VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError
 from vaegan.model import Model
-from vaegan.shapes import DataConfig, Fit
+from vaegan.shapes import Channels, DataConfig, Fit
 from vaegan.training.run import RunFolder, find_run
 from vaegan.types import ProgressCallback
 
@@ -51,7 +52,7 @@ def images_config(model: Model, run: str | Path, fit: Fit | None = None) -> Data
     """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all."""
     folder = RunFolder(Path(run))
     data = folder.read().config.data if folder.record_path.is_file() else DataConfig()
-    channels = "1" if model.config.channels == 1 else "3"
+    channels = cast(Channels, str(model.config.channels))
     labels = data.labels if data.labels and Path(data.labels).is_file() else None  # other images can do without
     return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize, labels=labels)
 

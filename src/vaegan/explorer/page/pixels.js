@@ -14,11 +14,10 @@ export class Painter {
         out[o + 3] = 255;
       }
     } else {
-      for (let i = 0, o = 0; i < picture.length; i += 3, o += 4) {
-        out[o] = picture[i];
-        out[o + 1] = picture[i + 1];
-        out[o + 2] = picture[i + 2];
-        out[o + 3] = 255;
+      for (let i = 0, o = 0; o < out.length; i += this.channels, o += 4) {
+        const opacity = this.channels === 4 ? picture[i + 3] : 255; // colours are multiplied by it
+        for (let k = 0; k < 3; k++) out[o + k] = (255 * picture[i + k]) / (opacity || 1);
+        out[o + 3] = opacity;
       }
     }
     return image;

@@ -1,9 +1,7 @@
 """Transparent images: their arithmetic against Pillow's, and a model of them from files to files."""
 
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 

@@ -1,6 +1,9 @@
 """Settings of images and networks: what both look like. Without torch, as all settings."""
 
+import math
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, get_args
 
 from vaegan.errors import RequestError
@@ -12,6 +15,30 @@ Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
 Binarize = Literal["none", "dynamic"]
 Weights = Literal["he", "uniform", "normal"]
+Range = tuple[float, float]
+USUAL_LEVELS: dict[str, Range] = {"8-bit": (0, 255), "16-bit": (0, 65535), "integer": (0, 65535), "float": (0, 1)}
+"""Black and white of each kind of number that image files hold, as photographs have it."""
+
+
+@cache
+def parse_levels(levels: str) -> dict[str, Range]:
+    """The numbers of black and white by kind, as LOW:HIGH says for all kinds and KIND=LOW:HIGH,KIND=LOW:HIGH for some.
+
+    Empty for "" and "auto", which leave them to the images. RequestError for anything else.
+    """
+    found: dict[str, Range] = {}
+    try:
+        for part in levels.split(",") if levels not in ("", "auto") else ():
+            kind, named, numbers = part.rpartition("=")
+            black, white = map(float, numbers.split(":"))
+            if not 0 < white - black < math.inf or (named and kind not in USUAL_LEVELS):
+                raise ValueError
+            found |= dict.fromkeys([kind] if named else USUAL_LEVELS, (black, white))
+    except ValueError:
+        raise RequestError(
+            f"--levels {levels} is not possible: give auto, or the numbers of black and white as LOW:HIGH, like 0:4095."
+        ) from None
+    return found
 
 
 @dataclass(frozen=True)
@@ -28,6 +55,11 @@ class DataConfig:
     """Mirror half of the training images left to right. auto does so except for IDX data: mirrored digits are other signs."""
     binarize: Binarize = "none"
     """dynamic draws every grey pixel anew as black or white, with its brightness as the probability: binarised MNIST."""
+    levels: str = ""
+    """Which of the files' numbers are black and white: LOW:HIGH, or auto for the lowest and highest that the images use. By
+    default as the kind of file has it; 16-bit files may use 8, 10, 12 or 14 bits, floats [0, 1], [-1, 1] or a range of theirs."""
+    background: str = "white"
+    """What lies behind transparency, and beside images with --fit pad: white, black, grey or '#rrggbb'. black for white icons."""
 
     def __post_init__(self) -> None:
         if not LEAST_SIZE <= self.size <= MOST_SIZE:
@@ -37,6 +69,11 @@ class DataConfig:
             if value not in get_args(allowed):
                 known = ", ".join(get_args(allowed))
                 raise RequestError(f"--{name} {value} is not known: choose one of {known}.")
+        parse_levels(self.levels)
+        if not re.fullmatch("white|black|grey|#[0-9a-fA-F]{6}", self.background):
+            raise RequestError(
+                f"--background {self.background} is not known: choose white, black, grey or a colour as '#rrggbb'."
+            )
         if self.binarize == "dynamic" and self.channels == "3":
             raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
 

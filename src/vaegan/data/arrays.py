@@ -5,7 +5,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from vaegan.config import DataConfig
 from vaegan.data.archives import open_unpacked
 from vaegan.data.building import check_most_images
 from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
+from vaegan.data.levels import NOT_FINITE, kind_of, range_of, scaled, used
 from vaegan.data.pixels import prepare
 from vaegan.data.source import LabelTable, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
@@ -27,6 +28,7 @@ MOST_HEADER_BYTES = 2**16
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_IMAGES = 512
 _DEFLATE_MOST = 1032  # nothing unpacks to more than this many times its size (bzip2 is not used for IDX)
+_BYTE, _MOST_NUMBER_BYTES = np.dtype(np.uint8), 8
 _IDX_IMAGES = re.compile(r"images?[-.]idx[34][-.]ubyte(\.gz)?$")
 # What reading a damaged file raises, packed or not.
 _READING_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, ValueError)
@@ -43,6 +45,7 @@ class ArrayPart:
     shape: tuple[int, ...]  # [count, height, width] or [count, height, width, channels]
     classes: NDArray[np.int64] | None = None
     test: bool | None = None  # whether the data set itself says that this is its test side; None where it does not say
+    numbers: np.dtype[np.generic] = _BYTE
 
 
 def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
@@ -62,8 +65,8 @@ def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart]
     return Source("ArraySource", str(place), identity, lambda: sum(part.shape[0] for part in parts), tasks, labels, mirrored)
 
 
-def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    image_bytes = math.prod(part.shape[1:])
+def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    image_bytes = math.prod(part.shape[1:]) * part.numbers.itemsize
     at_a_time = max(1, min(_BLOCK_IMAGES, _BLOCK_BYTES // image_bytes))
     try:
         with part.open() as stream:
@@ -73,21 +76,34 @@ def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
                 data = stream.read(count * image_bytes)
                 if len(data) < count * image_bytes:
                     raise EOFError("it ends before the last image")
-                yield start, np.frombuffer(data, np.uint8).reshape(count, *part.shape[1:])
+                yield start, np.frombuffer(data, part.numbers).reshape(count, *part.shape[1:])
     except _READING_ERRORS as error:
         raise DataError(f"{part.path} is damaged ({error}): download or save it again.") from None
 
 
-def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config: DataConfig) -> list[Prepared | Skipped]:
+def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.generic], config: DataConfig) -> list[Prepared | Skipped]:
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
+    kind, names = kind_of(block.dtype), [f"{part.name}[{index}]" for index in range(start, start + len(block))]
     prepared: list[Prepared | Skipped] = []
-    for index, image in enumerate(block, start):
+    if kind == "8-bit":
+        block = block.astype(np.uint8, copy=False)  # truth values
+    elif not (finite := np.isfinite(block).all(axis=tuple(range(1, block.ndim)))).all():
+        prepared += [Skipped(names[index], NOT_FINITE) for index in np.flatnonzero(~finite)]
+        block, names = block[finite], [names[index] for index in np.flatnonzero(finite)]
+    if not len(block):
+        return prepared
+    shown, found, black_to_white = block, used(block, kind), range_of(config.levels, kind)
+    as_files = kind == "8-bit" and block.ndim == 4  # whose colours alone are scaled, and not their transparency
+    if not as_files and (kind != "8-bit" or black_to_white != (0, 255)):
+        shown = scaled(block, black_to_white)
+    settings = config if as_files else replace(config, levels="")
+    for name, image, pixels in zip(names, block, shown, strict=True):
+        ready, traits, own = pixels, (), found
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
-        ready = image.shape == (config.size, config.size)
-        pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
-        hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.test))
+        if pixels.shape != (config.size, config.size):
+            ready, traits, own = prepare(Image.fromarray(pixels), settings)
+        prepared.append(Prepared(name, content_hash(image.tobytes()), ready, traits, part.test, own if as_files else found))
     return prepared
 
 
@@ -137,7 +153,7 @@ def read_header(packed: IO[bytes]) -> Header:
 def numpy_file(path: Path) -> Source | None:
     """The images of a .npy or .npz file; None when the name ends in neither.
 
-    A .npz holds them under "images" or as its only uint8 array of 3 or 4 axes; "labels", one whole number an image,
+    A .npz holds them under "images" or as its only array of numbers with 3 or 4 axes; "labels", one whole number an image,
     become the label `class`.
     """
     if path.suffix.lower() not in (".npy", ".npz"):
@@ -149,7 +165,7 @@ def numpy_file(path: Path) -> Source | None:
             with path.open("rb") as file:
                 header = read_header(file)
             _check_header(path, header, path.stat().st_size)
-            part = ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape)
+            part = ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape, numbers=header.dtype)
     except DataError:
         raise
     except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
@@ -182,22 +198,24 @@ def _npz_part(path: Path) -> ArrayPart:
             # The member keeps the archive's file open until it is closed itself.
             return file.open(f"{name}.npy")
 
-    return ArrayPart(f"{path.name}:{name}", path, open_member, header.length, header.shape, classes)
+    return ArrayPart(f"{path.name}:{name}", path, open_member, header.length, header.shape, classes, numbers=header.dtype)
 
 
 def _images_key(path: Path, headers: dict[str, Header]) -> str:
     if "images" in headers:
         return "images"
-    fitting = [name for name, header in headers.items() if header.dtype == np.uint8 and len(header.shape) in (3, 4)]
+    fitting = [name for name, header in headers.items() if header.dtype.kind in "buif" and len(header.shape) in (3, 4)]
     if len(fitting) != 1:
         held = ", ".join(headers) or "nothing"
-        raise DataError(f'{path} holds no array named "images" and not exactly one of uint8 with 3 or 4 axes, but {held}.')
+        raise DataError(f'{path} holds no array named "images" and not exactly one of numbers with 3 or 4 axes, but {held}.')
     return fitting[0]
 
 
 def _check_header(path: Path, header: Header, size: int) -> None:
-    if header.dtype != np.uint8:
-        raise DataError(f"{path} holds {header.dtype}, not uint8: scale the images to 0..255 and save them as uint8.")
+    if header.dtype.kind not in "buif" or header.dtype.itemsize > _MOST_NUMBER_BYTES:
+        raise DataError(
+            f"{path} holds {header.dtype}, not numbers of up to 64 bits: save the images as uint8, uint16 or float32."
+        )
     if header.claimed > size:
         raise DataError(f"{path} is damaged (its header claims more than the file holds): save it again.")
     _check_image_shape(path, header.shape)

@@ -2,9 +2,10 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from vaegan.config import DataConfig
 from vaegan.data.cache import CacheWriter, building
 from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
-from vaegan.data.pixels import TRAITS
+from vaegan.data.levels import decided, differ, in_words, range_of, too_even, widen
+from vaegan.data.pixels import BLANK, TRAITS
 from vaegan.data.source import Source, Task
 from vaegan.errors import DataError
+from vaegan.shapes import USUAL_LEVELS, Range
 from vaegan.types import ProgressCallback
 
 TRAIN, VALIDATION, TEST, SET_ASIDE = 0, 1, 2, 3
@@ -43,18 +46,26 @@ def build(source: Source, config: DataConfig, directory: Path, progress: Progres
     # Until a coloured image comes nobody knows; enough for colour is asked for.
     needed = total * config.size**2 * (1 if config.channels == "1" else 3)
     with building(directory, needed) as folder:
-        writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
-        try:
-            collected = _Collected(source.mirrored)
-            with closing(_run_in_order(source.tasks(config))) as done:
-                for results in done:
-                    for result in results:
-                        collected.add(result, writer)
-                    if progress:
-                        progress("preparing images", collected.seen, total)
-            collected.finish(writer, source, config, for_training)
-        finally:
-            writer.close()
+        collected = _collect(source, config, folder, lambda done: progress and progress("preparing images", done, total))
+        levels = decided(config.levels, collected.used)
+        if differ(config.levels, levels, collected.used):  # of photographs they never do
+            again = replace(config, levels=levels)
+            what = "preparing images again, by the range of their values"
+            collected = _collect(source, again, folder, lambda done: progress and progress(what, done, total))
+        collected.finish(levels, for_training)
+
+
+def _collect(source: Source, config: DataConfig, folder: Path, report: Callable[[int], None]) -> "_Collected":
+    collected = _Collected(source, config, folder)
+    try:
+        with closing(_run_in_order(source.tasks(config))) as done:
+            for results in done:
+                for result in results:
+                    collected.add(result)
+                report(collected.seen)
+    finally:
+        collected.writer.close()
+    return collected
 
 
 def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
@@ -77,8 +88,10 @@ def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Prepared | Skipped]]:
 class _Collected:
     """What is remembered of the images while their pixels go to the disk."""
 
-    def __init__(self, mirrored: bool) -> None:
-        self.mirrored = mirrored
+    def __init__(self, source: Source, config: DataConfig, folder: Path) -> None:
+        self.source, self.config = source, config
+        self.writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
+        self.used: dict[str, Range] = {}  # by the files' numbers, by their kind
         self.names: list[str] = []
         self.contents: list[bytes] = []
         self.pixel_hashes: list[bytes] = []
@@ -90,50 +103,70 @@ class _Collected:
     def seen(self) -> int:
         return len(self.names) + len(self.skipped)
 
-    def add(self, result: Prepared | Skipped, writer: CacheWriter) -> None:
+    def add(self, result: Prepared | Skipped) -> None:
         if isinstance(result, Skipped):
             self.skipped.append(result)
             return
-        writer.add(result.pixels)
+        self.writer.add(result.pixels)
         self.names.append(result.name)
         self.contents.append(result.content)
-        self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
+        self.pixel_hashes.append(_pixel_hash(result.pixels, self.source.mirrored))
         test_share = _TEST_SHARE if result.test is None else 0.0
         self.sides.append(TEST if result.test else side_of(result.content, test_share=test_share))
         self.traits.update(result.traits)
+        widen(self.used, result.used)
 
-    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
-        """Checks that the images suffice, and writes all that belongs to them."""
+    def finish(self, levels: str, for_training: bool) -> None:
+        """Checks that the images, prepared by these levels, suffice, and writes all that belongs to them."""
+        source = self.source
         if not self.names:
             raise DataError(_too_few(source.place, 0, self.skipped))
         by_content = np.array(self.sides, dtype=np.uint8)
         sides = set_duplicates_aside(by_content, content_keys(self.pixel_hashes))
+        warnings = (*self._blank(), *too_even(levels, self.used))
         if for_training:
-            check_trainable(source.place, sides, self.skipped)
+            check_trainable(source.place, sides, self.skipped, warnings)
         labels = source.labels(self.names)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
             "names": self.names,
             "label_words": labels.words,
             "skipped": self.skipped,
-            "notes": [*self._notes(sides), *([labels.note] if labels.note else [])],
-            "fingerprint": self._fingerprint(writer.channels, config),
+            "notes": [*self._notes(sides), *in_words(levels, self.used), *([labels.note] if labels.note else [])],
+            "warnings": warnings,
+            "levels": levels,
+            "fingerprint": self._fingerprint(levels),
         }
-        writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
+        self.writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
 
     def _notes(self, sides: NDArray[np.uint8]) -> Iterator[str]:
         total = len(self.names)
         for trait, words in TRAITS.items():
             if count := self.traits[trait]:
-                who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
-                yield f"{who} images had {words}."
-        mirror = " or its mirror image" if self.mirrored else ""
+                yield f"{self._many(count)} had {words.format(background=self.config.background)}."
+        mirror = " or its mirror image" if self.source.mirrored else ""
         if aside := int((sides == SET_ASIDE).sum()):
             yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image{mirror}."
 
-    def _fingerprint(self, channels: int, config: DataConfig) -> str:
-        preparation = f"{_FINGERPRINT_VERSION} {config.size} {config.fit} {channels} "
-        hashed = blake2b(preparation.encode(), digest_size=16)
+    def _blank(self) -> Iterator[str]:
+        if count := self.traits[BLANK]:
+            behind = self.config.background
+            other = "white" if behind == "black" else "black"
+            yield (
+                f"{self._many(count)} show next to nothing: they are as {behind} as what was laid behind their transparency; "
+                f"add --background {other}."
+            )
+
+    def _many(self, count: int) -> str:
+        total = len(self.names)
+        return f"All {total:,} images" if count == total else f"{count:,} of {total:,} images"
+
+    def _fingerprint(self, levels: str) -> str:
+        config, ranges = self.config, {kind: range_of(levels, kind) for kind in sorted(self.used)}
+        parts = [_FINGERPRINT_VERSION, config.size, config.fit, self.writer.channels, ""]
+        parts += [f"{kind}={ranges[kind]} " for kind in ranges if ranges[kind] != USUAL_LEVELS[kind]]
+        parts += [] if config.background == "white" else [f"{config.background} "]
+        hashed = blake2b(" ".join(map(str, parts)).encode(), digest_size=16)
         for content, side in sorted(zip(self.contents, self.sides, strict=True)):
             hashed.update(content + bytes([side]))
         return hashed.hexdigest()
@@ -174,12 +207,13 @@ def check_most_images(place: str, count: int) -> None:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
-def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped]) -> None:
-    """Refuses images that no model can be trained on."""
+def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], warnings: Sequence[str] = ()) -> None:
+    """Refuses images that no model can be trained on; `warnings` of what makes them alike are said."""
     if len(sides) < FEWEST_TO_TRAIN:
         raise DataError(_too_few(place, len(sides), skipped))
     if not (sides == TRAIN).any():
-        raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image; add different ones.")
+        cause = " ".join(warnings) or "Add different ones."
+        raise DataError(f"No image of {place} is left to train on: all look the same as a held-out image. {cause}")
 
 
 def _too_few(place: str, usable: int, skipped: Sequence[Skipped]) -> str:

@@ -21,7 +21,7 @@ from vaegan.data.decoding import Skipped
 from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically, write_json
 
-CACHE_VERSION = 2  # raised whenever the same source would be prepared differently: every older cache then counts as another
+CACHE_VERSION = 3  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
 _ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
 _BUILDING = ".building-"
@@ -48,6 +48,10 @@ class CachedImages:
     """Every file left out, with the reason."""
     notes: tuple[str, ...] = ()
     """Sentences on what was done to the images."""
+    warnings: tuple[str, ...] = ()
+    """Sentences on what cannot be expected of these data."""
+    levels: str = ""
+    """The numbers that were taken as black and white, as `DataConfig.levels` takes them."""
     fingerprint: str = ""
     """Changes with the images' content, their sides and the preparation; not with names, places or order."""
 
@@ -90,6 +94,8 @@ def open_cached(directory: Path) -> CachedImages | None:
             names=record["names"],
             skipped=tuple(Skipped(**one) for one in record["skipped"]),
             notes=tuple(record["notes"]),
+            warnings=tuple(record["warnings"]),
+            levels=record["levels"],
             fingerprint=record["fingerprint"],
         )
     except Exception:  # a damaged record can raise nearly anything, as can NumPy on a damaged table

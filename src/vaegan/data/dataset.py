@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,12 @@ from vaegan.data.arrays import idx_file, idx_folder, numpy_file
 from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
 from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
+from vaegan.data.levels import decided, differ, widen
 from vaegan.data.pixels import binarized, prepare, to_tensor
 from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.files import write_atomically
+from vaegan.shapes import Range
 from vaegan.types import ProgressCallback
 
 DRAWN_FACES = 8300
@@ -37,8 +39,6 @@ _MOST_NAMED_FILES = 10_000
 class ImageDataset(CachedImages):
     """Prepared images and what is known about them; the pixels stay on disk until they are asked for."""
 
-    warnings: tuple[str, ...] = ()
-    """Sentences on what cannot be expected of these data."""
     source: str
     config: DataConfig
     flips: bool = False
@@ -146,7 +146,7 @@ def open_dataset(
         VaeganError: the cache cannot be written.
     """
     found = find_source(source)
-    preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels}"
+    preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels} {config.levels} {config.background}"
     key = digest(found.kind.encode(), found.identity, preparation.encode())
     directory = (cache_dir or default_cache_dir()) / "images" / key
     cached = open_cached(directory)
@@ -156,12 +156,11 @@ def open_dataset(
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
     if for_training:
-        check_trainable(found.place, cached.sides, cached.skipped)
+        check_trainable(found.place, cached.sides, cached.skipped, cached.warnings)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     return ImageDataset(
-        **vars(cached),
-        warnings=_warnings(cached.sides, cached.contents),
+        **vars(cached) | {"warnings": (*cached.warnings, *_warnings(cached.sides, cached.contents))},
         source=str(source),
         config=config,
         flips=found.mirrored if config.flip == "auto" else config.flip == "on",
@@ -199,7 +198,7 @@ def _drawn_faces(total: int) -> Source:
         drawn = faces.draw_faces(count, size=config.size, seed=0, start=start)
         prepared: list[Prepared | Skipped] = []
         for index, face in enumerate(drawn, start):
-            pixels, traits = prepare(Image.fromarray(face), config)
+            pixels, traits, _ = prepare(Image.fromarray(face), config)
             prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
         return prepared
 
@@ -217,6 +216,9 @@ def _drawn_faces(total: int) -> Source:
 
 def find_source(source: str | Path) -> Source:
     """Finds out what kind of source a path or a word names, as in `open_dataset`; DataError where it is none."""
+    if not isinstance(source, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kind = type(source).__name__
+        raise DataError(f"A {kind} is no place of images: numpy.save('images.npy', images), and give 'images.npy'.")
     word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
     if word:
         return _drawn_faces(int(word[1] or DRAWN_FACES))
@@ -261,7 +263,7 @@ def open_images(places: Sequence[str | Path], config: DataConfig, progress: Prog
     folders = [place for place in places if Path(place).is_dir()]
     if folders:
         raise RequestError(f"{folders[0]} is a folder: give image files, or one folder alone.")
-    return _named_images(map(_named_file, places), config)
+    return _named_images(lambda: map(_named_file, places), config)
 
 
 def _is_image_file(path: Path) -> bool:
@@ -277,7 +279,7 @@ def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
     Raises:
         DataError: naming the first file that cannot be used, and why.
     """
-    return _named_images(map(_named_file, paths), config).load(range(len(paths)))
+    return _named_images(lambda: map(_named_file, paths), config).load(range(len(paths)))
 
 
 def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
@@ -286,7 +288,7 @@ def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
     Raises:
         DataError: saying why `name` cannot be used.
     """
-    return _named_images([(name, data)], config).load([0])
+    return _named_images(lambda: [(name, data)], config).load([0])
 
 
 def _named_file(place: str | Path) -> tuple[str, bytes]:
@@ -302,24 +304,34 @@ def _named_file(place: str | Path) -> tuple[str, bytes]:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _named_images(files: Iterable[tuple[str, bytes]], config: DataConfig) -> ImageDataset:
-    names: list[str] = []
-    contents: list[bytes] = []
-    pixels: list[NDArray[np.uint8]] = []
+def _named_images(files: Callable[[], Iterable[tuple[str, bytes]]], config: DataConfig) -> ImageDataset:
+    decoded, ranges = _decoded(files(), config), dict[str, Range]()
+    for one in decoded:
+        widen(ranges, one.used)
+    levels = decided(config.levels, ranges)
+    if differ(config.levels, levels, ranges):
+        decoded = _decoded(files(), replace(config, levels=levels))
+    return ImageDataset(
+        images=np.stack([_with_channels(one.pixels, int(config.channels)) for one in decoded]),
+        sides=np.full(len(decoded), TRAIN, np.uint8),
+        contents=content_keys([one.content for one in decoded]),
+        names=[one.name for one in decoded],
+        source=", ".join(one.name for one in decoded[:3]),
+        levels=levels,
+        config=config,
+    )
+
+
+def _decoded(files: Iterable[tuple[str, bytes]], config: DataConfig) -> list[Prepared]:
+    found: list[Prepared] = []
     with quiet_pillow():
         for name, data in files:
             result = decode(name, data, config)
             if isinstance(result, Skipped):
                 raise DataError(f"{name} cannot be used: {result.reason}.")
-            grey = result.pixels.ndim == 2
-            names.append(name)
-            contents.append(result.content)
-            pixels.append(np.repeat(result.pixels[..., None], int(config.channels), 2) if grey else result.pixels)
-    return ImageDataset(
-        images=np.stack(pixels),
-        sides=np.full(len(pixels), TRAIN, np.uint8),
-        contents=content_keys(contents),
-        names=names,
-        source=", ".join(names[:3]),
-        config=config,
-    )
+            found.append(result)
+    return found
+
+
+def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    return np.repeat(pixels[..., None], channels, 2) if pixels.ndim == 2 else pixels

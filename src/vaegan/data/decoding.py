@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
+from vaegan.data.levels import PHOTOGRAPH, Used
 from vaegan.data.pixels import prepare
 
 MAX_PIXELS = 100_000_000
@@ -50,6 +51,7 @@ class Prepared:
     pixels: NDArray[np.uint8]  # [size, size] when grey, else [size, size, 3]
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     test: bool | None = None  # whether the data set itself puts it on the test side; None where it does not say
+    used: Used = PHOTOGRAPH  # the numbers that its file uses
 
 
 class MemoryBudget:
@@ -122,10 +124,10 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
             # its coefficients at full size.
             coefficients = 6 * width * height if image.format in ("JPEG", "MPO") else 0
             with _decoded.hold(12 * image.size[0] * image.size[1] + coefficients + 4 * tile):
-                pixels, traits = prepare(image, config)
+                pixels, traits, found = prepare(image, config)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, traits)
+    return Prepared(name, content_hash(data), pixels, traits, used=found)
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def open_dataset(
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     return ImageDataset(
-        **vars(cached) | {"warnings": (*cached.warnings, *_warnings(cached.sides, cached.contents))},
+        **vars(replace(cached, warnings=(*cached.warnings, *_warnings(cached.sides, cached.contents)))),
         source=str(source),
         config=config,
         flips=found.mirrored if config.flip == "auto" else config.flip == "on",

@@ -110,6 +110,6 @@ def too_even(levels: str, ranges: Mapping[str, Range]) -> Iterator[str]:
         black, white = range_of(levels, kind)
         if low < high and min(high, white) - max(low, black) < EVEN * (white - black):
             yield (
-                f"The {kind} images use values {low:,.6g} to {high:,.6g} alone, under a tenth of {black:,.6g} to {white:,.6g}, which "
-                "were taken as black to white, so they show next to nothing: add --levels auto, or --levels LOW:HIGH."
+                f"The {kind} images use only values {low:,.6g} to {high:,.6g}, under a tenth of {black:,.6g} to {white:,.6g}, "
+                "which were taken as black to white, so they show next to nothing: add --levels auto, or --levels LOW:HIGH."
             )

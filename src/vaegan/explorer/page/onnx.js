@@ -110,7 +110,7 @@ export class OnnxModel {
       throw new Error("The image cannot be used: this browser cannot read it.");
     }
     if (bitmap.width * bitmap.height > maxUploadPixels) throw new Error(`The image has too many pixels: over ${maxUploadPixels / 1e6} million.`);
-    const squared = fitted(bitmap, size, channels, this.description.fit);
+    const squared = levelled(fitted(bitmap, size, channels, this.description), this.description.levels);
     const picture = this.description.binarize ? binarized(squared) : squared;
     const planes = new Float32Array(picture.length);
     for (let i = 0; i < picture.length; i++) planes[(i % channels) * size * size + Math.floor(i / channels)] = picture[i] / 127.5 - 1;
@@ -142,12 +142,12 @@ function pictures(data, count, size, channels) {
   });
 }
 
-/** An image as the training images were made square: cropped, padded with white, or stretched. */
-function fitted(bitmap, size, channels, fit) {
+/** An image as the training images were made square: cropped, padded with the background, or stretched. */
+function fitted(bitmap, size, channels, { fit, background }) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = size;
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#fff";
+  context.fillStyle = background;
   context.fillRect(0, 0, size, size);
   context.imageSmoothingQuality = "high";
   const { width, height } = bitmap;
@@ -157,6 +157,11 @@ function fitted(bitmap, size, channels, fit) {
     context.drawImage(bitmap, (size - width * scale) / 2, (size - height * scale) / 2, width * scale, height * scale);
   }
   return withoutAlpha(context.getImageData(0, 0, size, size).data, channels);
+}
+
+/** Values stretched so that those which were black and white in the training images' files are 0 and 255. */
+function levelled(picture, [black, white]) {
+  return new Uint8Array(Uint8ClampedArray.from(picture, (value) => ((value - black) * 255) / (white - black)).buffer);
 }
 
 /** Every grey value drawn black or white with its brightness as the probability; the same picture always the same way. */

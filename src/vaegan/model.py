@@ -95,8 +95,9 @@ class Model:
         return self.networks.whitening(latents.to(self.device))
 
     @torch.no_grad()
-    def decode(self, latents: Latents, labels: Labels | None = None) -> Images:
+    def decode(self, latents: Latents | NDArray[Any], labels: Labels | None = None) -> Images:
         """The image of each latent (of its label, for a conditional model): the mean of p(x|z), in [-1, 1]."""
+        latents = torch.as_tensor(latents)
         self._check_labels(labels, len(latents))
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")

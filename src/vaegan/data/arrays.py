@@ -93,7 +93,7 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.generic], conf
         block, names = block[finite], [names[index] for index in np.flatnonzero(finite)]
     if not len(block):
         return prepared
-    shown, found, black_to_white = block, used(block, kind), range_of(config.levels, kind)
+    shown, found, black_to_white = block, used(block, kind, len(block)), range_of(config.levels, kind)
     as_files = kind == "8-bit" and block.ndim == 4  # whose colours alone are scaled, and not their transparency
     if not as_files and (kind != "8-bit" or black_to_white != (0, 255)):
         shown = scaled(block, black_to_white)

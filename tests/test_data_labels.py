@@ -275,3 +275,23 @@ def test_npz_of_keras_and_medmnist(tmp_path: Path, open_here: Callable[..., Imag
     chest = open_here(tmp_path / "chest.npz")
     assert np.array_equal(np.stack([chest.labels[f"label-{number}"] for number in range(1, 5)], 1), truths)
     assert set(chest.sides.tolist()) == {TRAIN, VALIDATION, TEST}
+
+
+def test_labels_stay_with_their_images_where_others_of_an_array_cannot_be_used(
+    tmp_path: Path, open_here: Callable[..., ImageDataset]
+) -> None:
+    values, classes = RANDOM.integers(0, 4096, (100, 16, 16)), np.arange(100) % 7
+    damaged = (values[:80] / 4095).astype(np.float32)
+    damaged[[2, 50], 3, 3] = np.nan
+    np.savez(
+        tmp_path / "lung.npz",
+        x_train=damaged,
+        x_test=values[80:].astype(np.uint16),
+        y_train=classes[:80],
+        y_test=classes[80:],
+    )
+    found = open_here(tmp_path / "lung.npz")
+    usable = np.delete(np.arange(100), [2, 50])
+    assert found.labels["class"].tolist() == classes[usable].tolist()
+    assert found.indices(TEST).tolist() == list(range(78, 98))
+    assert np.abs(found.images[..., 0] - values[usable] * 255 / 4095).max() < 0.51

@@ -137,3 +137,16 @@ def test_a_training_in_the_folder_of_images_goes_on_there_and_begins_anew(
     again = train(".", config, images=64).read()
     assert again.fingerprint == run.read().fingerprint
     assert again.facts["data"]["images"] == COUNT
+
+
+def test_own_pictures_neither_decide_the_range_of_values_nor_are_changed_by_it(tmp_path: Path) -> None:
+    masks = PIXELS[..., 0] // 128
+    (tmp_path / "masks").mkdir()
+    for index, mask in enumerate(masks):
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{index:03}.png")
+    write_pictures(tmp_path / "masks")
+    found = open_dataset(tmp_path / "masks", DataConfig(size=16), cache_dir=tmp_path / "cache")
+    assert (len(found), found.own_files) == (COUNT, 5)
+    assert np.array_equal(found.images[..., 0], 255 * masks)
+    named = open_images([tmp_path / "masks" / "edited" / "0.png"], DataConfig(size=16, channels="3", levels=found.levels))
+    assert np.array_equal(named.images[0], PIXELS[0])

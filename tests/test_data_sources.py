@@ -390,8 +390,8 @@ def objects() -> np.ndarray:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (GREY.astype(np.float32), "not uint8"),
-        (objects(), "not uint8"),
+        (GREY.astype(np.complex64), "not numbers"),
+        (objects(), "not numbers"),
         (np.asfortranarray(GREY), "column by column"),
         (np.moveaxis(PIXELS, 3, 1).copy(), "channels to the end"),
         (GREY[0], "needed is"),

@@ -314,6 +314,19 @@ def test_an_upload_to_a_page_of_binary_images_is_drawn_black_and_white(tmp_path:
     np.testing.assert_allclose(once.mean(0), np.arange(256), atol=4.5 * 255 / 2 / 16)  # standard error: at most half of 255 / 16
 
 
+@NODE
+def test_an_upload_to_a_page_of_masks_has_their_black_and_white(tmp_path: Path) -> None:
+    found = run_in_node(
+        """
+        import { levelled } from "./onnx.js";
+        const picture = Uint8Array.from([0, 5, 10, 20, 255]);
+        console.log(JSON.stringify([[...levelled(picture, [0, 255])], [...levelled(picture, [5, 20])]]));
+        """,
+        tmp_path,
+    )
+    assert found == [[0, 5, 10, 20, 255], [0, 0, 85, 255, 255]]
+
+
 @pytest.mark.parametrize("float16", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 2, 12, 13, 14, 26, 1001, 900_001])
 def test_a_packed_part_is_what_was_packed(tmp_path: Path, length: int, float16: bool) -> None:

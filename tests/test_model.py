@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vaegan.config import NetworkConfig
+from vaegan.data import to_tensor
 from vaegan.errors import ModelError, RequestError
 from vaegan.export.folder import export_programs
 from vaegan.model import Model
@@ -185,6 +186,54 @@ class TestShapes:
         for call in (vae.encode, vae.posterior, vae.reconstruct):
             with pytest.raises(RequestError, match=r"this model wants \[n, 3, 16, 16\]"):
                 call(torch.zeros(shape))
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [(math.nan, "NaN"), (math.inf, "infinite"), (-math.inf, "infinite"), (1.5, "from -1 to 1.5"), (255.0, "to_tensor")],
+    )
+    def test_images_of_other_values_are_refused_by_name(self, vae: Model, images: Tensor, value: float, said: str) -> None:
+        images[0, 0, 0, 0], images[-1, 1, 3, 4] = -1, value
+        for call in (vae.encode, vae.posterior, vae.reconstruct):
+            for given in (images, images.double(), images.numpy()):
+                with pytest.raises(RequestError, match=said):
+                    call(given)
+
+    def test_what_rounding_adds_and_what_a_model_made_is_taken(self, vae: Model, images: Tensor) -> None:
+        vae.encode(images * 1.001)
+        vae.encode(vae.decode(torch.randn(6, LATENT) * 5))
+
+    def test_arrays_are_images(self, vae: Model) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), np.uint8)
+        wanted = vae.encode(to_tensor(pixels))
+        assert torch.equal(vae.encode(pixels), wanted)
+        floats = pixels / 127.5 - 1
+        for given in (floats, np.moveaxis(floats, 3, 1), np.moveaxis(floats, 3, 1).astype(np.float32)[:, :, ::-1][:, :, ::-1]):
+            torch.testing.assert_close(vae.encode(given), wanted)
+        torch.testing.assert_close(vae.decode(wanted.double().numpy()), vae.reconstruct(pixels))
+        grey = build(channels=1)
+        assert torch.equal(grey.encode(pixels[..., 0]), grey.encode(pixels[..., :1]))
+        torch.testing.assert_close(grey.encode(floats[..., 0]), grey.encode(pixels[..., 0]))
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            np.zeros((2, SIZE, SIZE, 3), np.int64),
+            np.zeros((2, SIZE, SIZE, 3), bool),
+            np.array([None, 1]),
+            np.zeros((SIZE, SIZE), np.uint8),
+            np.zeros((2, SIZE, SIZE), np.uint8),
+            np.zeros((2, SIZE, SIZE + 1, 3), np.float32),
+            np.zeros(3),
+            torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8),
+            [[0.0]],
+            "photo.png",
+            None,
+        ],
+    )
+    def test_what_are_no_images_is_refused_in_words(self, vae: Model, given: Any) -> None:
+        with pytest.raises(RequestError, match="this model wants") as caught:
+            vae.reconstruct(given)
+        assert "\n" not in str(caught.value)
 
     def test_a_gan_from_scratch_cannot_encode(self, gan: Model) -> None:
         assert not gan.has_encoder

@@ -64,6 +64,22 @@ class TestPreparing:
         wanted = ImageOps.pad(picture, (48, 32), Image.Resampling.LANCZOS, color="white")
         np.testing.assert_allclose(prepared(tmp_path / "p.png", "32x48", "pad").astype(int), np.asarray(wanted, int), atol=4)
 
+    @pytest.mark.parametrize("shape", [(200, 50), (50, 200)])
+    def test_pad_adds_bars_of_the_background(self, tmp_path: Path, shape: tuple[int, int]) -> None:
+        picture = photograph(tmp_path / "p.png", *shape)
+        config = DataConfig(size="32x48", fit="pad", channels="3", background="#204060")
+        wanted = ImageOps.pad(picture, (48, 32), Image.Resampling.LANCZOS, color="#204060")
+        found = to_uint8(load_images([tmp_path / "p.png"], config))[0]
+        np.testing.assert_allclose(found.astype(int), np.asarray(wanted, int), atol=4)
+
+    def test_auto_of_twelve_bit_images_takes_their_shape_and_range(self, tmp_path: Path) -> None:
+        values = np.random.default_rng(0).integers(0, 4096, (3, 64, 128)).astype(np.uint16)
+        for number, one in enumerate(values):
+            Image.fromarray(one).save(tmp_path / f"{number}.png")
+        found = open_dataset(tmp_path, DataConfig(size="auto"), for_training=False)
+        assert found.config.size == "64x128"
+        assert np.abs(found.images[..., 0] - values * (255 / 4095)).max() < 0.51
+
     @pytest.mark.parametrize("turn", range(1, 9))
     def test_photographs_are_turned_upright(self, tmp_path: Path, turn: int) -> None:
         exif = Image.Exif()

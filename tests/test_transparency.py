@@ -1,6 +1,5 @@
 """Transparent images: their arithmetic against Pillow's, and a model of them from files to files."""
 
-
 import numpy as np
 import torch
 from PIL import Image

@@ -226,6 +226,7 @@ def _data_facts(dataset: ImageDataset) -> dict[str, Any]:
     return {
         "images": len(dataset),
         "channels": dataset.channels,
+        "levels": dataset.levels,
         "skipped": len(dataset.skipped),
         "notes": list(dataset.notes),
         "warnings": list(dataset.warnings),

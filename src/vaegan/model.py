@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from vaegan.data import given_images
 from vaegan.errors import RequestError, did_you_mean
 from vaegan.model_files import ModelConfig, Networks, check_free_for_model, read_model, write_model
 from vaegan.networks import Gaussian
@@ -30,7 +32,8 @@ Sampler = Literal["mixture", "prior"]
 class Model:
     """A trained model: latents to images, images to latents.
 
-    Images are float [batch, channel, height, width] in [-1, 1]; latents [batch, latent]. Nothing here tracks gradients.
+    Images are float [batch, channel, height, width] in [-1, 1], or given as NumPy arrays, of such numbers or of uint8
+    [batch, height, width, channel]; latents are [batch, latent]. Nothing here tracks gradients.
     """
 
     def __init__(self, config: ModelConfig, networks: Networks, device: torch.device | str = "cpu") -> None:
@@ -66,15 +69,16 @@ class Model:
         return self.config.has_encoder
 
     @torch.no_grad()
-    def posterior(self, images: Images, labels: Labels | None = None) -> Gaussian:
+    def posterior(self, images: Images | NDArray[Any], labels: Labels | None = None) -> Gaussian:
         """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
 
         Raises:
-            RequestError: if the model has no encoder, the images have another shape, or a conditional model gets no `labels`.
+            RequestError: if the model has no encoder, the images have another shape or values outside [-1, 1], NaN and infinities
+                among them, or a conditional model gets no `labels`.
         """
         self.require_encoder()
         assert self.networks.encoder is not None
-        self._check(images)
+        images = given_images(images, self.config.channels, self.config.sides)
         self._check_labels(labels, len(images))
         if len(images) == 0:
             empty = torch.zeros(0, self.latent_dim, device=self.device)
@@ -83,7 +87,7 @@ class Model:
         return Gaussian(torch.cat(means), torch.cat(log_vars))
 
     @torch.no_grad()
-    def encode(self, images: Images, labels: Labels | None = None) -> Latents:
+    def encode(self, images: Images | NDArray[Any], labels: Labels | None = None) -> Latents:
         """The latent of each image: the mean of its `posterior`, in the decoder's coordinates."""
         return self.whitened(self.posterior(images, labels).mean)
 
@@ -95,8 +99,9 @@ class Model:
         return self.networks.whitening(latents.to(self.device))
 
     @torch.no_grad()
-    def decode(self, latents: Latents, labels: Labels | None = None) -> Images:
+    def decode(self, latents: Latents | NDArray[Any], labels: Labels | None = None) -> Images:
         """The image of each latent (of its label, for a conditional model): the mean of p(x|z), in [-1, 1]."""
+        latents = torch.as_tensor(latents)
         self._check_labels(labels, len(latents))
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
@@ -110,7 +115,7 @@ class Model:
         self._check_labels(labels, len(latents))
         return torch.cat([self.networks.decoder(*block, raw=True) for block in self._blocks(latents, labels)])
 
-    def reconstruct(self, images: Images, labels: Labels | None = None) -> Images:
+    def reconstruct(self, images: Images | NDArray[Any], labels: Labels | None = None) -> Images:
         """Decoded encodings: what the model keeps of each image."""
         return self.decode(self.encode(images, labels), labels)
 
@@ -323,15 +328,6 @@ class Model:
                 raise RequestError("This model has no fitted mixture yet: its stage is not finished. Go on with --resume.")
             raise RequestError("This model has no encoder, and so no mixture fitted to encodings; use --sampler prior.")
         return copy.deepcopy(mixture).cpu()
-
-    def _check(self, images: Images) -> None:
-        wanted = (self.config.channels, *self.config.sides)
-        if not images.is_floating_point():
-            raise RequestError(
-                f"Images of {images.dtype} do not fit; this model wants numbers in [-1, 1]: vaegan.data.to_tensor."
-            )
-        if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
-            raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")
 
 
 def _blocks_of(count: int, first: int) -> range:

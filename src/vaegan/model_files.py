@@ -20,7 +20,7 @@ from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
-from vaegan.shapes import AUTO, NetworkConfig, Sides, plain_size, sides_of
+from vaegan.shapes import AUTO, DataConfig, NetworkConfig, Sides, plain_size, sides_of
 from vaegan.transparency import TRANSPARENT
 
 FORMAT_VERSION = 10
@@ -52,6 +52,10 @@ class ModelConfig:
     """What a conditional model can be told, in the order of the codes."""
     has_encoder: bool = True
     """A GAN trained from scratch has none."""
+    levels: str = ""
+    """What was black and white in the files of the training images, as `DataConfig.levels` takes it: so others are prepared."""
+    background: str = "white"
+    """What lay behind their transparency."""
     library: str = "vaegan"
     """Marks the file as this library's."""
     format_version: int = FORMAT_VERSION
@@ -61,6 +65,7 @@ class ModelConfig:
         if self.size == AUTO or self.channels not in (1, 3, TRANSPARENT):
             raise RequestError(f"A model of {self.channels} channels at {self.size} pixels cannot be built here.")
         object.__setattr__(self, "size", plain_size(self.size))
+        DataConfig(levels=self.levels, background=self.background)  # refuses what is not possible
         if not self.has_encoder and self.stage != "gan":
             raise RequestError(f"A model of stage {self.stage} has an encoder; this one says it has none.")
         if len(self.labels) > MOST_CLASSES:

@@ -1,7 +1,9 @@
 """Settings of images and networks: what both look like. Without torch, as all settings."""
 
+import math
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from vaegan.errors import RequestError
@@ -14,6 +16,30 @@ Channels = Literal["auto", "1", "3"]
 Flip = Literal["auto", "on", "off"]
 Binarize = Literal["none", "dynamic"]
 Weights = Literal["he", "uniform", "normal"]
+Range = tuple[float, float]
+USUAL_LEVELS: dict[str, Range] = {"8-bit": (0, 255), "16-bit": (0, 65535), "integer": (0, 65535), "float": (0, 1)}
+"""Black and white of each kind of number that image files hold, as photographs have it."""
+
+
+@cache
+def parse_levels(levels: str) -> dict[str, Range]:
+    """The numbers of black and white by kind, as LOW:HIGH says for all kinds and KIND=LOW:HIGH,KIND=LOW:HIGH for some.
+
+    Empty for "" and "auto", which leave them to the images. RequestError for anything else.
+    """
+    found: dict[str, Range] = {}
+    try:
+        for part in levels.split(",") if levels not in ("", "auto") else ():
+            kind, named, numbers = part.rpartition("=")
+            black, white = map(float, numbers.split(":"))
+            if not 0 < white - black < math.inf or (named and kind not in USUAL_LEVELS):
+                raise ValueError
+            found |= dict.fromkeys([kind] if named else USUAL_LEVELS, (black, white))
+    except ValueError:
+        raise RequestError(
+            f"--levels {levels} is not possible: give auto, or the numbers of black and white as LOW:HIGH, like 0:4095."
+        ) from None
+    return found
 
 
 class Sides(NamedTuple):
@@ -65,7 +91,7 @@ class DataConfig:
     """Side of the square that every image becomes [pixels], 16 to 256, or HEIGHTxWIDTH: 64x96 for landscapes. auto: 64, and the
     longer side as most of the images have it. 64 trains in minutes on a CPU and still shows a face."""
     fit: Fit = "crop"
-    """How an image of another shape is made to fit: crop its centre, pad it with white, or stretch it. Crop keeps shapes true."""
+    """How images of another shape are made to fit: crop the centre, pad (--background), or stretch. Crop keeps shapes true."""
     channels: Channels = "auto"
     """1 (grey) or 3 (colour). auto takes 1 only when every image is grey."""
     flip: Flip = "auto"
@@ -74,6 +100,11 @@ class DataConfig:
     """dynamic draws every grey pixel anew as black or white, with its brightness as the probability: binarised MNIST."""
     labels: str | None = None
     """A table of file names and labels, or StyleGAN's dataset.json, where none lies beside the images (labels.csv)."""
+    levels: str = ""
+    """Which of the files' numbers are black and white: LOW:HIGH, or auto for the lowest and highest that the images use. By
+    default as the kind of file has it; 16-bit files may use 8, 10, 12 or 14 bits, floats [0, 1], [-1, 1] or a range of theirs."""
+    background: str = "white"
+    """What lies behind transparency, and beside images with --fit pad: white, black, grey or '#rrggbb'. black for white icons."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", plain_size(self.size))
@@ -82,6 +113,11 @@ class DataConfig:
             if value not in get_args(allowed):
                 known = ", ".join(get_args(allowed))
                 raise RequestError(f"--{name} {value} is not known: choose one of {known}.")
+        parse_levels(self.levels)
+        if not re.fullmatch("white|black|grey|#[0-9a-fA-F]{6}", self.background):
+            raise RequestError(
+                f"--background {self.background} is not known: choose white, black, grey or a colour as '#rrggbb'."
+            )
         if self.binarize == "dynamic" and self.channels == "3":
             raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
 

@@ -209,7 +209,7 @@ def _print_help(kind: type[Any], prog: str, options: list[_Option], everything: 
     groups: dict[str, Any] = {"": page}
     for option in options:
         text = _sentences(option.owner).get(option.path.rpartition(".")[2], "")
-        if option.default not in (MISSING, None, ()):
+        if option.default not in (MISSING, None, (), ""):
             text += f" (default: {option.default})"
         shown: dict[str, Any] = {"help": text.replace("%", "%%")}
         if option.spelling.positional:

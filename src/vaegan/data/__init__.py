@@ -6,6 +6,7 @@ from vaegan.data.building import SET_ASIDE, SIDE_NAMES, TEST, TRAIN, VALIDATION,
 from vaegan.data.cache import default_cache_dir
 from vaegan.data.dataset import ImageDataset, check_source, image_from_bytes, load_images, open_dataset, open_images
 from vaegan.data.decoding import Skipped
+from vaegan.data.given import given_images
 from vaegan.data.pixels import to_tensor, to_uint8
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "TrainingBatches",
     "check_source",
     "default_cache_dir",
+    "given_images",
     "image_from_bytes",
     "load_images",
     "open_dataset",

@@ -5,7 +5,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -18,8 +18,9 @@ from PIL import Image
 from vaegan.config import DataConfig
 from vaegan.data.archives import open_unpacked
 from vaegan.data.building import check_most_images
-from vaegan.data.decoding import MAX_PIXELS, Prepared, content_hash
+from vaegan.data.decoding import MAX_PIXELS, Prepared, Skipped, content_hash
 from vaegan.data.layout import SIDE_WORDS, TEST, LabelTable
+from vaegan.data.levels import NOT_FINITE, kind_of, range_of, scaled, used
 from vaegan.data.pixels import prepare
 from vaegan.data.source import Result, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
@@ -31,6 +32,7 @@ _KINDS = {"images": {"x", "image", "images", "data"}, "labels": {"y", "label", "
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_IMAGES = 512
 _DEFLATE_MOST = 1032  # nothing unpacks to more than this many times its size (bzip2 is not used for IDX)
+_BYTE, _MOST_NUMBER_BYTES = np.dtype(np.uint8), 8
 _IDX_IMAGES = re.compile(r"images?[-.]idx[34][-.]ubyte(\.gz)?$")
 # What reading a damaged file raises, packed or not.
 _READING_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, ValueError)
@@ -47,6 +49,7 @@ class ArrayPart:
     shape: tuple[int, ...]  # [count, height, width] or [count, height, width, channels]
     classes: NDArray[np.int64] | None = None  # [count], or [count, labels]
     side: int | None = None  # validation or test where the data set itself says so
+    numbers: np.dtype[np.generic] = _BYTE
 
 
 def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart], *, mirrored: bool) -> Source:
@@ -55,11 +58,11 @@ def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart]
         # Blocks are streamed, so that memory never depends on what a header claims.
         return (partial(_prepare_block, part, start, block, config) for part in parts for start, block in _blocks(part))
 
-    def labels(_: Sequence[object]) -> LabelTable:
+    def labels(positions: Sequence[int]) -> LabelTable:
         known = [part.classes for part in parts if part.classes is not None]
         if len(known) < len(parts) or len({classes.shape[1:] for classes in known}) > 1:
             return LabelTable()
-        together, table = np.concatenate(known), LabelTable()
+        together, table = np.concatenate(known)[positions], LabelTable()
         for number, column in enumerate(together.reshape(len(together), -1).T, 1):
             name = "class" if together.ndim == 1 else f"label-{number}"
             found, codes = np.unique(column, return_inverse=True)
@@ -72,8 +75,8 @@ def _array_source(place: Path, files: Sequence[Path], parts: Sequence[ArrayPart]
     return Source("ArraySource", str(place), identity, lambda: sum(part.shape[0] for part in parts), tasks, labels, mirrored)
 
 
-def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    image_bytes = math.prod(part.shape[1:])
+def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    image_bytes = math.prod(part.shape[1:]) * part.numbers.itemsize
     at_a_time = max(1, min(_BLOCK_IMAGES, _BLOCK_BYTES // image_bytes))
     try:
         with part.open() as stream:
@@ -83,22 +86,35 @@ def _blocks(part: ArrayPart) -> Iterator[tuple[int, NDArray[np.uint8]]]:
                 data = stream.read(count * image_bytes)
                 if len(data) < count * image_bytes:
                     raise EOFError("it ends before the last image")
-                yield start, np.frombuffer(data, np.uint8).reshape(count, *part.shape[1:])
+                yield start, np.frombuffer(data, part.numbers).reshape(count, *part.shape[1:])
     except _READING_ERRORS as error:
         raise DataError(f"{part.path} is damaged ({error}): download or save it again.") from None
 
 
-def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.uint8], config: DataConfig) -> list[Result]:
+def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.generic], config: DataConfig) -> list[Result]:
     if block.ndim == 4 and block.shape[3] == 1:
         block = block[..., 0]
-    prepared: list[Result] = []
-    for index, image in enumerate(block, start):
+    kind, names = kind_of(block.dtype), [f"{part.name}[{index}]" for index in range(start, start + len(block))]
+    if kind == "8-bit":
+        block = block.astype(np.uint8, copy=False)  # truth values
+    finite = np.isfinite(block).all(axis=tuple(range(1, block.ndim))) if kind == "float" else np.ones(len(block), bool)
+    results: list[Result] = [Skipped(name, NOT_FINITE) for name in names]
+    block = block if finite.all() else block[finite]
+    if not len(block):
+        return results
+    shown, found, black_to_white = block, used(block, kind, len(block)), range_of(config.levels, kind)
+    as_files = kind == "8-bit" and block.ndim == 4  # whose colours alone are scaled, and not their transparency
+    if not as_files and (kind != "8-bit" or black_to_white != (0, 255)):
+        shown = scaled(block, black_to_white)
+    settings = config if as_files else replace(config, levels="")
+    for at, image, pixels in zip(np.flatnonzero(finite), block, shown, strict=True):
+        ready, traits, coloured = pixels, (), found
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
-        ready = image.shape == config.sides
-        pixels, traits = (image, ()) if ready else prepare(Image.fromarray(image), config)
-        hashed = content_hash(image.tobytes())
-        prepared.append(Prepared(f"{part.name}[{index}]", hashed, pixels, traits, part.side, shape=Sides(*image.shape[:2])))
-    return prepared
+        if pixels.shape != config.sides:
+            ready, traits, coloured = prepare(Image.fromarray(pixels), settings)
+        key, shape, numbers = content_hash(image.tobytes()), Sides(*image.shape[:2]), coloured if as_files else found
+        results[at] = Prepared(names[at], key, ready, traits, side=part.side, shape=shape, used=numbers)
+    return results
 
 
 def _check_image_shape(path: Path, shape: tuple[int, ...]) -> None:
@@ -148,7 +164,7 @@ def numpy_file(path: Path) -> Source | None:
     """The images of a .npy or .npz file; None when the name ends in neither.
 
     A .npz holds them under "images", or for each side as Keras (x_train, x_test) and MedMNIST (train_images, val_images) do, or
-    as its only uint8 array of 3 or 4 axes. Their labels, whole numbers, become the label `class`, or several.
+    as its only array of numbers with 3 or 4 axes. Their labels, whole numbers, become the label `class`, or several.
     """
     if path.suffix.lower() not in (".npy", ".npz"):
         return None
@@ -159,7 +175,8 @@ def numpy_file(path: Path) -> Source | None:
             with path.open("rb") as file:
                 header = read_header(file)
             _check_header(path, header, path.stat().st_size)
-            parts = [ArrayPart(path.name, path, partial(path.open, "rb"), header.length, header.shape)]
+            opened = partial(path.open, "rb")
+            parts = [ArrayPart(path.name, path, opened, header.length, header.shape, numbers=header.dtype)]
     except DataError:
         raise
     except Exception as error:  # NumPy evaluates the header as Python, and a damaged one raises nearly anything
@@ -186,7 +203,8 @@ def _npz_parts(path: Path) -> list[ArrayPart]:
             classes = None if beside is None else _npz_labels(path, file, beside, headers[beside], header.shape[0])
             opened = partial(_open_member, path, name)
             held_out = side or None if len(chosen) > 1 else None
-            parts.append(ArrayPart(f"{path.name}:{name}", path, opened, header.length, header.shape, classes, held_out))
+            labelled = f"{path.name}:{name}", path, opened, header.length, header.shape, classes, held_out
+            parts.append(ArrayPart(*labelled, numbers=header.dtype))
     return parts
 
 
@@ -220,7 +238,7 @@ def _npz_labels(path: Path, file: zipfile.ZipFile, name: str, labels: Header, co
 def _images_key(path: Path, headers: dict[str, Header]) -> str:
     if "images" in headers:
         return "images"
-    fitting = [name for name, header in headers.items() if header.dtype == np.uint8 and len(header.shape) in (3, 4)]
+    fitting = [name for name, header in headers.items() if header.dtype.kind in "buif" and len(header.shape) in (3, 4)]
     if len(fitting) != 1:
         held = ", ".join(headers) or "nothing"
         raise DataError(
@@ -231,8 +249,10 @@ def _images_key(path: Path, headers: dict[str, Header]) -> str:
 
 
 def _check_header(path: Path, header: Header, size: int) -> None:
-    if header.dtype != np.uint8:
-        raise DataError(f"{path} holds {header.dtype}, not uint8: scale the images to 0..255 and save them as uint8.")
+    if header.dtype.kind not in "buif" or header.dtype.itemsize > _MOST_NUMBER_BYTES:
+        raise DataError(
+            f"{path} holds {header.dtype}, not numbers of up to 64 bits: save the images as uint8, uint16 or float32."
+        )
     if header.claimed > size:
         raise DataError(f"{path} is damaged (its header claims more than the file holds): save it again.")
     _check_image_shape(path, header.shape)

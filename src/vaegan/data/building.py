@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -16,11 +16,13 @@ from vaegan.config import DataConfig
 from vaegan.data.cache import CacheWriter, building
 from vaegan.data.decoding import Skipped, content_keys, quiet_pillow
 from vaegan.data.label_files import LabelFile, label_file, labels_from_file
-from vaegan.data.layout import SET_ASIDE, SIDE_NAMES, TEST, TRAIN, VALIDATION, LabelTable, sides_from_folders
+from vaegan.data.layout import SET_ASIDE, SIDE_NAMES, TEST, TRAIN, VALIDATION, LabelTable, labels_from_folders, sides_from_folders
+from vaegan.data.levels import decided, differ, in_words, range_of, too_even, widen
 from vaegan.data.own import WRITTEN_HERE
-from vaegan.data.pixels import TRAITS
+from vaegan.data.pixels import BLANK, TRAITS
 from vaegan.data.source import OnlyOwnError, Result, Source, Task
 from vaegan.errors import DataError
+from vaegan.shapes import USUAL_LEVELS, Range
 from vaegan.types import ProgressCallback
 
 _VALIDATION_SHARE = _TEST_SHARE = 0.05
@@ -32,6 +34,8 @@ _SHOWN_KINDS = 3  # reasons for skipping that a refusal says, each with its firs
 MOST_IMAGES = 5_000_000
 """More are refused: each takes half a kilobyte beside its pixels, and a file of some hundred bytes can claim millions."""
 FEWEST_TO_TRAIN = 64  # fewer usable images are refused: a batch could not be filled without repeating
+
+_ENOUGH_TO_JUDGE = 200  # images
 
 # More threads than this gain nothing, because Python's own work between decodes runs on one core.
 _MOST_WORKERS = 8
@@ -54,18 +58,28 @@ def build(
     # Until a coloured image comes nobody knows; enough for colour is asked for.
     needed = total * config.sides.area * (1 if config.channels == "1" else 3)
     with building(directory, needed) as folder:
-        writer = CacheWriter(folder, config.sides, 3 if config.channels == "3" else 1)
-        try:
-            collected = _Collected(source.mirrored, with_own)
-            with closing(_run_in_order(source.tasks(config))) as done:
-                for results in done:
-                    for result in results:
-                        collected.add(result, writer)
-                    if progress:
-                        progress("preparing images", collected.seen, total)
-            collected.finish(writer, source, config, for_training)
-        finally:
-            writer.close()
+
+        def collect(settings: DataConfig, what: str) -> _Collected:
+            return _collect(source, settings, folder, with_own, lambda done: progress and progress(what, done, total))
+
+        collected = collect(config, "preparing images")
+        levels = decided(config.levels, collected.used)
+        if differ(config.levels, levels, collected.used):  # of photographs they never do
+            collected = collect(replace(config, levels=levels), "preparing images again, by the range of their values")
+        collected.finish(levels, for_training)
+
+
+def _collect(source: Source, config: DataConfig, folder: Path, with_own: bool, report: Callable[[int], object]) -> "_Collected":
+    collected = _Collected(source, config, folder, with_own)
+    try:
+        with closing(_run_in_order(source.tasks(config))) as done:
+            for results in done:
+                for result in results:
+                    collected.add(result)
+                report(collected.seen)
+    finally:
+        collected.writer.close()
+    return collected
 
 
 def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Result]]:
@@ -88,9 +102,11 @@ def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Result]]:
 class _Collected:
     """What is remembered of the images while their pixels go to the disk."""
 
-    def __init__(self, mirrored: bool, with_own: bool) -> None:
-        self.mirrored = mirrored
-        self.with_own = with_own
+    def __init__(self, source: Source, config: DataConfig, folder: Path, with_own: bool) -> None:
+        self.source, self.config, self.with_own = source, config, with_own
+        self.writer = CacheWriter(folder, config.sides, 3 if config.channels == "3" else 1)
+        self.used: dict[str, Range] = {}  # by the files' numbers, by their kind
+        self.positions: list[int] = []  # of the usable images among all of the source
         self.names: list[str] = []
         self.contents: list[bytes] = []
         self.pixel_hashes: list[bytes] = []
@@ -103,22 +119,25 @@ class _Collected:
     def seen(self) -> int:
         return len(self.names) + len(self.skipped) + len(self.label_files)
 
-    def add(self, result: Result, writer: CacheWriter) -> None:
+    def add(self, result: Result) -> None:
         if isinstance(result, LabelFile):
             self.label_files = sorted([*self.label_files, result], key=lambda file: file.rank)
             return
         if isinstance(result, Skipped) or (result.own and not self.with_own):
             self.skipped.append(result if isinstance(result, Skipped) else Skipped(result.name, WRITTEN_HERE))
             return
-        writer.add(result.pixels)
+        self.writer.add(result.pixels)
+        self.positions.append(self.seen)
         self.names.append(result.name)
         self.contents.append(result.content)
-        self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
+        self.pixel_hashes.append(_pixel_hash(result.pixels, self.source.mirrored))
         self.given.append(result.side)
         self.traits.update(result.traits)
+        widen(self.used, result.used)
 
-    def finish(self, writer: CacheWriter, source: Source, config: DataConfig, for_training: bool) -> None:
-        """Checks that the images suffice, and writes all that belongs to them."""
+    def finish(self, levels: str, for_training: bool) -> None:
+        """Checks that the images, prepared by these levels, suffice, and writes all that belongs to them."""
+        source = self.source
         own_files = source.own_files + sum(one.reason == WRITTEN_HERE for one in self.skipped)
         if not self.names and own_files:
             raise OnlyOwnError(source.place, own_files)
@@ -128,18 +147,22 @@ class _Collected:
         given = [by_folder[index] if side is None else side for index, side in enumerate(self.given)]
         divided = self._divided(given)
         sides = set_duplicates_aside(divided, content_keys(self.pixel_hashes))
+        warnings = (*self._blank(), *too_even(levels, self.used))
         if for_training:
-            check_trainable(source.place, sides, self.skipped)
-        labels = self._labels(source.labels(folders), config, for_training)
+            check_trainable(source.place, sides, self.skipped, warnings)
+        table = source.labels(self.positions) if source.labels else labels_from_folders(folders)
+        labels = self._labels(table, for_training)
         arrays = {f"label {name}": values for name, values in labels.values.items()}
         record = {
             "names": self.names,
             "label_words": labels.words,
             "skipped": self.skipped,
-            "notes": [*self._notes(sides, given), *([labels.note] if labels.note else [])],
-            "fingerprint": self._fingerprint(writer.channels, config, divided),
+            "notes": [*self._notes(sides, given), *in_words(levels, self.used), *([labels.note] if labels.note else [])],
+            "warnings": warnings,
+            "levels": levels,
+            "fingerprint": self._fingerprint(levels, divided),
         }
-        writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
+        self.writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
 
     def _divided(self, given: Sequence[int | None]) -> NDArray[np.uint8]:
         """The side of each image: the one given, and else one by its content that nobody was given."""
@@ -150,15 +173,16 @@ class _Collected:
         pairs = zip(given, self.contents, strict=True)
         return np.array([side_of(content, **shares) if side is None else side for side, content in pairs], np.uint8)
 
-    def _labels(self, table: LabelTable, config: DataConfig, for_training: bool) -> LabelTable:
+    def _labels(self, table: LabelTable, for_training: bool) -> LabelTable:
         """The labels that the source brings, and those of a file: the one asked for, or the first beside the images."""
-        file = label_file(Path(config.labels)) if config.labels else next(iter(self.label_files), None)
+        asked = self.config.labels
+        file = label_file(Path(asked)) if asked else next(iter(self.label_files), None)
         if file is None:
             return table
         try:
             found = labels_from_file(file, self.names)
         except DataError as error:
-            if config.labels and for_training:
+            if asked and for_training:
                 raise
             return replace(table, note=" ".join(filter(None, (table.note, str(error)))))
         note = found.note if table.values.keys() <= found.values.keys() else f"{table.note or ''} {found.note}".strip()
@@ -168,19 +192,34 @@ class _Collected:
         total = len(self.names)
         for trait, words in TRAITS.items():
             if count := self.traits[trait]:
-                who = f"All {total:,}" if count == total else f"{count:,} of {total:,}"
-                yield f"{who} images had {words}."
+                yield f"{self._many(count)} had {words.format(background=self.config.background)}."
         own = Counter(side for side in given if side is not None)
         if own:
             listed = " and ".join(f"{SIDE_NAMES[side]} ({own[side]:,} images)" for side in sorted(own))
             yield f"The data are divided already, and these sides were taken as they are: {listed}."
-        mirror = " or its mirror image" if self.mirrored else ""
+        mirror = " or its mirror image" if self.source.mirrored else ""
         if aside := int((sides == SET_ASIDE).sum()):
             yield f"{aside:,} of {total:,} images were set aside: they look the same as a held-out image{mirror}."
 
-    def _fingerprint(self, channels: int, config: DataConfig, sides: NDArray[np.uint8]) -> str:
-        preparation = f"{_FINGERPRINT_VERSION} {config.size} {config.fit} {channels} "
-        hashed = blake2b(preparation.encode(), digest_size=16)
+    def _blank(self) -> Iterator[str]:
+        if count := self.traits[BLANK]:
+            behind = self.config.background
+            other = "white" if behind == "black" else "black"
+            yield (
+                f"{self._many(count)} show next to nothing: they are as {behind} as what was laid behind their transparency; "
+                f"add --background {other}."
+            )
+
+    def _many(self, count: int) -> str:
+        total = len(self.names)
+        return f"All {total:,} images" if count == total else f"{count:,} of {total:,} images"
+
+    def _fingerprint(self, levels: str, sides: NDArray[np.uint8]) -> str:
+        config, ranges = self.config, {kind: range_of(levels, kind) for kind in sorted(self.used)}
+        parts = [_FINGERPRINT_VERSION, config.size, config.fit, self.writer.channels, ""]
+        parts += [f"{kind}={ranges[kind]} " for kind in ranges if ranges[kind] != USUAL_LEVELS[kind]]
+        parts += [] if config.background == "white" else [f"{config.background} "]
+        hashed = blake2b(" ".join(map(str, parts)).encode(), digest_size=16)
         for content, side in sorted(zip(self.contents, sides.tolist(), strict=True)):
             hashed.update(content + bytes([side]))
         return hashed.hexdigest()
@@ -221,12 +260,35 @@ def check_most_images(place: str, count: int) -> None:
         raise DataError(f"{place} holds {count:,} images or files, over {MOST_IMAGES:,}: give fewer.")
 
 
-def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped]) -> None:
-    """Refuses images that no model can be trained on."""
+def check_trainable(place: str, sides: NDArray[np.uint8], skipped: Sequence[Skipped], warnings: Sequence[str] = ()) -> None:
+    """Refuses images that no model can be trained on; `warnings` of what makes them alike are said."""
     if len(sides) < FEWEST_TO_TRAIN:
         raise DataError(_too_few(place, len(sides), skipped))
     if not (sides == TRAIN).any():
-        raise DataError(f"No image of {place} is left to train on: all are copies of a held-out image; add different ones.")
+        cause = " ".join(warnings) or "Add different ones."
+        raise DataError(f"No image of {place} is left to train on: all look the same as a held-out image. {cause}")
+
+
+def warnings_of(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[str, ...]:
+    """Sentences on what cannot be expected of images on these sides, with these keys of their contents."""
+    count, distinct = len(sides), len(np.unique(contents))
+    validation, test = int((sides == VALIDATION).sum()), int((sides == TEST).sum())
+    found: list[str] = []
+    if count < _ENOUGH_TO_JUDGE:
+        found.append(
+            f"Only {count} images: training works, but whether it overfits, and how good or varied the samples are, "
+            f"cannot be judged from {validation} validation and {test} test images; {_ENOUGH_TO_JUDGE} or more are advised."
+        )
+    if distinct < count and distinct < max(_ENOUGH_TO_JUDGE, count / 2):
+        found.append(
+            f"Only {distinct:,} of {count:,} images {'is' if distinct == 1 else 'are'} distinct, the others are exact copies: a "
+            "model can only repeat what it is shown, so remove the copies and add other images."
+        )
+    if not validation:
+        found.append("No image fell on the validation side: training images stand in for the held-out ones.")
+    if not test:
+        found.append("No image fell on the test side: there is nothing to judge the finished model with.")
+    return tuple(found)
 
 
 def _too_few(place: str, usable: int, skipped: Sequence[Skipped]) -> str:

@@ -22,7 +22,7 @@ from vaegan.errors import RequestError, VaeganError
 from vaegan.files import write_atomically, write_json
 from vaegan.shapes import Sides
 
-CACHE_VERSION = 3  # raised whenever the same source would be prepared differently: every older cache then counts as another
+CACHE_VERSION = 4  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
 _ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
 _BUILDING = ".building-"
@@ -49,6 +49,10 @@ class CachedImages:
     """Every file left out, with the reason."""
     notes: tuple[str, ...] = ()
     """Sentences on what was done to the images."""
+    warnings: tuple[str, ...] = ()
+    """Sentences on what cannot be expected of these data."""
+    levels: str = ""
+    """The numbers that were taken as black and white, as `DataConfig.levels` takes them."""
     fingerprint: str = ""
     """Changes with the images' content, their sides and the preparation; not with names, places or order."""
 
@@ -91,6 +95,8 @@ def open_cached(directory: Path) -> CachedImages | None:
             names=record["names"],
             skipped=tuple(Skipped(**one) for one in record["skipped"]),
             notes=tuple(record["notes"]),
+            warnings=tuple(record["warnings"]),
+            levels=record["levels"],
             fingerprint=record["fingerprint"],
         )
     except Exception:  # a damaged record can raise nearly anything, as can NumPy on a damaged table

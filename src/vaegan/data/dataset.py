@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,21 +16,22 @@ from torch import Tensor
 from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
-from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
+from vaegan.data.building import FEWEST_TO_TRAIN, TRAIN, VALIDATION, build, check_trainable, warnings_of
 from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
-from vaegan.data.decoding import Skipped, content_keys, decode, quiet_pillow
+from vaegan.data.decoding import Prepared, Skipped, content_keys, decode, quiet_pillow
 from vaegan.data.drawn import DRAWN_FACES, drawn_faces
 from vaegan.data.fitting import settle_size
 from vaegan.data.label_files import label_file
+from vaegan.data.levels import decided, differ, widen
 from vaegan.data.own import WRITTEN_HERE, own_in_words
 from vaegan.data.pixels import binarized, to_tensor
 from vaegan.data.source import OnlyOwnError, Source, digest, file_stamp, folder_source, read_bounded
 from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.files import write_atomically
+from vaegan.shapes import Range
 from vaegan.types import ProgressCallback
 
 _FACES_WORD = re.compile(r"faces(?::(\d{1,7}))?")
-_ENOUGH_TO_JUDGE = 200
 _MOST_NAMED_FILES = 10_000
 _SUFFIXES = (".heic", ".heif", ".hif", ".avif")  # of images that Pillow need not know yet
 UNKNOWN = "unknown"
@@ -41,8 +42,6 @@ UNKNOWN = "unknown"
 class ImageDataset(CachedImages):
     """Prepared images and what is known about them; the pixels stay on disk until they are asked for."""
 
-    warnings: tuple[str, ...] = ()
-    """Sentences on what cannot be expected of these data."""
     source: str
     config: DataConfig
     flips: bool = False
@@ -149,7 +148,7 @@ def open_dataset(
 
     Args:
         source: "faces" (drawn by the package; "faces:500" the first 500), or the path of a folder, a zip or tar of
-            images, MNIST's IDX form, or a .npy or .npz of uint8 images.
+            images, MNIST's IDX form, or a .npy or .npz of images.
         config: How the images are prepared.
         cache_dir: Where prepared images are stored; $VAEGAN_CACHE or the user's cache folder when not given.
         progress: Called with (what, done, total) while images are prepared.
@@ -173,14 +172,14 @@ def open_dataset(
     skipped = tuple(one for one in cached.skipped if one.reason != WRITTEN_HERE)
     own_files = found.own_files + len(cached.skipped) - len(skipped)
     if for_training:
-        check_trainable(found.place, cached.sides, skipped)
+        check_trainable(found.place, cached.sides, skipped, cached.warnings)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:
         raise RequestError(f"--binarize dynamic is for grey images, and {source} is in colour: add --channels 1.")
     notes = (*cached.notes, own_in_words(own_files)) if own_files else cached.notes
+    warnings = (*cached.warnings, *warnings_of(cached.sides, cached.contents))
     return ImageDataset(
-        **vars(replace(cached, skipped=skipped, notes=notes)),
+        **vars(replace(cached, skipped=skipped, notes=notes, warnings=warnings)),
         own_files=own_files,
-        warnings=_warnings(cached.sides, cached.contents),
         source=str(source),
         config=config,
         flips=found.mirrored if config.flip == "auto" else config.flip == "on",
@@ -196,7 +195,8 @@ def _prepared(
     with_own: bool = False,
 ) -> CachedImages:
     """The prepared images of a source out of the folder `images`, where they are put the first time."""
-    preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels} {with_own}"
+    look = f"{config.size} {config.fit} {config.channels} {config.levels} {config.background}"
+    preparation = f"{CACHE_VERSION} {look} {with_own}"
     labels = b""
     if config.labels:
         label_file(Path(config.labels))  # refused before anything is decoded
@@ -211,29 +211,11 @@ def _prepared(
     return cached
 
 
-def _warnings(sides: NDArray[np.uint8], contents: NDArray[np.uint64]) -> tuple[str, ...]:
-    count, distinct = len(sides), len(np.unique(contents))
-    validation, test = int((sides == VALIDATION).sum()), int((sides == TEST).sum())
-    found: list[str] = []
-    if count < _ENOUGH_TO_JUDGE:
-        found.append(
-            f"Only {count} images: training works, but whether it overfits, and how good or varied the samples are, "
-            f"cannot be judged from {validation} validation and {test} test images; {_ENOUGH_TO_JUDGE} or more are advised."
-        )
-    if distinct < count and distinct < max(_ENOUGH_TO_JUDGE, count / 2):
-        found.append(
-            f"Only {distinct:,} of {count:,} images {'is' if distinct == 1 else 'are'} distinct, the others are exact copies: a "
-            "model can only repeat what it is shown, so remove the copies and add other images."
-        )
-    if not validation:
-        found.append("No image fell on the validation side: training images stand in for the held-out ones.")
-    if not test:
-        found.append("No image fell on the test side: there is nothing to judge the finished model with.")
-    return tuple(found)
-
-
 def find_source(source: str | Path) -> Source:
     """Finds out what kind of source a path or a word names, as in `open_dataset`; DataError where it is none."""
+    if not isinstance(source, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        kind = type(source).__name__
+        raise DataError(f"Images are given by their place, not as {kind}: numpy.save('images.npy', images), then 'images.npy'.")
     word = _FACES_WORD.fullmatch(source) if isinstance(source, str) else None
     if word:
         return drawn_faces(int(word[1] or DRAWN_FACES))
@@ -284,7 +266,7 @@ def open_images(
     folders = [place for place in places if Path(place).is_dir()]
     if folders:
         raise RequestError(f"{folders[0]} is a folder: give image files, or one folder alone.")
-    return _named_images(((one, drawn[one]) if one in drawn else _named_file(one) for one in map(str, places)), config)
+    return _named_images(lambda: ((one, drawn[one]) if one in drawn else _named_file(one) for one in map(str, places)), config)
 
 
 def _is_image_file(path: Path) -> bool:
@@ -300,7 +282,7 @@ def load_images(paths: Sequence[Path], config: DataConfig) -> Tensor:
     Raises:
         DataError: naming the first file that cannot be used, and why.
     """
-    return _named_images(map(_named_file, paths), config).load(range(len(paths)))
+    return _named_images(lambda: map(_named_file, paths), config).load(range(len(paths)))
 
 
 def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
@@ -309,7 +291,7 @@ def image_from_bytes(name: str, data: bytes, config: DataConfig) -> Tensor:
     Raises:
         DataError: saying why `name` cannot be used.
     """
-    return _named_images([(name, data)], config).load([0])
+    return _named_images(lambda: [(name, data)], config).load([0])
 
 
 def _named_file(place: str | Path) -> tuple[str, bytes]:
@@ -325,24 +307,34 @@ def _named_file(place: str | Path) -> tuple[str, bytes]:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def _named_images(files: Iterable[tuple[str, bytes]], config: DataConfig) -> ImageDataset:
-    names: list[str] = []
-    contents: list[bytes] = []
-    pixels: list[NDArray[np.uint8]] = []
+def _named_images(files: Callable[[], Iterable[tuple[str, bytes]]], config: DataConfig) -> ImageDataset:
+    decoded, ranges = _decoded(files(), config), dict[str, Range]()
+    for one in decoded:
+        widen(ranges, one.used)
+    levels = decided(config.levels, ranges)
+    if differ(config.levels, levels, ranges):
+        decoded = _decoded(files(), replace(config, levels=levels))
+    return ImageDataset(
+        images=np.stack([_with_channels(one.pixels, int(config.channels)) for one in decoded]),
+        sides=np.full(len(decoded), TRAIN, np.uint8),
+        contents=content_keys([one.content for one in decoded]),
+        names=[one.name for one in decoded],
+        source=", ".join(one.name for one in decoded[:3]),
+        levels=levels,
+        config=config,
+    )
+
+
+def _decoded(files: Iterable[tuple[str, bytes]], config: DataConfig) -> list[Prepared]:
+    found: list[Prepared] = []
     with quiet_pillow():
         for name, data in files:
             result = decode(name, data, config)
             if isinstance(result, Skipped):
                 raise DataError(f"{name} cannot be used: {result.reason}.")
-            grey = result.pixels.ndim == 2
-            names.append(name)
-            contents.append(result.content)
-            pixels.append(np.repeat(result.pixels[..., None], int(config.channels), 2) if grey else result.pixels)
-    return ImageDataset(
-        images=np.stack(pixels),
-        sides=np.full(len(pixels), TRAIN, np.uint8),
-        contents=content_keys(contents),
-        names=names,
-        source=", ".join(names[:3]),
-        config=config,
-    )
+            found.append(result)
+    return found
+
+
+def _with_channels(pixels: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    return np.repeat(pixels[..., None], channels, 2) if pixels.ndim == 2 else pixels

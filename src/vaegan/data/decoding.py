@@ -5,7 +5,7 @@ import threading
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib import import_module
 from io import BytesIO
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vaegan.config import DataConfig
+from vaegan.data.levels import PHOTOGRAPH, Used
 from vaegan.data.own import is_own
 from vaegan.data.pixels import lies, prepare
 from vaegan.extras import lacking
@@ -74,6 +75,7 @@ class Prepared:
     side: int | None = None  # validation or test where the data set itself puts it there
     own: bool = False  # whether this program wrote it
     shape: Sides | None = None  # its own height and width, upright [pixels]; None where all have what was asked for
+    used: Used = PHOTOGRAPH  # the numbers that its file uses
 
 
 class MemoryBudget:
@@ -149,11 +151,12 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
             # its coefficients at full size.
             coefficients = 6 * width * height if image.format in ("JPEG", "MPO") else 0
             with _decoded.hold(12 * image.size[0] * image.size[1] + coefficients + 4 * tile):
-                pixels, traits = prepare(image, config)
+                # What this program wrote was scaled when it was made, whatever the files' numbers meant.
+                pixels, traits, found = prepare(image, replace(config, levels="") if own else config)
                 shape = Sides(width, height) if lies(image) else Sides(height, width)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
-    return Prepared(name, content_hash(data), pixels, traits, own=own, shape=shape)
+    return Prepared(name, content_hash(data), pixels, traits, own=own, shape=shape, used=PHOTOGRAPH if own else found)
 
 
 def _is_heic(data: bytes) -> bool:

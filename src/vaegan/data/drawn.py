@@ -27,7 +27,7 @@ def drawn_faces(total: int) -> Source:
         drawn = faces.draw_faces(count, size=max(config.sides), seed=0, start=start)
         prepared: list[Result] = []
         for index, face in enumerate(drawn, start):
-            pixels, traits = prepare(Image.fromarray(face), config)
+            pixels, traits, _ = prepare(Image.fromarray(face), config)
             prepared.append(Prepared(f"face-{index:05d}", content_hash(f"faces:0:{index}".encode()), pixels, traits))
         return prepared
 
@@ -35,9 +35,9 @@ def drawn_faces(total: int) -> Source:
         at_a_time = _PIXELS_AT_A_TIME // max(config.sides) ** 2
         return (partial(draw, first, min(at_a_time, total - first), config) for first in range(0, total, at_a_time))
 
-    def factors(names: Sequence[object]) -> LabelTable:
+    def factors(positions: Sequence[int]) -> LabelTable:
         words = {name: known for name, known in faces.FACTORS.items() if known is not None}
-        return LabelTable(dict(faces.face_factors(len(names), seed=0)), words)
+        return LabelTable(dict(faces.face_factors(len(positions), seed=0)), words)
 
     place = "faces" if total == DRAWN_FACES else f"faces:{total}"
     return Source("FacesSource", place, identity, lambda: total, tasks, factors)

@@ -25,7 +25,7 @@ def settle_size(source: Source, config: DataConfig) -> DataConfig:
     step, small = max(1, source.count() // _LOOKED_AT), replace(config, size=LEAST_SIZE)
     with quiet_pillow():
         found = [one for task in islice(source.tasks(small), 0, None, step) for one in task()]
-    shapes = [one.shape for one in found if isinstance(one, Prepared) and one.shape is not None]
+    shapes = [one.shape for one in found if isinstance(one, Prepared) and one.shape and not one.own]
     ratio = float(np.exp(np.median([math.log(shape.width / shape.height) for shape in shapes]))) if shapes else 1.0
     longer = min(MOST_SIZE, _STEP * round(64 * max(ratio, 1 / ratio) / _STEP))
     return replace(config, size=str(Sides(64, longer) if ratio > 1 else Sides(longer, 64)))

@@ -3,12 +3,13 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
 
 from vaegan.config import DataConfig
+from vaegan.data.levels import EVEN, Used, range_of, scaled, used
 from vaegan.errors import RequestError
-from vaegan.shapes import Fit, Sides
+from vaegan.shapes import Sides
 
 # splitmix64 (Steele, Lea, Flood 2014): written out here, so that no release of a library changes a resumed run.
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -16,13 +17,13 @@ _MASK = 2**64 - 1
 # noise < value / 255 * 2^16 in whole numbers: never white at 0, always white at 255
 _THRESHOLDS = -(-np.arange(256, dtype=np.int64) * 65536 // 255).astype(np.int32)
 
-# What was done to an image, completing "<n> of <total> images had ...".
+# What was done to an image, completing "<n> of <total> images had ..."; the background is a setting.
 TRAITS: dict[str, str] = {
     "cropped": "another shape: the centre was cropped (--fit crop)",
-    "padded": "another shape: padded with white (--fit pad)",
+    "padded": "another shape: padded with {background} (--fit pad)",
     "stretched": "another shape: stretched (--fit stretch)",
     "enlarged": "fewer pixels than asked for, and were enlarged",
-    "transparent": "transparency, and were composited on white",
+    "transparent": "transparency, and were composited on {background}",
     "turned": "an EXIF rotation, and were turned upright",
     "frames": "several frames, of which the first was taken",
     "deep": "more than 8 bits a channel, and were scaled to 8",
@@ -31,7 +32,10 @@ TRAITS: dict[str, str] = {
 }
 
 _FIT_TRAITS = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
-_ORIENTATION_TAG, _BITS_TAG = 0x0112, 258
+BLANK = "blank"  # the trait of an image that transparency made even: what it shows has the background's colour
+_ORIENTATION_TAG, _PHOTOMETRIC_TAG = 0x0112, 262
+_MIN_IS_WHITE = 0
+_GRID = 32  # pixels of a side that are looked at to see whether an image is even
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -43,20 +47,21 @@ _UPRIGHT = {
 }
 
 
-def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Gives an image the sides that training sees, and says which keys of `TRAITS` apply; raises what Pillow raises.
+def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], tuple[str, ...], Used]:
+    """Gives an image the sides that training sees, and says which keys of `TRAITS` apply and which numbers its file uses.
 
     It becomes uint8 [height, width] where it is grey (RGB with three equal channels counts as grey) or `channels` is "1",
-    else [height, width, 3]. Colour profiles (ICC) are ignored: every value is taken as sRGB.
+    else [height, width, 3]. Colour profiles (ICC) are ignored: every value is taken as sRGB. Raises what Pillow raises.
     """
     traits: list[str] = []
     image.load()
     upright = _UPRIGHT.get(_orientation(image))
     if _has_frames(image):
         traits.append("frames")
-    flat = _flat(_eight_bit(image, traits), traits)
+    kind = _kind(image)
+    flat, found = _flat(image, config, traits) if kind == "8-bit" else _eight_bit(image, kind, config, traits)
     # Turned after the fit, where it is cheap: what is centred commutes with turning.
-    fitted = _fit(flat, Sides(*config.sides[::-1]) if lies(image) else config.sides, config.fit, traits)
+    fitted = _fit(flat, Sides(*config.sides[::-1]) if lies(image) else config.sides, config, traits)
     if upright is not None:
         traits.append("turned")
         fitted = fitted.transpose(upright)
@@ -66,7 +71,7 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     if pixels.ndim == 3 and config.channels == "1":
         traits.append("greyed")
         pixels = np.asarray(fitted.convert("L"))
-    return pixels, tuple(traits)
+    return pixels, tuple(traits), found
 
 
 def _is_grey(pixels: NDArray[np.uint8]) -> bool:
@@ -93,63 +98,65 @@ def _has_frames(image: Image.Image) -> bool:
         return True
 
 
-def _eight_bit(image: Image.Image, traits: list[str]) -> Image.Image:
-    """Scales 16-bit, 32-bit and float images to 8 bits; others pass."""
-    if image.mode.startswith("I;16"):
-        bits = getattr(image, "tag_v2", {}).get(_BITS_TAG)
-        top = 4095 if bits and bits[0] == 12 else 65535
-    elif image.mode == "I" and image.format == "PPM":
-        top = 65535  # the reader has scaled by the file's own maximum
-    elif image.mode in ("I", "F"):
-        traits.append("deep")
-        return Image.fromarray(_guessed_range(np.asarray(image)))
-    else:
-        return image
+def _kind(image: Image.Image) -> str:
+    """The kind of numbers in an image's file."""
+    # Pillow scales what a PPM holds to 16 bits, and older versions open 16-bit PNGs as integers.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return "16-bit"
+    return {"I": "integer", "F": "float"}.get(image.mode, "8-bit")
+
+
+def _eight_bit(image: Image.Image, kind: str, config: DataConfig, traits: list[str]) -> tuple[Image.Image, Used]:
+    """Numbers of 16 and more bits as grey (L), and those that it uses."""
     traits.append("deep")
-    values = np.asarray(image).astype(np.uint32).clip(0, top)
-    return Image.fromarray(((values * 255 + top // 2) // top).astype(np.uint8))
+    values = np.asarray(image)
+    pixels = scaled(values, range_of(config.levels, kind))
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == _MIN_IS_WHITE:  # Pillow inverts those of 8 bits by itself
+        np.subtract(255, pixels, out=pixels)
+    return Image.fromarray(pixels), used(values, kind)
 
 
-def _guessed_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """32-bit images do not say what white is: the smallest common range that holds the values is taken, or their own."""
-    numbers = values.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise ValueError("has values that are not numbers")
-    low, high = float(numbers.min()), float(numbers.max())
-    if low < 0 or high > 65535:
-        numbers -= low
-        white = (high - low) or 1.0
-    elif high > 255:
-        white = 65535.0
-    elif high > 1 or values.dtype.kind != "f":
-        white = 255.0
-    else:
-        white = 1.0
-    return np.rint(numbers * (255 / white)).astype(np.uint8)
-
-
-def _flat(image: Image.Image, traits: list[str]) -> Image.Image:
-    """Grey (L) or RGB without transparency: what shows through is white."""
-    if image.has_transparency_data:
-        grey = image.mode in ("1", "L", "LA", "La")
-        layered = image.convert("LA" if grey else "RGBA")
-        opacity = layered.getchannel("A")
-        colours = layered.convert("L" if grey else "RGB")
-        if opacity.getextrema()[0] == 255:
-            return colours
-        traits.append("transparent")
-        white = Image.new(colours.mode, image.size, "white")
-        white.paste(colours, mask=opacity)
-        return white
-    if image.mode in ("1", "L"):
-        return image.convert("L")
+def _flat(image: Image.Image, config: DataConfig, traits: list[str]) -> tuple[Image.Image, Used]:
+    """Grey (L) or RGB without transparency, on the background, and the numbers that its colours use."""
     if image.mode == "CMYK":
         traits.append("cmyk")
-    return image.convert("RGB")
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    opacity = None
+    if image.has_transparency_data:
+        image = image.convert("LA" if mode == "L" else "RGBA")
+        opacity = image.getchannel("A")
+    colours = image.convert(mode)
+    found = _used_colours(colours, exactly=config.levels == "auto")
+    black_to_white = range_of(config.levels, "8-bit")
+    if black_to_white != (0, 255):
+        colours = colours.point(scaled(np.arange(256), black_to_white).tolist() * len(colours.getbands()))
+    if opacity is None or opacity.getextrema()[0] == 255:
+        return colours, found
+    traits.append("transparent")
+    ground = _ground(mode, image.size, config)
+    ground.paste(colours, mask=opacity)
+    behind = ImageColor.getcolor(config.background, ground.mode)
+    seen = np.abs(np.reshape(ground.getextrema(), (-1, 2)) - np.reshape(behind, (-1, 1))).max()
+    if opacity.getextrema()[1] and seen < EVEN * 255:
+        traits.append(BLANK)
+    return ground, found
 
 
-def _fit(image: Image.Image, sides: Sides, fit: Fit, traits: list[str]) -> Image.Image:
-    (width, height), size = image.size, (sides.width, sides.height)
+def _used_colours(image: Image.Image, exactly: bool) -> Used:
+    """What an 8-bit image uses; of one that is not even by some of its pixels, unless it must be known `exactly`."""
+    some = image.resize((_GRID, _GRID), Image.Resampling.NEAREST)
+    found = used(np.asarray(some.getextrema()), "8-bit")
+    return used(np.asarray(image.getextrema()), "8-bit") if exactly or found.high - found.low < EVEN * 255 else found
+
+
+def _ground(mode: str, size: tuple[int, int], config: DataConfig) -> Image.Image:
+    """An image of the background alone; in colour if it has one."""
+    coloured = len(set(ImageColor.getrgb(config.background))) > 1
+    return Image.new("RGB" if coloured else mode, size, config.background)
+
+
+def _fit(image: Image.Image, sides: Sides, config: DataConfig, traits: list[str]) -> Image.Image:
+    (width, height), size, fit = image.size, (sides.width, sides.height), config.fit
     wider = width * sides.height - height * sides.width  # above 0 for an image that is wider than it becomes
     if wider:
         traits.append(_FIT_TRAITS[fit])
@@ -168,8 +175,8 @@ def _fit(image: Image.Image, sides: Sides, fit: Fit, traits: list[str]) -> Image
     fitted = image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
     if fit != "pad":
         return fitted
-    # White as behind transparency: one background for all images is one thing less to learn.
-    padded = Image.new(image.mode, (sides.width, sides.height), "white")
+    # As behind transparency: one background for all images is one thing less to learn.
+    padded = _ground(image.mode, (sides.width, sides.height), config)
     padded.paste(fitted, ((sides.width - size[0]) // 2, (sides.height - size[1]) // 2))
     return padded
 

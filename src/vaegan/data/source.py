@@ -16,7 +16,7 @@ from typing import IO
 from vaegan.config import DataConfig
 from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Skipped, decode, skip_reason
 from vaegan.data.label_files import LabelFile, is_label_file
-from vaegan.data.layout import LabelTable, labels_from_folders
+from vaegan.data.layout import LabelTable
 from vaegan.data.own import RECORD, is_own_record
 from vaegan.errors import DataError
 
@@ -47,8 +47,8 @@ class Source:
     identity: bytes  # changes when the images may have changed; found without opening them
     count: Callable[[], int]  # how many images there are at most [images]
     tasks: Callable[[DataConfig], Iterator[Task]]  # the work of preparing every image, always in the same order
-    # Labels of the usable images in order, by the folders that they lie in, without those that stand for sides.
-    labels: Callable[[Sequence[tuple[str, ...]]], LabelTable] = labels_from_folders
+    # Labels of the usable images, by their positions among all; None where the folders that they lie in say them.
+    labels: Callable[[Sequence[int]], LabelTable] | None = None
     mirrored: bool = True  # whether a mirrored image is as good as the image itself
     own_files: int = 0  # files in folders of runs, which are no part of the source [files]
 

@@ -21,6 +21,7 @@ from vaegan.files import write_json
 from vaegan.latent.stored import model_fingerprint
 from vaegan.metrics.table import FEWEST_SAMPLES, MOST_SAMPLES
 from vaegan.model import Model
+from vaegan.model_files import ModelConfig
 from vaegan.shapes import Channels, DataConfig
 from vaegan.training.card import refresh_cards
 from vaegan.training.engine import FabricEngine
@@ -97,9 +98,9 @@ def _measured(
     report = progress if progress is not None and engine.is_first else lambda what, done, total: None
     first = next(iter(models.values())).config
     opened: list[tuple[References, str, str]] = []
-    engine.first_does(lambda: opened.append(_real_images(folder, record, data, first.channels, report)))
+    engine.first_does(lambda: opened.append(_real_images(folder, record, data, first, report)))
     # What the first process decoded the others find in the cache.
-    real, source, fingerprint = opened[0] if opened else _real_images(folder, record, data, first.channels, report)
+    real, source, fingerprint = opened[0] if opened else _real_images(folder, record, data, first, report)
     share, done = Share(engine.rank, engine.world_size, engine.gather), count()
 
     def step(what: str) -> None:
@@ -151,7 +152,7 @@ def load_stages(folder: RunFolder, record: RunRecord, stage: str | None) -> dict
 
 
 def _real_images(
-    folder: RunFolder, record: RunRecord, data: str | Path | None, channels: int, report: ProgressCallback
+    folder: RunFolder, record: RunRecord, data: str | Path | None, model: ModelConfig, report: ProgressCallback
 ) -> tuple[References, str, str]:
     source = record.source if data is None else place_of(data)
     own = _own_data(folder, record, report, required=source == record.source)
@@ -159,7 +160,7 @@ def _real_images(
         assert own is not None
         chosen, fingerprint = references(own, None), own.fingerprint
     else:
-        config: DataConfig = replace(record.config.data, channels=cast(Channels, str(channels)))
+        config: DataConfig = replace(record.config.data, channels=cast(Channels, str(model.channels)), levels=model.levels)
         other = open_dataset(data, config, progress=report, for_training=False)
         if own is None and other.fingerprint == record.fingerprint:
             own = other  # the run's images, which were moved

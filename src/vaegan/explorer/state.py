@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
+from vaegan.data.levels import range_of
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
 from vaegan.explorer import coordinates
 from vaegan.explorer.coordinates import Slider, TsneMap, as_base64, raw_dimensions
@@ -185,6 +186,8 @@ class Explorer:
             "samplers": self.model.samplers,
             "mixture": self._mixture(),
             "fit": self.data_config.fit,
+            "background": self.data_config.background,
+            "levels": range_of(self.data_config.levels, "8-bit"),
             "binarize": self.data_config.binarize == "dynamic",
             "maxUploadBytes": MAX_UPLOAD_BYTES,
             "maxUploadPixels": MAX_PIXELS,

@@ -264,6 +264,8 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         likelihood=trained.likelihood,
         labels=inputs.words,
         has_encoder=trained.encoder is not None,
+        levels=dataset.levels,
+        background=dataset.config.background,
     )
     with torch.device("meta"):
         networks = Networks(config)

@@ -52,7 +52,7 @@ def inverse_facts(model: Model, vae_error: float, heldout: Batch) -> dict[str, A
     images, labels = heldout
     latents = model.latents(512, seed=1).to(model.device)
     of_samples = None if labels is None else labels.repeat(-(-len(latents) // len(labels)))[: len(latents)]
-    recovered = model.encode(model.decode(latents, of_samples), of_samples)
+    recovered = model.encode(model.decode(latents, of_samples).nan_to_num(), of_samples)
     reconstructions = model.reconstruct(images, labels)
     error = low_pass_error(reconstructions[:COMPARED], images[:COMPARED]).mean()
     own = own_source_share(reconstructions, images)

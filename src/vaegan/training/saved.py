@@ -1,5 +1,6 @@
 """Models out of run folders, without what training needs: a command that only uses a model starts sooner."""
 
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import cast
@@ -54,7 +55,9 @@ def images_config(model: Model, run: str | Path, fit: Fit | None = None) -> Data
     data = folder.read().config.data if folder.record_path.is_file() else DataConfig()
     channels = cast(Channels, str(model.config.channels))
     labels = data.labels if data.labels and Path(data.labels).is_file() else None  # other images can do without
-    return DataConfig(size=model.config.size, fit=fit or data.fit, channels=channels, binarize=data.binarize, labels=labels)
+    shape = model.config
+    shown = {"levels": shape.levels, "background": shape.background, "labels": labels}
+    return replace(data, size=shape.size, fit=fit or data.fit, channels=channels, **shown)
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:

@@ -110,7 +110,7 @@ export class OnnxModel {
       throw new Error("The image cannot be used: this browser cannot read it.");
     }
     if (bitmap.width * bitmap.height > maxUploadPixels) throw new Error(`The image has too many pixels: over ${maxUploadPixels / 1e6} million.`);
-    const shown = fitted(bitmap, this.description);
+    const shown = levelled(fitted(bitmap, this.description), this.description.levels);
     const picture = this.description.binarize ? binarized(shown) : shown;
     const planes = new Float32Array(picture.length);
     for (let i = 0; i < picture.length; i++) planes[(i % channels) * height * width + Math.floor(i / channels)] = picture[i] / 127.5 - 1;
@@ -141,12 +141,12 @@ function pictures(data, count, area, channels) {
   });
 }
 
-/** An image in the shape of the training images: cropped, padded with white, or stretched. */
-function fitted(bitmap, { height, width, channels, fit }) {
+/** An image in the shape of the training images: cropped, padded with the background, or stretched. */
+function fitted(bitmap, { height, width, channels, fit, background }) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#fff";
+  context.fillStyle = background;
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
   const [across, down] = [width / bitmap.width, height / bitmap.height];
@@ -157,6 +157,11 @@ function fitted(bitmap, { height, width, channels, fit }) {
     context.drawImage(bitmap, (width - wide) / 2, (height - high) / 2, wide, high);
   }
   return withoutAlpha(context.getImageData(0, 0, width, height).data, channels);
+}
+
+/** Values stretched so that those which were black and white in the training images' files are 0 and 255. */
+export function levelled(picture, [black, white]) {
+  return new Uint8Array(Uint8ClampedArray.from(picture, (value) => ((value - black) * 255) / (white - black)).buffer);
 }
 
 /** Every grey value drawn black or white with its brightness as the probability; the same picture always the same way. */

@@ -1,9 +1,16 @@
 """Transparent images: their arithmetic against Pillow's, and a model of them from files to files."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from vaegan import api
+from vaegan.cli import main
+from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig
+from vaegan.data import load_images, open_dataset
 from vaegan.metrics.features import random_features, small_images
 from vaegan.networks.subpixel import picture_kernel
 from vaegan.pictures import grid, to_picture
@@ -63,3 +70,66 @@ def test_opacity_is_drawn_as_brightness_is_and_apart_from_colours() -> None:
     torch.testing.assert_close(kernel[3, :, 12:], grey)
     assert not kernel[3, :, :12].any()
     assert not kernel[:3, :, 12:].any()
+
+
+SMALL = TrainConfig(
+    data=DataConfig(size=16, channels="4"),
+    network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
+    gan=GANConfig(batch_size=8),
+    device=DeviceConfig(precision="float32"),
+)
+
+
+def icon(number: int, side: int = 32) -> Image.Image:
+    """A disc of one colour on nothing, whose size says its number."""
+    down, across = np.indices((side, side)) - side / 2
+    inside = down**2 + across**2 < (4 + number % 11) ** 2
+    pixels = np.zeros((side, side, 4), np.uint8)
+    pixels[inside] = (255, 3 * number % 256, 0, 255)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("icons")
+    for number in range(80):
+        icon(number).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_files_are_prepared_as_pillow_shrinks_them(icons: Path) -> None:
+    found = load_images([icons / "7.png"], SMALL.data)[0].permute(1, 2, 0)
+    wanted = icon(7).convert("RGBa").resize((16, 16), Image.Resampling.LANCZOS)
+    straight = np.frombuffer(wanted.tobytes(), np.uint8).reshape(16, 16, 4)
+    np.testing.assert_allclose(((found + 1) * 127.5).numpy(), straight, atol=3)
+
+
+def test_images_without_transparency_are_opaque_and_bars_are_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "a.png")
+    pixels = load_images([tmp_path / "a.png"], DataConfig(size=16, channels="4", fit="pad"))[0]
+    assert pixels[:, 8, 8].tolist() == [1, -1, -1, 1]
+    assert pixels[:, 0, 8].tolist() == [-1, -1, -1, -1]
+
+
+def test_auto_lays_them_on_the_background(icons: Path) -> None:
+    assert open_dataset(icons, DataConfig(size=16)).channels == 3
+
+
+@pytest.mark.heavy
+def test_a_model_draws_encodes_and_reports_transparent_images(icons: Path, tmp_path: Path) -> None:
+    run = api.train(icons, SMALL, images=320, out=tmp_path / "run").path
+    model = api.load(run)
+    assert model.sample(2).shape == (2, 4, 16, 16)
+    main(["sample", str(run), "-n", "3", "--out", str(tmp_path / "singles")])
+    assert Image.open(tmp_path / "singles" / "00002.png").mode == "RGBA"
+    main(["reconstruct", str(run), str(icons / "3.png"), "--out", str(tmp_path / "again.png")])
+    assert Image.open(tmp_path / "again.png").mode == "RGB"  # a person sees a checkered board
+    main(["evaluate", str(run)])
+    main(["report", str(run), "--out", str(tmp_path / "report.html")])
+    assert "transparent colour images" in (tmp_path / "report.html").read_text("utf-8")
+    main(["morph", str(run), "--out", str(tmp_path / "walk.gif"), "--seeds", "1", "2"])

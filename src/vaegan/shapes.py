@@ -12,7 +12,7 @@ LEAST_SIZE, MOST_SIZE = 16, 256
 """Sides that images can be trained at [pixels]."""
 AUTO = "auto"
 Fit = Literal["crop", "pad", "stretch"]
-Channels = Literal["auto", "1", "3"]
+Channels = Literal["auto", "1", "3", "4"]
 Flip = Literal["auto", "on", "off"]
 Binarize = Literal["none", "dynamic"]
 Weights = Literal["he", "uniform", "normal"]
@@ -93,7 +93,7 @@ class DataConfig:
     fit: Fit = "crop"
     """How images of another shape are made to fit: crop the centre, pad (--background), or stretch. Crop keeps shapes true."""
     channels: Channels = "auto"
-    """1 (grey) or 3 (colour). auto takes 1 only when every image is grey."""
+    """1 (grey), 3 (colour) or 4 (with transparency: icons, sprites). auto takes 1 where every image is grey, and else 3."""
     flip: Flip = "auto"
     """Mirror half of the training images left to right. auto does so except for IDX data: mirrored digits are other signs."""
     binarize: Binarize = "none"
@@ -118,7 +118,7 @@ class DataConfig:
             raise RequestError(
                 f"--background {self.background} is not known: choose white, black, grey or a colour as '#rrggbb'."
             )
-        if self.binarize == "dynamic" and self.channels == "3":
+        if self.binarize == "dynamic" and self.channels in ("3", "4"):
             raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
 
     @property

@@ -63,11 +63,12 @@ class WalkOptions(ImagesOptions):
 def save_walk(pixels: "Pixels", options: WalkOptions, notes: dict[str, str], hold: int = 2000) -> None:
     """Images on a way as a strip (.png) or an animation (.gif, .webp), whose last frame is held [ms]."""
     from vaegan.pictures import enlarged, grid, save_animation, save_png, to_picture
+    from vaegan.transparency import over_checkers
 
     if is_picture(options.out):
         save_png(grid(pixels, columns=min(len(pixels), 20)), options.out, notes)
     else:
-        frames = [to_picture(image) for image in enlarged(pixels, FRAME_SIDE)]
+        frames = [to_picture(image) for image in over_checkers(enlarged(pixels, FRAME_SIDE))]
         save_animation(frames, options.out, options.milliseconds, hold)
 
 

@@ -110,7 +110,7 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.generic], conf
     for at, image, pixels in zip(np.flatnonzero(finite), block, shown, strict=True):
         ready, traits, coloured = pixels, (), found
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
-        if pixels.shape != config.sides:
+        if pixels.shape != config.sides or config.channels == "4":
             ready, traits, coloured = prepare(Image.fromarray(pixels), settings)
         key, shape, numbers = content_hash(image.tobytes()), Sides(*image.shape[:2]), coloured if as_files else found
         results[at] = Prepared(names[at], key, ready, traits, side=part.side, shape=shape, used=numbers)

@@ -56,7 +56,7 @@ def build(
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
-    needed = total * config.sides.area * (1 if config.channels == "1" else 3)
+    needed = total * config.sides.area * {"1": 1, "4": 4}.get(config.channels, 3)
     with building(directory, needed) as folder:
 
         def collect(settings: DataConfig, what: str) -> _Collected:
@@ -104,7 +104,7 @@ class _Collected:
 
     def __init__(self, source: Source, config: DataConfig, folder: Path, with_own: bool) -> None:
         self.source, self.config, self.with_own = source, config, with_own
-        self.writer = CacheWriter(folder, config.sides, 3 if config.channels == "3" else 1)
+        self.writer = CacheWriter(folder, config.sides, {"3": 3, "4": 4}.get(config.channels, 1))
         self.used: dict[str, Range] = {}  # by the files' numbers, by their kind
         self.positions: list[int] = []  # of the usable images among all of the source
         self.names: list[str] = []

@@ -110,15 +110,15 @@ class CacheWriter:
     """
 
     def __init__(self, directory: Path, sides: Sides, channels: int) -> None:
-        """Starts an empty file for images of these sides [pixels] with 1 channel, or with 3 from the beginning."""
+        """Starts an empty file for images of these sides [pixels] with 1 channel, or with 3 or 4 from the beginning."""
         self.directory = directory
         self.count = 0
-        self.channels = channels  # 1 while every image so far was grey, else 3
+        self.channels = channels  # 1 while every image so far was grey
         self._sides = sides
         self._file: IO[bytes] = (directory / _IMAGES).open("wb")
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
-        """Appends one image, [height, width] or [height, width, 3]."""
+        """Appends one image, [height, width] or [height, width, 3 or 4]."""
         if pixels.ndim == 3 and self.channels == 1:
             self._widen()
         grey = pixels.ndim == 2 and self.channels == 3

@@ -70,7 +70,7 @@ class Prepared:
 
     name: str
     content: bytes  # hash of the image's own bytes: decides its side and its place in the training order
-    pixels: NDArray[np.uint8]  # [height, width] when grey, else [height, width, 3]
+    pixels: NDArray[np.uint8]  # [height, width] when grey, else [height, width, 3 or 4]
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     side: int | None = None  # validation or test where the data set itself puts it there
     own: bool = False  # whether this program wrote it

@@ -10,6 +10,7 @@ from vaegan.config import DataConfig
 from vaegan.data.levels import EVEN, Used, range_of, scaled, used
 from vaegan.errors import RequestError
 from vaegan.shapes import Sides
+from vaegan.transparency import multiplied
 
 # splitmix64 (Steele, Lea, Flood 2014): written out here, so that no release of a library changes a resumed run.
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -51,7 +52,8 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     """Gives an image the sides that training sees, and says which keys of `TRAITS` apply and which numbers its file uses.
 
     It becomes uint8 [height, width] where it is grey (RGB with three equal channels counts as grey) or `channels` is "1",
-    else [height, width, 3]. Colour profiles (ICC) are ignored: every value is taken as sRGB. Raises what Pillow raises.
+    [height, width, 4] (transparency.py) where `channels` is "4", else [height, width, 3]. Colour profiles (ICC) are ignored:
+    every value is taken as sRGB. Raises what Pillow raises.
     """
     traits: list[str] = []
     image.load()
@@ -65,6 +67,8 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     if upright is not None:
         traits.append("turned")
         fitted = fitted.transpose(upright)
+    if config.channels == "4":
+        return multiplied(np.asarray(fitted.convert("RGBA"))), tuple(traits), found
     pixels = np.asarray(fitted)
     if pixels.ndim == 3 and _is_grey(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
@@ -132,6 +136,10 @@ def _flat(image: Image.Image, config: DataConfig, traits: list[str]) -> tuple[Im
         colours = colours.point(scaled(np.arange(256), black_to_white).tolist() * len(colours.getbands()))
     if opacity is None or opacity.getextrema()[0] == 255:
         return colours, found
+    if config.channels == "4":
+        colours = colours.convert("RGB")
+        colours.putalpha(opacity)
+        return colours, found
     traits.append("transparent")
     ground = _ground(mode, image.size, config)
     ground.paste(colours, mask=opacity)
@@ -150,7 +158,9 @@ def _used_colours(image: Image.Image, exactly: bool) -> Used:
 
 
 def _ground(mode: str, size: tuple[int, int], config: DataConfig) -> Image.Image:
-    """An image of the background alone; in colour if it has one."""
+    """An image of the background alone; in colour if it has one, and nothing where transparency is kept."""
+    if config.channels == "4":
+        return Image.new("RGBA", size)
     coloured = len(set(ImageColor.getrgb(config.background))) > 1
     return Image.new("RGB" if coloured else mode, size, config.background)
 

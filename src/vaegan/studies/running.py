@@ -70,6 +70,8 @@ def run_study(
     api.check_request(config, minutes, images)
     source = str(data) if str(data).split(":")[0] == "faces" else str(Path(data).absolute())
     asked = planning.StudyRequest(source, minutes, images, seeds)
+    if config.data.channels == "4":
+        raise RequestError("Studies are of images without transparency: leave --channels 4 out.")
     if config.is_conditional:
         raise RequestError("A study's models are given no labels: leave conditional and condition out of the settings.")
     # A guard would mend what a study is there to show, and with patience arms would see different numbers of images.

@@ -147,7 +147,7 @@ function fitted(bitmap, { height, width, channels, fit, background }) {
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = background;
-  context.fillRect(0, 0, width, height);
+  if (channels !== 4) context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
   const [across, down] = [width / bitmap.width, height / bitmap.height];
   if (fit === "stretch") context.drawImage(bitmap, 0, 0, width, height);
@@ -156,7 +156,7 @@ function fitted(bitmap, { height, width, channels, fit, background }) {
     const [wide, high] = [bitmap.width * scale, bitmap.height * scale];
     context.drawImage(bitmap, (width - wide) / 2, (height - high) / 2, wide, high);
   }
-  return withoutAlpha(context.getImageData(0, 0, width, height).data, channels);
+  return channelsOf(context.getImageData(0, 0, width, height).data, channels);
 }
 
 /** Values stretched so that those which were black and white in the training images' files are 0 and 255. */
@@ -170,11 +170,12 @@ export function binarized(picture) {
   return picture.map((value) => (255 * uniform() <= value ? 255 : 0));
 }
 
-function withoutAlpha(data, channels) {
+function channelsOf(data, channels) {
   const picture = new Uint8Array((data.length / 4) * channels);
   for (let i = 0, o = 0; i < data.length; i += 4) {
     if (channels === 1) picture[o++] = Math.round(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]);
-    else for (let k = 0; k < 3; k++) picture[o++] = data[i + k];
+    else for (let k = 0; k < 3; k++) picture[o++] = channels === 4 ? Math.round((data[i + k] * data[i + 3]) / 255) : data[i + k];
+    if (channels === 4) picture[o++] = data[i + 3]; // colours are multiplied by it
   }
   return picture;
 }
@@ -195,7 +196,7 @@ export class CarriedImages {
   picture(index) {
     const { height, width, columns } = this;
     const tile = this.context.getImageData((index % columns) * width, Math.floor(index / columns) * height, width, height);
-    return withoutAlpha(tile.data, this.channels);
+    return channelsOf(tile.data, this.channels);
   }
 
   colours() {

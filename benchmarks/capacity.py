@@ -50,7 +50,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def row(found: dict[str, Any]) -> str:
-    """A line of the table in docs/handover-log.md."""
+    """A line of the table."""
     score, images, speed = found["score_gan"], found["images"], found["speed"]
     cells = [
         f"{found['minutes']:g}",

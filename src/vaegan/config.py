@@ -90,7 +90,7 @@ class GANConfig:
     learning_rate: float = 1.8e-3
     """Muon's rate for the critic at the start (the generator's is twice that); it falls along half a cosine."""
     final_learning_rate: float = 4e-5
-    """Rate of all networks at the end: low, so that the average is calm."""
+    """The critic's rate at the end (the generator's is twice that): low, so that the average is calm."""
     prior: PriorName = "mixture"
     """What latents are drawn from. mixture: Gaussians fitted to the encoded images, or normal from scratch; normal: N(0, I);
     uniform: on [-1, 1], from scratch only."""

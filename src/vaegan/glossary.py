@@ -23,7 +23,7 @@ SCALARS: dict[str, tuple[str, str]] = {
     "critic_gradient": ("Critic's gradient", "Length of the gradient given to its optimiser; sudden peaks are trouble."),
     "generator_gradient": ("Generator's gradient", "Length of the gradient given to its optimiser; at 0 it learns nothing."),
     "variety": ("Variety of samples", "How different samples are from one another at 16 pixels. At 0 they are all alike."),
-    "generator_loss": ("Generator's loss", "Lower when generated images pass for real. 0.69 is even."),
+    "generator_loss": ("Generator's loss", "Lower when generated images pass for real. Even is 0.69, or 2.08 with two critics."),
     "anchor": ("Anchor", "Distance of low-passed reconstructions from their originals, which keeps the generator near the VAE."),
     "recovery": ("Latent recovery, error", "How far the encoder is from finding the latent of a sample. Lower is better."),
     "latent_recovery": ("Latent recovery, R²", "Share of a sample's latent that the encoder finds. 1 is all of it."),

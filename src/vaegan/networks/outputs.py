@@ -10,7 +10,7 @@ class Cut(nn.Module):
     """Raw numbers as values, cut at black and white: what a picture can hold, so a critic judges what the user will see.
 
     What is cut off has no gradient. A gradient that leads back inside only would turn a critic's noise into a pull towards grey
-    (docs/handover-log.md, "What the critic does not see").
+    (docs/experiments.md).
     """
 
     def forward(self, values: Tensor) -> Images:

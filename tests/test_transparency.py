@@ -89,6 +89,11 @@ def icon(number: int, side: int = 32) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def mode_of(path: Path) -> str:
+    with Image.open(path) as picture:
+        return picture.mode
+
+
 @pytest.fixture(scope="module")
 def icons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("icons")
@@ -126,9 +131,9 @@ def test_a_model_draws_encodes_and_reports_transparent_images(icons: Path, tmp_p
     model = api.load(run)
     assert model.sample(2).shape == (2, 4, 16, 16)
     main(["sample", str(run), "-n", "3", "--out", str(tmp_path / "singles")])
-    assert Image.open(tmp_path / "singles" / "00002.png").mode == "RGBA"
+    assert mode_of(tmp_path / "singles" / "00002.png") == "RGBA"
     main(["reconstruct", str(run), str(icons / "3.png"), "--out", str(tmp_path / "again.png")])
-    assert Image.open(tmp_path / "again.png").mode == "RGB"  # a person sees a checkered board
+    assert mode_of(tmp_path / "again.png") == "RGB"  # a person sees a checkered board
     main(["evaluate", str(run)])
     main(["report", str(run), "--out", str(tmp_path / "report.html")])
     assert "transparent colour images" in (tmp_path / "report.html").read_text("utf-8")

@@ -172,8 +172,9 @@ class TestNearest:
 
 
 class TestPrincipalDirections:
-    def test_pca_of_the_encoded_images_equals_scikit_learns(self) -> None:
-        model = build(weight=0.01 * torch.eye(SIZE * SIZE, LATENT))
+    @pytest.mark.parametrize("stage", ["vae", "gan"])
+    def test_pca_of_the_encoded_images_equals_scikit_learns(self, stage: str) -> None:
+        model = build(stage, weight=0.01 * torch.eye(SIZE * SIZE, LATENT))
         latents = random(300, LATENT) * torch.tensor([1.0, 4, 0.5, 2]) @ torch.linalg.qr(random(LATENT, LATENT, seed=3)).Q
         found = principal_directions(model, latents)
         oracle = PCA().fit(latents.numpy())

@@ -77,7 +77,7 @@ def test_short_help_leaves_out_the_settings_that_have_a_prefix_and_says_where_th
     assert "--size SIZE" in short  # inside a dataclass of its own, without a prefix
     assert "--gan.penalty" not in short.replace("--gan.*", "")
     assert "vaegan train --help-all" in short
-    for option in ("--minutes FLOAT", "--gan.penalty FLOAT", "--network.width INT", "--handover.whitening"):
+    for option in ("--minutes FLOAT", "--gan.penalty FLOAT", "--network.width INT"):
         assert option in whole
     assert len(short.splitlines()) < len(whole.splitlines()) / 3
     assert printed_by("sample", "--help-all") == printed_by("sample", "--help")
@@ -491,7 +491,7 @@ def test_wrong_uses_of_a_run_are_refused_in_one_line(run: Path, capsys: pytest.C
         (["--size", "32"], "--size"),
         (["--seed", "3", "--minutes", "1"], "--seed"),
         (["--gan.penalty=3", "--preset", "base", "--images", "9"], "--gan.penalty, --preset"),
-        (["--handover.no-whitening"], "--handover.no-whitening"),
+        (["--gan.prior", "normal"], "--gan.prior"),
     ):
         assert f"leave out {named}, or start" in refused(capsys, 2, "train", "--resume", str(run), *words)
     assert "are not those" in refused(capsys, 2, "train", "faces:80", "--resume", str(run), "--minutes", "1")

@@ -213,7 +213,7 @@ def test_wrong_requests_are_one_line(trained: Path, capsys: pytest.CaptureFixtur
     shutil.copytree(trained, other, ignore=shutil.ignore_patterns("evaluation.json"))
     record = json.loads((other / "run.json").read_text())
     (other / "run.json").write_text(json.dumps(record | {"format_version": 99}))
-    assert "has format 99; this version of vaegan reads 6" in refused(capsys, str(other))
+    assert "has format 99; this version of vaegan reads 7" in refused(capsys, str(other))
     (other / "run.json").write_text(json.dumps(record | {"fingerprint": "0"}))
     assert "have changed" in refused(capsys, str(other))
     assert not (other / "evaluation.json").exists()

@@ -27,7 +27,6 @@ from vaegan.explorer.protocol import Kind, Message
 from vaegan.explorer.state import Explorer
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
-from vaegan.networks.whitening import Whitening
 from vaegan.priors import fit_mixture
 
 HOME = "http://127.0.0.1:8484"
@@ -42,14 +41,7 @@ def small_model(stage: str, seed: int, channels: int = 3, has_encoder: bool = Tr
     network = NetworkConfig(width=4, width_limit=8, latent_dim=LATENT)
     shape = {"size": SIZE, "channels": channels, "stage": stage, "network": network}
     config = ModelConfig(**shape, has_encoder=has_encoder, prior=prior)  # pyright: ignore
-    model = Model(config, Networks(config))
-    if stage == "gan" and has_encoder:
-        generator = torch.Generator().manual_seed(seed)
-        means = torch.randn(200, LATENT, generator=generator) @ torch.randn(LATENT, LATENT, generator=generator) + 0.3
-        whitening = Whitening.of(means, torch.full_like(means, -2.0))
-        assert model.networks.whitening is not None
-        model.networks.whitening.load_state_dict(whitening.state_dict())
-    return model
+    return Model(config, Networks(config))
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +161,11 @@ class TestSocket:
         oracle = to_uint8(Model.from_pretrained(run / "gan" / "model").decode(torch.from_numpy(wanted)))
         assert np.array_equal(np.frombuffer(pixels, np.uint8).reshape(oracle.shape), oracle)
 
-    def test_the_vae_sees_the_gans_latents_before_the_whitening(self, client: TestClient, run: Path) -> None:
+    def test_the_vae_decodes_the_gans_latents(self, client: TestClient, run: Path) -> None:
         gan, vae = (Model.from_pretrained(run / stage / "model") for stage in ("gan", "vae"))
-        images = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
-        theirs = gan.encode(images)
-        assert not torch.allclose(theirs, gan.posterior(images).mean, atol=0.1)
+        theirs = gan.encode(torch.rand(2, 3, SIZE, SIZE) * 2 - 1)
         ((_, pixels),) = asked(client, frame(1, 1, 2, theirs.numpy().tobytes()))
-        oracle = to_uint8(vae.decode(gan.posterior(images).mean))
+        oracle = to_uint8(vae.decode(theirs))
         difference = np.frombuffer(pixels, np.uint8).reshape(oracle.shape).astype(int) - oracle
         assert np.abs(difference).max() <= 1
 
@@ -511,17 +501,16 @@ class TestDirections:
     def test_a_unit_moves_its_own_reading_and_no_other(self, explorer: Explorer) -> None:
         encodings = explorer.encodings
         assert encodings is not None
-        assert encodings.gram is not None
-        for found in (principal_directions(encodings.latents, encodings.gram), raw_dimensions(explorer.model, encodings)):
+        for found in (principal_directions(encodings.latents), raw_dimensions(explorer.model, encodings)):
             moves = np.stack([one.move for one in found]).astype(float)
             reads = np.stack([one.read for one in found if one.read is not None]).astype(float)
             assert np.allclose(moves @ reads.T, np.eye(LATENT), atol=1e-3)
 
-    def test_principal_directions_without_whitening_are_scikit_learns(self) -> None:
+    def test_principal_directions_are_scikit_learns(self) -> None:
         from sklearn.decomposition import PCA
 
         points = (np.random.default_rng(0).standard_normal((300, LATENT)) * np.arange(1, LATENT + 1) + 2).astype(np.float32)
-        found = principal_directions(points, None)
+        found = principal_directions(points)
         oracle = PCA().fit(points)
         for one, axis, variance in zip(found, oracle.components_, oracle.explained_variance_, strict=True):
             assert abs(one.move @ axis) == pytest.approx(variance**0.5, rel=1e-3)
@@ -529,7 +518,7 @@ class TestDirections:
         assert np.allclose(readings.mean(0), 0, atol=1e-3)
         assert np.allclose(np.cov(readings.T), np.eye(LATENT), atol=1e-3)
 
-    def test_principal_directions_of_whitened_latents_change_the_picture_most(self) -> None:
+    def test_principal_directions_of_drawn_latents_change_the_picture_most(self) -> None:
         points = np.random.default_rng(0).standard_normal((500, LATENT)).astype(np.float32)
         gram = np.diag(np.array([1, 2, 9, 4, 5, 6], np.float32))
         found = principal_directions(points, gram)
@@ -550,7 +539,7 @@ class TestDirections:
         points[:, 2] *= 5
         points[:, 0] += 3 * values
         (found,) = label_directions(
-            Encodings(points, np.zeros(LATENT, np.float32), None),
+            Encodings(points, np.zeros(LATENT, np.float32)),
             {"side": values, "same": np.zeros(200, np.float32)},
             {"side": ("no", "yes"), "same": ("no", "yes")},
         )
@@ -562,9 +551,7 @@ class TestDirections:
     def test_a_category_gives_one_attribute_a_word_that_is_common_enough(self) -> None:
         points = np.random.default_rng(1).standard_normal((90, LATENT)).astype(np.float32)
         kinds = np.where(np.arange(90) < 3, 2, np.arange(90) % 2).astype(np.float32)
-        found = label_directions(
-            Encodings(points, np.zeros(LATENT, np.float32), None), {"kind": kinds}, {"kind": ("a", "b", "c")}
-        )
+        found = label_directions(Encodings(points, np.zeros(LATENT, np.float32)), {"kind": kinds}, {"kind": ("a", "b", "c")})
         assert [one.name for one in found] == ["kind: a", "kind: b"]
         assert np.allclose(found[0].move, points[kinds == 0].mean(0) - points[kinds != 0].mean(0), atol=1e-5)
 

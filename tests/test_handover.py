@@ -1,4 +1,4 @@
-"""The handover: what is carried over, what whitening does, what the anchor and the gap measure; numpy and scipy judge."""
+"""The handover: what is carried over, what latents are drawn from, what the anchor and the gap measure; numpy and scipy judge."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaegan.config import GANConfig, HandoverConfig, NetworkConfig
+from vaegan.config import GANConfig, NetworkConfig
 from vaegan.errors import TrainingError
 from vaegan.metrics.sliced import sliced_wasserstein
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.networks import Critic, Decoder, Encoder, Gaussian
-from vaegan.networks.whitening import Whitening
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.refit import low_pass_error
 from vaegan.priors import Mixture, Normal, Prior, fit_mixture
@@ -51,11 +50,10 @@ def probe() -> Tensor:
 
 
 @pytest.fixture
-def posterior() -> Gaussian:
-    """An aggregated posterior far from N(0, I), with correlated means."""
+def means() -> Tensor:
+    """Encodings far from N(0, I), and correlated."""
     mixing = torch.tensor([[2.0, 0, 0, 0], [1, 0.5, 0, 0], [0, 0.3, 1, 0], [0.5, 0, 0, 0.2]])
-    means = torch.randn(2000, LATENT) @ mixing + torch.tensor([1.0, -2, 0, 3])
-    return Gaussian(means, 0.5 * torch.randn(2000, LATENT) - 1)
+    return torch.randn(2000, LATENT) @ mixing + torch.tensor([1.0, -2, 0, 3])
 
 
 def pictures(count: int = 16) -> Tensor:
@@ -104,48 +102,6 @@ class TestGrownGenerator:
             handover.verify_same(decoder, other, probe)
 
 
-class TestWhiten:
-    def test_generator_gives_the_decoders_image_of_l_z_plus_m(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
-        generator, _ = handover.whiten(decoder, posterior, probe)
-        means = posterior.mean.double().numpy()
-        covariance = np.cov(means.T) + np.diag(posterior.log_var.double().exp().mean(0))
-        values, vectors = np.linalg.eigh(covariance)
-        root = vectors @ np.diag(np.sqrt(values)) @ vectors.T
-        old = torch.from_numpy(probe.numpy() @ root.T + means.mean(0)).float()
-        torch.testing.assert_close(generator(probe), decoder(old), atol=1e-4, rtol=1e-4)
-        assert not torch.allclose(generator(probe), decoder(probe), atol=0.1)
-
-    def test_leaves_the_given_generator_alone(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
-        before = decoder(probe)
-        handover.whiten(decoder, posterior, probe)
-        assert torch.equal(decoder(probe), before)
-
-    def test_whitened_aggregated_posterior_has_mean_0_and_covariance_1(
-        self, decoder: Decoder, posterior: Gaussian, probe: Tensor
-    ) -> None:
-        _, whitening = handover.whiten(decoder, posterior, probe)
-        latents = whitening(posterior.mean).double().numpy()
-        inverse = whitening.inverse_root.double().numpy()
-        spread = inverse @ np.diag(posterior.log_var.double().exp().mean(0)) @ inverse.T
-        np.testing.assert_allclose(latents.mean(0), 0, atol=1e-5)
-        np.testing.assert_allclose(np.cov(latents.T) + spread, np.eye(LATENT), atol=1e-4)
-
-    def test_whitened_samples_have_mean_0_and_covariance_1(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
-        _, whitening = handover.whiten(decoder, posterior, probe)
-        many = [posterior.mean + torch.exp(posterior.log_var / 2) * torch.randn(2000, LATENT) for _ in range(20)]
-        latents = whitening(torch.cat(many)).numpy()
-        np.testing.assert_allclose(latents.mean(0), 0, atol=0.03)
-        np.testing.assert_allclose(np.cov(latents.T), np.eye(LATENT), atol=0.05)
-
-    def test_unwhiten_is_the_way_back(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
-        generator, whitening = handover.whiten(decoder, posterior, probe)
-        back = handover.unwhiten(generator, whitening)
-        z = posterior.mean[:8]
-        torch.testing.assert_close(back(z), decoder(z), atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(back(z), generator(whitening(z)), atol=1e-3, rtol=1e-3)
-        assert not torch.allclose(generator(z), decoder(z), atol=0.1)
-
-
 class TestGrownCritic:
     @pytest.mark.parametrize("kind", ["plain", "residual"])
     def test_has_the_encoders_trunk_and_its_own_head(self, kind: str) -> None:
@@ -182,13 +138,13 @@ class TestAnchor:
     @pytest.fixture(params=["plain", "residual"])
     def anchor(self, request: pytest.FixtureRequest) -> Anchor:
         config = NetworkConfig(kind=request.param, width=8, width_limit=16, latent_dim=LATENT)
-        anchor = Anchor(Encoder(config, SIZE, 3), Whitening(LATENT), 1.0)
+        anchor = Anchor(Encoder(config, SIZE, 3), 1.0)
         anchor.calibrate(Batch(pictures(64)))
         return anchor
 
     def test_is_frozen_and_shares_nothing(self, encoder: Encoder) -> None:
         encoder.requires_grad_(True)
-        anchor = Anchor(encoder, Whitening(LATENT), 1.0)
+        anchor = Anchor(encoder, 1.0)
         images = pictures()
         before = anchor.observe(Batch(images)).latents
         with torch.no_grad():
@@ -240,11 +196,11 @@ class TestAnchor:
         anchor.calibrate(Batch(pictures(1).expand(8, -1, -1, -1)))
         assert anchor.distance(pictures(2), anchor.observe(Batch(pictures(2)))).isfinite().all()
 
-    def test_latents_are_whitened_means(self, encoder: Encoder, posterior: Gaussian) -> None:
-        whitening = Whitening.of(*posterior)
+    def test_latents_and_their_variances_are_the_encoders(self, encoder: Encoder) -> None:
         images = pictures()
-        wanted = (encoder(images).mean - whitening.mean).numpy() @ np.linalg.inv(whitening.root.numpy())
-        np.testing.assert_allclose(Anchor(encoder, whitening, 1.0).observe(Batch(images)).latents, wanted, atol=1e-4)
+        targets, wanted = Anchor(encoder, 1.0).observe(Batch(images)), encoder(images)
+        np.testing.assert_allclose(targets.latents, wanted.mean, atol=1e-4)
+        np.testing.assert_allclose(targets.log_vars, wanted.log_var, atol=1e-4)
 
 
 class TestLowPassError:
@@ -270,35 +226,28 @@ def narrow(means: Tensor) -> Gaussian:
 
 
 class TestFactsOfTheStart:
-    def gap(self, decoder: Decoder, posterior: Gaussian, whitening: Whitening, prior: Prior, images: Tensor) -> float:
-        grown = Grown(decoder, Encoder(CONFIG, SIZE, 3), whitening, prior)
+    def gap(self, decoder: Decoder, posterior: Gaussian, prior: Prior, images: Tensor) -> float:
+        grown = Grown(decoder, Encoder(CONFIG, SIZE, 3), prior)
         return handover_facts(vae_of(posterior), grown, Batch(images))["prior_gap"]
 
     def test_gap_is_near_0_where_encoded_images_are_distributed_as_the_prior(self, decoder: Decoder) -> None:
         posterior = narrow(torch.randn(512, LATENT))
-        gap = self.gap(decoder, posterior, Whitening(LATENT), Normal(LATENT), decoder(torch.randn(512, LATENT)))
+        gap = self.gap(decoder, posterior, Normal(LATENT), decoder(torch.randn(512, LATENT)))
         assert abs(gap) < 0.02
 
     def test_gap_is_positive_where_the_decoder_only_works_near_the_given_latents(self, decoder: Decoder) -> None:
         latents = torch.tensor([2.0, -1, 0, 1]) + 0.2 * torch.randn(256, LATENT)
         images = decoder(latents)
-        gap = self.gap(decoder, narrow(latents), Whitening(LATENT), Normal(LATENT), images)
+        gap = self.gap(decoder, narrow(latents), Normal(LATENT), images)
         small = [F.avg_pool2d(decoder(z), 4) for z in (torch.randn(256, LATENT), latents)]
         assert gap == pytest.approx(sliced_wasserstein(*small), rel=0.2)
         assert gap > 0.1
         # A prior that is fitted to the latents closes it, too.
-        assert abs(self.gap(decoder, narrow(latents), Whitening(LATENT), fit_mixture(latents), images)) < 0.1 * gap
-
-    def test_whitening_closes_the_gap(self, decoder: Decoder, posterior: Gaussian, probe: Tensor) -> None:
-        chosen = Gaussian(posterior.mean[:512], posterior.log_var[:512])
-        images = decoder(chosen.mean + torch.exp(chosen.log_var / 2) * torch.randn(512, LATENT))
-        generator, whitening = handover.whiten(decoder, chosen, probe)
-        before = self.gap(decoder, chosen, Whitening(LATENT), Normal(LATENT), images)
-        assert abs(self.gap(generator, chosen, whitening, Normal(LATENT), images)) < 0.1 * before
+        assert abs(self.gap(decoder, narrow(latents), fit_mixture(latents), images)) < 0.1 * gap
 
     def test_tensors_are_counted_and_the_vaes_error_is_that_of_what_it_gives_back(self, decoder: Decoder) -> None:
         posterior, images = narrow(torch.randn(300, LATENT)), pictures(300)
-        grown = Grown(decoder, Encoder(CONFIG, SIZE, 3), Whitening(LATENT), Normal(LATENT))
+        grown = Grown(decoder, Encoder(CONFIG, SIZE, 3), Normal(LATENT))
         facts = handover_facts(vae_of(posterior), grown, Batch(images))
         assert facts["verified_tensors"] == len(decoder.state_dict())
         wanted = low_pass_error(0.5 * images[:256], images[:256]).mean()
@@ -371,58 +320,38 @@ class TestFactsOfTheEnd:
 class TestHandOver:
     """The steps together, in their order."""
 
-    def vae(self, posterior: Gaussian, **settings: Any) -> Model:
+    def vae(self, **settings: Any) -> Model:
         config = ModelConfig(**{"size": SIZE, "channels": 3, "stage": "vae", "network": CONFIG, "variance": 0.1} | settings)
-        networks = Networks(config)
-        if config.stage == "gan":
-            networks.whitening = Whitening.of(*posterior)
-        return Model(config, networks)
+        return Model(config, Networks(config))
 
-    def grown(
-        self, vae: Model, posterior: Gaussian, critic: Critic | None = None, steps: HandoverConfig | None = None, **settings: Any
-    ) -> Grown:
-        critic, steps = critic or Critic(CONFIG, SIZE, 3), steps or HandoverConfig()
-        return hand_over(vae, posterior, critic, steps, GANConfig(**settings), seed=0)
+    def grown(self, vae: Model, means: Tensor, critic: Critic | None = None, **settings: Any) -> Grown:
+        return hand_over(vae, means, critic or Critic(CONFIG, SIZE, 3), GANConfig(**settings), seed=0)
 
-    @pytest.mark.parametrize("stage", ["vae", "joint"])
-    def test_the_generator_draws_what_the_vae_draws_in_whitened_coordinates(self, posterior: Gaussian, stage: str) -> None:
-        vae = self.vae(posterior, stage=stage)
+    @pytest.mark.parametrize("stage", ["vae", "joint", "gan"])
+    def test_the_generator_draws_what_the_vae_draws(self, means: Tensor, stage: str) -> None:
+        vae = self.vae(stage=stage)
         before = {name: tensor.clone() for name, tensor in vae.networks.state_dict().items()}
-        generator, encoder, whitening, _ = self.grown(vae, posterior)
-        z = posterior.mean[:8]
-        torch.testing.assert_close(generator(whitening(z)), vae.decode(z), atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(whitening.root, Whitening.of(*posterior).root)
+        generator, encoder, _ = self.grown(vae, means)
+        assert torch.equal(generator(means[:8]), vae.decode(means[:8]))
         assert all(parameter.requires_grad for parameter in generator.parameters())
         assert encoder is vae.networks.encoder
         assert all(torch.equal(tensor, before[name]) for name, tensor in vae.networks.state_dict().items())
 
-    def test_without_whitening_the_coordinates_stay(self, posterior: Gaussian) -> None:
-        vae = self.vae(posterior)
-        generator, _, whitening, _ = self.grown(vae, posterior, steps=HandoverConfig(whitening=False))
-        z = posterior.mean[:8]
-        assert torch.equal(whitening(z), z)
-        assert torch.equal(generator(z), vae.decode(z))
-
-    def test_a_gan_that_goes_on_is_not_whitened_again(self, posterior: Gaussian) -> None:
-        vae = self.vae(posterior, stage="gan", variance=None)
-        generator, _, whitening, _ = self.grown(vae, Gaussian(3 * posterior.mean, posterior.log_var))
-        assert whitening is vae.networks.whitening
-        z = torch.randn(8, LATENT)
-        assert torch.equal(generator(z), vae.decode(z))
-
-    def test_the_prior_is_a_mixture_of_whitened_encodings(self, posterior: Gaussian) -> None:
-        _, _, whitening, prior = self.grown(self.vae(posterior), posterior)
+    def test_the_prior_is_a_mixture_of_encodings(self, means: Tensor) -> None:
+        prior = self.grown(self.vae(), means).prior
         assert isinstance(prior, Mixture)
-        wanted = fit_mixture(whitening(posterior.mean), seed=0)
-        assert torch.equal(prior.means, wanted.means)
+        assert torch.equal(prior.means, fit_mixture(means, seed=0).means)
+        drawn = prior.sample(4000, torch.Generator().manual_seed(0))
+        np.testing.assert_allclose(drawn.mean(0), means.mean(0), atol=0.2)
+        np.testing.assert_allclose(np.cov(drawn.T), np.cov(means.T), atol=0.4)
 
-    def test_the_prior_may_be_normal(self, posterior: Gaussian) -> None:
-        assert type(self.grown(self.vae(posterior), posterior, prior="normal").prior) is Normal
+    def test_the_prior_may_be_normal(self, means: Tensor) -> None:
+        assert type(self.grown(self.vae(), means, prior="normal").prior) is Normal
 
-    def test_the_critic_starts_on_the_encoders_trunk(self, posterior: Gaussian) -> None:
-        vae, critic = self.vae(posterior), Critic(CONFIG, SIZE, 3)
+    def test_the_critic_starts_on_the_encoders_trunk(self, means: Tensor) -> None:
+        vae, critic = self.vae(), Critic(CONFIG, SIZE, 3)
         fresh = handover.trainable_copy(critic)
-        self.grown(vae, posterior, critic)
+        self.grown(vae, means, critic)
         assert vae.networks.encoder is not None
         trunk = vae.networks.encoder.trunk
         images = pictures(2)

@@ -82,7 +82,6 @@ class TestOutliers:
     def test_a_vae_scores_by_its_negative_bound(self) -> None:
         model, images = build(), random(5, 1, SIZE, SIZE).clamp(-1, 1)
         posterior = model.posterior(images)
-        assert model.networks.whitening is not None
         decoded = model.networks.decoder(posterior.mean)
         likelihood = stats.norm(decoded.numpy(), 0.2).logpdf(images.numpy()).sum((1, 2, 3))
         normal = torch.distributions.Normal

@@ -16,7 +16,6 @@ from vaegan.networks.blocks import Residual, crop_to, initialise, pad_to
 from vaegan.networks.outputs import OUTPUTS, langevin
 from vaegan.networks.stages import GridPlan, stage_widths
 from vaegan.networks.subpixel import SubPixel
-from vaegan.networks.whitening import Whitening
 from vaegan.shapes import Sides
 
 SIZES = (16, 20, 28, 31, 32, 48, 64, 100, 128, 200, 256)
@@ -222,32 +221,6 @@ def test_mean_of_a_continuous_bernoulli_has_a_smooth_gradient() -> None:
     logits = torch.linspace(-2, 2, 42, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(langevin, (logits,))
     assert float(langevin(torch.tensor(0.4))) != pytest.approx(float(torch.tanh(torch.tensor(0.4))), abs=0.1)
-
-
-class TestWhitening:
-    def test_is_the_identity_until_told_otherwise(self) -> None:
-        z = torch.randn(5, 4)
-        assert torch.equal(Whitening(4)(z), z)
-        assert torch.equal(Whitening(4).undo(z), z)
-
-    def test_root_is_symmetric_and_squares_to_the_aggregated_covariance(self) -> None:
-        generator = np.random.default_rng(0)
-        means = generator.normal(size=(500, 4)) @ generator.normal(size=(4, 4)) + 3
-        log_vars = generator.normal(size=(500, 4)) - 2
-        wanted = np.cov(means.T) + np.diag(np.exp(log_vars).mean(0))
-
-        whitening = Whitening.of(torch.tensor(means).float(), torch.tensor(log_vars).float())
-
-        np.testing.assert_allclose(whitening.root, whitening.root.T, atol=1e-6)
-        np.testing.assert_allclose(whitening.root @ whitening.root, wanted, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(whitening.root @ whitening.inverse_root, np.eye(4), atol=1e-5)
-        np.testing.assert_allclose(whitening.mean, means.mean(0), rtol=1e-5)
-
-    def test_undo_is_the_inverse(self) -> None:
-        whitening = Whitening.of(torch.randn(50, 4) * torch.tensor([0.1, 1, 3, 10]) + 2, torch.randn(50, 4))
-        z = torch.randn(20, 4) * 5
-        torch.testing.assert_close(whitening.undo(whitening(z)), z, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(whitening(whitening.undo(z)), z, atol=1e-4, rtol=1e-4)
 
 
 def test_sub_pixels_are_interpolated_means_with_details_less_what_they_are_around() -> None:

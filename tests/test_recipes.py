@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from engines import OneProcess
 from vaegan.config import ClassicGANConfig, GANConfig, JointConfig, NetworkConfig, VAEConfig
 from vaegan.networks import Critic, Decoder, Encoder
-from vaegan.networks.whitening import Whitening
 from vaegan.parts import refit as refitting
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.critics import PixelCritic
@@ -98,13 +97,12 @@ def build_gan(config: GANConfig | None = None, engine: Any = None, grown: bool =
     prior, known = Normal(LATENT), batch(seed=8, count=32)
     if not grown:
         return GAN(config, generator, [player], prior, engine, known=known)
-    whitening = Whitening.of(torch.randn(50, LATENT) * 2 + 1, torch.zeros(50, LATENT) - 1)
-    anchor = Anchor(encoder, whitening, config.anchor)
+    anchor = Anchor(encoder, config.anchor)
     anchor.calibrate(batch(seed=9, count=64))
     return GAN(
         config, generator, [player], prior, engine, terms=[anchor] if config.anchor else [],
         refit=Refit(encoder, anchor, config.refit_every, AVERAGE_CAP, engine) if config.refit_every else None,
-        encoder=anchor.encoder, whitening=whitening, known=known,
+        encoder=anchor.encoder, known=known,
     )  # fmt: skip
 
 
@@ -393,7 +391,6 @@ class TestGANSteps:
         kept = gan.trained()
         assert kept.decoder is gan.generator.averaged is not gan.generator.network
         assert kept.encoder is refitted(gan).averaged is not refitted(gan).network
-        assert kept.whitening is anchor_of(gan).whitening
         assert kept.prior is gan.prior
         assert kept.variance is None
         assert build_gan(grown=False).trained().encoder is None
@@ -423,12 +420,12 @@ class TestGANSteps:
     def test_validation_says_how_well_the_averaged_encoder_inverts_the_averaged_generator(self) -> None:
         gan, images = build_gan(GANConfig(refit_every=1)), smooth_images(64, seed=5)
         run(gan, 3)
-        found, whitening = gan.validate(Batch(images)), anchor_of(gan).whitening
+        found = gan.validate(Batch(images))
         encoder, generator = refitted(gan).averaged, gan.generator.averaged
         z = torch.randn(64, LATENT, generator=Draws(0, "gan").generator("validation", 0))
-        error = (whitening(encoder(generator(z)).mean) - z).square().sum() / z.square().sum()
+        error = (encoder(generator(z)).mean - z).square().sum() / z.square().sum()
         assert found["latent_recovery"].item() == pytest.approx(1 - error.item(), rel=1e-4)
-        back = generator(whitening(encoder(images).mean))
+        back = generator(encoder(images).mean)
         coarse = (F.avg_pool2d(back, 4) - F.avg_pool2d(images, 4)).square().mean()
         assert found["heldout_low_pass_error"].item() == pytest.approx(coarse.item(), rel=1e-4)
 
@@ -493,7 +490,7 @@ class TestGANGradients:
         if anchor:
             term, quarter = anchor_of(gan), real[: BATCH // 4]
             with torch.no_grad():
-                latents = term.whitening(term.encoder(quarter).mean)
+                latents = term.encoder(quarter).mean
             distance = term.distance(gan.generator.network(latents), term.observe(Batch(quarter))).mean()
             loss = loss + anchor * 0.75**0.25 * distance  # on its way to three quarters
             assert scalars["anchor"].item() == pytest.approx(distance.item(), rel=1e-4)
@@ -515,7 +512,7 @@ class TestGANGradients:
         half = real[: BATCH // 2]
 
         def encode(images: Tensor) -> Tensor:
-            return anchor.whitening(encoder(images).mean)
+            return encoder(images).mean
 
         recovery = (encode(fake.detach()) - latents).square().mean()
         distance = anchor.distance(gan.generator.network(encode(half)), anchor.observe(Batch(half))).mean()

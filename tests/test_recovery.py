@@ -371,7 +371,7 @@ def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_pa
             RunFolder(tmp_path).read()
 
 
-@pytest.mark.parametrize("version", [0, 5, 7, "6", None, [6]])
+@pytest.mark.parametrize("version", [0, 6, 8, "7", None, [7]])
 def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: Any) -> None:
     document = json.loads((run / "run.json").read_text()) | {"format_version": version}
     (tmp_path / "run.json").write_text(json.dumps(document))
@@ -468,7 +468,7 @@ def test_damaged_checkpoints_are_refused_in_one_line(run: Path, tmp_path: Path) 
 
     damaged = {
         "is damaged": [b"", whole[:1000], whole[:-1000], b"\x80\x05." + whole[3:]],
-        "another version": [[1, 2], {"format_version": 99}, state | {"format_version": 7}],
+        "another version": [[1, 2], {"format_version": 99}, state | {"format_version": 9}],
         "does not fit": [
             {"format_version": FORMAT_VERSION},
             other(**{name: torch.zeros(3) for name in weights}),

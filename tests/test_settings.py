@@ -19,7 +19,6 @@ from vaegan.config import (
     DataConfig,
     DeviceConfig,
     GANConfig,
-    HandoverConfig,
     JointConfig,
     NetworkConfig,
     TrainConfig,
@@ -30,7 +29,7 @@ from vaegan.errors import RequestError
 from vaegan.settings import from_dictionary, read_toml, to_dictionary
 
 GROUPS = (
-    *(DataConfig, NetworkConfig, VAEConfig, HandoverConfig, GANConfig, JointConfig, ClassicGANConfig, DeviceConfig, Budget),
+    *(DataConfig, NetworkConfig, VAEConfig, GANConfig, JointConfig, ClassicGANConfig, DeviceConfig, Budget),
     TrainConfig,
 )
 

@@ -55,7 +55,7 @@ class TestLosses:
         def posterior(images: torch.Tensor) -> Gaussian:
             return Gaussian(torch.zeros(len(images), 64), torch.zeros(len(images), 64))
 
-        model = SimpleNamespace(posterior=posterior, whitened=lambda latents: latents, decode=decode)
+        model = SimpleNamespace(posterior=posterior, decode=decode)
         images = torch.randn(50, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         assert losses.drawn_error(model, images) == pytest.approx(float(images.square().mean()))  # pyright: ignore[reportArgumentType]
 

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vaegan
-from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, HandoverConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.config import Budget, DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
 from vaegan.parts.schedule import Clock
 from vaegan.training import engine
 from vaegan.training.journal import read_journal
@@ -33,7 +33,6 @@ TINY = TrainConfig(
     network=NetworkConfig(latent_dim=4, width=8, width_limit=16),
     vae=VAEConfig(batch_size=8),
     gan=GANConfig(batch_size=8, augmentation=0.5),
-    handover=HandoverConfig(whitening=True),
     budget=Budget(vae_share=0.5),
     device=DeviceConfig(precision="float32"),  # a probe may choose differently from run to run
 )
@@ -173,12 +172,14 @@ def test_a_finished_run_can_be_extended(tmp_path: Path) -> None:
     assert seen[-1] == IMAGES // 2 + 80
 
 
-def test_a_joint_models_latents_are_whitened_for_its_gan_too(tmp_path: Path) -> None:
+def test_a_gan_grows_out_of_a_joint_model_too(tmp_path: Path) -> None:
     vaegan.train("faces:96", replace(TINY, recipe="joint"), images=80, out=tmp_path / "joint")
     vaegan.train("faces:96", replace(TINY, recipe="gan"), images=48, out=tmp_path / "gan", init=tmp_path / "joint")
-    whitening = vaegan.load(tmp_path / "gan").networks.whitening
-    assert whitening is not None
-    assert not torch.allclose(whitening.root, torch.eye(len(whitening.root)), atol=0.05)
+    joint, gan = (vaegan.load(tmp_path / name) for name in ("joint", "gan"))
+    facts = RunFolder(tmp_path / "gan").read().facts["gan"]["handover"]
+    assert facts["verified_tensors"] == len(joint.networks.decoder.state_dict())
+    assert gan.has_encoder
+    assert gan.config.prior == "mixture"
 
 
 def test_an_extension_learns_at_the_rates_of_a_longer_run(whole_run: Path, tmp_path: Path) -> None:

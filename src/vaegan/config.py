@@ -74,14 +74,6 @@ class VAEConfig:
 
 
 @dataclass(frozen=True)
-class HandoverConfig:
-    """Which optional steps of the handover are taken (docs/handover.md)."""
-
-    whitening: bool = True
-    """Change the latent coordinates so that encoded images have mean 0 and covariance 1. Off: to measure what it does."""
-
-
-@dataclass(frozen=True)
 class GANConfig:
     """How the GAN is trained: relativistic pairs with R1 and R2 (R3GAN, Huang et al. 2024)."""
 
@@ -242,7 +234,6 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     vae: VAEConfig = field(default_factory=VAEConfig)
-    handover: HandoverConfig = field(default_factory=HandoverConfig)
     gan: GANConfig = field(default_factory=GANConfig)
     joint: JointConfig = field(default_factory=JointConfig)
     classic: ClassicGANConfig = field(default_factory=ClassicGANConfig)

@@ -70,7 +70,7 @@ class Model:
 
     @torch.no_grad()
     def posterior(self, images: Images | NDArray[Any], labels: Labels | None = None) -> Gaussian:
-        """Mean and log-variance of q(z|x) in the encoder's own coordinates, before any whitening.
+        """Mean and log-variance of q(z|x) for each image.
 
         Raises:
             RequestError: if the model has no encoder, the images have another shape or values outside [-1, 1], NaN and infinities
@@ -88,15 +88,8 @@ class Model:
 
     @torch.no_grad()
     def encode(self, images: Images | NDArray[Any], labels: Labels | None = None) -> Latents:
-        """The latent of each image: the mean of its `posterior`, in the decoder's coordinates."""
-        return self.whitened(self.posterior(images, labels).mean)
-
-    @torch.no_grad()
-    def whitened(self, latents: Latents) -> Latents:
-        """Latents of the encoder's own coordinates, like draws from the posterior, in those of the decoder."""
-        self.require_encoder()
-        assert self.networks.whitening is not None
-        return self.networks.whitening(latents.to(self.device))
+        """The latent of each image: the mean of its `posterior`."""
+        return self.posterior(images, labels).mean
 
     @torch.no_grad()
     def decode(self, latents: Latents | NDArray[Any], labels: Labels | None = None) -> Images:

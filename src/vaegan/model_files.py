@@ -16,14 +16,13 @@ from vaegan.config import MOST_CLASSES, PriorName, Stage
 from vaegan.errors import ModelError, RequestError
 from vaegan.files import write_atomically, write_json
 from vaegan.networks import Decoder, Encoder
-from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
 from vaegan.shapes import AUTO, DataConfig, NetworkConfig, Sides, plain_size, sides_of
 from vaegan.transparency import TRANSPARENT
 
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 MAXIMUM_CONFIG_BYTES = 1_000_000
 _ANOTHER = "copy the model again from where it came from, or train it again"  # what helps where a file is damaged
 CARD_PICTURE = "samples.png"  # beside a saved model when its card shows one; drawn by the model
@@ -87,7 +86,6 @@ class Networks(nn.Module):
         latent_dim, shape = config.network.latent_dim, (config.network, config.sides, config.channels, len(config.labels))
         self.decoder = Decoder(*shape)
         self.encoder = Encoder(*shape) if config.has_encoder else None
-        self.whitening = Whitening(latent_dim) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None
         self._prior = PRIORS[config.prior]
 

@@ -112,7 +112,7 @@ def log_weights(
     for draw in range(draws):
         noise = torch.randn(mean.shape, generator=generator)
         latents = mean + torch.exp(log_var / 2) * noise
-        raw = model.raw(model.whitened(latents), labels).cpu()
+        raw = model.raw(latents, labels).cpu()
         density = log_density(model.config.likelihood, images, raw, variance)
         rows.append(density + log_ratio(latents, mean, log_var, noise))
         progress("likelihood", draw + 1, draws)

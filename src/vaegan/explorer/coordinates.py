@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vaegan.errors import RequestError
@@ -54,10 +53,10 @@ def as_base64(values: NDArray[np.float32]) -> str:
     return base64.b64encode(values.astype("<f4").tobytes()).decode()
 
 
-def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None) -> list[Slider]:
+def principal_directions(latents: NDArray[np.float32], gram: NDArray[np.float32] | None = None) -> list[Slider]:
     """Directions without labels, strongest first; one unit is one standard deviation of the latents [images, latent].
 
-    They are principal components, or eigenvectors of `gram`, the decoder's mean J'J, where the handover has whitened the latents.
+    They are principal components, or eigenvectors of `gram`, the decoder's mean J'J, where it is given.
     """
     points = latents.astype(np.float64)
     mean, covariance = points.mean(0), np.cov(points.T).reshape(latents.shape[1], latents.shape[1])
@@ -105,8 +104,8 @@ def _attribute(name: str, note: str, move: NDArray[np.float32], latents: NDArray
 
 
 def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Slider]:
-    """The encoder's own coordinates, sorted by their KL divergence; in order of their number where there is no encoder."""
-    root, inverse_root, shift = _whitening(model)
+    """The dimensions of the latent, sorted by their KL divergence, or by their number without encodings."""
+    units = np.eye(model.latent_dim, dtype=np.float32)
     kl = None if encodings is None else encodings.kl
     order = np.arange(model.latent_dim) if kl is None else np.argsort(-kl, kind="stable")
     return [
@@ -114,9 +113,8 @@ def raw_dimensions(model: Model, encodings: Encodings | None) -> list[Slider]:
             kind="dimension",
             name=f"z{index}",
             note="" if kl is None else f"KL {kl[index]:.2f} nats",
-            move=inverse_root[index].astype(np.float32),
-            read=root[:, index].astype(np.float32),
-            zero=-float(shift[index]),
+            move=units[index],
+            read=units[index],
         )
         for index in order
     ]
@@ -159,17 +157,6 @@ def _sides(values: NDArray[np.float32], words: tuple[str, ...] | None) -> list[_
         return [("", known & (values <= low), known & (values >= high), "from the lowest to the highest third")]
     middle = float(np.median(values[known]))
     return [("", known & (values <= middle), known & (values > middle), "from low to high")]
-
-
-def _whitening(model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """`root`, its inverse and the shift of own = latent @ root + shift; the identity without an encoder."""
-    whitening = model.networks.whitening
-    if whitening is None:
-        identity = np.eye(model.latent_dim)
-        return identity, identity, np.zeros(model.latent_dim)
-    parts: tuple[torch.Tensor, ...] = (whitening.root, whitening.inverse_root, whitening.mean)
-    root, inverse_root, mean = (part.cpu().double().numpy() for part in parts)
-    return root, inverse_root, mean
 
 
 class TsneMap:

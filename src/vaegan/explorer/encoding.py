@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
-from vaegan.latent.directions import is_whitened, mean_gram
 from vaegan.model import Model
 from vaegan.objectives.gaussian import kl_to_standard_normal
-from vaegan.types import Latents, ProgressCallback
+from vaegan.types import ProgressCallback
 
 AT_A_TIME = 256
-GRAM_LATENTS = 10
 EARLY = 4 * AT_A_TIME
 """Images that are encoded and shown before the others [images]: a random part, from which the map's axes are made for good."""
 
@@ -28,9 +26,8 @@ EARLY = 4 * AT_A_TIME
 class Encodings:
     """Where a model places the images of a data set."""
 
-    latents: NDArray[np.float32]  # [images, latent], in the decoder's coordinates
-    kl: NDArray[np.float32]  # mean KL divergence of each of the encoder's own coordinates from its prior [nats]
-    gram: NDArray[np.float32] | None  # the decoder's mean J'J [latent, latent], where the latents were whitened
+    latents: NDArray[np.float32]  # [images, latent]
+    kl: NDArray[np.float32]  # mean KL divergence of each dimension from its prior [nats]
 
 
 def encode_dataset(
@@ -53,9 +50,7 @@ def encode_dataset(
         return stored
     latents = np.empty((len(indices), model.latent_dim), np.float32)
     kl = torch.zeros(model.latent_dim)
-    whitening = model.networks.whitening
-    assert whitening is not None
-    order, gram = early_first(len(indices)), None
+    order = early_first(len(indices))
     for start in range(0, len(indices), AT_A_TIME):
         if cancelled():
             return None
@@ -63,19 +58,15 @@ def encode_dataset(
         done = start + len(chosen)
         posterior = model.posterior(dataset.load(indices[chosen]))
         with torch.inference_mode():
-            latents[chosen] = whitening(posterior.mean).cpu().numpy()
+            latents[chosen] = posterior.mean.cpu().numpy()
             kl += kl_to_standard_normal(posterior.mean, posterior.log_var).sum(0).cpu()
-        if done == min(EARLY, len(indices)):
-            first = latents[order[:done]]
-            gram = quick_gram(model, torch.from_numpy(first)) if is_whitened(model) else None
-            if early is not None and done < len(indices):
-                early(Encodings(first, (kl / done).numpy(), gram))
+        if early is not None and done == EARLY < len(indices):
+            early(Encodings(latents[order[:done]], (kl / done).numpy()))
         if progress:
             progress("Encoding", done, len(indices))
-    found = Encodings(latents, (kl / len(indices)).numpy(), gram)
+    found = Encodings(latents, (kl / len(indices)).numpy())
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
-        arrays = {name: values for name, values in vars(found).items() if values is not None}
-        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **vars(found)))
     return found
 
 
@@ -87,29 +78,22 @@ def early_first(count: int) -> NDArray[np.int64]:
     return np.concatenate([first, np.setdiff1d(np.arange(count), first)]).astype(np.int64)
 
 
-def quick_gram(model: Model, latents: Latents) -> NDArray[np.float32]:
-    """The decoder's mean J'J over a few latents: enough for which directions matter, in about a second for the preset tiny."""
-    chosen = torch.linspace(0, len(latents) - 1, min(GRAM_LATENTS, len(latents))).round().long()
-    return mean_gram(model, latents[chosen]).float().numpy()
-
-
 def _key(model: Model, dataset: ImageDataset, indices: NDArray[np.int64]) -> str:
     hashed = hashlib.blake2b(dataset.fingerprint.encode(), digest_size=16)
     # The fingerprint does not change with the images' order, the latents do.
     hashed.update(dataset.contents[indices].tobytes())
     if dataset.config.binarize != "none":  # nor does it change with how pixels are drawn
         hashed.update(dataset.config.binarize.encode())
-    for part in (model.networks.encoder, model.networks.whitening, model.networks.decoder):
-        assert part is not None
-        for name, tensor in sorted(part.state_dict().items()):
-            hashed.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    assert model.networks.encoder is not None
+    for name, tensor in sorted(model.networks.encoder.state_dict().items()):
+        hashed.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return hashed.hexdigest()
 
 
 def _read(path: Path, count: int, latent_dim: int) -> Encodings | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            found = Encodings(arrays["latents"], arrays["kl"], arrays.get("gram"))
+            found = Encodings(arrays["latents"], arrays["kl"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     complete = found.latents.shape == (count, latent_dim) and found.kl.shape == (latent_dim,)

@@ -17,8 +17,9 @@ from vaegan.data.levels import range_of
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
 from vaegan.explorer import coordinates
 from vaegan.explorer.coordinates import Slider, TsneMap, as_base64, raw_dimensions
-from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset, quick_gram
+from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset
 from vaegan.explorer.protocol import Kind, Message
+from vaegan.latent.directions import mean_gram
 from vaegan.latent.samples import files_of, read_kept
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
@@ -31,6 +32,7 @@ MOST_ADDRESS = 64  # of a sample's address [bytes]
 
 FEWEST_ON_MAP = 2  # images that have a spread
 PRIOR_DRAWS = 512
+GRAM_DRAWS = 10  # draws that say which directions matter, in about a second for the preset tiny
 MOST_BYTES_FOR_COLOURS = 2**30  # reading more than this for the colour of dots would take too long
 
 DataState = Literal["absent", "waiting", "ready"]
@@ -133,13 +135,13 @@ class Explorer:
             return
         if encodings is not None:
             ordered = encodings.latents[early_first(len(shown))]
-            self._show(dataset, shown, Encodings(ordered, encodings.kl, encodings.gram), growing=False)
+            self._show(dataset, shown, Encodings(ordered, encodings.kl), growing=False)
 
     def _show(self, dataset: ImageDataset, shown: NDArray[np.int64], encodings: Encodings, growing: bool) -> None:
         """Puts the first images on the map, or all of them; the first ones decide its axes and its middle."""
         if not self._principal:
             first = encodings.latents[:EARLY]
-            self._principal, self._origin = coordinates.principal_directions(first, encodings.gram), first.mean(0)
+            self._principal, self._origin = coordinates.principal_directions(first), first.mean(0)
         order = shown[early_first(len(shown))[: len(encodings.latents)]]
         labels = {name: values[order] for name, values in dataset.labels.items()}
         saved = coordinates.saved_directions(self._saved, encodings.latents)
@@ -157,7 +159,7 @@ class Explorer:
             draws = self.model.latents(PRIOR_DRAWS, 0)
             if self.knows_only_the_mixture:
                 self._origin = draws.mean(0).numpy()
-            gram = quick_gram(self.model, draws) if self.model.has_prior else None
+            gram = mean_gram(self.model, draws[:GRAM_DRAWS]).float().numpy() if self.model.has_prior else None
             points = draws.numpy()
             saved = coordinates.saved_directions(self._saved, points)
             self._sliders = [*coordinates.principal_directions(points, gram), *saved, *raw_dimensions(self.model, None)]
@@ -244,10 +246,6 @@ class Explorer:
         if stage >= len(self.models):
             raise RequestError(f"There is no stage {stage}; this run has {len(self.models)}.")
         model = list(self.models.values())[stage]
-        if model is not self.model:
-            # The VAE that a GAN grew out of knows these latents before the handover's whitening: z = L z' + m.
-            assert self.model.networks.whitening is not None
-            latents = self.model.networks.whitening.undo(latents)
         return to_uint8(
             model.decode(latents).nan_to_num()
         ).tobytes()  # sliders may ask for what no network can: a picture all the same

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 import vaegan
 from vaegan.errors import ModelError
 from vaegan.model import Model
-from vaegan.networks.whitening import Whitening
 from vaegan.types import Images, Latents
 
 TOLERANCE = 1e-5
@@ -38,22 +37,16 @@ class DecoderGraph(nn.Module):
 
 
 class EncoderGraph(nn.Module):
-    """Images to the posterior q(z|x), with its mean in the decoder's coordinates.
+    """Images to the posterior q(z|x), as `Model.posterior` gives it."""
 
-    Whitening makes the posterior of a GAN's encoder correlated, so its covariance cannot be one number a dimension. `log_var`
-    stays diagonal because it stays in the encoder's own coordinates; `spread` is the matrix W that leads from there to the
-    decoder's: z = mu + (exp(log_var / 2) * eps) W with eps from N(0, I). Without whitening, W is the identity.
-    """
-
-    def __init__(self, encoder: nn.Module, whitening: Whitening) -> None:
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.encoder, self.whitening = encoder, whitening
+        self.encoder = encoder
 
-    def forward(self, images: Images) -> tuple[Latents, Latents, Tensor]:
-        """[batch, channel, height, width] to mu and log_var, [batch, latent] each, and spread, [latent, latent]."""
+    def forward(self, images: Images) -> tuple[Latents, Latents]:
+        """[batch, channel, height, width] to mu and log_var, [batch, latent] each."""
         posterior = self.encoder(images)
-        mean = (posterior.mean - self.whitening.mean) @ self.whitening.inverse_root
-        return mean, posterior.log_var, self.whitening.inverse_root.clone()
+        return posterior.mean, posterior.log_var
 
 
 class CodeGraph(nn.Module):
@@ -120,20 +113,17 @@ def graphs(model: Model) -> list[Graph]:
         drawn = fitted or networks.prior
         noise = torch.randn(count, drawn.noise_dim, generator=torch.Generator().manual_seed(0))
         prior = [Graph("mixture" if fitted else "prior", drawn.eval(), "noise", ("latents",), facts, noise)]
-    if networks.encoder is None or networks.whitening is None:
+    if networks.encoder is None:
         return [*made, *prior]
     mu = {"mu": f"the latent to decode with the {name}"}
     if not model.has_prior:
         return [*made, Graph("encoder", CodeGraph(networks.encoder).eval(), "images", ("mu",), facts | mu, images)]
-    whitened = not torch.equal(networks.whitening.inverse_root, torch.eye(model.latent_dim))
     words = {
-        "whitening": "included" if whitened else "none",
-        "mu": mu["mu"] + ": the mean of q(z|x) in its coordinates",
-        "log_var": "log-variance of q(z|x) in the encoder's own coordinates, " + ("before whitening" if whitened else "as mu's"),
-        "sampling": "z = mu + (exp(log_var / 2) * eps) @ spread, eps ~ N(0, I)",
+        "mu": mu["mu"] + ": the mean of q(z|x)",
+        "log_var": "log-variance of q(z|x), a number for each dimension",
+        "sampling": "z = mu + exp(log_var / 2) * eps, eps ~ N(0, I)",
     }
-    module = EncoderGraph(networks.encoder, networks.whitening).eval()
-    made.append(Graph("encoder", module, "images", ("mu", "log_var", "spread"), facts | words, images))
+    made.append(Graph("encoder", EncoderGraph(networks.encoder).eval(), "images", ("mu", "log_var"), facts | words, images))
     return [*made, *prior]
 
 

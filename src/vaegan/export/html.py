@@ -123,14 +123,11 @@ def _facts(explorer: Explorer, models: dict[str, Model], with_images: bool) -> d
     described = explorer.describe()
     described |= {"stages": list(models), "tsne": {"state": "missing"}}
     facts: dict[str, Any] = {"description": described, "encoder": explorer.model.has_encoder}
-    facts |= {"cdn": None, "images": None, "undo": None}
+    facts |= {"cdn": None, "images": None}
     if not with_images:
         # Names and vectors of saved directions come from images too.
         described["directions"] = [one for one in described["directions"] if one["group"] != "attribute"]
         described["data"] |= {"quiet": True, "source": ""}
-    whitening = explorer.model.networks.whitening
-    if whitening is not None and len(models) > 1:
-        facts["undo"] = {"root": as_base64(whitening.root.cpu().numpy()), "mean": as_base64(whitening.mean.cpu().numpy())}
     return facts
 
 

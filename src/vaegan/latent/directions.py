@@ -118,15 +118,15 @@ class PrincipalDirections(NamedTuple):
 def principal_directions(model: Model, latents: Latents, count: int = 16) -> PrincipalDirections:
     """At most `count` directions without labels, sorted by how much they change the image, for latents of images or of the prior.
 
-    They are those of a PCA. Where latents were whitened or come from the prior, their covariance is the identity, whose
-    eigenvectors say nothing: there they are eigenvectors of the decoder's mean J'J.
+    They are those of a PCA. Without an encoder latents come from the prior, whose covariance is a multiple of the identity and
+    says nothing: there they are eigenvectors of the decoder's mean J'J.
     """
     if len(latents) < 2:
         raise RequestError(f"{len(latents)} images are too few to see what varies; give at least 2.")
     points = latents.cpu().double()
     centred = points - points.mean(0)
     covariance = centred.T @ centred / (len(points) - 1)
-    matrix = mean_gram(model, latents) if is_whitened(model) or not model.has_encoder else covariance
+    matrix = covariance if model.has_encoder else mean_gram(model, latents)
     # eigh sorts ascending.
     vectors = torch.linalg.eigh(matrix).eigenvectors.flip(1).T[: min(count, points.shape[1])]
     deviations = (vectors @ covariance * vectors).sum(1).clamp_min(0).sqrt()
@@ -146,12 +146,6 @@ def projection(model: Model, latents: Latents) -> NDArray[np.float32]:
     directions = principal_directions(model, latents).directions[:2]
     centred = latents.cpu().float() - latents.cpu().float().mean(0)
     return (centred @ torch.nn.functional.normalize(directions).T).numpy()
-
-
-def is_whitened(model: Model) -> bool:
-    """Whether the latents were changed so that encoded images have covariance I."""
-    whitening = model.networks.whitening
-    return whitening is not None and not torch.equal(whitening.root.cpu(), torch.eye(model.latent_dim))
 
 
 @torch.inference_mode()

@@ -32,7 +32,7 @@ def surprise(model: Model, images: Images) -> PerImage:
     same. A GAN has no p(x|z) and an AE no prior: there it is the mean squared error of the reconstruction.
     """
     posterior = model.posterior(images)
-    images, latents = images.to(model.device), model.whitened(posterior.mean)
+    images, latents = images.to(model.device), posterior.mean
     if model.config.stage != "vae":
         return (squared_error(images, model.decode(latents)) / images[0].numel()).cpu()
     variance = torch.tensor(model.config.variance or 1.0, device=model.device)

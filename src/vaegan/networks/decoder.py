@@ -21,7 +21,7 @@ from vaegan.types import Images, Labels, Latents
 class Decoder(nn.Module):
     """Latents to images: a linear layer `start` onto the coarsest grid, then the stages of one family.
 
-    Every family begins with `start`, so that latent coordinates can be changed, and labels folded in, in one place.
+    Every family begins with `start`, so that labels can be folded in, in one place.
     """
 
     def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int = 0) -> None:

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaegan.networks import Encoder
-from vaegan.networks.whitening import Whitening
 from vaegan.parts.schedule import geometric
 from vaegan.parts.terms import Targets
 from vaegan.types import Batch, Images, PerImage
@@ -24,14 +23,11 @@ class Anchor(nn.Module):
     name = "anchor"
     variances: Tensor
 
-    def __init__(self, encoder: Encoder, whitening: Whitening, weight: float) -> None:
-        """Copies and freezes the VAE's encoder; `whitening` leads from its coordinates to the generator's.
-
-        `weight` is the factor of the loss at the start.
-        """
+    def __init__(self, encoder: Encoder, weight: float) -> None:
+        """Copies and freezes the VAE's encoder; `weight` is the factor of the loss at the start."""
         super().__init__()
         self.encoder = deepcopy(encoder).requires_grad_(False).eval()
-        self.whitening, self._weight = whitening, weight
+        self._weight = weight
         self.register_buffer("variances", torch.ones(3))
 
     @torch.no_grad()
@@ -59,7 +55,7 @@ class Anchor(nn.Module):
         features = self.encoder.trunk(*batch)
         posterior = self.encoder.posterior(features)
         views = self._views(batch.images, features)
-        return Targets(self.whitening(posterior.mean), batch.labels, views, posterior.log_var)
+        return Targets(posterior.mean, batch.labels, views, posterior.log_var)
 
     def distance(self, generated: Images, targets: Targets) -> PerImage:
         """Relative squared error of the low-passed image plus that of the features, averaged over their two stages."""

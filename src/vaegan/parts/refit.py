@@ -55,24 +55,21 @@ class Refit(nn.Module):
         anchor, half = self._anchor[0], batch.first(max(1, len(batch.images) // 2))
         targets, count = anchor.observe(half), len(samples)
         posterior = self.player(torch.cat([samples, half.images]), joined(batch.labels, half.labels))
-        means = anchor.whitening(posterior.mean)
-        recovery = (means[:count] - latents).square().mean(1)
+        recovery = (posterior.mean[:count] - latents).square().mean(1)
         # The variances stay the VAE's, or `posterior` would say nothing about the GAN's images.
         log_vars = (posterior.log_var[count:] - targets.log_vars).square().mean(1)
         with frozen(generator):
-            distance = anchor.distance(generator(means[count:], half.labels), targets)
+            distance = anchor.distance(generator(posterior.mean[count:], half.labels), targets)
         self.player.minimise(recovery.mean() + 0.5 * distance.mean() + 0.1 * log_vars.mean(), clock)
         return {"recovery": recovery.detach().mean()}
 
     @torch.no_grad()
     def validate(self, batch: Batch, samples: Images, latents: Latents, generator: Decoder) -> Scalars:
         """How well the averaged encoder inverts the averaged generator: R^2 of latents, low-passed error of held-out images."""
-        encoder, whitening = self.player.averaged, self._anchor[0].whitening
+        encoder = self.player.averaged
         # Means over thousands of numbers, and no one decides by them: the first images are enough.
         (images, labels), samples, latents = batch.first(CHECKED), samples[:CHECKED], latents[:CHECKED]
-        recovered, encoded = (
-            whitening(in_blocks(lambda *block: encoder(*block).mean, part, labels)) for part in (samples, images)
-        )
+        recovered, encoded = (in_blocks(lambda *block: encoder(*block).mean, part, labels) for part in (samples, images))
         reconstructions = in_blocks(generator, encoded, labels)
         return {
             "latent_recovery": 1 - (recovered - latents).square().sum() / latents.square().sum(),

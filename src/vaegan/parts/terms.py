@@ -15,7 +15,7 @@ class Targets(NamedTuple):
     views: tuple[Tensor, ...]
     """The encoded images, in the coordinates in which decoded ones are compared with them."""
     log_vars: Latents
-    """Log-variances of the posteriors, in the encoder's own coordinates."""
+    """Log-variances of the posteriors."""
 
 
 class Term(Protocol):

@@ -19,7 +19,6 @@ from vaegan.config import GANConfig
 from vaegan.metrics import watch
 from vaegan.metrics.watch import FEWEST_HELD_OUT, SampleScores
 from vaegan.networks import Decoder, Encoder
-from vaegan.networks.whitening import Whitening
 from vaegan.objectives.penalties import logit_drift
 from vaegan.objectives.relativistic import pair_accuracy
 from vaegan.parts.critics import BETAS, CriticPlayer
@@ -57,13 +56,12 @@ class GAN(Recipe):
         terms: Sequence[Term] = (),
         refit: Refit | None = None,
         encoder: Encoder | None = None,
-        whitening: Whitening | None = None,
         known: Batch | None = None,
     ) -> None:
         """Sets up the players: a VAE's decoder after the handover, or a fresh one, and critics with players of their own.
 
         `terms` are what else holds the generator. The encoder follows it by `refit`, or is kept as it is; from scratch there is
-        none. `whitening` leads from its coordinates to the generator's. `known`: training images, to see what is known by heart.
+        none. `known`: training images, to see what is known by heart.
         """
         super().__init__()
         self.engine, self.draws = engine, engine.draws(self.name)
@@ -78,7 +76,7 @@ class GAN(Recipe):
         self.critics, self.terms = list(critics), list(terms)
         self.parts = nn.ModuleList(part for part in (*critics, *terms) if isinstance(part, nn.Module))  # what of them is saved
         self.prior = prior.to(self.draws.device)
-        self.refit, self.encoder, self.whitening = refit, encoder, whitening
+        self.refit, self.encoder = refit, encoder
         self.known, self.scores = known, SampleScores()
 
     def step(self, batch: Batch, clock: Clock) -> Scalars:
@@ -145,4 +143,4 @@ class GAN(Recipe):
     def trained(self) -> Trained:
         """The averaged generator, and the encoder that inverts it: the refitted one, or the VAE's where it is not refitted."""
         encoder = self.encoder if self.refit is None else self.refit.player.averaged
-        return Trained(self.generator.averaged, encoder, self.whitening, self.prior)
+        return Trained(self.generator.averaged, encoder, self.prior)

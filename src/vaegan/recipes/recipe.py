@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from vaegan.networks import Decoder, Encoder
-from vaegan.networks.whitening import Whitening
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock
@@ -18,8 +17,6 @@ class Trained(NamedTuple):
 
     decoder: Decoder
     encoder: Encoder | None = None
-    whitening: Whitening | None = None
-    """From the encoder's coordinates to the decoder's; None: they are the same."""
     prior: Prior | None = None
     """What latents are drawn from; None: N(0, I)."""
     variance: float | None = None

@@ -108,7 +108,7 @@ def drawn_error(model: Model, images: Images) -> float:
     """Squared error a value of images decoded from one draw of the posterior each, as the decoder was trained."""
     mean, log_var = (part.cpu() for part in model.posterior(images))
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
-    decoded = model.decode(model.whitened(mean + torch.exp(log_var / 2) * noise)).cpu()
+    decoded = model.decode(mean + torch.exp(log_var / 2) * noise).cpu()
     return float((decoded - images).square().mean())
 
 

@@ -67,7 +67,7 @@ def lower_bound(model: Model, images: Images) -> PerImage:
     images = dequantised(images, likelihood, generator)
     mean, log_var = (part.cpu() for part in model.posterior(images))
     latents = mean + torch.exp(log_var / 2) * torch.randn(mean.shape, generator=generator)
-    decoded, variance = model.raw(model.whitened(latents)).cpu(), torch.tensor(model.config.variance or 1.0)
+    decoded, variance = model.raw(latents).cpu(), torch.tensor(model.config.variance or 1.0)
     return log_density(likelihood, images, decoded, variance) - kl_to_standard_normal(mean, log_var).sum(1)
 
 

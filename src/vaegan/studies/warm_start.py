@@ -18,8 +18,8 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
     """A VAE, GANs that grow out of it, each with another step of the handover left out, and one from scratch."""
     base = replace(setting.base, recipe="gan")
 
-    def grown(label: str, handover: dict[str, object] | None = None, **gan: object) -> TrainedArm:
-        config = replace(base, gan=replace(base.gan, **gan), handover=replace(base.handover, **(handover or {})))
+    def grown(label: str, **gan: object) -> TrainedArm:
+        config = replace(base, gan=replace(base.gan, **gan))
         return TrainedArm(label, config, start=VAE, points=POINTS if label == ALL else 1)
 
     return [
@@ -28,7 +28,6 @@ def arms(setting: Setting) -> Sequence[TrainedArm]:
         # The VAE's images cost less than the GAN's, and those of a GAN without anchor and encoder, too; the GAN from scratch is
         # given what that time would have bought.
         TrainedArm(SCRATCH, base, images=(1 + 1 / GAN_COST) * GROWN_COST, points=POINTS),
-        grown("without re-whitening", {"whitening": False}),
         grown("prior N(0, I)", prior="normal"),
         grown("without eyes", perception="none"),
         grown("without anchor", anchor=0.0),

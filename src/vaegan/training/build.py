@@ -13,8 +13,7 @@ from vaegan.config import TrainConfig
 from vaegan.data import TRAIN, ImageDataset
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
-from vaegan.networks import Critic, Decoder, Encoder, Gaussian, perception
-from vaegan.networks.whitening import Whitening
+from vaegan.networks import Critic, Decoder, Encoder, perception
 from vaegan.parts.anchor import Anchor
 from vaegan.parts.critics import CriticPlayer, PixelCritic
 from vaegan.parts.mean_details import MeanDetails
@@ -35,7 +34,7 @@ from vaegan.training import health
 from vaegan.training.checks import describe_objective, reason_of_collapse
 from vaegan.training.engine import FabricEngine
 from vaegan.training.handover_facts import handover_facts
-from vaegan.types import Batch
+from vaegan.types import Batch, Latents
 
 HELDOUT = 256  # validation images looked at while training
 ENCODED = 10_000  # training images whose posteriors describe the whole set
@@ -87,10 +86,9 @@ class StageInputs:
         """What the codes stand for."""
         return self.dataset.categories(self.config.condition)[2] if self.config.is_conditional else ()
 
-    def posterior(self, model: Model) -> Gaussian:
-        """The posteriors of (at most 10,000) training images, read in blocks."""
-        blocks = [model.posterior(*block) for block in self.training_blocks(ENCODED)]
-        return Gaussian(torch.cat([block.mean for block in blocks]), torch.cat([block.log_var for block in blocks]))
+    def encodings(self, model: Model) -> Latents:
+        """The latents of (at most 10,000) training images, read in blocks."""
+        return torch.cat([model.encode(*block) for block in self.training_blocks(ENCODED)])
 
     @property
     def mixture_seed(self) -> int:
@@ -143,14 +141,13 @@ def build_gan(inputs: StageInputs) -> Built:
     facts = _parameters(generator=generator, critic=critic)
     prior: Prior = PRIORS["normal" if config.prior == "mixture" else config.prior](generator.latent_dim)
     terms = [term for build in TERMS if (term := build(inputs)) is not None]
-    encoder, whitening, anchor, refit = None, None, None, None
+    anchor, refit = None, None
     if vae is not None and not vae.has_encoder:
         generator = handover.trainable_copy(vae.networks.decoder)
     elif vae is not None:
-        posterior, steps = inputs.posterior(vae), inputs.config.handover
-        grown = handover.hand_over(vae, posterior, critic, steps, config, inputs.mixture_seed)
-        generator, encoder, whitening, prior = grown
-        anchor = engine.prepare_frozen(Anchor(encoder, whitening, config.anchor))
+        grown = handover.hand_over(vae, inputs.encodings(vae), critic, config, inputs.mixture_seed)
+        generator, encoder, prior = grown
+        anchor = engine.prepare_frozen(Anchor(encoder, config.anchor))
         anchor.calibrate(inputs.training(CALIBRATED))
         refit = Refit(encoder, anchor, config.refit_every, AVERAGE_CAP, engine) if config.refit_every else None
         terms += [anchor] if config.anchor > 0 else []
@@ -166,7 +163,6 @@ def build_gan(inputs: StageInputs) -> Built:
         terms=terms,
         refit=refit,
         encoder=None if anchor is None else anchor.encoder,
-        whitening=whitening,
         known=inputs.known(),
     )
     return Built(gan, facts)
@@ -271,7 +267,6 @@ def to_model(recipe: Recipe, inputs: StageInputs) -> Model:
         networks = Networks(config)
     networks.decoder, networks.encoder = trained.decoder, trained.encoder
     if trained.encoder is not None:
-        networks.whitening = trained.whitening or Whitening(trained.decoder.latent_dim)
         networks.mixture = prior if isinstance(prior, Mixture) else Mixture(trained.decoder.latent_dim)
     return Model(config, networks, inputs.engine.device)
 
@@ -299,8 +294,6 @@ def _encoder_and_decoder(inputs: StageInputs) -> tuple[Encoder, Decoder]:
         assert previous.networks.encoder is not None
         encoder = handover.trainable_copy(previous.networks.encoder)
         decoder = handover.trainable_copy(previous.networks.decoder)
-        if previous.networks.whitening is not None:
-            decoder = handover.unwhiten(decoder, previous.networks.whitening)
     return encoder, decoder
 
 

@@ -19,7 +19,7 @@ from vaegan.files import write_atomically
 from vaegan.settings import MOST_SEED
 from vaegan.training.run import disk_errors
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 DAMAGED = (
     RuntimeError,
     EOFError,

@@ -8,6 +8,5 @@ from vaegan.training.build import StageInputs
 def finish_model(model: Model, inputs: StageInputs) -> Model:
     """Fits a mixture over encoded training images to a model that can encode and was trained without one."""
     if model.has_encoder and model.config.prior != "mixture":
-        encoded = model.whitened(inputs.posterior(model).mean)
-        model.networks.mixture = fit_mixture(encoded, seed=inputs.mixture_seed).to(model.device)
+        model.networks.mixture = fit_mixture(inputs.encodings(model), seed=inputs.mixture_seed).to(model.device)
     return model

@@ -24,10 +24,10 @@ def handover_facts(vae: Model, grown: Grown, heldout: Batch) -> dict[str, Any]:
     The prior gap is how much further from real images samples of the prior are than decodings of encoded images: sliced
     Wasserstein distance at a quarter of the size; near 0 is good. The GAN's reconstructions are held against the VAE's error.
     """
-    (images, labels), whitening = heldout, grown.whitening
+    images, labels = heldout
     posterior = vae.posterior(*heldout)
     noise = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(1)).to(posterior.mean)
-    encoded = whitening(posterior.mean + torch.exp(posterior.log_var / 2) * noise)
+    encoded = posterior.mean + torch.exp(posterior.log_var / 2) * noise
     drawn = grown.prior.sample(len(encoded), torch.Generator().manual_seed(0)).to(encoded)
     first = heldout.first(COMPARED)
     return {

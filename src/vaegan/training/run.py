@@ -17,7 +17,7 @@ from vaegan.files import check_new_folder, held, remove_leavings, write_json
 from vaegan.processes import is_first_process
 from vaegan.settings import MOST_SEED, from_dictionary, to_dictionary
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 MAXIMUM_RECORD_BYTES = 50_000_000
 MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"

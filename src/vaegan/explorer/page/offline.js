@@ -64,14 +64,13 @@ function wholeFile() {
 async function begin() {
   const facts = JSON.parse(new TextDecoder().decode(await bytesOf("facts")));
   const description = unpacked(facts.description);
-  const undo = facts.undo && { root: fromBase64(facts.undo.root), mean: fromBase64(facts.undo.mean) };
   // What is shown first comes first in the file; the rest is opened when somebody wants it.
   const later = async (id) => (await wholeFile(), bytesOf(id));
   const [first, ...others] = description.stages;
   const [ort, images, network] = await Promise.all([runtime(facts), carried(facts), bytesOf(`network-${first}`)]);
   const networks = { [first]: async () => network };
   for (const stage of others) networks[stage] = () => later(`network-${stage}`);
-  const model = await new OnnxModel({ description, networks, encoder: () => later("encoder"), undo, images }, ort).open();
+  const model = await new OnnxModel({ description, networks, encoder: () => later("encoder"), images }, ort).open();
   const explorer = new Explorer(model);
   globalThis.explorer = explorer; // for whoever opens the console
   await explorer.start();

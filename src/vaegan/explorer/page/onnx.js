@@ -6,7 +6,7 @@ import { Queue } from "./queue.js";
 const AT_A_TIME = 8; // pictures of one run of the network: the page must not stand still for long
 
 export class OnnxModel {
-  /** @param parts { description, networks: { stage: () => bytes }, encoder: () => bytes, undo, images } and the runtime `ort` */
+  /** @param parts { description, networks: { stage: () => bytes }, encoder: () => bytes, images } and the runtime `ort` */
   constructor(parts, ort) {
     this.parts = parts;
     this.ort = ort;
@@ -46,22 +46,11 @@ export class OnnxModel {
     const { latentDim, height, width, channels } = this.description;
     const session = await this.session(stage, this.parts.networks[stage]);
     const input = new Float32Array(latents.length * latentDim);
-    latents.forEach((latent, i) => input.set(stage === this.description.stages[0] ? latent : this.before(latent), i * latentDim));
+    latents.forEach((latent, i) => input.set(latent, i * latentDim));
     const tensor = new this.ort.Tensor("float32", input, [latents.length, latentDim]);
     const made = await session.run({ [session.inputNames[0]]: tensor });
     await breath();
     return pictures(made[session.outputNames[0]].data, latents.length, height * width, channels);
-  }
-
-  /** A GAN's latent as the VAE knows it, before the handover's whitening. */
-  before(latent) {
-    const { root, mean } = this.parts.undo;
-    const length = latent.length;
-    const own = Float32Array.from(mean);
-    for (let i = 0; i < length; i++) {
-      for (let j = 0; j < length; j++) own[j] += latent[i] * root[i * length + j];
-    }
-    return own;
   }
 
   async latentsOf(indices) {

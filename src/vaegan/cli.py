@@ -3,9 +3,12 @@
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 
 from vaegan.errors import RequestError, VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
@@ -62,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
+        _end_like_ctrl_c()
         _run(name, rest)
     except VaeganError as error:
         _fail(str(error), error.exit_code)
@@ -76,9 +80,22 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(OUT_OF_MEMORY, 1)
     except RuntimeError as error:
         # Torch has no common type for it: "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", ...
-        if "memory" not in str(error).lower():
+        if not any(words in str(error).lower() for words in ("memory", "could not create a primitive")):
             raise
         _fail(OUT_OF_MEMORY, 1)
+
+
+def _end_like_ctrl_c() -> None:
+    """Lets SIGTERM and a closed window end a command as Ctrl-C does: in words, and with nothing half-written left behind."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # The other processes of a training write nothing: they end at once, wherever they wait for the first.
+    if is_first_process() and threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) == signal.SIG_DFL:  # else the user has said not to mind it (nohup)
+                signal.signal(number, stop)
 
 
 def _run(name: str, rest: list[str]) -> None:

@@ -23,7 +23,7 @@ from vaegan.metrics.table import FEWEST_SAMPLES, MOST_SAMPLES
 from vaegan.model import Model
 from vaegan.shapes import Channels, DataConfig
 from vaegan.training.card import refresh_cards
-from vaegan.training.engine import FabricEngine
+from vaegan.training.engine import FabricEngine, together
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 
@@ -81,6 +81,7 @@ def evaluate(
         return _measured(folder, data, stage, options, device or DeviceConfig(), progress, began)
 
 
+@together("Try again, or with fewer --devices.")
 def _measured(
     folder: RunFolder,
     data: str | Path | None,

@@ -76,7 +76,7 @@ def being_written(temporary: Path) -> Generator[None]:
     """Marks a temporary file or folder as that of a living process, by a lock that ends with the process."""
     with ExitStack() as stack:
         with suppress(OSError):  # where there are no locks, nobody clears it away either
-            stack.callback(os.close, _flocked(temporary))
+            stack.callback(os.close, flocked(temporary))
         yield
 
 
@@ -85,20 +85,23 @@ def clear_abandoned(folder: Path, pattern: str = f".*{TEMPORARY}*") -> None:
     for left in folder.glob(pattern):
         with suppress(OSError):
             if time.time() - left.lstat().st_mtime > 1:  # a younger one may not have been locked yet
-                descriptor = _flocked(left)
+                descriptor = flocked(left)
                 _remove(left)
                 os.close(descriptor)
 
 
-def _flocked(place: Path) -> int:
-    """A descriptor with the lock on a file or folder; OSError if another has it. Other than lockf's it outlasts a second opening."""
+def flocked(place: Path, shared: bool = False) -> int:
+    """A descriptor with the lock on a file or folder, alone or with others; OSError if somebody else has it.
+
+    It lasts until the descriptor is closed. Unlike that of lockf it is not lost when the file is opened once more and closed.
+    """
     if sys.platform == "win32":
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
     import fcntl
 
     descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise

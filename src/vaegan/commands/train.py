@@ -29,7 +29,7 @@ def stoppable() -> Generator[Callable[[], bool]]:
     """Ctrl-C, SIGTERM and a closed window ask the training to save and stop; a second Ctrl-C stops at once.
 
     Yields:
-        What the training asks whether to stop. Until it asks the first time there is nothing to save, and a signal ends it at once.
+        What the training asks whether to stop. Until it first asks there is nothing to save, and a signal ends it at once.
     """
     asked = threading.Event()
     before: dict[signal.Signals, Any] = {}

@@ -7,12 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaegan.config import DataConfig
-from vaegan.data.cache import CacheWriter, building
+from vaegan.data.cache import CacheWriter, building, known_images
 from vaegan.data.decoding import Prepared, Skipped, content_keys, quiet_pillow
 from vaegan.data.pixels import TRAITS
 from vaegan.data.source import Source, Task
@@ -36,17 +37,29 @@ FEWEST_TO_TRAIN = 64  # fewer usable images are refused: a batch could not be fi
 _MOST_WORKERS = 8
 
 
-def build(source: Source, config: DataConfig, directory: Path, progress: ProgressCallback | None, for_training: bool) -> None:
-    """Prepares every image of a source into the cache `directory`, or says why they are not enough."""
+def build(
+    source: Source,
+    config: DataConfig,
+    directory: Path,
+    progress: ProgressCallback | None,
+    for_training: bool,
+    anew: bool = False,
+) -> None:
+    """Prepares every image of a source into the cache `directory`, or says why they are not enough.
+
+    With `anew` a finished cache is replaced.
+    """
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
     needed = total * config.size**2 * (1 if config.channels == "1" else 3)
-    with building(directory, needed) as folder:
+    known = known_images(directory) if source.reusing else None
+    tasks = source.reusing(config, known) if source.reusing and known else source.tasks(config)
+    with building(directory, needed, anew) as folder:
         writer = CacheWriter(folder, config.size, 3 if config.channels == "3" else 1)
         try:
             collected = _Collected(source.mirrored)
-            with closing(_run_in_order(source.tasks(config))) as done:
+            with closing(_run_in_order(tasks)) as done:
                 for results in done:
                     for result in results:
                         collected.add(result, writer)
@@ -81,6 +94,9 @@ class _Collected:
         self.mirrored = mirrored
         self.names: list[str] = []
         self.contents: list[bytes] = []
+        self.stamps: list[bytes] = []
+        self.traits_of: list[tuple[str, ...]] = []
+        self.grey: list[bool] = []
         self.pixel_hashes: list[bytes] = []
         self.sides: list[int] = []
         self.skipped: list[Skipped] = []
@@ -97,6 +113,9 @@ class _Collected:
         writer.add(result.pixels)
         self.names.append(result.name)
         self.contents.append(result.content)
+        self.stamps.append(result.stamp)
+        self.traits_of.append(result.traits)
+        self.grey.append(result.pixels.ndim == 2)
         self.pixel_hashes.append(_pixel_hash(result.pixels, self.mirrored))
         test_share = _TEST_SHARE if result.test is None else 0.0
         self.sides.append(TEST if result.test else side_of(result.content, test_share=test_share))
@@ -119,7 +138,18 @@ class _Collected:
             "notes": [*self._notes(sides), *([labels.note] if labels.note else [])],
             "fingerprint": self._fingerprint(writer.channels, config),
         }
-        writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
+        about = f"{len(self.names):,} images of {source.place}, {config.size} pixels"
+        writer.finish(
+            {"sides": sides, "contents": content_keys(self.contents), **arrays, **(self._to_reuse() if source.reusing else {})},
+            record,
+            about,
+        )
+
+    def _to_reuse(self) -> dict[str, NDArray[Any]]:
+        """What `known_images` asks for."""
+        stamps, hashes = (np.frombuffer(b"".join(lines), np.uint8).reshape(-1, 16) for lines in (self.stamps, self.contents))
+        traits = {f"trait {name}": np.array([name in had for had in self.traits_of]) for name in self.traits}
+        return {"stamps": stamps, "hashes": hashes, "grey": np.array(self.grey), **traits}
 
     def _notes(self, sides: NDArray[np.uint8]) -> Iterator[str]:
         total = len(self.names)

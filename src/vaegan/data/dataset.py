@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from vaegan.caching import default_cache_dir, use
 from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
 from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
-from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
+from vaegan.data.cache import CACHE_VERSION, CachedImages, open_cached
 from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
 from vaegan.data.pixels import binarized, prepare, to_tensor
 from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
@@ -148,13 +150,17 @@ def open_dataset(
     found = find_source(source)
     preparation = f"{CACHE_VERSION} {config.size} {config.fit} {config.channels}"
     key = digest(found.kind.encode(), found.identity, preparation.encode())
-    directory = (cache_dir or default_cache_dir()) / "images" / key
+    place = os.path.realpath(found.place) if os.path.exists(found.place) else found.place
+    family = digest(found.kind.encode(), place.encode(errors="surrogateescape"), preparation.encode())
+    directory = (cache_dir or default_cache_dir()) / "images" / f"{family[:16]}-{key}"
     cached = open_cached(directory)
-    if cached is None:
-        build(found, config, directory, progress, for_training)
+    again = cached is not None and any(one.for_now and found.readable(one.name) for one in cached.skipped)
+    if cached is None or again:
+        build(found, config, directory, progress, for_training, again)
         cached = open_cached(directory)
     if cached is None:
         raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
+    use(directory)
     if for_training:
         check_trainable(found.place, cached.sides, cached.skipped)
     if config.binarize == "dynamic" and cached.images.shape[3] != 1:

@@ -30,6 +30,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 _FORMAT_LIST = "JPEG, PNG, WebP, BMP, GIF, TIFF, PPM or AVIF"
 _SIGNATURES = (b"\xff\xd8", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", *(b"P%d" % kind for kind in range(1, 7)))
 _NOT_IMAGES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".db", ".ini", ".log", ".py")
+OUT_OF_MEMORY = "needs more memory than there is"
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
@@ -39,6 +40,11 @@ class Skipped:
 
     name: str
     reason: str
+
+    @property
+    def for_now(self) -> bool:
+        """Whether the file may be fine, and could not be read at that moment."""
+        return self.reason.startswith(("cannot be read", OUT_OF_MEMORY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Prepared:
     pixels: NDArray[np.uint8]  # [size, size] when grey, else [size, size, 3]
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     test: bool | None = None  # whether the data set itself puts it on the test side; None where it does not say
+    stamp: bytes = b""  # what its file is known by without reading it, where it has one of its own
 
 
 class MemoryBudget:
@@ -151,7 +158,7 @@ def _reason(error: Exception, name: str, data: bytes) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"too many pixels: over {MAX_PIXELS // 10**6} million"
     if isinstance(error, MemoryError):
-        return "needs more memory than there is"
+        return OUT_OF_MEMORY
     said = " ".join(str(error).split())[:120]
     if "truncated" in said.lower() or "end of file" in said.lower():
         return "truncated: the file ends before the image does"

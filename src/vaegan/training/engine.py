@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor, nn
-from torch.distributed import TCPStore
+from torch import Tensor, distributed, nn
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.optim import Optimizer
 
 from vaegan.config import DeviceConfig
@@ -122,7 +122,7 @@ class FabricEngine:
         if self.world_size == 1:
             return [value]
         found: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(found, value)
+        distributed.all_gather_object(found, value)
         return found
 
     def first_does(self, action: Callable[[], Result]) -> Result | None:
@@ -154,11 +154,11 @@ class FabricEngine:
 
 @contextmanager
 def together(advice: str) -> Generator[None]:
-    """Around what several processes do: that another one of them has ended is said in a sentence, and what to do; TrainingError."""
+    """Around what several processes do: TrainingError says in a sentence that another one has ended, with `advice`."""
     try:
         yield
     except RuntimeError as error:
-        if not torch.distributed.is_initialized() or not any(sign in str(error).lower() for sign in _LOST):
+        if not distributed.is_initialized() or not any(sign in str(error).lower() for sign in _LOST):
             raise
         raise TrainingError(f"Another process of this command has ended, killed or out of memory. {advice}") from error
 

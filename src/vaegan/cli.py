@@ -38,6 +38,7 @@ COMMANDS = {
     "compare": ("RUN RUN..", "several runs on one page, and which differences exceed the noise", "", "evaluate"),
     "info": ("RUN", "what a run is and how it went", "", "evaluate"),
     "study": ("NAME DATA", "an experiment of the sources, side by side and in words", "[--list]", "train"),
+    "cache": ("", "what is kept of your images, and how much", "[--clear]", "cache"),
     "doctor": ("", "is this machine ready, and how fast is it", "", "preview"),
 }
 """What every command is given, what it does, an option or two, and its module in vaegan.commands."""

@@ -139,11 +139,8 @@ class _Collected:
             "fingerprint": self._fingerprint(writer.channels, config),
         }
         about = f"{len(self.names):,} images of {source.place}, {config.size} pixels"
-        writer.finish(
-            {"sides": sides, "contents": content_keys(self.contents), **arrays, **(self._to_reuse() if source.reusing else {})},
-            record,
-            about,
-        )
+        arrays |= {"sides": sides, "contents": content_keys(self.contents)} | (self._to_reuse() if source.reusing else {})
+        writer.finish(arrays, record, about)
 
     def _to_reuse(self) -> dict[str, NDArray[Any]]:
         """What `known_images` asks for."""

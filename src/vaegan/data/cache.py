@@ -2,6 +2,7 @@
 
 import errno
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Generator, Sequence
@@ -72,6 +73,14 @@ def open_cached(directory: Path) -> CachedImages | None:
         )
     except Exception:  # a damaged record can raise nearly anything, as can NumPy on a damaged table
         return None
+
+
+def take(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The pixels at these positions; VaeganError if the mapped file was cut short, where reading on would kill the process."""
+    mapped = images.base if isinstance(images, np.memmap) else None
+    if isinstance(mapped, mmap.mmap) and mapped.size() < images.nbytes:
+        raise VaeganError(f"{images.filename} was cut short while it was in use; start again, and it is made anew.")
+    return np.take(np.asarray(images), indices, axis=0)  # without the map's subclass, whose indexing is slower
 
 
 Known = Callable[[bytes, str], Prepared | None]

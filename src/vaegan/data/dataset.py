@@ -20,7 +20,7 @@ from vaegan.data import faces
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
 from vaegan.data.building import FEWEST_TO_TRAIN, TEST, TRAIN, VALIDATION, build, check_trainable
-from vaegan.data.cache import CACHE_VERSION, CachedImages, open_cached
+from vaegan.data.cache import CACHE_VERSION, CachedImages, open_cached, take
 from vaegan.data.decoding import Prepared, Skipped, content_hash, content_keys, decode, quiet_pillow
 from vaegan.data.pixels import binarized, prepare, to_tensor
 from vaegan.data.source import LabelTable, Source, Task, digest, folder_source, read_bounded
@@ -99,7 +99,7 @@ class ImageDataset(CachedImages):
         are binary like the training images, and always the same.
         """
         chosen = np.asarray(indices, dtype=np.int64)
-        pixels = np.take(np.asarray(self.images), chosen, axis=0)
+        pixels = take(self.images, chosen)
         if self.config.binarize == "dynamic":
             pixels = binarized(pixels, self.contents[chosen])
         return to_tensor(pixels)
@@ -108,7 +108,7 @@ class ImageDataset(CachedImages):
         """Only the images at these positions, copied into memory."""
         return replace(
             self,
-            images=np.take(np.asarray(self.images), indices, axis=0),
+            images=take(self.images, indices),
             sides=self.sides[indices],
             contents=self.contents[indices],
             labels={name: values[indices] for name, values in self.labels.items()},

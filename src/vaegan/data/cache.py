@@ -77,9 +77,9 @@ def open_cached(directory: Path) -> CachedImages | None:
 
 def take(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The pixels at these positions; VaeganError if the mapped file was cut short, where reading on would kill the process."""
-    mapped = images.base if isinstance(images, np.memmap) else None
+    mapped: Any = images.base
     if isinstance(mapped, mmap.mmap) and mapped.size() < images.nbytes:
-        raise VaeganError(f"{images.filename} was cut short while it was in use; start again, and it is made anew.")
+        raise VaeganError("The prepared images were cut short while they were in use; start again, and they are made anew.")
     return np.take(np.asarray(images), indices, axis=0)  # without the map's subclass, whose indexing is slower
 
 

@@ -26,6 +26,7 @@ STEERING: dict[str, Any] = {"images": int, "skipped": int, "finished": bool, "br
 SHOWN: dict[str, Any] = {"objective": str, "heldout": dict, "inverse": dict, "kept": str, "ended": str}
 SPEEDS: dict[str, Any] = {"mean_speed": int | float, "measured_speed": int | float}
 INVERSE: dict[str, Any] = {"own_source_nearest": int | float | str, "latent_recovery": int | float}
+PERCEPTION: dict[str, Any] = {"network": str, "trained_on": str}
 HANDOVER: dict[str, Any] = {"verified_tensors": int, "vae_low_pass_error": int | float, "prior_gap": int | float}
 LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has it locked
 
@@ -211,7 +212,7 @@ def _are_facts(found: Any) -> bool:
     """Whether facts are such that those of them can be used which steer a run; the others are only shown."""
     if not _holds(found, STEERING | SHOWN | SPEEDS):
         return False
-    handover, inverse = found.get("handover", {}), found.get("inverse", {})
+    handover, inverse, perception = (found.get(name, {}) for name in ("handover", "inverse", "perception"))
     return (
         min(found.get("images", 0), found.get("skipped", 0)) >= 0
         and found.get("channels", 3) in (1, 3)
@@ -219,6 +220,8 @@ def _are_facts(found: Any) -> bool:
         and (not handover or "verified_tensors" in handover)
         and _holds(inverse, INVERSE)
         and (not inverse or inverse.keys() >= INVERSE.keys())
+        and _holds(perception, PERCEPTION)
+        and (not perception or perception.keys() >= PERCEPTION.keys())
         and math.isfinite(handover.get("vae_low_pass_error", 0.0))
     )
 

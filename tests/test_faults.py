@@ -61,6 +61,29 @@ def test_a_signal_ends_any_command_like_ctrl_c(
     assert [path.name for path in Path().iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("could not create a primitive"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 12 bytes."),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_is_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("vaegan.commands.images.sample", work)
+    with pytest.raises(SystemExit, match="1"):
+        main(["sample", "model"])
+    said = capsys.readouterr().err
+    assert said.startswith("vaegan: Out of memory.")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.heavy
 def test_a_terminated_command_leaves_nothing_behind() -> None:
     save_model()

@@ -14,6 +14,7 @@ from vaegan.errors import RequestError, VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size, --vae.samples, --gan.batch-size or --joint.batch-size."
+WITHOUT_MEMORY = ("memory", "could not create a primitive", "failed to map segment")  # what such errors of torch say
 
 COMMANDS = {
     "preview": ("DATA", "see what training will see; nothing is trained", "", "preview"),
@@ -79,9 +80,9 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(*_in_words(error))
     except MemoryError:
         _fail(OUT_OF_MEMORY, 1)
-    except RuntimeError as error:
+    except (RuntimeError, ImportError) as error:
         # Torch has no common type for it: "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", ...
-        if not any(words in str(error).lower() for words in ("memory", "could not create a primitive")):
+        if not any(words in str(error).lower() for words in WITHOUT_MEMORY):
             raise
         _fail(OUT_OF_MEMORY, 1)
 

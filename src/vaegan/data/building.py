@@ -138,7 +138,8 @@ class _Collected:
             "notes": [*self._notes(sides), *([labels.note] if labels.note else [])],
             "fingerprint": self._fingerprint(writer.channels, config),
         }
-        about = f"{len(self.names):,} images of {source.place}, {config.size} pixels"
+        place = os.path.abspath(source.place) if os.path.exists(source.place) else source.place
+        about = f"{len(self.names):,} images of {place}, {config.size} pixels"
         arrays |= {"sides": sides, "contents": content_keys(self.contents)} | (self._to_reuse() if source.reusing else {})
         writer.finish(arrays, record, about)
 

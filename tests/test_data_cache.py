@@ -1,20 +1,27 @@
 """The cache: complete or absent, reused, never trusted when damaged, and nothing left behind by what fails."""
 
 import errno
+import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
-import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from vaegan.data import DataConfig, cache, default_cache_dir, open_dataset, source
+from vaegan import caching
+from vaegan.cli import main
+from vaegan.data import TRAIN, DataConfig, ImageDataset, TrainingBatches, default_cache_dir, open_dataset, source
 from vaegan.data.cache import CacheWriter
-from vaegan.errors import DataError, VaeganError
+from vaegan.errors import DataError, RequestError, VaeganError
+from vaegan.files import being_written
 
 CONFIG = DataConfig(size=16)
 VALUES = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
@@ -28,8 +35,6 @@ def array(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    from PIL import Image
-
     (tmp_path / "images").mkdir()
     for index, values in enumerate(VALUES):
         Image.fromarray(values).save(tmp_path / "images" / f"{index:02}.bmp")
@@ -70,7 +75,7 @@ def test_changed_sources_and_preparations_are_prepared_anew(folder: Path, tmp_pa
     fewer = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
     other = open_dataset(folder, DataConfig(size=16, fit="pad"), cache_dir=tmp_path / "c")
     assert len({first.fingerprint, fewer.fingerprint, other.fingerprint}) == 3
-    assert len(kept(tmp_path / "c")) == 4
+    assert len(kept(tmp_path / "c")) == 4  # all of them in use
 
 
 @pytest.mark.parametrize("file", ["images.bin", "table.npz", "record.json"])
@@ -110,17 +115,17 @@ def test_interrupted_build_leaves_nothing(
     assert threading.active_count() == 1
 
 
-def test_leftovers_of_killed_builds_are_removed_when_old(array: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks that tell the living from the dead")
+def test_leavings_of_killed_builds_are_removed_and_those_of_running_ones_are_not(array: Path, tmp_path: Path) -> None:
     killed, running = tmp_path / "c" / "images" / ".building-a", tmp_path / "c" / "images" / ".building-b"
     for left in (killed, running):
         left.mkdir(parents=True)
         (left / "images.bin").write_bytes(b"x")
-    old = time.time() - 7200
-    for path in (killed, killed / "images.bin", running):
-        os.utime(path, (old, old))
-    open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+        os.utime(left, (1, 1))
+    with being_written(running):
+        open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
     assert not killed.exists()
-    assert running.exists()  # its file is fresh
+    assert running.exists()
 
 
 def test_full_disk_is_seen_before_anything_is_written(array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,9 +156,6 @@ def test_cache_that_cannot_be_written_says_what_to_do(array: Path, tmp_path: Pat
 
 @pytest.mark.heavy
 def test_builders_at_once_leave_one_whole_cache(folder: Path, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; from vaegan.data import *; d = open_dataset(sys.argv[1], DataConfig(size=16)); "
         "print(d.fingerprint, int(d.images.sum()))"
@@ -182,13 +184,13 @@ def test_default_place_follows_the_environment(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path / "mine"))
     assert default_cache_dir() == tmp_path / "mine"
     monkeypatch.delenv("VAEGAN_CACHE")
-    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setattr(caching.sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / "vaegan"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     assert default_cache_dir() == tmp_path / ".cache" / "vaegan"
-    monkeypatch.setattr(cache.sys, "platform", "darwin")
+    monkeypatch.setattr(caching.sys, "platform", "darwin")
     assert default_cache_dir() == tmp_path / "Library" / "Caches" / "vaegan"
 
 
@@ -205,3 +207,159 @@ def test_a_few_images_can_be_looked_at_but_not_trained_on(folder: Path, tmp_path
         path.write_text("no image")
     with pytest.raises(DataError, match=r"no usable image\. 5 files were skipped"):
         open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", for_training=False)
+
+
+def everything(dataset: ImageDataset) -> list[object]:
+    """All that a cache says of its images."""
+    lists = [dataset.sides.tolist(), dataset.contents.tolist(), {name: one.tolist() for name, one in dataset.labels.items()}]
+    return [
+        *lists,
+        dataset.images.tolist(),
+        dataset.names,
+        dataset.skipped,
+        dataset.notes,
+        dataset.fingerprint,
+        dataset.label_words,
+    ]
+
+
+@pytest.mark.parametrize("channels", ["auto", "1", "3"])
+def test_unchanged_files_are_not_decoded_again_and_nothing_else_differs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: Literal["auto", "1", "3"]
+) -> None:
+    """The folder grows, an image changes and one goes; a coloured image among grey ones comes and goes."""
+    config, decode = replace(CONFIG, channels=channels), source.decode
+    for index, path in enumerate(sorted(folder.iterdir())):
+        Image.open(path).convert("L").resize((16 + index % 2, 16)).save(path)
+    (folder / "notes.bmp").write_text("no image")
+    decoded: list[str] = []
+
+    def noted(name: str, *rest: Any) -> Any:
+        decoded.append(name)
+        return decode(name, *rest)
+
+    def check(*wanted: str) -> None:
+        monkeypatch.setattr(source, "decode", noted)
+        decoded.clear()
+        again = open_dataset(folder, config, cache_dir=tmp_path / "c")
+        assert sorted(decoded) == sorted([*wanted, "notes.bmp"])
+        monkeypatch.setattr(source, "decode", decode)
+        whole = open_dataset(folder, config, cache_dir=tmp_path / "whole")
+        assert everything(again) == everything(whole)
+        shutil.rmtree(tmp_path / "whole")
+
+    check(*(f"{index:02}.bmp" for index in range(80)))
+    Image.fromarray(VALUES[0]).resize((16, 12)).save(folder / "new.bmp")
+    check("new.bmp")
+    (folder / "new.bmp").unlink()
+    (folder / "03.bmp").unlink()
+    Image.fromarray(VALUES[5]).convert("L").save(folder / "05.bmp")
+    os.utime(folder / "05.bmp", ns=(5, 5))
+    (folder / "a").mkdir()
+    (folder / "07.bmp").rename(folder / "a/07.bmp")
+    check("05.bmp", "a/07.bmp")
+
+
+def test_files_that_could_not_be_read_are_tried_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, there = source.read_bounded, Path.open
+
+    def dropped(path: Path, *how: Any, **more: Any) -> Any:
+        if path.name in ("03.bmp", "04.bmp"):
+            raise OSError(errno.EIO, "Input/output error")
+        return there(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", dropped)
+    first = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
+    assert [one.name for one in first.skipped] == ["03.bmp", "04.bmp"]
+    monkeypatch.setattr(source, "read_bounded", lambda file: pytest.fail("was read although nothing can be read that could not"))
+    assert open_dataset(folder, CONFIG, cache_dir=tmp_path / "c").skipped == first.skipped
+    monkeypatch.setattr(source, "read_bounded", read)
+    monkeypatch.setattr(Path, "open", there)
+    healed = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
+    assert (len(healed), healed.skipped) == (80, ())
+    assert everything(healed) == everything(open_dataset(folder, CONFIG, cache_dir=tmp_path / "other"))
+    assert len(kept(tmp_path / "c")) == 1
+
+
+USES = """
+import sys
+from vaegan.data import DataConfig, open_dataset
+dataset = open_dataset(sys.argv[1], DataConfig(size=16))
+print("opened", flush=True)
+sys.stdin.readline()
+print(int(dataset.images.sum()))
+"""
+
+
+def opened_by_another_process(place: Path) -> None:
+    subprocess.run([sys.executable, "-c", USES, str(place)], input="\n", text=True, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.heavy
+def test_a_folder_that_changes_every_day_does_not_fill_the_disk(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path / "c"))
+    opened_by_another_process(folder)
+    (before,) = kept(tmp_path / "c")
+    Image.fromarray(VALUES[0]).save(folder / "new.bmp")
+    assert len(open_dataset(folder, CONFIG)) == 81
+    assert len(kept(tmp_path / "c")) == 1
+    assert not before.exists()
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(sys.platform == "win32", reason="no shared locks")
+def test_what_was_not_used_longest_goes_and_what_is_in_use_stays(
+    array: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE", str(tmp_path / "c"))
+    others = {name: tmp_path / f"{name}.npy" for name in ("b", "c", "d")}
+    for index, path in enumerate(others.values()):
+        np.save(path, VALUES[::-1] - np.uint8(index))
+    command = [sys.executable, "-c", USES, str(array)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "opened\n"
+        opened_by_another_process(others["b"])
+        for age, path in enumerate(sorted((tmp_path / "c/images").iterdir())):
+            os.utime(path / caching.ABOUT, (age, age))  # long ago, whoever is using it
+        monkeypatch.setenv("VAEGAN_CACHE_LIMIT", "0.00014")  # two sets of 80 images
+        open_dataset(others["c"], CONFIG)
+        main(["cache", "--json"])
+        facts = json.loads(capsys.readouterr().out)
+        assert [Path(entry["about"].split(" of ")[1].split(",")[0]).name for entry in facts["entries"]] == ["c.npy", "images.npy"]
+        assert facts["limit"] == 140_000
+        main(["cache"])
+        said = capsys.readouterr().out
+        assert "80 images of" in said
+        assert said.count("\n") == 3
+        main(["cache", "--clear"])  # the two are in use, one by this process
+        assert "0.0 MB removed" in capsys.readouterr().out
+        out, _ = user.communicate("\n")
+        assert out == f"{VALUES.sum()}\n"
+    main(["cache", "--clear"])
+    assert "0.1 MB removed" in capsys.readouterr().out
+    assert len(kept(tmp_path / "c")) == 1
+
+
+@pytest.mark.parametrize("limit", ["ten", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAEGAN_CACHE_LIMIT", limit)
+    with pytest.raises(RequestError, match="VAEGAN_CACHE_LIMIT"):
+        caching.cache_limit()
+
+
+def test_a_cache_cut_short_under_a_running_training_is_a_sentence(array: Path, tmp_path: Path) -> None:
+    """Without the check reading on would kill this very process by SIGBUS."""
+    dataset = open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    batches = TrainingBatches(dataset, batch_size=8, seed=0)
+    before = batches.at(0).images
+    os.truncate(kept(tmp_path / "c")[0] / "images.bin", 100)
+    for read in (lambda: batches.at(0), lambda: dataset.load([79]), lambda: dataset.part(dataset.indices(TRAIN))):
+        with pytest.raises(VaeganError, match="cut short"):
+            read()
+    healed = open_dataset(array, CONFIG, cache_dir=tmp_path / "c")
+    assert TrainingBatches(healed, batch_size=8, seed=0).at(0).images.equal(before)
+    shutil.rmtree(tmp_path / "c")  # what is removed is still mapped
+    assert TrainingBatches(healed, batch_size=8, seed=0).at(0).images.equal(before)

@@ -173,6 +173,21 @@ def test_encrypted_and_damaged_members_are_skipped(tmp_path: Path, open_here: Ca
     assert reasons["torn.png"].startswith("cannot be unpacked")
 
 
+def test_a_zip_whose_entries_all_lead_to_the_same_bytes_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.png", bytes(4 * 2**20))
+    data = path.read_bytes()
+    listed, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    entry, count = data[listed:end], 2000  # 8 GB in 100 kB
+    last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, count * len(entry), listed, 0)
+    path.write_bytes(data[:listed] + count * entry + last)
+    assert path.stat().st_size < 200_000
+    assert len(zipfile.ZipFile(path).infolist()) == count
+    with pytest.raises(DataError, match="over 100 times its size"):
+        open_dataset(path, CONFIG, cache_dir=tmp_path / "c")
+
+
 def test_tar_bomb_is_refused_before_it_is_unpacked(
     tmp_path: Path, open_here: Callable[..., ImageDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:

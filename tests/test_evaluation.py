@@ -793,8 +793,8 @@ def test_the_cache_drops_what_was_not_used_for_longest(tmp_path: Path, monkeypat
 
     from vaegan.evaluation.reference import read_cached, write_cached
 
-    monkeypatch.setattr("vaegan.evaluation.reference.MOST_BYTES", 25_000)
-    paths = [tmp_path / f"{name}.safetensors" for name in "abcd"]
+    monkeypatch.setenv("VAEGAN_CACHE_LIMIT", "25e-6")
+    paths = [tmp_path / "features" / f"{name}.safetensors" for name in "abcd"]
     for at, path in enumerate(paths[:3]):
         write_cached(path, {"features": torch.zeros(2_000)})  # 8 kB
         os.utime(path, (at, at))
@@ -815,9 +815,9 @@ def test_a_full_disk_costs_the_cache_and_nothing_else(tmp_path: Path, monkeypatc
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("vaegan.evaluation.reference.save_file", full)
-    write_cached(tmp_path / "a.safetensors", {"features": torch.zeros(2)})
-    assert read_cached(tmp_path / "a.safetensors") == {}
-    assert not list(tmp_path.iterdir())
+    write_cached(tmp_path / "c/features/a.safetensors", {"features": torch.zeros(2)})
+    assert read_cached(tmp_path / "c/features/a.safetensors") == {}
+    assert not list((tmp_path / "c/features").iterdir())
 
 
 def test_a_single_label_has_no_disentanglement(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

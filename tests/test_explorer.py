@@ -4,6 +4,7 @@ import asyncio
 import io
 import socket
 import struct
+import threading
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from vaegan.config import DataConfig, NetworkConfig
 from vaegan.data import TEST, load_images, open_dataset, open_images, to_uint8
@@ -266,6 +271,54 @@ class TestGuards:
     def test_an_upload_that_never_ends_is_not_waited_for(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(server, "UPLOAD_SECONDS", 0.1)
         assert posted(explorer, [], [{"type": "http.request", "body": b"abc", "more_body": True}]) == 408
+
+    def test_uploads_that_never_begin_keep_nobody_waiting(self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "SILENCE_SECONDS", 1.0)
+        app, headers = server.build_app(explorer), [(b"host", HOME.removeprefix("http://").encode()), (b"origin", HOME.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/encode", "query_string": b"", "headers": headers}
+        statuses: list[int] = []
+
+        async def upload(*messages: dict[str, Any]) -> None:
+            arriving = iter(messages)
+
+            async def receive() -> Any:
+                for message in arriving:
+                    return message
+                await asyncio.sleep(60)
+
+            async def send(message: Any) -> None:
+                if "status" in message:
+                    statuses.append(message["status"])
+
+            await app(scope | {"server": ("127.0.0.1", 8484)}, receive, send)
+
+        async def all_at_once() -> None:
+            silent = [asyncio.create_task(upload()) for _ in range(50)]
+            await asyncio.sleep(0.1)
+            await upload({"type": "http.request", "body": b"no image", "more_body": False})
+            await asyncio.gather(*silent)
+
+        asyncio.run(all_at_once())
+        assert statuses == [400, *50 * [408]]
+
+    def test_text_that_is_none_breaks_one_connection_and_says_nothing(
+        self, explorer: Explorer, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        listening = server.open_port(8484)
+        running = uvicorn.Server(server.configuration(server.build_app(explorer)))
+        thread = threading.Thread(target=lambda: running.run(sockets=[listening]))
+        thread.start()
+        home = f"127.0.0.1:{listening.getsockname()[1]}"
+        with connect(f"ws://{home}/socket", origin=Origin(f"http://{home}")) as broken:
+            broken.send(b"\xff\xfe", text=True)
+            with pytest.raises(ConnectionClosed):
+                broken.recv(timeout=10)
+        with connect(f"ws://{home}/socket", origin=Origin(f"http://{home}")) as whole:
+            whole.send(frame(99, 0, 1, b""))
+            assert b"no request of kind" in bytes(whole.recv(timeout=10))  # pyright: ignore
+        running.should_exit = True
+        thread.join()
+        assert "Traceback" not in capfd.readouterr().err
 
     def test_localhost_is_home_too(self, explorer: Explorer) -> None:
         home = "http://localhost:8484"

@@ -22,7 +22,9 @@ from PIL import Image
 import vaegan
 from vaegan import api
 from vaegan.cli import main
+from vaegan.commands.train import print_finished
 from vaegan.config import DataConfig, DeviceConfig, GANConfig, NetworkConfig, TrainConfig, VAEConfig
+from vaegan.console import Console
 from vaegan.files import TEMPORARY, atomic_folder, atomic_path
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
@@ -371,6 +373,41 @@ def test_a_damaged_run_json_is_refused_in_one_line_or_harmless(run: Path, tmp_pa
             RunFolder(tmp_path).read()
 
 
+def test_facts_that_are_not_refused_can_be_shown(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a resumed run says at its end, and what `info` says, whatever was recorded along the way."""
+    shutil.copytree(run, tmp_path / "copy")
+    whole = json.loads((run / "run.json").read_text())
+    shown = 0
+    for place in places(whole["facts"]):
+        for value in (None, "x", {"a": [1]}):
+            document = copy.deepcopy(whole)
+            if place:
+                reduce(lambda part, key: part[key], place[:-1], document["facts"])[place[-1]] = value
+            (tmp_path / "copy/run.json").write_text(json.dumps(document))
+            try:
+                RunFolder(tmp_path / "copy").read()
+            except vaegan.ModelError:
+                continue
+            print_finished(RunFolder(tmp_path / "copy"), Console(), as_json=False)
+            main(["info", "copy"])
+            shown += 1
+    assert shown > 30
+    assert "x" in capsys.readouterr().out
+
+
+def test_pictures_that_a_kill_prevented_are_drawn_by_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("vaegan.training.session.save_animation", lambda frames, path: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            vaegan.train("faces:96", TINY, images=16, out="run")
+    assert RunFolder(Path("run")).read().status == "training"
+    before = Path("run/vae/model/model.safetensors").read_bytes()
+    main(["train", "--resume", "run"])
+    assert RunFolder(Path("run")).read().status == "finished"
+    assert all(Path("run", name).is_file() for name in ("progress.webp", "progress.gif"))
+    assert Path("run/vae/model/model.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("version", [0, 6, 8, "7", None, [7]])
 def test_a_run_of_another_format_is_refused(run: Path, tmp_path: Path, version: Any) -> None:
     document = json.loads((run / "run.json").read_text()) | {"format_version": version}
@@ -393,6 +430,13 @@ def test_damaged_settings_are_refused(run: Path, tmp_path: Path, config: Any) ->
         *({"images": images} for images in (None, "x", -1, 2.5, [1])),
         *({"finished": finished} for finished in (None, 1, "no")),
         *({"handover": handover} for handover in (None, [], {"vae_low_pass_error": "x"})),
+        *(
+            {"inverse": inverse}
+            for inverse in (None, "x", {"latent_recovery": 0.5}, {"own_source_nearest": [], "latent_recovery": 1})
+        ),
+        *({"perception": perception} for perception in (None, "x", {"network": "x"}, {"network": 3, "trained_on": "x"})),
+        *({speed: value} for speed in ("mean_speed", "measured_speed") for value in (None, "x", [1])),
+        *({words: value} for words in ("kept", "ended") for value in (None, 3)),
     ],
 )
 def test_damaged_facts_that_steer_a_run_are_refused(run: Path, tmp_path: Path, facts: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from vaegan.model import Model
 from vaegan.networks.perception import PACKAGE, find_weights
 from vaegan.processes import is_first_process, is_launched, number_of_processes
 from vaegan.training.checks import check_fits, check_settings, check_start
-from vaegan.training.engine import FabricEngine
+from vaegan.training.engine import FabricEngine, together
 from vaegan.training.loop import Progress
 from vaegan.training.run import (
     RunFolder,
@@ -266,6 +266,7 @@ def _extended(record: RunRecord, minutes: float | None, images: int | None) -> R
     return replace(record, plan=(*record.plan[:-1], replace(last, images=more)))  # the session settles its schedules
 
 
+@together("Try again, or with fewer --devices.")
 def _open_everywhere(
     engine: FabricEngine, data: str | Path, config: TrainConfig, preparing: ProgressCallback | None
 ) -> ImageDataset:

@@ -3,14 +3,18 @@
 import errno
 import io
 import os
+import signal
 import sys
+import threading
 from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 
 from vaegan.errors import RequestError, VaeganError, did_you_mean, one_line
 from vaegan.processes import is_first_process
 
 OUT_OF_MEMORY = "Out of memory. Try a smaller --size, --vae.batch-size, --vae.samples, --gan.batch-size or --joint.batch-size."
+WITHOUT_MEMORY = ("memory", "could not create a primitive", "failed to map segment")  # what such errors of torch say
 
 COMMANDS = {
     "preview": ("DATA", "see what training will see; nothing is trained", "", "preview"),
@@ -35,6 +39,7 @@ COMMANDS = {
     "compare": ("RUN RUN..", "several runs on one page, and which differences exceed the noise", "", "evaluate"),
     "info": ("RUN", "what a run is and how it went", "", "evaluate"),
     "study": ("NAME DATA", "an experiment of the sources, side by side and in words", "[--list]", "train"),
+    "cache": ("", "what is kept of your images, and how much", "[--clear]", "cache"),
     "doctor": ("", "is this machine ready, and how fast is it", "", "preview"),
 }
 """What every command is given, what it does, an option or two, and its module in vaegan.commands."""
@@ -62,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
+        _end_like_ctrl_c()
         _run(name, rest)
     except VaeganError as error:
         _fail(str(error), error.exit_code)
@@ -74,11 +80,24 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(*_in_words(error))
     except MemoryError:
         _fail(OUT_OF_MEMORY, 1)
-    except RuntimeError as error:
+    except (RuntimeError, ImportError) as error:
         # Torch has no common type for it: "CUDA out of memory", "DefaultCPUAllocator: can't allocate memory", ...
-        if "memory" not in str(error).lower():
+        if not any(words in str(error).lower() for words in WITHOUT_MEMORY):
             raise
         _fail(OUT_OF_MEMORY, 1)
+
+
+def _end_like_ctrl_c() -> None:
+    """Lets SIGTERM and a closed window end a command as Ctrl-C does: in words, and with nothing half-written left behind."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # The other processes of a training write nothing: they end at once, wherever they wait for the first.
+    if is_first_process() and threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+            if signal.getsignal(number) == signal.SIG_DFL:  # else the user has said not to mind it (nohup)
+                signal.signal(number, stop)
 
 
 def _run(name: str, rest: list[str]) -> None:

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,16 +28,18 @@ def atomic_path(path: Path) -> Generator[Path]:
     The temporary name keeps the suffix, because some writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_once(path.parent.absolute())
     with _errors_about(path):
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:_LONGEST]}{TEMPORARY}", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
-            yield temporary
-            temporary.chmod(0o666 & ~_umask())
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, path)
+            with being_written(temporary):
+                yield temporary
+                temporary.chmod(0o666 & ~_umask())
+                with temporary.open("rb+") as written:
+                    os.fsync(written.fileno())
+                os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -53,17 +56,62 @@ def atomic_folder(path: Path) -> Generator[Path]:
         raise FileExistsError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
     with _errors_about(path):
         name = f".{path.name[:_LONGEST]}{TEMPORARY}"
+        _clear_once((path if there else path.parent).absolute())
         temporary = Path(tempfile.mkdtemp(prefix=name, dir=path if there else path.parent))
         try:
-            yield temporary
-            if there:
-                for entry in temporary.iterdir():
-                    entry.rename(path / entry.name)
-            else:
-                temporary.chmod(0o777 & ~_umask())
-                temporary.rename(path)
+            with being_written(temporary):
+                yield temporary
+                if there:
+                    for entry in temporary.iterdir():
+                        entry.rename(path / entry.name)
+                else:
+                    temporary.chmod(0o777 & ~_umask())
+                    temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def being_written(temporary: Path) -> Generator[None]:
+    """Marks a temporary file or folder as that of a living process, by a lock that ends with the process."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # where there are no locks, nobody clears it away either
+            stack.callback(os.close, flocked(temporary))
+        yield
+
+
+def clear_abandoned(folder: Path, pattern: str = f".*{TEMPORARY}*") -> None:
+    """Removes from a folder what killed processes left half-written; what a living one writes stays."""
+    for left in folder.glob(pattern):
+        with suppress(OSError):
+            if time.time() - left.lstat().st_mtime > 1:  # a younger one may not have been locked yet
+                descriptor = flocked(left)
+                _remove(left)
+                os.close(descriptor)
+
+
+def flocked(place: Path, shared: bool = False) -> int:
+    """A descriptor with the lock on a file or folder, alone or with others; OSError if somebody else has it.
+
+    It lasts until the descriptor is closed. Unlike that of lockf it is not lost when the file is opened once more and closed.
+    """
+    if sys.platform == "win32":
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+    import fcntl
+
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    """Once a process: many files may be written into one folder, and each time it would have to be listed."""
+    clear_abandoned(folder)
 
 
 @contextmanager
@@ -111,10 +159,14 @@ def _check_parents(path: Path, option: str) -> None:
 def remove_leavings(folder: Path) -> None:
     """Removes the temporary files and folders that killed processes left anywhere in `folder`; nobody may be writing there."""
     for left in [*folder.rglob(f".*{TEMPORARY}*")]:
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        _remove(left)
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
 
 
 @contextmanager

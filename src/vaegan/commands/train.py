@@ -22,17 +22,17 @@ from vaegan.processes import is_first_process
 if TYPE_CHECKING:
     from vaegan.console import Console
     from vaegan.training.run import RunFolder
-    from vaegan.types import ProgressCallback
 
 
 @contextmanager
-def stoppable(show: "ProgressCallback") -> "Generator[tuple[Callable[[], bool], ProgressCallback]]":
+def stoppable() -> Generator[Callable[[], bool]]:
     """Ctrl-C, SIGTERM and a closed window ask the training to save and stop; a second Ctrl-C stops at once.
 
     Yields:
-        What the training asks whether to stop; and `show` for what has nothing to save: a wish to stop ends it at once.
+        What the training asks whether to stop. Until it first asks there is nothing to save, and a signal ends it at once.
     """
     asked = threading.Event()
+    before: dict[signal.Signals, Any] = {}
     hang_up: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows knows none
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -45,19 +45,17 @@ def stoppable(show: "ProgressCallback") -> "Generator[tuple[Callable[[], bool], 
             if is_first_process():
                 print("\nStopping and saving; a moment (again to stop at once) ...", file=sys.stderr, flush=True)
 
-    asking = [signal.SIGINT, signal.SIGTERM]
-    # A closed window asks to stop too, unless the user has said not to mind it (nohup).
-    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
-        asking.append(hang_up)
-    before = {number: signal.signal(number, ask) for number in asking}
-
-    def preparing(what: str, done: int, total: int) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        show(what, done, total)
+    def stop() -> bool:
+        if not before:
+            asking = [signal.SIGINT, signal.SIGTERM]
+            # A closed window asks to stop too, unless the user has said not to mind it (nohup).
+            if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
+                asking.append(hang_up)
+            before.update({number: signal.signal(number, ask) for number in asking})
+        return asked.is_set()
 
     try:
-        yield asked.is_set, preparing
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -109,8 +107,8 @@ def train(options: TrainOptions) -> None:
         _print_plan(options, console)
         return
     length = {"minutes": options.minutes, "images": options.images}
-    with stoppable(console.preparing) as (stop, preparing):
-        listening: dict[str, Any] = dict(progress=console.progress, preparing=preparing, say=console.say, cancel=stop)
+    with stoppable() as stop:
+        listening: dict[str, Any] = dict(progress=console.progress, preparing=console.preparing, say=console.say, cancel=stop)
         if options.resume is not None:
             folder = api.resume(options.resume, options.source, **length, **listening)
         else:
@@ -226,9 +224,9 @@ def study(options: StudyOptions) -> None:
     stem = Path(options.source).name.split(".")[0].replace(":", "-") or "images"
     out = options.out or Path("studies") / f"{found.name}-{stem}"
     console = options.console
-    with stoppable(console.preparing) as (stop, preparing):
+    with stoppable() as stop:
         asked: dict[str, Any] = {"minutes": options.minutes, "images": options.images, "seeds": options.seeds}
-        listening: dict[str, Any] = dict(preparing=preparing, progress=console.preparing, cancel=stop)
+        listening: dict[str, Any] = dict(preparing=console.preparing, progress=console.preparing, cancel=stop)
         folder = run_study(found, options.source, options.settings, out, **asked, **listening)
     console.close()
     if options.json:

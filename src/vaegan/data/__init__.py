@@ -1,9 +1,9 @@
 """Images from anywhere to batches in [-1, 1]."""
 
+from vaegan.caching import default_cache_dir
 from vaegan.config import DataConfig
 from vaegan.data.batches import TrainingBatches
 from vaegan.data.building import SET_ASIDE, SIDE_NAMES, TEST, TRAIN, VALIDATION, skipped_in_words
-from vaegan.data.cache import default_cache_dir
 from vaegan.data.dataset import ImageDataset, check_source, image_from_bytes, load_images, open_dataset, open_images
 from vaegan.data.decoding import Skipped
 from vaegan.data.given import given_images

@@ -20,7 +20,7 @@ from vaegan.data.own import RECORD, WRITTEN_HERE, is_own_record
 from vaegan.data.source import FILES_AT_A_TIME, Item, Source, Task, decode_items, file_stamp, file_tasks, is_hidden, read_bounded
 from vaegan.errors import DataError
 
-# A tar of images never packs this well; more is a bomb that would keep the machine unpacking for hours.
+# An archive of images never packs this well; more is a bomb that would keep the machine unpacking for hours.
 _MAX_EXPANSION = 100
 ALWAYS_ALLOWED = 2**30
 # Long names and attributes take kilobytes.
@@ -55,6 +55,17 @@ def _count(path: Path, members: Callable[[Path], Iterable[object]]) -> int:
     return total
 
 
+def _most_unpacked(path: Path) -> int:
+    return path.stat().st_size * _MAX_EXPANSION + ALWAYS_ALLOWED
+
+
+def _unpacks_too_far(path: Path) -> DataError:
+    return DataError(
+        f"{path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
+        "unpack it yourself if you trust it, and give the folder."
+    )
+
+
 def _zip_members(path: Path) -> list[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
     """The files in a zip, by name; the zip is closed when nobody holds a member."""
     try:
@@ -64,6 +75,9 @@ def _zip_members(path: Path) -> list[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
     for info in file.infolist():
         info.filename = _path(info.filename)
     members = [info for info in file.infolist() if not info.is_dir() and not is_hidden(info.filename)]
+    # Many entries may lead to the same bytes: each is harmless, all of them would take hours.
+    if sum(info.file_size for info in members if not skip_reason(info.filename, info.file_size)) > _most_unpacked(path):
+        raise _unpacks_too_far(path)
     return [(file, info) for info in sorted(members, key=lambda info: info.filename)]
 
 
@@ -105,7 +119,7 @@ def _zip_tasks(path: Path, config: DataConfig) -> Iterator[Task]:
 
 def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """The files in a tar, packed by gzip or bzip2 or not, read from front to back."""
-    limit, before = path.stat().st_size * _MAX_EXPANSION + ALWAYS_ALLOWED, -1
+    limit, before = _most_unpacked(path), -1
     with _open_tar(path) as tar:
         try:
             while (member := tar.next()) is not None:
@@ -114,10 +128,7 @@ def _tar_members(path: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]
                 before = member.offset_data
                 # The size of a member with holes says nothing of where the next header is.
                 if max(member.offset_data + member.size, tar.offset) > limit:
-                    raise DataError(
-                        f"{path} unpacks to over {_MAX_EXPANSION} times its size, as no images do: "
-                        "unpack it yourself if you trust it, and give the folder."
-                    )
+                    raise _unpacks_too_far(path)
                 if member.isreg() and not is_hidden(_path(member.name)):
                     yield tar, member
                 # Otherwise the module would remember every member of a long archive, and its global attributes.

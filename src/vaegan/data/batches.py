@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.data.building import TRAIN
+from vaegan.data.cache import take
 from vaegan.data.dataset import ImageDataset
 from vaegan.data.pixels import binarized, random_bits, to_tensor
 from vaegan.errors import DataError, RequestError
@@ -46,7 +47,6 @@ class TrainingBatches:
         self._train = self.dataset.first_by_content(TRAIN, len(self.dataset))
         if not len(self._train):
             raise DataError(f"{self.dataset.source} has no images to train on: add more.")
-        self._pixels = np.asarray(self.dataset.images)  # without the map's subclass, whose indexing is slower
         self._orders: dict[int, NDArray[np.int64]] = {}
 
     def at(self, images_seen: int) -> Batch:
@@ -58,7 +58,7 @@ class TrainingBatches:
         """
         positions = np.arange(images_seen + self.rank, images_seen + self.batch_size, self.world_size, dtype=np.uint64)
         indices = self.indices_at(positions)
-        pixels = np.take(self._pixels, indices, axis=0)
+        pixels = take(self.dataset.images, indices)
         if self.dataset.flips:
             mirrored = np.flatnonzero(random_bits(positions, self.seed, _FLIP) >> np.uint64(63))
             # Torch mirrors channels-last bytes four times faster than NumPy does.

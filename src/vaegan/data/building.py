@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -20,6 +20,7 @@ from vaegan.data.layout import SET_ASIDE, SIDE_NAMES, TEST, TRAIN, VALIDATION, L
 from vaegan.data.levels import decided, differ, in_words, range_of, too_even, widen
 from vaegan.data.own import WRITTEN_HERE
 from vaegan.data.pixels import BLANK, TRAITS
+from vaegan.data.reuse import KnownImages, Reusable, known_images
 from vaegan.data.source import OnlyOwnError, Result, Source, Task
 from vaegan.errors import DataError
 from vaegan.shapes import USUAL_LEVELS, Range
@@ -48,38 +49,34 @@ def build(
     progress: ProgressCallback | None,
     for_training: bool,
     with_own: bool = False,
+    anew: bool = False,
 ) -> None:
     """Prepares every image of a source into the cache `directory`, or says why they are not enough.
 
-    Pictures that this program wrote are left out, unless they are asked for: `with_own`.
+    Pictures that this program wrote are left out, unless they are asked for: `with_own`. With `anew` a finished cache is
+    replaced. Of a folder, what an older cache has and what would be the same is taken over.
     """
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
     needed = total * config.sides.area * {"1": 1, "4": 4}.get(config.channels, 3)
-    with building(directory, needed) as folder:
+    older = known_images(directory) if source.reusing else None
+    with building(directory, needed, anew) as folder:
 
-        def collect(settings: DataConfig, what: str) -> _Collected:
-            return _collect(source, settings, folder, with_own, lambda done: progress and progress(what, done, total))
+        def collect(levels: str, known: KnownImages | None, what: str) -> _Collected:
+            collected = _Collected(source, replace(config, levels=levels), folder, with_own)
+            collected.run(known, lambda done: progress and progress(what, done, total))
+            return collected
 
-        collected = collect(config, "preparing images")
-        levels = decided(config.levels, collected.used)
-        if differ(config.levels, levels, collected.used):  # of photographs they never do
-            collected = collect(replace(config, levels=levels), "preparing images again, by the range of their values")
-        collected.finish(levels, for_training)
-
-
-def _collect(source: Source, config: DataConfig, folder: Path, with_own: bool, report: Callable[[int], object]) -> "_Collected":
-    collected = _Collected(source, config, folder, with_own)
-    try:
-        with closing(_run_in_order(source.tasks(config))) as done:
-            for results in done:
-                for result in results:
-                    collected.add(result)
-                report(collected.seen)
-    finally:
-        collected.writer.close()
-    return collected
+        # Most probably what was black and white before is so again; but for auto every pixel must be looked at first.
+        known = None if config.levels == "auto" else older
+        tried = known.levels if known else config.levels
+        collected = collect(tried, known, "preparing images")
+        used = collected.used
+        levels = decided(config.levels, used)
+        if differ(tried, levels, used):  # of photographs they never do
+            collected = collect(levels, older, "preparing images again, by the range of their values")
+        collected.finish(levels, used, for_training)
 
 
 def _run_in_order(tasks: Iterator[Task]) -> Generator[list[Result]]:
@@ -114,6 +111,21 @@ class _Collected:
         self.label_files: list[LabelFile] = []
         self.skipped: list[Skipped] = []
         self.traits: Counter[str] = Counter()
+        self.reusable = Reusable()
+
+    def run(self, known: KnownImages | None, report: Callable[[int], object]) -> None:
+        """Prepares all images of the source but those that are known."""
+        source, config = self.source, self.config
+        reusing = known and source.reusing
+        tasks = reusing(config, known.prepared_by(config.levels)) if known and reusing else source.tasks(config)
+        try:
+            with closing(_run_in_order(tasks)) as done:
+                for results in done:
+                    for result in results:
+                        self.add(result)
+                    report(self.seen)
+        finally:
+            self.writer.close()
 
     @property
     def seen(self) -> int:
@@ -125,6 +137,7 @@ class _Collected:
             return
         if isinstance(result, Skipped) or (result.own and not self.with_own):
             self.skipped.append(result if isinstance(result, Skipped) else Skipped(result.name, WRITTEN_HERE))
+            self.reusable.own += [] if isinstance(result, Skipped) else [result.stamp]
             return
         self.writer.add(result.pixels)
         self.positions.append(self.seen)
@@ -132,11 +145,12 @@ class _Collected:
         self.contents.append(result.content)
         self.pixel_hashes.append(_pixel_hash(result.pixels, self.source.mirrored))
         self.given.append(result.side)
+        self.reusable.add(result)
         self.traits.update(result.traits)
         widen(self.used, result.used)
 
-    def finish(self, levels: str, for_training: bool) -> None:
-        """Checks that the images, prepared by these levels, suffice, and writes all that belongs to them."""
+    def finish(self, levels: str, used: Mapping[str, Range], for_training: bool) -> None:
+        """Checks that the images, which use these ranges and were prepared by these levels, suffice; writes all about them."""
         source = self.source
         own_files = source.own_files + sum(one.reason == WRITTEN_HERE for one in self.skipped)
         if not self.names and own_files:
@@ -147,7 +161,7 @@ class _Collected:
         given = [by_folder[index] if side is None else side for index, side in enumerate(self.given)]
         divided = self._divided(given)
         sides = set_duplicates_aside(divided, content_keys(self.pixel_hashes))
-        warnings = (*self._blank(), *too_even(levels, self.used))
+        warnings = (*self._blank(), *too_even(levels, used))
         if for_training:
             check_trainable(source.place, sides, self.skipped, warnings)
         table = source.labels(self.positions) if source.labels else labels_from_folders(folders)
@@ -157,12 +171,15 @@ class _Collected:
             "names": self.names,
             "label_words": labels.words,
             "skipped": self.skipped,
-            "notes": [*self._notes(sides, given), *in_words(levels, self.used), *([labels.note] if labels.note else [])],
+            "notes": [*self._notes(sides, given), *in_words(levels, used), *([labels.note] if labels.note else [])],
             "warnings": warnings,
             "levels": levels,
             "fingerprint": self._fingerprint(levels, divided),
         }
-        self.writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record)
+        arrays |= self.reusable.arrays(self.contents) if source.reusing else {}
+        place = os.path.abspath(source.place) if os.path.exists(source.place) else source.place
+        about = f"{len(self.names):,} images of {place}, {self.config.size} pixels"
+        self.writer.finish({"sides": sides, "contents": content_keys(self.contents), **arrays}, record, about)
 
     def _divided(self, given: Sequence[int | None]) -> NDArray[np.uint8]:
         """The side of each image: the one given, and else one by its content that nobody was given."""

@@ -2,13 +2,11 @@
 
 import errno
 import json
+import mmap
 import os
 import shutil
-import sys
-import tempfile
-import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,15 +15,14 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from vaegan.caching import ABOUT, BUILDING, make_room, remove
 from vaegan.data.decoding import Skipped
-from vaegan.errors import RequestError, VaeganError
-from vaegan.files import write_atomically, write_json
+from vaegan.errors import VaeganError
+from vaegan.files import being_written, clear_abandoned, write_atomically, write_json
 from vaegan.shapes import Sides
 
-CACHE_VERSION = 4  # raised whenever the same source would be prepared differently: every older cache then counts as another
+CACHE_VERSION = 5  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
-_ABANDONED_AFTER = 3600.0  # [s] without a write: a build that was killed, not one that is slow
-_BUILDING = ".building-"
 _IMAGES, _TABLE, _RECORD = "images.bin", "table.npz", "record.json"
 
 
@@ -57,32 +54,12 @@ class CachedImages:
     """Changes with the images' content, their sides and the preparation; not with names, places or order."""
 
 
-def default_cache_dir() -> Path:
-    """$VAEGAN_CACHE, else `vaegan` in the place this platform keeps what can be made again."""
-    chosen = os.environ.get("VAEGAN_CACHE")
-    if chosen:
-        try:
-            return Path(chosen).expanduser()
-        except RuntimeError as error:
-            raise RequestError(f"VAEGAN_CACHE={chosen}: {error}") from error
-    try:
-        home = Path.home()
-    except RuntimeError:  # no home folder, as in some containers
-        return Path(tempfile.gettempdir()) / "vaegan-cache"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "vaegan" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "vaegan"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "vaegan"
-
-
 def open_cached(directory: Path) -> CachedImages | None:
     """Maps a finished cache; None when there is none or it is damaged."""
     try:
         record = json.loads((directory / _RECORD).read_text(encoding="utf-8"))
         shape = tuple(record["shape"])
-        with (directory / _TABLE).open("rb") as file, np.load(file) as table:
-            arrays: dict[str, NDArray[Any]] = {name: table[name] for name in table.files}
+        arrays = read_table(directory)
         counts = {shape[0], len(arrays["sides"]), len(arrays["contents"]), len(record["names"])}
         if (directory / _IMAGES).stat().st_size != int(np.prod(shape)) or len(counts) > 1:
             return None
@@ -101,6 +78,29 @@ def open_cached(directory: Path) -> CachedImages | None:
         )
     except Exception:  # a damaged record can raise nearly anything, as can NumPy on a damaged table
         return None
+
+
+def read_table(directory: Path) -> dict[str, NDArray[Any]]:
+    """The arrays that a finished cache has beside the pixels, by name; raises nearly anything where they are damaged."""
+    with (directory / _TABLE).open("rb") as file, np.load(file) as table:
+        return {name: table[name] for name in table.files}
+
+
+def take(images: NDArray[np.uint8], indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The pixels at these positions; VaeganError if the mapped file was cut short, where reading on would kill the process."""
+    mapped: Any = images.base
+    if isinstance(mapped, mmap.mmap) and mapped.size() < images.nbytes:
+        raise VaeganError("The prepared images were cut short while they were in use; start again, and they are made anew.")
+    return np.take(np.asarray(images), indices, axis=0)  # without the map's subclass, whose indexing is slower
+
+
+def caches_alike(directory: Path) -> list[Path]:
+    """The caches of the same folder, prepared alike, the newest first: their names are alike up to the hyphen."""
+    found: list[tuple[float, Path]] = []
+    for path in directory.parent.glob(f"{directory.name.partition('-')[0]}-*"):
+        with suppress(OSError):  # another process has just removed it
+            found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 class CacheWriter:
@@ -136,11 +136,12 @@ class CacheWriter:
                 self._file.write(np.repeat(np.frombuffer(block, np.uint8), 3).tobytes())
         grey.unlink()
 
-    def finish(self, arrays: dict[str, Any], record: dict[str, Any]) -> None:
-        """Writes what belongs to the images, arrays by name and a record; afterwards the folder is complete."""
+    def finish(self, arrays: dict[str, Any], record: dict[str, Any], about: str) -> None:
+        """Writes what belongs to the images: arrays by name, a record, a line about them; afterwards the folder is complete."""
         self.close()
         with (self.directory / _IMAGES).open("rb+") as file:
             os.fsync(file.fileno())
+        (self.directory / ABOUT).write_text(f"{about}\n", "utf-8", errors="backslashreplace")
         write_atomically(self.directory / _TABLE, lambda file: np.savez(file, **arrays))
         shape = (self.count, *self._sides, self.channels)
         skipped = [asdict(one) for one in record["skipped"]]
@@ -152,28 +153,34 @@ class CacheWriter:
 
 
 @contextmanager
-def building(directory: Path, needed: int) -> Generator[Path]:
+def building(directory: Path, needed: int, anew: bool = False) -> Generator[Path]:
     """Yields a folder to build in, for which `needed` [bytes] must be free; it becomes `directory`, or nothing on failure.
 
-    Two processes may build the same cache at once: the first to finish wins, and the other's work is thrown away.
+    Two processes may build the same cache at once: the first to finish wins, and the other's work is thrown away. With `anew` a
+    finished one is replaced. Other caches of the same folder, which has changed since, go when this one is finished.
     """
     parent = directory.parent
     # Unlike mkdtemp's, folders made under these names follow the user's umask, so that a cache can be shared.
-    temporary, damaged = (parent / f"{_BUILDING}{uuid4().hex}" for _ in range(2))
+    temporary, damaged = (parent / f"{BUILDING}{uuid4().hex}" for _ in range(2))
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(parent)
+        clear_abandoned(parent, f"{BUILDING}*")
+        make_room(parent.parent, needed)
         if shutil.disk_usage(parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         temporary.mkdir()
-        yield temporary
-        if directory.exists() and open_cached(directory) is None:
+        with being_written(temporary):
+            yield temporary
+        if directory.exists() and (anew or open_cached(directory) is None):
             os.replace(directory, damaged)  # out of the way first, because removing takes time and renaming does not
         try:
             os.rename(temporary, directory)
         except OSError:
             if open_cached(directory) is None:
                 raise
+        for path in caches_alike(directory):
+            if path != directory:
+                remove(path)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             said = error.strerror or str(error)
@@ -182,18 +189,8 @@ def building(directory: Path, needed: int) -> Generator[Path]:
         free = shutil.disk_usage(parent).free
         raise VaeganError(
             f"Not enough disk space for the prepared images: up to {needed / 1e6:,.0f} MB are needed in {parent}, "
-            f"{free / 1e6:,.0f} MB are free: free some, or set VAEGAN_CACHE to a folder on another disk."
+            f"{free / 1e6:,.0f} MB are free: free some (vaegan cache), or set VAEGAN_CACHE to a folder on another disk."
         ) from error
     finally:
         for left in (temporary, damaged):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _remove_abandoned(parent: Path) -> None:
-    for left in parent.glob(f"{_BUILDING}*"):
-        try:
-            newest = max(path.stat().st_mtime for path in (left, *left.iterdir()))
-        except OSError:  # it is being removed by its own builder
-            continue
-        if time.time() - newest > _ABANDONED_AFTER:
             shutil.rmtree(left, ignore_errors=True)

@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from vaegan.caching import default_cache_dir
 from vaegan.config import MOST_CLASSES, DataConfig
 from vaegan.data.archives import archive
 from vaegan.data.arrays import idx_file, idx_folder, numpy_file
-from vaegan.data.building import FEWEST_TO_TRAIN, TRAIN, VALIDATION, build, check_trainable, warnings_of
-from vaegan.data.cache import CACHE_VERSION, CachedImages, default_cache_dir, open_cached
+from vaegan.data.building import FEWEST_TO_TRAIN, TRAIN, VALIDATION, check_trainable, warnings_of
+from vaegan.data.cache import CachedImages, take
 from vaegan.data.decoding import Prepared, Skipped, content_keys, decode, quiet_pillow
 from vaegan.data.drawn import DRAWN_FACES, drawn_faces
 from vaegan.data.fitting import settle_size
-from vaegan.data.label_files import label_file
 from vaegan.data.levels import decided, differ, widen
 from vaegan.data.own import WRITTEN_HERE, own_in_words
 from vaegan.data.pixels import binarized, to_tensor
-from vaegan.data.source import OnlyOwnError, Source, digest, file_stamp, folder_source, read_bounded
-from vaegan.errors import DataError, RequestError, VaeganError
+from vaegan.data.prepared import prepared_images
+from vaegan.data.source import Source, folder_source, read_bounded
+from vaegan.errors import DataError, RequestError
 from vaegan.files import write_atomically
 from vaegan.shapes import Range
 from vaegan.types import ProgressCallback
@@ -111,7 +112,7 @@ class ImageDataset(CachedImages):
         are binary like the training images, and always the same.
         """
         chosen = np.asarray(indices, dtype=np.int64)
-        pixels = np.take(np.asarray(self.images), chosen, axis=0)
+        pixels = take(self.images, chosen)
         if self.config.binarize == "dynamic":
             pixels = binarized(pixels, self.contents[chosen])
         return to_tensor(pixels)
@@ -120,7 +121,7 @@ class ImageDataset(CachedImages):
         """Only the images at these positions, copied into memory."""
         return replace(
             self,
-            images=np.take(np.asarray(self.images), indices, axis=0),
+            images=take(self.images, indices),
             sides=self.sides[indices],
             contents=self.contents[indices],
             labels={name: values[indices] for name, values in self.labels.items()},
@@ -162,13 +163,7 @@ def open_dataset(
     """
     found = find_source(source)
     config = settle_size(found, config)
-    images = (cache_dir or default_cache_dir()) / "images"
-    try:
-        cached = _prepared(found, config, images, progress, for_training)
-    except OnlyOwnError:
-        if for_training:
-            raise
-        cached = _prepared(found, config, images, progress, for_training, with_own=True)
+    cached = prepared_images(found, config, (cache_dir or default_cache_dir()) / "images", progress, for_training)
     skipped = tuple(one for one in cached.skipped if one.reason != WRITTEN_HERE)
     own_files = found.own_files + len(cached.skipped) - len(skipped)
     if for_training:
@@ -184,31 +179,6 @@ def open_dataset(
         config=config,
         flips=found.mirrored if config.flip == "auto" else config.flip == "on",
     )
-
-
-def _prepared(
-    found: Source,
-    config: DataConfig,
-    images: Path,
-    progress: ProgressCallback | None,
-    for_training: bool,
-    with_own: bool = False,
-) -> CachedImages:
-    """The prepared images of a source out of the folder `images`, where they are put the first time."""
-    look = f"{config.size} {config.fit} {config.channels} {config.levels} {config.background}"
-    preparation = f"{CACHE_VERSION} {look} {with_own}"
-    labels = b""
-    if config.labels:
-        label_file(Path(config.labels))  # refused before anything is decoded
-        labels = file_stamp(Path(config.labels))
-    directory = images / digest(found.kind.encode(), found.identity, preparation.encode(), labels)
-    cached = open_cached(directory)
-    if cached is None:
-        build(found, config, directory, progress, for_training, with_own)
-        cached = open_cached(directory)
-    if cached is None:
-        raise VaeganError(f"The prepared images in {directory} vanished while they were opened: try again.")
-    return cached
 
 
 def find_source(source: str | Path) -> Source:

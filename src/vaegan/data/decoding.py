@@ -53,6 +53,7 @@ _OTHERS = {
     b"<svg": "SVG",
 }
 _NOT_IMAGES = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".db", ".ini", ".log", ".py")
+OUT_OF_MEMORY = "needs more memory than there is"
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
@@ -62,6 +63,11 @@ class Skipped:
 
     name: str
     reason: str
+
+    @property
+    def for_now(self) -> bool:
+        """Whether the file may be fine, and could not be read at that moment."""
+        return self.reason.startswith(("cannot be read", OUT_OF_MEMORY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,9 @@ class Prepared:
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     side: int | None = None  # validation or test where the data set itself puts it there
     own: bool = False  # whether this program wrote it
-    shape: Sides | None = None  # its own height and width, upright [pixels]; None where all have what was asked for
+    shape: Sides | None = None  # its own height and width, upright [pixels]; None where nobody asks for it
     used: Used = PHOTOGRAPH  # the numbers that its file uses
+    stamp: bytes = b""  # what its file is known by without reading it, where it has one of its own
 
 
 class MemoryBudget:
@@ -196,7 +203,7 @@ def _reason(error: Exception, name: str, data: bytes) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"too many pixels: over {MAX_PIXELS // 10**6} million"
     if isinstance(error, MemoryError):
-        return "needs more memory than there is"
+        return OUT_OF_MEMORY
     said = " ".join(str(error).split())[:120]
     if "truncated" in said.lower() or "end of file" in said.lower():
         return "truncated: the file ends before the image does"

@@ -5,8 +5,8 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
@@ -18,6 +18,7 @@ from vaegan.data.decoding import LARGE_FILE_BYTES, MAX_FILE_BYTES, Prepared, Ski
 from vaegan.data.label_files import LabelFile, is_label_file
 from vaegan.data.layout import LabelTable
 from vaegan.data.own import RECORD, is_own_record
+from vaegan.data.reuse import Known
 from vaegan.errors import DataError
 
 FILES_AT_A_TIME = 16
@@ -51,6 +52,8 @@ class Source:
     labels: Callable[[Sequence[int]], LabelTable] | None = None
     mirrored: bool = True  # whether a mirrored image is as good as the image itself
     own_files: int = 0  # files in folders of runs, which are no part of the source [files]
+    reusing: Callable[[DataConfig, Known], Iterator[Task]] | None = None  # as `tasks`, but without the files that are known
+    readable: Callable[[str], bool] = lambda name: True  # whether a file that could not be read may be readable now
 
 
 def file_stamp(path: Path) -> bytes:
@@ -77,6 +80,11 @@ class Item:
     """When it was last written [ns], and who may read it: what could not be read may be readable another time."""
     reason: str | None = None  # why it cannot be read, where the listing already shows it
 
+    @property
+    def stamp(self) -> bytes:
+        """16 bytes that change when the file may have changed."""
+        return bytes.fromhex(digest(f"{self.name}\n{self.size}\n{self.modified}".encode(errors="surrogateescape")))
+
 
 def folder_source(root: Path) -> tuple[Source, list[Path]]:
     """A folder of image files, searched recursively, and its files, none of them opened.
@@ -98,10 +106,24 @@ def folder_source(root: Path) -> tuple[Source, list[Path]]:
     lines = (f"{item.name}\n{item.size}\n{item.modified}" for item in items)
     identity = "\n".join((str(root.resolve()), *lines)).encode(errors="surrogateescape")
 
-    def tasks(config: DataConfig) -> Iterator[Task]:
-        return file_tasks(((item, partial(read, item)) for item in items), config)
+    def tasks(config: DataConfig, known: Known | None = None) -> Iterator[Task]:
+        return file_tasks(((item, partial(read, item)) for item in items), config, known)
 
-    source = Source("FolderSource", str(root), identity, lambda: len(items), tasks, own_files=own_files)
+    def readable(name: str) -> bool:
+        with suppress(OSError), (root / name).open("rb") as file:
+            return bool(file.read(1))
+        return False
+
+    source = Source(
+        "FolderSource",
+        str(root),
+        identity,
+        lambda: len(items),
+        tasks,
+        own_files=own_files,
+        reusing=tasks,
+        readable=readable,
+    )
     return source, [root / item.name for item in items]
 
 
@@ -165,16 +187,20 @@ def read_bounded(file: IO[bytes]) -> bytes:
     return file.read(MAX_FILE_BYTES + 1)
 
 
-def file_tasks(items: Iterable[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> Iterator[Task]:
+def file_tasks(
+    items: Iterable[tuple[Item, Callable[[], bytes]]], config: DataConfig, known: Known | None = None
+) -> Iterator[Task]:
     """Reads and decodes a few files at a time."""
     left = iter(items)
     while block := list(islice(left, FILES_AT_A_TIME)):
-        yield partial(decode_items, block, config)
+        yield partial(decode_items, block, config, known)
 
 
-def decode_items(items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig) -> list[Result]:
-    """Reads and prepares files, one after the other; what cannot be read is skipped with the reason."""
-    return [_decode_item(item, read, config) for item, read in items]
+def decode_items(
+    items: Sequence[tuple[Item, Callable[[], bytes]]], config: DataConfig, known: Known | None = None
+) -> list[Result]:
+    """Reads and prepares files, except `known` ones, one after the other; what cannot be read is skipped with the reason."""
+    return [(known and known(item.stamp, item.name)) or _decode_item(item, read, config) for item, read in items]
 
 
 def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> Result:
@@ -190,4 +216,5 @@ def _decode_item(item: Item, read: Callable[[], bytes], config: DataConfig) -> R
             return Skipped(item.name, f"cannot be read: {error.strerror or error}")
         except Exception as error:  # an archive's member can be damaged in as many ways as there are compressions
             return Skipped(item.name, f"cannot be unpacked: {' '.join(str(error).split()) or 'damaged'}")
-        return decode(item.name, data, config)
+        found = decode(item.name, data, config)
+    return found if isinstance(found, Skipped) else replace(found, stamp=item.stamp)

@@ -24,7 +24,7 @@ from vaegan.model import Model
 from vaegan.model_files import ModelConfig
 from vaegan.shapes import Channels, DataConfig
 from vaegan.training.card import refresh_cards
-from vaegan.training.engine import FabricEngine
+from vaegan.training.engine import FabricEngine, together
 from vaegan.training.run import RunFolder, RunRecord, check_place, disk_errors, find_run, place_of
 from vaegan.types import ProgressCallback
 
@@ -82,6 +82,7 @@ def evaluate(
         return _measured(folder, data, stage, options, device or DeviceConfig(), progress, began)
 
 
+@together("Try again, or with fewer --devices.")
 def _measured(
     folder: RunFolder,
     data: str | Path | None,

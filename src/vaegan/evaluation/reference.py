@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vaegan.caching import make_room, use
 from vaegan.data import TEST, TRAIN, VALIDATION, ImageDataset, default_cache_dir
 from vaegan.files import atomic_path
 from vaegan.model import Model
@@ -19,7 +20,6 @@ from vaegan.randomness import keyed_seed
 from vaegan.types import Images, Labels, Latents
 
 BLOCK = 512  # [images]
-MOST_BYTES = 2 << 30  # of everything that is cached; the reference of 1,700 images takes 52 MB, and each seed and -n has its own
 VERSION = 6  # version of what is cached; raised when a fixed feature space or what is recorded of images changes
 WITHOUT_LABELS = "the model is told labels, and these images have none of them"
 
@@ -69,24 +69,19 @@ def read_cached(path: Path) -> dict[str, Tensor]:
     """What `write_cached` wrote; nothing if it is not there or damaged."""
     try:
         found = load_file(path)
-        path.touch()  # used: others go first
+        use(path)
         return found
     except (OSError, SafetensorError):
         return {}
 
 
 def write_cached(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Caches tensors, and drops what was not used for longest beyond `MOST_BYTES`; no cache costs time, nothing else."""
+    """Caches tensors, for which others make room; no cache costs time, nothing else."""
     # On a full disk safetensors raises an error of its own.
-    with suppress(OSError, SafetensorError), atomic_path(path) as temporary:
-        save_file(tensors, temporary)
-    with suppress(OSError):
-        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in path.parent.glob("*.safetensors"))
-        left = sum(size for _, size, _ in files)
-        for _, size, file in files:
-            if left > MOST_BYTES and file != path:
-                file.unlink(missing_ok=True)
-                left -= size
+    with suppress(OSError, SafetensorError):
+        make_room(path.parent.parent, sum(tensor.nbytes for tensor in tensors.values()))
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary)
 
 
 def of_side(dataset: ImageDataset, side: int, name: str) -> RealImages:

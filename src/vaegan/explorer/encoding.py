@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vaegan.caching import make_room, use
 from vaegan.data import ImageDataset, default_cache_dir
 from vaegan.files import write_atomically
 from vaegan.model import Model
@@ -66,6 +67,7 @@ def encode_dataset(
             progress("Encoding", done, len(indices))
     found = Encodings(latents, (kl / len(indices)).numpy())
     with contextlib.suppress(OSError):  # a full or read-only disk: they are encoded again the next time
+        make_room(path.parent.parent, latents.nbytes)
         write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **vars(found)))
     return found
 
@@ -94,6 +96,7 @@ def _read(path: Path, count: int, latent_dim: int) -> Encodings | None:
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             found = Encodings(arrays["latents"], arrays["kl"])
+        use(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     complete = found.latents.shape == (count, latent_dim) and found.kl.shape == (latent_dim,)

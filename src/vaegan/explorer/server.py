@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ MOST_PORTS = 50  # tried one after the other
 MAX_FRAME_BYTES = 2**20
 UPLOADS = 4  # received at once; others wait, so that many slow ones take no more memory
 UPLOAD_SECONDS = 60
+SILENCE_SECONDS = 5  # without a byte of an upload, after which it is given up
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -102,10 +104,10 @@ class Handlers:
     async def encode(self, request: Request) -> Response:
         """An image file or a sample's address in, its latent and its pixels out."""
         try:
-            async with self._uploads, asyncio.timeout(UPLOAD_SECONDS):
-                data = await _bounded_body(request)
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                data = await _bounded_body(request, self._uploads)
         except TimeoutError:
-            return _refused(f"The image took over {UPLOAD_SECONDS} seconds to come.", 408)
+            return _refused("The image did not come in time.", 408)
         if data is None:
             return _refused(f"The image is too large: over {MAX_UPLOAD_BYTES // 2**20} MB are not read.", 413)
         encode = self.explorer.encode_upload
@@ -188,6 +190,7 @@ def open_port(port: int) -> socket.socket:
 
 def configuration(app: ASGIApp) -> uvicorn.Config:
     """How the application is served."""
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
     return uvicorn.Config(
         app,
         log_level="warning",
@@ -215,14 +218,27 @@ def serve(explorer: Explorer, listening: socket.socket, ready: Callable[[], None
     server.run(sockets=[listening])
 
 
-async def _bounded_body(request: Request) -> bytes | None:
-    """The body, or None as soon as it is longer than an upload may be."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_UPLOAD_BYTES:
-            return None
-    return bytes(body)
+async def _bounded_body(request: Request, turns: asyncio.Semaphore) -> bytes | None:
+    """The body, or None as soon as it is longer than an upload may be; TimeoutError after a silence.
+
+    Only an upload that has begun takes a turn: those that never begin keep nobody waiting.
+    """
+    parts = request.stream()
+    body = bytearray(await _next_part(parts))
+    async with turns:
+        while len(body) <= MAX_UPLOAD_BYTES and (part := await _next_part(parts)):
+            body += part
+    return bytes(body) if len(body) <= MAX_UPLOAD_BYTES else None
+
+
+async def _next_part(parts: AsyncGenerator[bytes]) -> bytes:
+    async with asyncio.timeout(SILENCE_SECONDS):
+        return await anext(parts, b"")
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether the terminal of the explorer's owner is told; what a broken client sends is no concern of theirs."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], UnicodeDecodeError)
 
 
 def _bytes(content: bytes) -> Response:

@@ -3,21 +3,30 @@
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from subprocess import Popen
 from typing import Any, Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.optim import Optimizer
 
 from vaegan.config import DeviceConfig
-from vaegan.errors import RequestError, VaeganError
+from vaegan.errors import RequestError, TrainingError, VaeganError
 from vaegan.parts.engine import Network
-from vaegan.processes import number_of_processes
+from vaegan.processes import (
+    check_can_start_others,
+    end_with_starter,
+    is_launched,
+    number_of_processes,
+    start_others,
+    was_started_by_first,
+)
 from vaegan.randomness import Draws
 from vaegan.settings import check_seed
 
@@ -27,6 +36,9 @@ Result = TypeVar("Result")
 PATIENCE = timedelta(hours=12)
 """How long processes wait for each other: the first one may decode millions of images while the others wait, for which torch's
 own limit is too short. A process that dies is noticed by its closed connection, not by this."""
+MEETING = timedelta(minutes=1)
+"""How long the processes of this machine wait for each other to start."""
+_LOST = ("gloo", "connection closed", "connection reset", "broken pipe", "nccl", "socket")  # in errors about a lost process
 
 
 class FabricEngine:
@@ -48,6 +60,8 @@ class FabricEngine:
                 f"Cannot run on {devices} {accelerator} devices: this machine has {there}; give --devices {there}."
             )
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its notes on starting are not our user's
+        if devices > 1 and (was_started_by_first() or not is_launched()):
+            self._meeting = _meet(devices)  # the server of Fabric's own meeting, as long as it is kept
         try:
             # 32-true, because Fabric's own autocast forbids second derivatives through a wrapped network (exact R1).
             self._fabric = Fabric(
@@ -108,7 +122,7 @@ class FabricEngine:
         if self.world_size == 1:
             return [value]
         found: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(found, value)
+        distributed.all_gather_object(found, value)
         return found
 
     def first_does(self, action: Callable[[], Result]) -> Result | None:
@@ -136,6 +150,36 @@ class FabricEngine:
     def wait(self) -> None:
         """Lets the processes catch up with each other."""
         self._fabric.barrier()
+
+
+@contextmanager
+def together(advice: str) -> Generator[None]:
+    """Around what several processes do: TrainingError says in a sentence that another one has ended, with `advice`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not distributed.is_initialized() or not any(sign in str(error).lower() for sign in _LOST):
+            raise
+        raise TrainingError(f"Another process of this command has ended, killed or out of memory. {advice}") from error
+
+
+def _meet(count: int) -> TCPStore:
+    """Starts the other processes, or joins the first, and waits until all are here: TrainingError after a minute."""
+    rank, others = int(os.environ.get("LOCAL_RANK", "0")), list[Popen[bytes]]()
+    if was_started_by_first():
+        end_with_starter()
+        store = TCPStore("127.0.0.1", int(os.environ["MASTER_PORT"]), timeout=MEETING)
+    else:
+        check_can_start_others()
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, multi_tenant=True)
+        others = start_others(count, store.port)
+    store.set(f"here {rank}", "")
+    until = time.monotonic() + MEETING.total_seconds()
+    while not store.check([f"here {rank}" for rank in range(count)]):  # in Python, where signals are heard
+        if time.monotonic() > until or any(process.poll() is not None for process in others):
+            raise TrainingError(f"Not all of the {count} processes started; try again, or with fewer --devices.")
+        time.sleep(0.05)
+    return store
 
 
 def chosen_device(wanted: str) -> torch.device:

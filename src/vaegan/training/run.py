@@ -23,7 +23,10 @@ MOST_SECONDS = 1e9  # thirty years
 _ANOTHER = "copy the run again from where it came from; the models in its folders (STAGE/model) work without it"
 # Kinds of the facts that steer a run or are shown with words of their own, and of those about a GAN's start.
 STEERING: dict[str, Any] = {"images": int, "skipped": int, "finished": bool, "brought_forward": list, "handover": dict}
-SHOWN: dict[str, Any] = {"objective": str, "heldout": dict, "inverse": dict}
+SHOWN: dict[str, Any] = {"objective": str, "heldout": dict, "inverse": dict, "kept": str, "ended": str}
+SPEEDS: dict[str, Any] = {"mean_speed": int | float, "measured_speed": int | float}
+INVERSE: dict[str, Any] = {"own_source_nearest": int | float | str, "latent_recovery": int | float}
+PERCEPTION: dict[str, Any] = {"network": str, "trained_on": str}
 HANDOVER: dict[str, Any] = {"verified_tensors": int, "vae_low_pass_error": int | float, "prior_gap": int | float}
 LOCK = ".lock"  # an empty file in every run: whoever trains or evaluates it has it locked
 
@@ -207,14 +210,18 @@ def _is_possible(record: RunRecord) -> bool:
 
 def _are_facts(found: Any) -> bool:
     """Whether facts are such that those of them can be used which steer a run; the others are only shown."""
-    if not _holds(found, STEERING | SHOWN):
+    if not _holds(found, STEERING | SHOWN | SPEEDS):
         return False
-    handover = found.get("handover", {})
+    handover, inverse, perception = (found.get(name, {}) for name in ("handover", "inverse", "perception"))
     return (
         min(found.get("images", 0), found.get("skipped", 0)) >= 0
         and found.get("channels", 3) in (1, 3, 4)
         and _holds(handover, HANDOVER)
         and (not handover or "verified_tensors" in handover)
+        and _holds(inverse, INVERSE)
+        and (not inverse or inverse.keys() >= INVERSE.keys())
+        and _holds(perception, PERCEPTION)
+        and (not perception or perception.keys() >= PERCEPTION.keys())
         and math.isfinite(handover.get("vae_low_pass_error", 0.0))
     )
 

@@ -22,7 +22,7 @@ from vaegan.training.best import Best
 from vaegan.training.build import StageInputs, build, checks_of, drawing_model, to_model
 from vaegan.training.card import model_card, read_card
 from vaegan.training.checkpoint import Stateful, read_checkpoint, restore, save_checkpoint
-from vaegan.training.engine import FabricEngine, probe_precision
+from vaegan.training.engine import FabricEngine, probe_precision, together
 from vaegan.training.finishing import finish_model
 from vaegan.training.handover_facts import inverse_facts
 from vaegan.training.health import Health
@@ -63,6 +63,10 @@ class Session:
 
     def run(self) -> RunRecord:
         """Trains what the plan still asks for: InterruptedTraining when told to stop, TrainingError if the numbers break down."""
+        with together(f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"):
+            return self._run()
+
+    def _run(self) -> RunRecord:
         self._settle_precision()
         previous = self.start
         for plan in self.record.plan:
@@ -70,8 +74,8 @@ class Session:
                 previous = Model.from_pretrained(self.folder.model(plan.name), self.engine.device)
                 continue
             previous = self._train(plan.name, previous)
+        self.engine.first_does(self._draw_summary)  # before the run counts as finished: after a kill here it is drawn by --resume
         self._update(status="finished")
-        self.engine.first_does(self._draw_summary)
         return self.record
 
     def _train(self, stage: str, previous: Model | None) -> Model:

@@ -1,10 +1,11 @@
-"""Errors of restored images, against what needs no model of images: the mean image, the nearest training image, bicubic enlargement.
+"""Errors of restored images, against the mean image, the nearest training image and bicubic enlargement.
 
     python benchmarks/restoring.py UNSEEN RUN RUN.. [--images 200] [--out restoring]      (OMP_NUM_THREADS=1)
 
-UNSEEN: images that no run has seen; the runs, of one data set, are called by their last stages. Prints a table of mean squared errors on [-1, 1]: of holes inside them, of all else everywhere.
-Every guess is completed by what is seen, as answers are, so that a baseline lacks nothing but the model. OUT then holds a picture a task
-(rows: the image, what is seen, mean, neighbour, bicubic, answers) and, for a yardstick that compares sets, enlarged images as .npy.
+UNSEEN: images that no run has seen; the runs, of one data set, are called by their last stages. Prints a table of mean squared
+errors on [-1, 1]: of holes inside them, of all else everywhere. Mean and nearest image are completed by what is seen, as answers
+are, so that they lack nothing but the model. OUT then holds a picture a task, with rows: the image, what is seen, mean, nearest,
+bicubic, an answer by each run; and, for a yardstick that compares sets, the enlarged images as .npy.
 """
 
 import argparse

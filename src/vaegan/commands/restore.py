@@ -21,12 +21,14 @@ MOST_RESTORED, MOST_ANSWERS, MOST_NOISE = 64, 100, 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreOptions(ImagesOptions):
-    """Whole images from what is left of them: fill holes, enlarge, colour, or take noise away. Say which: --mask, --scale, --grey or
-    --noise. What can be seen of an image stays as it is; the model makes up the rest. A row an image: it, then the answers."""
+    """Whole images from what is left of them: fill holes (--mask), enlarge (--scale), colour (--grey), take noise away (--noise).
+
+    What can be seen of an image stays as it is; the model makes up the rest. A row an image: what is given, then answers.
+    """
 
     mask: Annotated[Path | None, Spelling("FILE")] = None
-    """A picture of the images' shape: what is white in it is made anew, what is black stays. Or a picture with transparency, as an
-    image whose hole was erased: what is transparent is made anew."""
+    """A picture of the images' shape: what is white in it is made anew, what is black stays. Or one with transparency, as an
+    image of which a part was erased: what is transparent is made anew."""
     scale: int | None = None
     """The images are small, and become so many times as large: 2 or 4."""
     grey: bool = False

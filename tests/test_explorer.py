@@ -5,7 +5,9 @@ import io
 import socket
 import struct
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -390,6 +392,58 @@ class TestUploads:
         answered = client.post("/encode", content=endless())
         assert answered.status_code == 413
         assert "too large" in answered.json()["error"]
+
+
+class TestRestoring:
+    def body(self, rows: int) -> bytes:
+        """A picture, and its lower rows to be made anew."""
+        anew = np.zeros((SIZE, SIZE), np.uint8)
+        anew[SIZE - rows :] = 1
+        return self.picture().tobytes() + anew.tobytes()
+
+    def picture(self) -> NDArray[np.uint8]:
+        return np.random.default_rng(0).integers(100, 150, (SIZE, SIZE, 3), np.uint8)
+
+    def test_answers_keep_what_was_not_painted_over(self, client: TestClient) -> None:
+        answered = client.post("/restore", content=self.body(6))
+        assert answered.status_code == 200
+        answers = np.frombuffer(answered.content, np.uint8).reshape(4, -1)
+        latents = answers[:, : 4 * LATENT].copy().view("<f4")
+        pictures = answers[:, 4 * LATENT :].reshape(4, SIZE, SIZE, 3)
+        assert np.isfinite(latents).all()
+        assert len({latent.tobytes() for latent in latents}) == 4
+        assert (pictures[:, :-6] == self.picture()[:-6]).all()
+
+    def test_what_is_no_picture_or_no_part_is_refused(self, client: TestClient) -> None:
+        for content, said in ((b"x", "bytes"), (self.body(0), "Paint over"), (self.body(SIZE), "leave a part")):
+            answered = client.post("/restore", content=content)
+            assert answered.status_code == 400
+            assert said in answered.json()["error"]
+
+    def test_sliders_do_not_wait_for_it_and_the_latest_wins(
+        self, client: TestClient, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began = threading.Event()
+
+        def endless(_data: bytes, progress: Callable[..., None]) -> bytes:
+            began.set()
+            while True:
+                progress("", 0, 1)
+                time.sleep(0.01)
+
+        with ThreadPoolExecutor(1) as beside, client:
+            with monkeypatch.context() as patch:
+                patch.setattr(explorer, "restore", endless)
+                older = beside.submit(client.post, "/restore", content=b"")
+                assert began.wait(10)
+            ((_, status, *_), _) = asked(client, frame(1, 0, 1, latents(1).tobytes()))[0]
+            assert status == 0
+            assert client.post("/restore", content=self.body(6)).status_code == 200
+            assert "newer" in older.result(10).json()["error"]
+
+    def test_it_is_not_searched_for_ever(self, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "RESTORE_SECONDS", 0)
+        assert "over 0 seconds" in client.post("/restore", content=self.body(6)).json()["error"]
 
 
 class TestBinarized:

@@ -168,6 +168,11 @@ def pixels(page: Any, selector: str) -> str:
     return page.locator(selector).first.evaluate("canvas => canvas.toDataURL()")
 
 
+def levels(url: str) -> np.ndarray:
+    """The levels of such a text."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
+
+
 def eventually(page: Any, is_so: Callable[[], bool]) -> bool:
     """Waits until something is so, for five seconds at most: what a page shows comes when it is ready."""
     for _ in range(100):
@@ -360,6 +365,36 @@ def test_drawing_is_encoded_while_it_is_drawn(visit: Callable[..., Visit]) -> No
     page.get_by_role("button", name="Use it").click()
     page.wait_for_selector("#pictures .original")
     assert visited.complaints == []
+
+
+def test_a_part_of_ones_own_image_is_made_anew(visit: Callable[..., Visit], tmp_path: Path) -> None:
+    visited = visit()
+    page = visited.page
+    Image.effect_noise((SIZE, SIZE), 80).convert("RGB").save(tmp_path / "mine.png")
+    page.locator("#yours").click()
+    page.locator("#file").set_input_files(tmp_path / "mine.png")
+    page.wait_for_selector("#pictures .original")
+    before = pixels(page, "#pictures .original canvas")
+    page.get_by_role("button", name="make a part anew").click()
+    page.get_by_role("button", name="Make it anew").click()
+    page.wait_for_selector(".tools p:has-text('Paint over a part of the picture')")  # nothing was painted over
+    box = page.locator(".paper").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] - 5, steps=8)
+    page.mouse.up()
+    page.get_by_role("button", name="Make it anew").click()
+    page.wait_for_selector(".answers button", timeout=30_000)
+    assert counts(page, ".answers button", 4)
+    page.get_by_role("button", name="Answer 2").click()
+    assert changed(page, "#pictures .original canvas", before)
+    after = pixels(page, "#pictures .original canvas")
+    old, new = (levels(url)[:, : SIZE // 2] for url in (before, after))
+    assert (old != new).any()
+    old, new = (levels(url)[:, SIZE // 2 :] for url in (before, after))
+    assert (old == new).all()
+    assert counts(page, "[data-pin]", 2)
+    assert [text for text in visited.complaints if "400" not in text] == []
 
 
 @pytest.mark.parametrize("width", [1280, 360])

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from vaegan.config import NetworkConfig
 from vaegan.data import DataConfig, open_dataset
 from vaegan.errors import RequestError
-from vaegan.latent.restoring import ALIKE, View, in_grey, reduced, restore, through_mask
+from vaegan.latent.restoring import ALIKE, View, in_grey, reduced, restore, through_mask, through_noise
 from vaegan.model import Model
 from vaegan.model_files import ModelConfig, Networks
 from vaegan.priors import Mixture, Normal
 
 LATENT, SIZE, VARIANCE = 3, 16, 0.04
-SHARES = {"mask": 1.0, "reduced": 1 / 16, "grey": 0.299**2 + 0.587**2 + 0.114**2}
+SHARES = {"mask": 1.0, "reduced": 1 / 16, "grey": 0.299**2 + 0.587**2 + 0.114**2, "noise": 1.0}
 """Of a pixel's variance, what a seen number has."""
 
 
@@ -51,15 +51,15 @@ def linear() -> tuple[Model, Tensor]:
 def views() -> dict[str, View]:
     mask = torch.zeros(SIZE, SIZE)
     mask[:, :5] = 1
-    return {"mask": through_mask(mask), "reduced": reduced(4), "grey": in_grey()}
+    return {"mask": through_mask(mask), "reduced": reduced(4), "grey": in_grey(), "noise": through_noise(0.3)}
 
 
-@pytest.mark.parametrize("name", ["mask", "reduced", "grey"])
+@pytest.mark.parametrize("name", ["mask", "reduced", "grey", "noise"])
 class TestLinear:
     def posterior(self, weights: Tensor, name: str, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [n, latent] and covariance of p(z | seen) under N(0, I) (Bishop 2006, Eq. 2.116 and 2.117)."""
         columns = views()[name].see(weights.T.unflatten(1, (3, SIZE, SIZE))).flatten(1).double().T
-        noise = ALIKE * VARIANCE * SHARES[name]
+        noise = ALIKE * VARIANCE * SHARES[name] + views()[name].noise ** 2
         precision = torch.eye(LATENT).double() + columns.T @ columns / noise
         covariance = torch.linalg.inv(precision)
         return seen.flatten(1).double() @ columns @ covariance / noise, covariance
@@ -83,11 +83,31 @@ class TestLinear:
         again = restore(model, seen, view, answers=2, seed=3).latents[1].double()
         assert torch.allclose(again[0], many[0], atol=5e-3)
 
-    def test_what_was_seen_is_seen(self, linear: tuple[Model, Tensor], name: str) -> None:
-        model, view = linear[0], views()[name]
-        seen = view.see(0.3 * random(2, 3, SIZE, SIZE).clamp(-1, 1))
-        for images in restore(model, seen, view, answers=2, steps=5).images:
-            assert torch.allclose(view.see(images), seen, atol=1e-5)
+
+@pytest.mark.parametrize("name", ["mask", "reduced", "grey"])
+def test_what_was_seen_is_seen(linear: tuple[Model, Tensor], name: str) -> None:
+    model, view = linear[0], views()[name]
+    seen = view.see(0.3 * random(2, 3, SIZE, SIZE).clamp(-1, 1))
+    for images in restore(model, seen, view, answers=2, steps=5).images:
+        assert torch.allclose(view.see(images), seen, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mask", "reduced"])
+def test_ways_back_are_smooth(name: str) -> None:
+    slope = torch.linspace(-1, 1, SIZE).expand(1, 3, SIZE, SIZE)
+    view = through_mask((torch.arange(SIZE) - 8).abs().ge(2).float().expand(SIZE, -1)) if name == "mask" else reduced(4)
+    back = view.lift(view.see(slope))
+    assert (back.diff(dim=3)[..., 2:-2] > 0).all()  # neither an edge nor a square
+    assert (back - slope).abs().max() < 0.15
+    assert torch.allclose(view.lift(view.see(torch.ones_like(slope))), torch.ones_like(slope), atol=1e-5)
+
+
+def test_noise_is_taken_away_and_the_image_stays() -> None:
+    down, across = torch.meshgrid(torch.arange(64) / 64, torch.arange(64) / 64, indexing="ij")
+    image = (torch.sin(12 * down) * torch.cos(9 * across)).expand(1, 3, -1, -1) * 0.8
+    left = through_noise(0.3).lift(image + 0.3 * random(1, 3, 64, 64)) - image
+    assert left.square().mean() < 0.1 * 0.3**2
+    assert torch.allclose(through_noise(1e-4).lift(image), image, atol=1e-3)
 
 
 def test_densities_of_priors_are_scipys() -> None:

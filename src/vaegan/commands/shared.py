@@ -97,9 +97,9 @@ class ImagesOptions(ModelOptions):
             raise RequestError(f"{len(dataset):,} images are too many for one picture; give at most {most}.")
         return model, dataset
 
-    def dataset(self, model: "Model", *places: str, instead: str | None = None) -> "GivenImages":
-        """Images at places that a person names, prepared for the model."""
-        return open_given(places, model, self.run, self.fit, self.console, instead)
+    def dataset(self, model: "Model", *places: str, instead: str | None = None, scale: int = 1) -> "GivenImages":
+        """Images at places that a person names, prepared for the model, or `scale` times smaller."""
+        return open_given(places, model, self.run, self.fit, self.console, instead, scale)
 
     def latents(self, model: "Model", dataset: "GivenImages") -> "Latents":
         """The latents of all images of a data set, those of samples as they were drawn."""
@@ -136,9 +136,15 @@ def model_for(run: Path, stage: Stage | None, label: str | None, places: Sequenc
 
 
 def open_given(
-    places: Sequence[str], model: "Model", run: Path, fit: Fit | None, console: "Console", instead: str | None = None
+    places: Sequence[str],
+    model: "Model",
+    run: Path,
+    fit: Fit | None,
+    console: "Console",
+    instead: str | None = None,
+    scale: int = 1,
 ) -> "GivenImages":
-    """The images that a person names, prepared for the model of a run; what of them could not be used is said.
+    """The images that a person names, prepared for the model of a run (or smaller); what of them could not be used is said.
 
     RequestError, with what to do `instead`, if there are others than samples and the model has no encoder.
     """
@@ -150,7 +156,7 @@ def open_given(
     if not all(map(may_keep, places)):
         model.require_encoder(instead)
     drawn = files_of(model, places)
-    dataset = open_images(places, images_config(model, run, fit), console.preparing, drawn)
+    dataset = open_images(places, images_config(model, run, fit, scale), console.preparing, drawn)
     if dataset.skipped:
         console.say(f"Of {places[0]} {skipped_in_words(dataset.skipped)}.")
     if dataset.own_files:

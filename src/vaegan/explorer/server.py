@@ -29,6 +29,7 @@ MAX_FRAME_BYTES = 2**20
 UPLOADS = 4  # received at once; others wait, so that many slow ones take no more memory
 UPLOAD_SECONDS = 60
 SILENCE_SECONDS = 5  # without a byte of an upload, after which it is given up
+RESTORE_SECONDS = 60
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -63,13 +64,19 @@ def _is_local(scope: Scope) -> bool:
 
 
 class Handlers:
-    """What is done with each request. Whatever touches the model happens on one thread, one after the other."""
+    """What is done with each request. Whatever touches the model happens on one thread, one after the other.
+
+    What takes seconds has a thread of its own.
+    """
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer = explorer
         # More threads than one only get in each other's way on images this small: 7 ms became 150 beside another busy program.
         self._uploads = asyncio.Semaphore(UPLOADS)
-        self._model_thread = ThreadPoolExecutor(1, "model", initializer=torch.set_num_threads, initargs=(1,))
+        self._model_thread, self._restore_thread = (
+            ThreadPoolExecutor(1, name, initializer=torch.set_num_threads, initargs=(1,)) for name in ("model", "restore")
+        )
+        self._restores = 0
 
     async def page(self, request: Request) -> Response:
         """A file of the page; nothing but what lies in its folder has a name here."""
@@ -103,6 +110,34 @@ class Handlers:
 
     async def encode(self, request: Request) -> Response:
         """An image file or a sample's address in, its latent and its pixels out."""
+        data = await self._uploaded(request)
+        if isinstance(data, Response):
+            return data
+        encode = self.explorer.encode_upload
+        return _bytes(b"".join(await asyncio.get_running_loop().run_in_executor(self._model_thread, encode, data)))
+
+    async def restore(self, request: Request) -> Response:
+        """A picture and its part to be made anew in, answers out; the newest request ends an older one's search."""
+        data = await self._uploaded(request)
+        if isinstance(data, Response):
+            return data
+        self._restores += 1
+        number, end = self._restores, time.monotonic() + RESTORE_SECONDS
+
+        def go_on(*_: object) -> None:
+            if number != self._restores:
+                raise RequestError("A newer request is being answered.")
+            if time.monotonic() > end:
+                raise RequestError(f"This model took over {RESTORE_SECONDS} seconds; use the command: vaegan restore RUN IMAGE")
+
+        def work() -> bytes:
+            go_on()  # it may have waited for an older one to end
+            return self.explorer.restore(data, go_on)
+
+        return _bytes(await asyncio.get_running_loop().run_in_executor(self._restore_thread, work))
+
+    async def _uploaded(self, request: Request) -> bytes | Response:
+        """What was sent, or why it is not read."""
         try:
             async with asyncio.timeout(UPLOAD_SECONDS):
                 data = await _bounded_body(request, self._uploads)
@@ -110,8 +145,7 @@ class Handlers:
             return _refused("The image did not come in time.", 408)
         if data is None:
             return _refused(f"The image is too large: over {MAX_UPLOAD_BYTES // 2**20} MB are not read.", 413)
-        encode = self.explorer.encode_upload
-        return _bytes(b"".join(await asyncio.get_running_loop().run_in_executor(self._model_thread, encode, data)))
+        return data
 
     async def socket(self, socket: WebSocket) -> None:
         """Answers frames one after the other."""
@@ -133,9 +167,11 @@ class Handlers:
             return refusal(frame, str(error))
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Ends the threads."""
         self.explorer.close()
-        self._model_thread.shutdown(wait=False, cancel_futures=True)
+        self._restores += 1
+        for thread in (self._model_thread, self._restore_thread):
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 def build_app(explorer: Explorer) -> ASGIApp:
@@ -161,6 +197,7 @@ def build_app(explorer: Explorer) -> ASGIApp:
             Route("/colours", handlers.colours),
             Route("/tsne", handlers.tsne, methods=["GET", "POST"]),
             Route("/encode", handlers.encode, methods=["POST"]),
+            Route("/restore", handlers.restore, methods=["POST"]),
             WebSocketRoute("/socket", handlers.socket),
             Route("/{name}", handlers.page),
         ],

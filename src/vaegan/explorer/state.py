@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_uint8
+from vaegan.data import ImageDataset, image_from_bytes, open_dataset, to_tensor, to_uint8
 from vaegan.data.decoding import MAX_PIXELS
 from vaegan.data.levels import range_of
 from vaegan.errors import ModelError, RequestError, VaeganError, one_line
@@ -20,6 +20,7 @@ from vaegan.explorer.coordinates import Slider, TsneMap, as_base64, raw_dimensio
 from vaegan.explorer.encoding import EARLY, Encodings, early_first, encode_dataset
 from vaegan.explorer.protocol import Kind, Message
 from vaegan.latent.directions import mean_gram
+from vaegan.latent.restoring import restore, through_mask
 from vaegan.latent.samples import files_of, read_kept
 from vaegan.latent.stored import load_directions
 from vaegan.model import Model
@@ -28,6 +29,7 @@ from vaegan.training.saved import images_config, load, showing
 from vaegan.types import ProgressCallback
 
 MAX_UPLOAD_BYTES = 32 * 2**20  # larger uploads are refused [bytes]
+ANSWERS = 4
 MOST_ADDRESS = 64  # of a sample's address [bytes]
 
 FEWEST_ON_MAP = 2  # images that have a spread
@@ -277,6 +279,24 @@ class Explorer:
             kept = read_kept(self.model, data)
         latent = self.model.encode(image) if kept is None else kept.latent
         return latent.cpu().numpy().astype("<f4").tobytes(), to_uint8(image).tobytes()
+
+    def restore(self, data: bytes, progress: ProgressCallback) -> bytes:
+        """Answers to what a part of a picture may be: the latent (float32) and the pixels of each, one after the other.
+
+        `data` is the picture, uint8 [height, width, channels], and a byte for each of its pixels: 0 where it is to stay. What
+        `progress` raises ends the search. RequestError if the data are anything else, or nothing or all is to be made anew.
+        """
+        sides, channels = self.model.config.sides, self.model.config.channels
+        if len(data) != sides.area * (channels + 1):
+            raise RequestError(f"A picture of {sides} and its part to be made anew are {sides.area * (channels + 1)} bytes.")
+        values = np.frombuffer(bytearray(data), np.uint8)
+        picture, anew = values[: sides.area * channels].reshape(1, *sides, channels), values[sides.area * channels :] > 0
+        if anew.all() or not anew.any():
+            raise RequestError("Paint over a part of the picture, and leave a part of it.")
+        view = through_mask(torch.from_numpy(~anew).reshape(sides))
+        found = restore(self.model, view.see(to_tensor(picture)), view, ANSWERS, progress=progress)
+        answers = zip(found.latents[:, 0].numpy().astype("<f4"), to_uint8(found.images[:, 0]), strict=True)
+        return b"".join(latent.tobytes() + pixels.tobytes() for latent, pixels in answers)
 
     def _opened(self) -> ImageDataset:
         if self.dataset is None:

@@ -1,4 +1,4 @@
-"""Whole images from parts that can be seen: holes filled, small images enlarged, grey ones coloured, by a model's latents."""
+"""Whole images from what is left of them: holes filled, small ones enlarged, grey ones coloured, noise taken away, by latents."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -29,24 +29,48 @@ class View(NamedTuple):
     see: Callable[[Images], Tensor]
     lift: Callable[[Tensor], Images]
     share: float  # of the variance of a pixel that a seen number has, where pixels are independent
+    noise: float = 0.0  # deviation of the noise on what is seen
 
     def completed(self, seen: Tensor, images: Images) -> Images:
-        """Images changed as little as this view's way back can, so that exactly what is seen is seen of them."""
+        """Images changed by this view's way back, so that exactly what is seen is seen of them (without its noise)."""
         return images + self.lift(seen - self.see(images))
 
 
 def through_mask(mask: Tensor) -> View:
     """Only where `mask` is 1 and not 0; [height, width], or [n, 1, height, width] with another one for every image."""
-    return View(lambda images: images * mask.to(images), lambda seen: seen * mask.to(seen), 1.0)
+    mask = mask.float().reshape(-1, 1, *mask.shape[-2:])
+    return View(lambda images: images * mask.to(images), lambda seen: _continued(seen, mask.to(seen)), 1.0)
+
+
+def _continued(seen: Tensor, known: Tensor) -> Images:
+    """What is seen where it is `known`, and its smooth continuation elsewhere: without it the edge of a hole shows.
+
+    Means of known pixels in ever larger squares, and back by interpolation (pull-push, Gortler et al. 1996, Section 3.4).
+    """
+    if min(seen.shape[-2:]) == 1 or bool(known.all()):
+        return seen
+    weight = functional.avg_pool2d(known, 2, ceil_mode=True)
+    coarse = functional.avg_pool2d(seen * known, 2, ceil_mode=True) / weight.clamp_min(1e-6)
+    rough = functional.interpolate(_continued(coarse, weight.gt(0).to(seen)), size=seen.shape[-2:], mode="bilinear")
+    return torch.where(known > 0, seen, rough)
 
 
 def reduced(factor: int) -> View:
-    """Images whose sides are so many times smaller, each pixel the mean of a square."""
+    """Images whose sides are so many times smaller, each pixel the mean of a square.
+
+    The way back is bicubic, and so sharpened that the means come out: squares of equal correction would show.
+    """
     return View(
         lambda images: functional.avg_pool2d(images, factor),
-        lambda seen: functional.interpolate(seen, scale_factor=factor),
+        lambda seen: _enlarging(seen.shape[-2], factor).to(seen) @ seen @ _enlarging(seen.shape[-1], factor).to(seen).T,
         1 / factor**2,
     )
+
+
+def _enlarging(side: int, factor: int) -> Tensor:
+    """The matrix [factor * side, side] that enlarges one side: bicubic, after the inverse of what means of it leave."""
+    smooth = functional.interpolate(torch.eye(side)[None, None], scale_factor=(factor, 1), mode="bicubic")[0, 0]
+    return smooth @ torch.linalg.inv(smooth.unflatten(0, (side, factor)).mean(1))
 
 
 def in_grey() -> View:
@@ -57,6 +81,25 @@ def in_grey() -> View:
         lambda seen: seen.expand(-1, len(LUMA), -1, -1),
         float(weights.square().sum()),
     )
+
+
+def through_noise(deviation: float) -> View:
+    """Everything, with white noise of a deviation on top [on pixels from -1 to 1]."""
+    return View(lambda images: images, lambda seen: _above_noise(seen, deviation), 1.0, deviation)
+
+
+def _above_noise(seen: Tensor, deviation: float) -> Images:
+    """What stands out of white noise: every ring of spatial frequencies as far as its power does (an empirical Wiener filter)."""
+    height, width = seen.shape[-2:]
+    mirrored = torch.cat([seen, seen.flip(2)], 2)
+    spectrum = torch.fft.rfft2(torch.cat([mirrored, mirrored.flip(3)], 3), norm="ortho")  # mirrored, its edges fit together
+    down, across = torch.fft.fftfreq(2 * height), torch.fft.rfftfreq(2 * width)
+    rings = ((down[:, None].square() + across.square()).sqrt() * min(height, width)).round().long().flatten().to(seen.device)
+    power, count = spectrum.abs().square().mean(1).flatten(1), torch.bincount(rings)
+    mean = torch.zeros(len(seen), len(count), device=seen.device).index_add(1, rings, power) / count.clamp_min(1)
+    share = (1 - deviation**2 / mean.clamp_min(1e-12)).clamp_min(0)
+    kept = spectrum * share[:, rings].view(-1, 1, *spectrum.shape[-2:])
+    return torch.fft.irfft2(kept, s=(2 * height, 2 * width), norm="ortho")[..., :height, :width]
 
 
 class Restored(NamedTuple):
@@ -99,26 +142,38 @@ def restore(
             generators = [
                 torch.Generator().manual_seed(keyed_seed(seed, "restore", answer, start + i)) for i in range(len(block))
             ]
-            found.append(_search(model, prior, block, view, steps, generators if answer else None))
-            if progress:
-                progress("restoring images", answer * len(seen) + start + len(block), answers * len(seen))
+            before = answer * len(seen) + start
+
+            def report(share: float, before: int = before, count: int = len(block)) -> None:
+                if progress:
+                    progress("restoring images", before + int(count * share), answers * len(seen))
+
+            found.append(_search(model, prior, block, view, steps, generators if answer else None, report))
     latents = torch.cat(found).unflatten(0, (answers, len(seen)))
     images = [view.completed(seen, model.decode(its).cpu()).clamp(-1, 1) for its in latents]
     return Restored(torch.stack(images), latents.cpu())
 
 
 def _search(
-    model: Model, prior: Prior, seen: Tensor, view: View, steps: int, generators: list[torch.Generator] | None
+    model: Model,
+    prior: Prior,
+    seen: Tensor,
+    view: View,
+    steps: int,
+    generators: list[torch.Generator] | None,
+    report: Callable[[float], None],
 ) -> Latents:
     """The latents that most likely made what is `seen`, or with generators draws of those that may have."""
     usual = model.decode(prior.sample(BLOCK, torch.Generator().manual_seed(0))).mean(0)
     start = view.completed(seen, usual.expand(len(seen), -1, -1, -1)).clamp(-1, 1)
     latents = model.encode(start).requires_grad_()
+    is_seen = view.see(torch.ones_like(start)) != 0  # a mask hides what it makes 0
     if model.config.variance is not None:
-        variance = torch.full((len(seen),), ALIKE * view.share * model.config.variance, device=model.device)
+        variance = torch.full((len(seen),), view.share * model.config.variance, device=model.device)
     else:
-        counts = view.see(torch.ones_like(start)).count_nonzero((1, 2, 3))  # a mask hides what it makes 0
-        variance = ALIKE * calibrated_variance(squared_error(seen, view.see(model.decode(latents))) / counts.clamp_min(1))
+        errors = squared_error(seen, view.see(model.decode(latents))) / is_seen.sum((1, 2, 3)).clamp_min(1)
+        variance = calibrated_variance((errors - view.noise**2).clamp_min(0))
+    variance = ALIKE * variance + view.noise**2  # noise is not alike
     middle = torch.zeros_like(latents)
     if generators is not None:
         noise = torch.stack([torch.randn(prior.noise_dim, generator=one) for one in generators]).to(model.device)
@@ -126,11 +181,11 @@ def _search(
         chosen[:, : model.latent_dim] = 0  # what is left chooses the component of a mixture
         middle = prior(noise) - prior(chosen)
         grain = torch.stack([torch.randn(seen.shape[1:], generator=one) for one in generators]).to(model.device)
-        seen = seen + variance.sqrt()[:, None, None, None] * view.see(view.lift(grain))  # nothing behind a mask
+        seen = seen + variance.sqrt()[:, None, None, None] * grain * is_seen
     best, least = latents.detach().clone(), torch.full((len(seen),), torch.inf, device=model.device)
     optimizer = torch.optim.Adam([latents], RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
+    for step in range(steps):
         misfit = squared_error(seen, view.see(model.networks.decoder(latents))) / (2 * variance)
         badness = misfit - prior.log_density(latents - middle)
         better = badness.detach() < least
@@ -139,4 +194,5 @@ def _search(
         badness.sum().backward()
         optimizer.step()
         schedule.step()
+        report((step + 1) / steps)
     return best

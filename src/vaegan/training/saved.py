@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from vaegan.data import TEST, VALIDATION, ImageDataset, open_dataset
-from vaegan.errors import DataError, ModelError
+from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.model import Model
-from vaegan.shapes import Channels, DataConfig, Fit
+from vaegan.shapes import LEAST_SIZE, Channels, DataConfig, Fit, Sides
 from vaegan.training.run import RunFolder, find_run
 from vaegan.types import ProgressCallback
 
@@ -49,15 +49,25 @@ def model_folder(path: str | Path, stage: str | None = None) -> Path:
     return folder.model(stage or there[0])
 
 
-def images_config(model: Model, run: str | Path, fit: Fit | None = None) -> DataConfig:
-    """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all."""
+def images_config(model: Model, run: str | Path, fit: Fit | None = None, scale: int = 1) -> DataConfig:
+    """How images that a person names are prepared for a model: as the run's held-out images were, binarised once for all.
+
+    For a `scale` their sides are so many times smaller; RequestError where that does not go into them.
+    """
     folder = RunFolder(Path(run))
     data = folder.read().config.data if folder.record_path.is_file() else DataConfig()
     channels = cast(Channels, str(model.config.channels))
     labels = data.labels if data.labels and Path(data.labels).is_file() else None  # other images can do without
-    shape = model.config
-    shown = {"levels": shape.levels, "background": shape.background, "labels": labels}
-    return replace(data, size=shape.size, fit=fit or data.fit, channels=channels, **shown)
+    shown = {"levels": model.config.levels, "background": model.config.background, "labels": labels}
+    config = replace(data, size=model.config.size, fit=fit or data.fit, channels=channels, **shown)
+    if scale == 1:
+        return config
+    sides = config.sides
+    possible = [n for n in range(2, min(sides) // LEAST_SIZE + 1) if not any(side % n for side in sides)]
+    if scale not in possible:
+        some = f"give {' or '.join(map(str, possible))}" if possible else f"none is, from {LEAST_SIZE} pixels on"
+        raise RequestError(f"--scale {scale} is not possible with images of {sides}, which this model makes; {some}.")
+    return replace(config, size=str(Sides(sides.height // scale, sides.width // scale)), binarize="none")
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:

@@ -1,5 +1,6 @@
 // The current picture, decoded by each shown stage, beside the closest images of the data; and what can be done with it.
 
+import { makeAnew } from "./anew.js";
 import { gaussian, newSeed, plus } from "./latents.js";
 import { button, element } from "./pixels.js";
 
@@ -63,7 +64,9 @@ export class Now {
     this.shownOriginal = picture;
     this.pictures.querySelector(".original")?.remove();
     if (!picture) return;
-    this.pictures.prepend(element("figure", { className: "original" }, this.app.painter.painted(picture), element("figcaption", { text: "yours" })));
+    const caption = element("figcaption", { text: "yours" });
+    if (this.app.model.restore) caption.append(button("make a part anew", () => makeAnew(this.app, picture)));
+    this.pictures.prepend(element("figure", { className: "original" }, this.app.painter.painted(picture), caption));
   }
 
   async closest(latent) {

@@ -7,6 +7,7 @@
 //   nearest(latent, count, lane)     -> Uint32Array of indices    project(origin, readX, readY) -> Float32Array, two numbers a point
 //   labels(name)                     -> Float32Array              meanColours() -> Uint8Array, three numbers an image
 //   encode(blob)                     -> { latent, picture }       sampleAt(address) -> latent; here alone, it takes the server
+//   restore(picture, anew)           -> [{ latent, picture }], answers where `anew` has a 1 for a pixel; here alone
 //   startTsne(), tsne()              -> { indices, places }
 
 import { fromBase64 } from "./latents.js";
@@ -149,6 +150,15 @@ export class SocketModel {
 
   async sampleAt(address) {
     return (await this.encode(new Blob([address]))).latent;
+  }
+
+  async restore(picture, anew) {
+    const content = await (await asked("restore", { method: "POST", body: new Blob([picture, anew]) })).arrayBuffer();
+    const bytes = 4 * this.description.latentDim;
+    return split(new Uint8Array(content), bytes + this.pictureBytes).map((answer) => ({
+      latent: new Float32Array(answer.slice(0, bytes).buffer),
+      picture: answer.slice(bytes),
+    }));
   }
 
   async startTsne() {

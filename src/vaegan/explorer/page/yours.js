@@ -1,5 +1,6 @@
 // A picture of one's own: dropped, pasted, chosen or drawn; encoded, decoded, and found on the map.
 
+import { drawnOn, line, makeAnew } from "./anew.js";
 import { openDialog } from "./dialog.js";
 import { button, element } from "./pixels.js";
 
@@ -68,7 +69,7 @@ export class Yours {
       encode();
     };
     let waiting = false;
-    let latent = null;
+    let made = null;
     const encode = async () => {
       if (waiting) {
         waiting = "again";
@@ -77,40 +78,18 @@ export class Yours {
       waiting = true;
       await app.guarded(async () => {
         const blob = await new Promise((resolve) => paper.toBlob(resolve, "image/png"));
-        const made = await app.model.encode(blob);
-        latent = made.latent;
-        const pictures = await app.model.decode([latent], app.stages()[0], "current drawing", true);
+        made = await app.model.encode(blob);
+        const pictures = await app.model.decode([made.latent], app.stages()[0], "current drawing", true);
         if (pictures) app.painter.paint(result, pictures[0]);
       });
       const again = waiting === "again";
       waiting = false;
       if (again) encode();
     };
-    let last = null;
-    const at = (event) => {
-      const box = paper.getBoundingClientRect();
-      return [((event.clientX - box.left) / box.width) * across, ((event.clientY - box.top) / box.height) * down];
-    };
-    const stroke = (event) => {
-      if (!last) return;
-      const place = at(event);
-      context.strokeStyle = ink;
-      context.lineWidth = width;
-      context.lineCap = context.lineJoin = "round";
-      context.beginPath();
-      context.moveTo(...last);
-      context.lineTo(...place);
-      context.stroke();
-      last = place;
+    drawnOn(paper, (...ends) => {
+      line(context, ends, ink, width);
       encode();
-    };
-    paper.onpointerdown = (event) => {
-      paper.setPointerCapture(event.pointerId);
-      last = at(event);
-      stroke(event);
-    };
-    paper.onpointermove = stroke;
-    paper.onpointerup = paper.onpointercancel = () => (last = null);
+    });
     const inks = element("div", { className: "inks", role: "group", "aria-label": "Colours" });
     for (const colour of grey ? ["#ffffff", "#808080", "#000000"] : COLOURS) {
       const one = button("", () => {
@@ -129,14 +108,16 @@ export class Yours {
       encode();
     });
     const use = button("Use it", () => {
-      if (latent) paper.toBlob((blob) => this.take(blob), "image/png");
+      if (made) paper.toBlob((blob) => this.take(blob), "image/png");
     }, { className: "strong" });
+    const anew = button("Make a part anew", () => made && makeAnew(app, made.picture));
+    anew.hidden = !app.model.restore;
     setTimeout(() => fill(grey ? "#000000" : "#ffffff"));
     const blank = button("Blank", () => fill(grey ? "#000000" : "#ffffff"));
     return element("div", { className: "drawing" },
       element("figure", {}, paper, element("figcaption", { text: "your drawing" })),
       element("figure", {}, result, element("figcaption", { text: "what the model makes of it" })),
-      element("div", { className: "tools" }, inks, element("label", { className: "inline" }, "brush", brush), element("div", { className: "row" }, blank, onto, use)),
+      element("div", { className: "tools" }, inks, element("label", { className: "inline" }, "brush", brush), element("div", { className: "row" }, blank, onto, anew, use)),
     );
   }
 }

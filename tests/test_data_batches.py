@@ -1,4 +1,4 @@
-"""Sides and batches: fixed by content, stateless, the same for any number of processes."""
+"""Shape and batches: fixed by content, stateless, the same for any number of processes."""
 
 from collections import Counter
 from dataclasses import replace
@@ -106,10 +106,10 @@ def test_duplicates_across_formats_are_set_aside(tmp_path: Path) -> None:
     aside = found.indices(SET_ASIDE)
     assert len(aside) > 20
     assert any(f"{len(aside)} of 300 images were set aside" in note for note in found.notes)
-    sides_of = {}
+    shape_of = {}
     for name, side in zip(found.names, found.sides.tolist(), strict=True):
-        sides_of.setdefault(name.split(".")[0], set()).add(side)
-    assert all(len(sides - {SET_ASIDE}) == 1 for sides in sides_of.values())
+        shape_of.setdefault(name.split(".")[0], set()).add(side)
+    assert all(len(sides - {SET_ASIDE}) == 1 for sides in shape_of.values())
 
 
 def test_small_data_are_warned_about_and_identical_data_refused(dataset: ImageDataset, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sides and labels as people keep them: folders train and test, tables beside the images, arrays of Keras and MedMNIST."""
+"""Shape and labels as people keep them: folders train and test, tables beside the images, arrays of Keras and MedMNIST."""
 
 import json
 import tarfile

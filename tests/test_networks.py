@@ -16,7 +16,7 @@ from vaegan.networks.blocks import Residual, crop_to, initialise, pad_to
 from vaegan.networks.outputs import OUTPUTS, langevin
 from vaegan.networks.stages import GridPlan, stage_widths
 from vaegan.networks.subpixel import SubPixel
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 
 SIZES = (16, 20, 28, 31, 32, 48, 64, 100, 128, 200, 256)
 KINDS = ("plain", "residual")
@@ -52,10 +52,10 @@ def test_every_size_gives_right_shapes(size: int, kind: str, channels: int) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sides", [Sides(28, 28), Sides(64, 64), Sides(100, 100), Sides(40, 90)])
-def test_trunk_halves_the_padded_sides_at_every_stage(sides: Sides, kind: str) -> None:
-    stages = plan_stages(sides)
-    features = Critic(tiny(kind), sides, 1).trunk(torch.zeros(1, 1, *sides))
+@pytest.mark.parametrize("shape", [Shape(28, 28), Shape(64, 64), Shape(100, 100), Shape(40, 90)])
+def test_trunk_halves_the_padded_sides_at_every_stage(shape: Shape, kind: str) -> None:
+    stages = plan_stages(shape)
+    features = Critic(tiny(kind), shape, 1).trunk(torch.zeros(1, 1, *shape))
     for axis, padded in enumerate(stages.padded):
         wanted = [padded // 2**k for k in range(1, stages.halvings + 1)]
         assert [feature.shape[2 + axis] for feature in features] == wanted
@@ -71,7 +71,7 @@ def test_plan_of_a_square_has_a_grid_of_four_to_six(size: int) -> None:
 
 @given(st.integers(16, 256), st.integers(16, 256))
 def test_plan_pads_no_more_than_its_halvings_need(height: int, width: int) -> None:
-    stages = plan_stages(Sides(height, width))
+    stages = plan_stages(Shape(height, width))
     step = 2**stages.halvings
     for side, padded, grid in zip((height, width), stages.padded, stages.grid, strict=True):
         assert side <= padded < side + step
@@ -80,13 +80,13 @@ def test_plan_pads_no_more_than_its_halvings_need(height: int, width: int) -> No
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "classic", "mlp"])
-@pytest.mark.parametrize("sides", [Sides(24, 40), Sides(64, 16)])
-def test_networks_take_and_make_rectangles(sides: Sides, kind: str) -> None:
+@pytest.mark.parametrize("shape", [Shape(24, 40), Shape(64, 16)])
+def test_networks_take_and_make_rectangles(shape: Shape, kind: str) -> None:
     config = NetworkConfig(kind=kind, latent_dim=8, width=8, width_limit=16)  # pyright: ignore[reportArgumentType]
-    images = torch.randn(2, 3, *sides)
-    assert Decoder(config, sides, 3)(torch.randn(2, 8)).shape == images.shape
-    assert Encoder(config, sides, 3)(images).mean.shape == (2, 8)
-    assert Critic(config, sides, 3)(images).shape == (2,)
+    images = torch.randn(2, 3, *shape)
+    assert Decoder(config, shape, 3)(torch.randn(2, 8)).shape == images.shape
+    assert Encoder(config, shape, 3)(images).mean.shape == (2, 8)
+    assert Critic(config, shape, 3)(images).shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_networks_take_and_make_rectangles(sides: Sides, kind: str) -> None:
 )
 def test_plan_of_known_sizes(size: int, padded: int, halvings: int, grid: int) -> None:
     stages = plan_stages(size)
-    assert stages == GridPlan(Sides(padded, padded), halvings, Sides(grid, grid))
+    assert stages == GridPlan(Shape(padded, padded), halvings, Shape(grid, grid))
 
 
 def test_tiny_preset_has_the_widths_and_parameters_it_is_said_to_have() -> None:
@@ -109,10 +109,10 @@ def test_tiny_preset_has_the_widths_and_parameters_it_is_said_to_have() -> None:
 @given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 2**31))
 def test_padding_repeats_the_border_and_cropping_undoes_it(size: int, taller: int, wider: int, seed: int) -> None:
     images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
-    padded = pad_to(images, Sides(size + taller, size + wider))
+    padded = pad_to(images, Shape(size + taller, size + wider))
     borders = ((0, 0), (0, 0), *((more // 2, more - more // 2) for more in (taller, wider)))
     np.testing.assert_array_equal(padded.numpy(), np.pad(images.numpy(), borders, mode="edge"))
-    assert torch.equal(crop_to(padded, Sides(size, size)), images)
+    assert torch.equal(crop_to(padded, Shape(size, size)), images)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

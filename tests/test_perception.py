@@ -18,10 +18,10 @@ from vaegan.networks.heads import Heads
 from vaegan.networks.perception import CHANNELS, Perception, Projection, find_weights, load_perception
 from vaegan.parts.perceptual import Eyes
 from vaegan.parts.views import View, enlarged_crop
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 
 SIDES = (16, 8, 4, 2)
-SHAPES = [Sides(side, side) for side in SIDES]
+SHAPES = [Shape(side, side) for side in SIDES]
 
 
 @pytest.fixture(scope="module")
@@ -185,14 +185,14 @@ class TestProjection:
 class TestHeads:
     @pytest.mark.parametrize("sides", [SIDES, (24, 12, 6, 3), (17, 9, 5, 3), (64, 32, 16, 8)])
     def test_every_scale_gives_several_logits(self, sides: tuple[int, ...]) -> None:
-        heads = Heads(8, [Sides(side, side) for side in sides])
+        heads = Heads(8, [Shape(side, side) for side in sides])
         seen = torch.randn(3, sum(8 * side**2 for side in sides))
         logits = heads(seen)
         assert logits.shape[0] == 3
         assert 4 * 4 <= logits.shape[1] <= 4 * 16
 
     def test_maps_of_a_rectangle_are_judged_in_their_shape(self) -> None:
-        shapes = [Sides(16, 24), Sides(8, 12), Sides(4, 6), Sides(2, 3)]
+        shapes = [Shape(16, 24), Shape(8, 12), Shape(4, 6), Shape(2, 3)]
         logits = Heads(8, shapes)(torch.randn(3, sum(8 * sides.area for sides in shapes)))
         assert logits.shape == (3, 3 * 4 * 6 + 2 * 3)
 

@@ -122,7 +122,7 @@ def test_impossible_values_are_refused(size: object) -> None:
 def test_one_size_is_written_in_one_way(size: int | str, plain: int | str) -> None:
     config = DataConfig(size=size)
     assert config.size == plain
-    assert str(config.sides) == str(plain if isinstance(plain, str) else f"{plain}x{plain}")
+    assert str(config.shape) == str(plain if isinstance(plain, str) else f"{plain}x{plain}")
 
 
 @pytest.mark.parametrize("name", ["latent_dim", "width", "width_limit", "blocks"])

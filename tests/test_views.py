@@ -10,17 +10,17 @@ from torch import Generator, Tensor
 from vaegan.parts.schedule import Clock
 from vaegan.parts.views import Augmentation, View, draw_view, shifted, translate
 from vaegan.randomness import Draws
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 
-SHAPE = Sides(16, 24)
-
-
-def images(count: int = 6, sides: Sides = SHAPE, seed: int = 0) -> Tensor:
-    return torch.rand(count, 3, *sides, generator=Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+SHAPE = Shape(16, 24)
 
 
-def drawn(count: int = 6, probability: float = 1.0, flips: bool = True, seed: int = 0, sides: Sides = SHAPE) -> Augmentation:
-    return Augmentation.draw(count, sides, probability, flips, Generator().manual_seed(seed))
+def images(count: int = 6, shape: Shape = SHAPE, seed: int = 0) -> Tensor:
+    return torch.rand(count, 3, *shape, generator=Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+
+
+def drawn(count: int = 6, probability: float = 1.0, flips: bool = True, seed: int = 0, shape: Shape = SHAPE) -> Augmentation:
+    return Augmentation.draw(count, shape, probability, flips, Generator().manual_seed(seed))
 
 
 def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -42,7 +42,7 @@ def changed(image: np.ndarray, change: Augmentation, place: int) -> np.ndarray:
 
 @given(st.integers(-9, 9), st.integers(-9, 9))
 def test_translate_is_slicing(down: int, right: int) -> None:
-    x = images(2, Sides(8, 8))
+    x = images(2, Shape(8, 8))
     found = translate(x, torch.tensor([down, 0]), torch.tensor([right, 1]))
     inside = abs(down) < 8 and abs(right) < 8
     np.testing.assert_array_equal(found[0], moved(x[0].numpy(), down, right) if inside else np.zeros((3, 8, 8)))
@@ -103,7 +103,7 @@ class TestAugmentation:
         assert float(both.float().mean()) == pytest.approx(0.09, abs=0.015)
 
     def test_ranges(self) -> None:
-        change = drawn(4000, sides=Sides(32, 32))
+        change = drawn(4000, shape=Shape(32, 32))
         assert (int(change.rows.min()), int(change.rows.max())) == (-4, 4)
         assert (int(change.columns.min()), int(change.columns.max())) == (-4, 4)
         assert float(change.rows.float().mean()) == pytest.approx(0, abs=0.15)
@@ -113,14 +113,14 @@ class TestAugmentation:
 
     def test_cutout_covers_seven_sixteenths_of_each_side_on_average(self) -> None:
         """A hole of half the side about a uniform centre loses (side/4)^2 / side at the two borders together."""
-        hole = (drawn(4000, sides=Sides(32, 32)).keep == 0).float().flatten(1).mean(1)
+        hole = (drawn(4000, shape=Shape(32, 32)).keep == 0).float().flatten(1).mean(1)
         assert hole.max() <= 0.25
         assert hole.min() >= 0.05
         assert float(hole.mean()) == pytest.approx((7 / 16) ** 2, rel=0.05)
 
     def test_gradients_flow_through_every_change(self) -> None:
-        change = drawn(2, sides=Sides(8, 8))
-        assert torch.autograd.gradcheck(change.apply, images(2, Sides(8, 8))[:, :1].requires_grad_())
+        change = drawn(2, shape=Shape(8, 8))
+        assert torch.autograd.gradcheck(change.apply, images(2, Shape(8, 8))[:, :1].requires_grad_())
 
 
 class TestShifted:

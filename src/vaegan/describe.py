@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vaegan.config import GAN_COST, NetworkConfig
 from vaegan.networks import Critic, Decoder, Encoder
 from vaegan.parts.muon import Muon
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.training.engine import Precision, synchronise
 from vaegan.training.journal import read_journal
 from vaegan.training.run import find_run
@@ -32,7 +32,7 @@ def describe(path: Path) -> dict[str, Any]:
             "started_from": record.init,
         },
         "data": {"source": record.source, "size": config.data.size, "fit": config.data.fit} | facts.get("data", {}),
-        "networks": network_costs(config.network, config.data.sides, int(facts.get("data", {}).get("channels", 3))),
+        "networks": network_costs(config.network, config.data.shape, int(facts.get("data", {}).get("channels", 3))),
     }
     for plan in record.plan:
         described[plan.name] = {"planned_images": plan.images} | facts.get(plan.name, {"status": "not begun"})
@@ -43,13 +43,13 @@ def describe(path: Path) -> dict[str, Any]:
     return described
 
 
-def network_costs(config: NetworkConfig, sides: Sides, channels: int) -> dict[str, dict[str, int]]:
+def network_costs(config: NetworkConfig, shape: Shape, channels: int) -> dict[str, dict[str, int]]:
     """Parameters and multiply-adds an image of each network."""
-    latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, *sides)
+    latents, images = torch.zeros(1, config.latent_dim), torch.zeros(1, channels, *shape)
     costs: dict[str, dict[str, int]] = {}
     for name, kind, example in (("decoder", Decoder, latents), ("encoder", Encoder, images), ("critic", Critic, images)):
         with torch.random.fork_rng(devices=[]):
-            network = kind(config, sides, channels)
+            network = kind(config, shape, channels)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             network(example)
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -59,7 +59,7 @@ def network_costs(config: NetworkConfig, sides: Sides, channels: int) -> dict[st
 
 def measure_speed(
     config: NetworkConfig,
-    sides: Sides,
+    shape: Shape,
     channels: int,
     batch_size: int = 32,
     device: torch.device | None = None,
@@ -69,10 +69,10 @@ def measure_speed(
     device = device or torch.device("cpu")
     encoder, decoder = (
         network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        for network in (Encoder(config, sides, channels), Decoder(config, sides, channels))
+        for network in (Encoder(config, shape, channels), Decoder(config, shape, channels))
     )
     optimizer = Muon([encoder, decoder], 0.0, (0.9, 0.99))  # of many latents its steps cost more than the networks
-    images = torch.zeros(batch_size, channels, *sides, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.zeros(batch_size, channels, *shape, device=device).contiguous(memory_format=torch.channels_last)
 
     def once() -> float:
         began = time.perf_counter()

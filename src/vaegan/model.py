@@ -78,7 +78,7 @@ class Model:
         """
         self.require_encoder()
         assert self.networks.encoder is not None
-        images = given_images(images, self.config.channels, self.config.sides)
+        images = given_images(images, self.config.channels, self.config.shape)
         self._check_labels(labels, len(images))
         if len(images) == 0:
             empty = torch.zeros(0, self.latent_dim, device=self.device)
@@ -99,7 +99,7 @@ class Model:
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise RequestError(f"Latents of shape {list(latents.shape)} do not fit; this model wants [n, {self.latent_dim}].")
         if len(latents) == 0:
-            return torch.zeros(0, self.config.channels, *self.config.sides, device=self.device)
+            return torch.zeros(0, self.config.channels, *self.config.shape, device=self.device)
         return torch.cat([self.networks.decoder(*block) for block in self._blocks(latents, labels)])
 
     @torch.no_grad()
@@ -214,7 +214,7 @@ class Model:
                 line calls 0:37.
         """
         blocks = self.sample_blocks(count, seed, sampler, observation_noise, labels, temperature, first)
-        empty = torch.zeros(0, self.config.channels, *self.config.sides)
+        empty = torch.zeros(0, self.config.channels, *self.config.shape)
         return torch.cat([empty, *blocks])
 
     def sample_blocks(

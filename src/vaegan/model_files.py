@@ -19,7 +19,7 @@ from vaegan.networks import Decoder, Encoder
 from vaegan.objectives.likelihood import Likelihood
 from vaegan.priors import PRIORS, Mixture, Prior
 from vaegan.settings import from_dictionary
-from vaegan.shapes import AUTO, DataConfig, NetworkConfig, Sides, plain_size, sides_of
+from vaegan.shapes import AUTO, DataConfig, NetworkConfig, Shape, plain_size, shape_of
 from vaegan.transparency import TRANSPARENT
 
 FORMAT_VERSION = 11
@@ -73,9 +73,9 @@ class ModelConfig:
             raise RequestError(f"The model's variance is {self.variance}; it must be positive.")
 
     @property
-    def sides(self) -> Sides:
+    def shape(self) -> Shape:
         """Height and width of the images [pixels]."""
-        return sides_of(self.size)
+        return shape_of(self.size)
 
 
 class Networks(nn.Module):
@@ -83,7 +83,7 @@ class Networks(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        latent_dim, shape = config.network.latent_dim, (config.network, config.sides, config.channels, len(config.labels))
+        latent_dim, shape = config.network.latent_dim, (config.network, config.shape, config.channels, len(config.labels))
         self.decoder = Decoder(*shape)
         self.encoder = Encoder(*shape) if config.has_encoder else None
         self.mixture = Mixture(latent_dim) if config.has_encoder else None
@@ -116,7 +116,7 @@ def write_model(folder: Path, config: ModelConfig, networks: Networks, card: str
     content = save(tensors, metadata={"format": "pt"})  # not by save_file: of a full disk it has an error of its own
     write_atomically(folder / "model.safetensors", lambda file: file.write(content))
     write_json(folder / "config.json", asdict(config))
-    text = card or f"# A {config.stage.upper()} of {config.sides} images, made with vaegan\n"
+    text = card or f"# A {config.stage.upper()} of {config.shape} images, made with vaegan\n"
     write_atomically(folder / "README.md", lambda file: file.write(text.encode()))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from vaegan.errors import RequestError
 
 LEAST_SIZE, MOST_SIZE = 16, 256
-"""Sides that images can be trained at [pixels]."""
+"""Shape that images can be trained at [pixels]."""
 AUTO = "auto"
 Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", "1", "3", "4"]
@@ -42,7 +42,7 @@ def parse_levels(levels: str) -> dict[str, Range]:
     return found
 
 
-class Sides(NamedTuple):
+class Shape(NamedTuple):
     """Height and width of an image or a map [pixels or places]."""
 
     height: int
@@ -57,14 +57,14 @@ class Sides(NamedTuple):
         return f"{self.height}x{self.width}"
 
 
-def sides_of(size: int | str | Sides) -> Sides:
-    """The sides that a size stands for: 64 is a square, 96x64 is 96 high and 64 wide; ValueError for another text."""
-    if isinstance(size, Sides):
+def shape_of(size: int | str | Shape) -> Shape:
+    """The shape that a size stands for: 64 is a square, 96x64 is 96 high and 64 wide; ValueError for another text."""
+    if isinstance(size, Shape):
         return size
     found = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×X]\s*(\d{1,6})\s*)?", str(size))
     if not found:
         raise ValueError(f"{size} is no size")
-    return Sides(int(found[1]), int(found[2] or found[1]))
+    return Shape(int(found[1]), int(found[2] or found[1]))
 
 
 def plain_size(size: int | str) -> int | str:
@@ -75,12 +75,12 @@ def plain_size(size: int | str) -> int | str:
     if size == AUTO:
         return size
     try:
-        sides = sides_of(size)
+        shape = shape_of(size)
     except ValueError:
         raise RequestError(f"--size {size} is not possible: give a side as 64, HEIGHTxWIDTH as 96x64, or auto.") from None
-    if not all(LEAST_SIZE <= side <= MOST_SIZE for side in sides):
+    if not all(LEAST_SIZE <= side <= MOST_SIZE for side in shape):
         raise RequestError(f"The size {size} is not possible: choose {LEAST_SIZE} to {MOST_SIZE} pixels a side (--size).")
-    return sides.height if sides.height == sides.width else str(sides)
+    return shape.height if shape.height == shape.width else str(shape)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class DataConfig:
             raise RequestError("--binarize dynamic is for grey images: use it with --channels 1, or leave it out.")
 
     @property
-    def sides(self) -> Sides:
+    def shape(self) -> Shape:
         """Height and width of every image; `size` must not be auto any more."""
-        return sides_of(self.size)
+        return shape_of(self.size)
 
 
 @dataclass(frozen=True)

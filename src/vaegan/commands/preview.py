@@ -49,7 +49,7 @@ def preview(options: PreviewOptions) -> None:
     console = options.console
     dataset = open_dataset(options.source, options.data, progress=console.preparing)
     save_png(contact_sheet(dataset), options.out)
-    speed = measure_speed(load_preset("tiny").network, dataset.config.sides, dataset.channels)
+    speed = measure_speed(load_preset("tiny").network, dataset.config.shape, dataset.channels)
     facts: dict[str, Any] = summary(dataset) | {"images_per_second": speed, "sheet": str(options.out)}
     if options.json:
         print(json.dumps(facts, indent=2))
@@ -174,7 +174,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         "cache": str(cache),
         "free_gigabytes": {name: round(value, 1) for name, value in free.items()},
     }
-    speed = measure_speed(load_preset("tiny").network, DataConfig().sides, 3)
+    speed = measure_speed(load_preset("tiny").network, DataConfig().shape, 3)
     facts["tiny_images_per_second"] = {stage: round(rate) for stage, rate in speed.items()}
     problems = [
         f"only {value:.1f} GB free ({name}); free some space or set VAEGAN_CACHE elsewhere."

@@ -131,7 +131,7 @@ def _print_plan(options: TrainOptions, console: "Console") -> None:
     budget = f"{images:,} images" if images is not None else f"{4 if minutes is None else minutes:g} minutes"
     stages = " then ".join(stage.upper() for stage in config.stages)
     console.say(f"Would train {stages} on {options.source} for {budget}.")
-    for name, cost in network_costs(config.network, config.data.sides, 3).items():
+    for name, cost in network_costs(config.network, config.data.shape, 3).items():
         sizes = f"{cost['parameters'] / 1e6:.2f} M parameters, {cost['multiply_adds'] / 1e6:.0f} M multiply-adds an image"
         console.say(f"  {name:8} {sizes}")
     console.say("Nothing was trained. All settings: add --json.")

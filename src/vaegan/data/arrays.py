@@ -24,7 +24,7 @@ from vaegan.data.levels import NOT_FINITE, kind_of, range_of, scaled, used
 from vaegan.data.pixels import prepare
 from vaegan.data.source import Result, Source, Task, digest, file_stamp
 from vaegan.errors import DataError
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 
 MOST_HEADER_BYTES = 2**16
 _MOST_LABELS = 256  # columns of labels
@@ -110,9 +110,9 @@ def _prepare_block(part: ArrayPart, start: int, block: NDArray[np.generic], conf
     for at, image, pixels in zip(np.flatnonzero(finite), block, shown, strict=True):
         ready, traits, coloured = pixels, (), found
         # Grey images of the right size are what training sees already; MNIST has 70,000 of them.
-        if pixels.shape != config.sides or config.channels == "4":
+        if pixels.shape != config.shape or config.channels == "4":
             ready, traits, coloured = prepare(Image.fromarray(pixels), settings)
-        key, shape, numbers = content_hash(image.tobytes()), Sides(*image.shape[:2]), coloured if as_files else found
+        key, shape, numbers = content_hash(image.tobytes()), Shape(*image.shape[:2]), coloured if as_files else found
         results[at] = Prepared(names[at], key, ready, traits, side=part.side, shape=shape, used=numbers)
     return results
 

@@ -59,7 +59,7 @@ def build(
     total = source.count()
     check_most_images(source.place, total)
     # Until a coloured image comes nobody knows; enough for colour is asked for.
-    needed = total * config.sides.area * {"1": 1, "4": 4}.get(config.channels, 3)
+    needed = total * config.shape.area * {"1": 1, "4": 4}.get(config.channels, 3)
     older = known_images(directory) if source.reusing else None
     with building(directory, needed, anew) as folder:
 
@@ -101,7 +101,7 @@ class _Collected:
 
     def __init__(self, source: Source, config: DataConfig, folder: Path, with_own: bool) -> None:
         self.source, self.config, self.with_own = source, config, with_own
-        self.writer = CacheWriter(folder, config.sides, {"3": 3, "4": 4}.get(config.channels, 1))
+        self.writer = CacheWriter(folder, config.shape, {"3": 3, "4": 4}.get(config.channels, 1))
         self.used: dict[str, Range] = {}  # by the files' numbers, by their kind
         self.positions: list[int] = []  # of the usable images among all of the source
         self.names: list[str] = []

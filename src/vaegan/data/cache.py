@@ -19,7 +19,7 @@ from vaegan.caching import ABOUT, BUILDING, make_room, remove
 from vaegan.data.decoding import Skipped
 from vaegan.errors import VaeganError
 from vaegan.files import being_written, clear_abandoned, write_atomically, write_json
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 
 CACHE_VERSION = 5  # raised whenever the same source would be prepared differently: every older cache then counts as another
 
@@ -109,12 +109,12 @@ class CacheWriter:
     The file starts grey, [height, width] an image, and is widened to RGB when the first coloured image comes.
     """
 
-    def __init__(self, directory: Path, sides: Sides, channels: int) -> None:
-        """Starts an empty file for images of these sides [pixels] with 1 channel, or with 3 or 4 from the beginning."""
+    def __init__(self, directory: Path, shape: Shape, channels: int) -> None:
+        """Starts an empty file for images of this shape [pixels] with 1 channel, or with 3 or 4 from the beginning."""
         self.directory = directory
         self.count = 0
         self.channels = channels  # 1 while every image so far was grey
-        self._sides = sides
+        self._shape = shape
         self._file: IO[bytes] = (directory / _IMAGES).open("wb")
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
@@ -132,7 +132,7 @@ class CacheWriter:
         self._file = (self.directory / _IMAGES).open("wb")
         self.channels = 3
         with grey.open("rb") as file:
-            while block := file.read(self._sides.area * 256):
+            while block := file.read(self._shape.area * 256):
                 self._file.write(np.repeat(np.frombuffer(block, np.uint8), 3).tobytes())
         grey.unlink()
 
@@ -143,7 +143,7 @@ class CacheWriter:
             os.fsync(file.fileno())
         (self.directory / ABOUT).write_text(f"{about}\n", "utf-8", errors="backslashreplace")
         write_atomically(self.directory / _TABLE, lambda file: np.savez(file, **arrays))
-        shape = (self.count, *self._sides, self.channels)
+        shape = (self.count, *self._shape, self.channels)
         skipped = [asdict(one) for one in record["skipped"]]
         write_json(self.directory / _RECORD, {**record, "skipped": skipped, "shape": shape})
 

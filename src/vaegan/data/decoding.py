@@ -20,7 +20,7 @@ from vaegan.data.levels import PHOTOGRAPH, Used
 from vaegan.data.own import is_own
 from vaegan.data.pixels import lies, prepare
 from vaegan.extras import lacking
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 
 MAX_PIXELS = 100_000_000
 """Larger images are not decoded [pixels]: beyond any camera a folder is likely to hold, and 400 MB when unpacked."""
@@ -80,7 +80,7 @@ class Prepared:
     traits: tuple[str, ...] = ()  # what was done to it: keys of `pixels.TRAITS`
     side: int | None = None  # validation or test where the data set itself puts it there
     own: bool = False  # whether this program wrote it
-    shape: Sides | None = None  # its own height and width, upright [pixels]; None where nobody asks for it
+    shape: Shape | None = None  # its own height and width, upright [pixels]; None where nobody asks for it
     used: Used = PHOTOGRAPH  # the numbers that its file uses
     stamp: bytes = b""  # what its file is known by without reading it, where it has one of its own
 
@@ -153,14 +153,14 @@ def decode(name: str, data: bytes, config: DataConfig) -> Prepared | Skipped:
                 return Skipped(name, f"too many pixels: {of}, over {MAX_PIXELS // 10**6} million")
             # JPEG decodes straight to 1/2, 1/4 or 1/8; twice the wanted size is left for Lanczos to reduce.
             own = is_own(image)
-            image.draft(None, (2 * max(config.sides), 2 * max(config.sides)))
+            image.draft(None, (2 * max(config.shape), 2 * max(config.shape)))
             # Pillow keeps 4 bytes a pixel, and preparing needs up to three copies; a progressive JPEG also keeps
             # its coefficients at full size.
             coefficients = 6 * width * height if image.format in ("JPEG", "MPO") else 0
             with _decoded.hold(12 * image.size[0] * image.size[1] + coefficients + 4 * tile):
                 # What this program wrote was scaled when it was made, whatever the files' numbers meant.
                 pixels, traits, found = prepare(image, replace(config, levels="") if own else config)
-                shape = Sides(width, height) if lies(image) else Sides(height, width)
+                shape = Shape(width, height) if lies(image) else Shape(height, width)
     except Exception as error:  # Pillow raises almost every type there is when a file is damaged
         return Skipped(name, _reason(error, name, data))
     return Prepared(name, content_hash(data), pixels, traits, own=own, shape=shape, used=PHOTOGRAPH if own else found)

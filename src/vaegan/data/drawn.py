@@ -24,7 +24,7 @@ def drawn_faces(total: int) -> Source:
 
     def draw(start: int, count: int, config: DataConfig) -> list[Result]:
         # As large as is asked for, so that nothing is scaled; of a rectangle the centre is left.
-        drawn = faces.draw_faces(count, size=max(config.sides), seed=0, start=start)
+        drawn = faces.draw_faces(count, size=max(config.shape), seed=0, start=start)
         prepared: list[Result] = []
         for index, face in enumerate(drawn, start):
             pixels, traits, _ = prepare(Image.fromarray(face), config)
@@ -32,7 +32,7 @@ def drawn_faces(total: int) -> Source:
         return prepared
 
     def tasks(config: DataConfig) -> Iterator[Task]:
-        at_a_time = _PIXELS_AT_A_TIME // max(config.sides) ** 2
+        at_a_time = _PIXELS_AT_A_TIME // max(config.shape) ** 2
         return (partial(draw, first, min(at_a_time, total - first), config) for first in range(0, total, at_a_time))
 
     def factors(positions: Sequence[int]) -> LabelTable:

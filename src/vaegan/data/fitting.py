@@ -9,7 +9,7 @@ import numpy as np
 from vaegan.config import DataConfig
 from vaegan.data.decoding import Prepared, quiet_pillow
 from vaegan.data.source import Source
-from vaegan.shapes import AUTO, LEAST_SIZE, MOST_SIZE, Sides
+from vaegan.shapes import AUTO, LEAST_SIZE, MOST_SIZE, Shape
 
 _LOOKED_AT = 320  # images, about
 _STEP = 16  # [pixels] of the longer side
@@ -28,4 +28,4 @@ def settle_size(source: Source, config: DataConfig) -> DataConfig:
     shapes = [one.shape for one in found if isinstance(one, Prepared) and one.shape and not one.own]
     ratio = float(np.exp(np.median([math.log(shape.width / shape.height) for shape in shapes]))) if shapes else 1.0
     longer = min(MOST_SIZE, _STEP * round(64 * max(ratio, 1 / ratio) / _STEP))
-    return replace(config, size=str(Sides(64, longer) if ratio > 1 else Sides(longer, 64)))
+    return replace(config, size=str(Shape(64, longer) if ratio > 1 else Shape(longer, 64)))

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from vaegan.data.pixels import to_tensor
 from vaegan.errors import RequestError
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.types import Images
 
 _SLACK = 0.01  # over 1, for rounding
 _WANTED = "this model wants numbers in [-1, 1], or a NumPy array of uint8 [n, h, w, c]"
 
 
-def given_images(images: Any, channels: int, sides: Sides) -> Images:
-    """Images for a model of so many channels and such sides, as float [n, channels, height, width] in [-1, 1].
+def given_images(images: Any, channels: int, shape: Shape) -> Images:
+    """Images for a model of so many channels and such a shape, as float [n, channels, height, width] in [-1, 1].
 
     A float tensor is returned as it is, and a NumPy array converted: uint8 [n, h, w, c] or [n, h, w], exactly; or floats in
     [-1, 1], [n, c, h, w], [n, h, w, c] or [n, h, w].
@@ -29,7 +29,7 @@ def given_images(images: Any, channels: int, sides: Sides) -> Images:
         raise RequestError(f"A {type(images).__name__} is no batch of images; {_WANTED}. For files: vaegan.data.load_images.")
     if not found.is_floating_point():
         raise RequestError(f"Images of {images.dtype} do not fit; {_WANTED} (vaegan.data.to_tensor).")
-    wanted = (channels, *sides)
+    wanted = (channels, *shape)
     if found.ndim != 4 or tuple(found.shape[1:]) != wanted:
         raise RequestError(f"Images of shape {list(images.shape)} do not fit; this model wants [n, {str(list(wanted))[1:]}.")
     if found.numel():

@@ -9,7 +9,7 @@ from torch import Tensor
 from vaegan.config import DataConfig
 from vaegan.data.levels import EVEN, Used, range_of, scaled, used
 from vaegan.errors import RequestError
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.transparency import multiplied
 
 # splitmix64 (Steele, Lea, Flood 2014): written out here, so that no release of a library changes a resumed run.
@@ -49,7 +49,7 @@ _UPRIGHT = {
 
 
 def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], tuple[str, ...], Used]:
-    """Gives an image the sides that training sees, and says which keys of `TRAITS` apply and which numbers its file uses.
+    """Gives an image the shape that training sees, and says which keys of `TRAITS` apply and which numbers its file uses.
 
     It becomes uint8 [height, width] where it is grey (RGB with three equal channels counts as grey) or `channels` is "1",
     [height, width, 4] (transparency.py) where `channels` is "4", else [height, width, 3]. Colour profiles (ICC) are ignored:
@@ -63,7 +63,7 @@ def prepare(image: Image.Image, config: DataConfig) -> tuple[NDArray[np.uint8], 
     kind = _kind(image)
     flat, found = _flat(image, config, traits) if kind == "8-bit" else _eight_bit(image, kind, config, traits)
     # Turned after the fit, where it is cheap: what is centred commutes with turning.
-    fitted = _fit(flat, Sides(*config.sides[::-1]) if lies(image) else config.sides, config, traits)
+    fitted = _fit(flat, Shape(*config.shape[::-1]) if lies(image) else config.shape, config, traits)
     if upright is not None:
         traits.append("turned")
         fitted = fitted.transpose(upright)
@@ -165,29 +165,29 @@ def _ground(mode: str, size: tuple[int, int], config: DataConfig) -> Image.Image
     return Image.new("RGB" if coloured else mode, size, config.background)
 
 
-def _fit(image: Image.Image, sides: Sides, config: DataConfig, traits: list[str]) -> Image.Image:
-    (width, height), size, fit = image.size, (sides.width, sides.height), config.fit
-    wider = width * sides.height - height * sides.width  # above 0 for an image that is wider than it becomes
+def _fit(image: Image.Image, shape: Shape, config: DataConfig, traits: list[str]) -> Image.Image:
+    (width, height), size, fit = image.size, (shape.width, shape.height), config.fit
+    wider = width * shape.height - height * shape.width  # above 0 for an image that is wider than it becomes
     if wider:
         traits.append(_FIT_TRAITS[fit])
-    if (width < sides.width) if (wider > 0) == (fit == "pad") else (height < sides.height):
+    if (width < shape.width) if (wider > 0) == (fit == "pad") else (height < shape.height):
         traits.append("enlarged")
     box = (0.0, 0.0, width, height)
     if fit == "crop":
-        left = max(0.0, (width - height * sides.width / sides.height) / 2)
-        top = max(0.0, (height - width * sides.height / sides.width) / 2)
+        left = max(0.0, (width - height * shape.width / shape.height) / 2)
+        top = max(0.0, (height - width * shape.height / shape.width) / 2)
         box = (left, top, width - left, height - top)
     elif fit == "pad" and wider > 0:
-        size = (sides.width, max(1, round(height * sides.width / width)))
+        size = (shape.width, max(1, round(height * shape.width / width)))
     elif fit == "pad":
-        size = (max(1, round(width * sides.height / height)), sides.height)
+        size = (max(1, round(width * shape.height / height)), shape.height)
     # The gap lets large images be averaged down cheaply first; at 3 the result cannot be distinguished from Lanczos alone.
     fitted = image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
     if fit != "pad":
         return fitted
     # As behind transparency: one background for all images is one thing less to learn.
-    padded = _ground(image.mode, (sides.width, sides.height), config)
-    padded.paste(fitted, ((sides.width - size[0]) // 2, (sides.height - size[1]) // 2))
+    padded = _ground(image.mode, (shape.width, shape.height), config)
+    padded.paste(fitted, ((shape.width - size[0]) // 2, (shape.height - size[1]) // 2))
     return padded
 
 

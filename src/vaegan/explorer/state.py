@@ -180,8 +180,8 @@ class Explorer:
         words = {} if self.dataset is None else _in_text(self.dataset)
         return {
             "name": one_line(self.run.resolve().name + (f", {self.model.fixed_label}" if self.model.fixed_label else "")),
-            "height": config.sides.height,
-            "width": config.sides.width,
+            "height": config.shape.height,
+            "width": config.shape.width,
             "channels": config.channels,
             "latentDim": self.model.latent_dim,
             "stages": list(self.models),
@@ -261,7 +261,7 @@ class Explorer:
     def mean_colours(self) -> bytes:
         """The mean colour of the middle of every image, uint8 [images, 3]; RequestError if there are no images."""
         images, order = self._opened().images, self.order
-        (height, width), (top, left) = self.model.config.sides, (side // 6 for side in self.model.config.sides)
+        (height, width), (top, left) = self.model.config.shape, (side // 6 for side in self.model.config.shape)
         middle = images[:, top : height - top : 2, left : width - left : 2]
         parts = [middle[order[start : start + 4096]].mean((1, 2)) for start in range(0, len(order), 4096)]
         return np.broadcast_to(np.concatenate(parts)[:, :3], (len(order), 3)).astype(np.uint8).tobytes()
@@ -286,14 +286,14 @@ class Explorer:
         `data` is the picture, uint8 [height, width, channels], and a byte for each of its pixels: 0 where it is to stay. What
         `progress` raises ends the search. RequestError if the data are anything else, or nothing or all is to be made anew.
         """
-        sides, channels = self.model.config.sides, self.model.config.channels
-        if len(data) != sides.area * (channels + 1):
-            raise RequestError(f"A picture of {sides} and its part to be made anew are {sides.area * (channels + 1)} bytes.")
+        shape, channels = self.model.config.shape, self.model.config.channels
+        if len(data) != shape.area * (channels + 1):
+            raise RequestError(f"A picture of {shape} and its part to be made anew are {shape.area * (channels + 1)} bytes.")
         values = np.frombuffer(bytearray(data), np.uint8)
-        picture, anew = values[: sides.area * channels].reshape(1, *sides, channels), values[sides.area * channels :] > 0
+        picture, anew = values[: shape.area * channels].reshape(1, *shape, channels), values[shape.area * channels :] > 0
         if anew.all() or not anew.any():
             raise RequestError("Paint over a part of the picture, and leave a part of it.")
-        view = through_mask(torch.from_numpy(~anew).reshape(sides))
+        view = through_mask(torch.from_numpy(~anew).reshape(shape))
         found = restore(self.model, view.see(to_tensor(picture)), view, ANSWERS, progress=progress)
         answers = zip(found.latents[:, 0].numpy().astype("<f4"), to_uint8(found.images[:, 0]), strict=True)
         return b"".join(latent.tobytes() + pixels.tobytes() for latent, pixels in answers)

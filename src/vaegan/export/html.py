@@ -150,7 +150,7 @@ def _images(explorer: Explorer) -> tuple[dict[str, Any], bytes, int]:
     if count > MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(0).choice(count, MOST_IMAGES, replace=False))
     columns = math.ceil(math.sqrt(len(chosen)))
-    height, width = config.sides
+    height, width = config.shape
     sheet = np.zeros((-(-len(chosen) // columns) * height, columns * width, config.channels), np.uint8)
     for place, index in enumerate(chosen):
         top, left = place // columns * height, place % columns * width

@@ -47,8 +47,8 @@ class Places(NamedTuple):
 def patch_places(octave: Images, count: int, seed: int = 0, given: bool = False) -> Places:
     """Random places of patches in an octave of `count` images, taken in turn; `given` images have other ones."""
     generator, patch = Generator().manual_seed(seed), min(PATCH, *octave.shape[-2:])
-    sides = (*octave.shape[-2:], *octave.shape[-2:])
-    drawn = [torch.randint(side - patch + 1, (PATCHES,), generator=generator) for side in sides]
+    shape = (*octave.shape[-2:], *octave.shape[-2:])
+    drawn = [torch.randint(side - patch + 1, (PATCHES,), generator=generator) for side in shape]
     return Places(torch.arange(PATCHES) % count, *drawn[2:] if given else drawn[:2])
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vaegan.shapes import NetworkConfig, Sides, Weights
+from vaegan.shapes import NetworkConfig, Shape, Weights
 from vaegan.types import Images
 
 SLOPE = 0.2  # of the leaky ReLU, as in DCGAN (Radford et al. 2016)
@@ -63,22 +63,22 @@ def _initialise_as_dcgan(module: nn.Module) -> None:
             draw_normal(layer.weight, 0.02, mean=1.0)
 
 
-def pad_to(images: Images, sides: Sides) -> Images:
-    """Repeats the border until the image has these sides; an extra row or column goes to the end."""
+def pad_to(images: Images, shape: Shape) -> Images:
+    """Repeats the border until the image has this shape; an extra row or column goes to the end."""
     height, width = images.shape[-2:]
-    missing_rows, missing_columns = sides.height - height, sides.width - width
+    missing_rows, missing_columns = shape.height - height, shape.width - width
     if missing_rows == 0 and missing_columns == 0:
         return images
     left, top = missing_columns // 2, missing_rows // 2
     return F.pad(images, (left, missing_columns - left, top, missing_rows - top), mode="replicate")
 
 
-def crop_to(images: Images, sides: Sides) -> Images:
+def crop_to(images: Images, shape: Shape) -> Images:
     """The centre of `images`, undoing `pad_to`."""
-    if images.shape[-2:] == sides:
+    if images.shape[-2:] == shape:
         return images
-    top, left = ((has - wanted) // 2 for has, wanted in zip(images.shape[-2:], sides, strict=True))
-    return images[..., top : top + sides.height, left : left + sides.width]
+    top, left = ((has - wanted) // 2 for has, wanted in zip(images.shape[-2:], shape, strict=True))
+    return images[..., top : top + shape.height, left : left + shape.width]
 
 
 def in_float32(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -12,19 +12,19 @@ from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import encoder_activation, pad_to
 from vaegan.networks.labels import chosen_bias, staged_features
 from vaegan.networks.stages import GridPlan, halved, stage_widths
-from vaegan.shapes import Sides, sides_of
+from vaegan.shapes import Shape, shape_of
 from vaegan.types import Images, Labels
 
 LEAST_GRID = 4  # [places]
 
 
-def plan_grids(size: int | Sides, layers: int) -> GridPlan:
+def plan_grids(size: int | Shape, layers: int) -> GridPlan:
     """Halves `size` [pixels] as often as there are layers, but no side below 4: 64 and 4 layers -> 4, 28 -> 7 after two.
 
     The first convolutions halve, those after them keep the sides.
     """
     halvings = 0
-    while halvings < layers and min(sides_of(size)) // 2 ** (halvings + 1) >= LEAST_GRID:
+    while halvings < layers and min(shape_of(size)) // 2 ** (halvings + 1) >= LEAST_GRID:
         halvings += 1
     return halved(size, halvings)
 
@@ -32,7 +32,7 @@ def plan_grids(size: int | Sides, layers: int) -> GridPlan:
 class ClassicTrunk(nn.Module):
     """Convolutions of kernel 4 and stride 2; normalised, where they are, from the second on (Radford et al. 2016, Section 3)."""
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int) -> None:
         super().__init__()
         grids, widths = plan_grids(size, config.layers), stage_widths(config, config.layers)
         self.padded = grids.padded
@@ -53,7 +53,7 @@ class ClassicTrunk(nn.Module):
         return staged_features(self.stages, pad_to(images, self.padded), self.label_bias, labels)
 
 
-def classic_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
+def classic_stages(config: NetworkConfig, size: int | Shape, channels: int) -> tuple[int, Shape, nn.Sequential]:
     """The way back: transposed convolutions (kernel 4, stride 2), or nearest neighbours and a convolution (kernel 3).
 
     Returns:

@@ -14,7 +14,7 @@ from vaegan.networks.mlp import mlp_stages
 from vaegan.networks.outputs import OUTPUTS
 from vaegan.networks.stages import plan_stages, stage_widths
 from vaegan.networks.subpixel import SubPixel
-from vaegan.shapes import Sides, sides_of
+from vaegan.shapes import Shape, shape_of
 from vaegan.types import Images, Labels, Latents
 
 
@@ -24,9 +24,9 @@ class Decoder(nn.Module):
     Every family begins with `start`, so that labels can be folded in, in one place.
     """
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int = 0) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int = 0) -> None:
         super().__init__()
-        self.sides, self.latent_dim = sides_of(size), config.latent_dim
+        self.shape, self.latent_dim = shape_of(size), config.latent_dim
         self.start_channels, self.grid, self.stages = STAGES[config.kind](config, size, channels)
         self.start = nn.Linear(config.latent_dim, self.start_channels * self.grid.area)
         self.saturates = config.output == "tanh"
@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         x = with_bias(in_float32(self.start, latents), self.label_bias, labels)
         x = x.unflatten(1, (self.start_channels, *self.grid))
         x = self.stages(x.contiguous(memory_format=torch.channels_last))
-        x = crop_to(x.float(), self.sides)
+        x = crop_to(x.float(), self.shape)
         x = x.tanh() if self.saturates else x
         return x if raw else self.output(x)
 
@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         return folded(self, "label_bias", "start.bias", label)
 
 
-def plain_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
+def plain_stages(config: NetworkConfig, size: int | Shape, channels: int) -> tuple[int, Shape, nn.Sequential]:
     """Transposed convolutions up to half the size, each with residual blocks behind it, then one sub-pixel convolution.
 
     Returns:
@@ -72,7 +72,7 @@ def plain_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tup
     return widths[0], plan.grid, nn.Sequential(*layers)
 
 
-def residual_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
+def residual_stages(config: NetworkConfig, size: int | Shape, channels: int) -> tuple[int, Shape, nn.Sequential]:
     """Residual blocks on every grid, with bilinear upsampling between them."""
     plan = plan_stages(size)
     widths = stage_widths(config, plan.halvings + 1)[::-1]

@@ -8,7 +8,7 @@ from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import activation, draw_normal, in_float32, initialise, start_residuals_as_identity
 from vaegan.networks.labels import chosen_bias, folded
 from vaegan.networks.trunk import build_trunk
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.types import Images, Labels, Latents, PerImage
 
 HIDDEN = 32
@@ -26,7 +26,7 @@ class Gaussian(NamedTuple):
 class Encoder(nn.Module):
     """q(z|x): images to the mean and log-variance of their latent (Kingma & Welling 2014)."""
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int = 0) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int = 0) -> None:
         super().__init__()
         self.trunk = build_trunk(config, size, channels, classes)
         self.head = nn.Linear(self.trunk.out_features, 2 * config.latent_dim)
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
 class Critic(nn.Module):
     """D(x): images to one logit each, high for real."""
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int = 0) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int = 0) -> None:
         super().__init__()
         self.trunk = build_trunk(config, size, channels, classes)
         self.hidden = nn.Identity()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from vaegan.networks.labels import chosen_bias
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.types import Labels
 
 FINEST_LOGITS = 4
@@ -17,17 +17,17 @@ FINEST_LOGITS = 4
 class Heads(nn.Module):
     """Maps of features, flattened and joined, to the logits of every place of every scale."""
 
-    def __init__(self, width: int, shapes: Sequence[Sides], classes: int = 0) -> None:
+    def __init__(self, width: int, shapes: Sequence[Shape], classes: int = 0) -> None:
         super().__init__()
         self.width, self.shapes = width, tuple(shapes)
-        self.heads = nn.ModuleList(Head(width, sides, classes) for sides in shapes)
+        self.heads = nn.ModuleList(Head(width, shape, classes) for shape in shapes)
 
     def forward(self, seen: Tensor, labels: Labels | None = None) -> Tensor:
         """[batch, all numbers of all maps] to logits [batch, places]."""
-        parts = seen.split([self.width * sides.area for sides in self.shapes], 1)
+        parts = seen.split([self.width * shape.area for shape in self.shapes], 1)
         logits = [
-            head(part.view(-1, self.width, *sides), labels)
-            for head, part, sides in zip(self.heads, parts, self.shapes, strict=True)
+            head(part.view(-1, self.width, *shape), labels)
+            for head, part, shape in zip(self.heads, parts, self.shapes, strict=True)
         ]
         return torch.cat(logits, 1).float()
 
@@ -35,9 +35,9 @@ class Heads(nn.Module):
 class Head(nn.Module):
     """Judges one scale."""
 
-    def __init__(self, width: int, sides: Sides, classes: int) -> None:
+    def __init__(self, width: int, shape: Shape, classes: int) -> None:
         super().__init__()
-        side = min(sides)
+        side = min(shape)
         layers: list[nn.Module] = []
         while side > FINEST_LOGITS:
             layers += [spectral_norm(nn.Conv2d(width, width, 4, 2, 1)), nn.LeakyReLU(0.2)]

@@ -7,17 +7,17 @@ from torch import Tensor, nn
 from vaegan.config import NetworkConfig
 from vaegan.networks.blocks import encoder_activation
 from vaegan.networks.labels import chosen_bias, staged_features
-from vaegan.shapes import Sides, sides_of
+from vaegan.shapes import Shape, shape_of
 from vaegan.types import Images, Labels
 
 
 class MLPTrunk(nn.Module):
     """Hidden layers of `width` numbers, as feature maps of a single place, so that everything built for maps can use them."""
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int) -> None:
         super().__init__()
         self.channels = self.out_features = config.width
-        widths = [channels * sides_of(size).area] + [config.width] * config.layers
+        widths = [channels * shape_of(size).area] + [config.width] * config.layers
         self.stages = nn.ModuleList(
             nn.Sequential(nn.Linear(before, after), encoder_activation(config)) for before, after in pairwise(widths)
         )
@@ -30,10 +30,10 @@ class MLPTrunk(nn.Module):
         return [feature[:, :, None, None] for feature in features]
 
 
-def mlp_stages(config: NetworkConfig, size: int | Sides, channels: int) -> tuple[int, Sides, nn.Sequential]:
+def mlp_stages(config: NetworkConfig, size: int | Shape, channels: int) -> tuple[int, Shape, nn.Sequential]:
     """The way back from `width` numbers at one place: the remaining hidden layers, and one number for every pixel."""
     layers: list[nn.Module] = [nn.Flatten(), nn.ReLU()]
     for _ in range(config.layers - 1):
         layers += [nn.Linear(config.width, config.width), nn.ReLU()]
-    layers += [nn.Linear(config.width, channels * sides_of(size).area), nn.Unflatten(1, (channels, *sides_of(size)))]
-    return config.width, Sides(1, 1), nn.Sequential(*layers)
+    layers += [nn.Linear(config.width, channels * shape_of(size).area), nn.Unflatten(1, (channels, *shape_of(size)))]
+    return config.width, Shape(1, 1), nn.Sequential(*layers)

@@ -78,9 +78,9 @@ class Perception(nn.Module):
 
     def forward(self, images: Images) -> list[Tensor]:
         """[batch, 1, 3 or 4, height, width] in [-1, 1], as the network was trained with, to maps [batch, CHANNELS, ...]."""
-        sides, shorter = images.shape[-2:], min(images.shape[-2:])
+        shape, shorter = images.shape[-2:], min(images.shape[-2:])
         if shorter < LEAST_SIDE:
-            larger = [round(side * LEAST_SIDE / shorter) for side in sides]
+            larger = [round(side * LEAST_SIDE / shorter) for side in shape]
             images = F.interpolate(images, size=larger, mode="bilinear", align_corners=False)
         seen: list[Tensor] = []
         with torch.autocast(images.device.type, enabled=False):  # each convolution has a precision of its own

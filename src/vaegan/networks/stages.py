@@ -1,9 +1,9 @@
-"""Sides of the feature maps: how often an image is halved, and to what it is padded."""
+"""Shape of the feature maps: how often an image is halved, and to what it is padded."""
 
 from dataclasses import dataclass
 
 from vaegan.config import NetworkConfig
-from vaegan.shapes import Sides, sides_of
+from vaegan.shapes import Shape, shape_of
 
 MOST_PLACES = 36  # of the coarsest map
 
@@ -15,18 +15,18 @@ class GridPlan:
     They are padded to `padded`, the smallest sides that halve `halvings` times down to the sides of `grid`.
     """
 
-    padded: Sides
+    padded: Shape
     halvings: int
-    grid: Sides
+    grid: Shape
 
 
-def halved(size: int | Sides, halvings: int) -> GridPlan:
+def halved(size: int | Shape, halvings: int) -> GridPlan:
     """The plan for images of `size` [pixels] and a number of halvings."""
-    grid = Sides(*(-(-side // 2**halvings) for side in sides_of(size)))
-    return GridPlan(Sides(*(side * 2**halvings for side in grid)), halvings, grid)
+    grid = Shape(*(-(-side // 2**halvings) for side in shape_of(size)))
+    return GridPlan(Shape(*(side * 2**halvings for side in grid)), halvings, grid)
 
 
-def plan_stages(size: int | Sides) -> GridPlan:
+def plan_stages(size: int | Shape) -> GridPlan:
     """Halves images of `size` [pixels] down to a grid of at most 36 places: 64 -> 4 halvings, 28 -> 3, as 32; 64x96 -> 4."""
     halvings = 1
     while halved(size, halvings).grid.area > MOST_PLACES:

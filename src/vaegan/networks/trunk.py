@@ -10,7 +10,7 @@ from vaegan.networks.classic import ClassicTrunk
 from vaegan.networks.labels import chosen_bias, staged_features, with_bias
 from vaegan.networks.mlp import MLPTrunk
 from vaegan.networks.stages import plan_stages, stage_widths
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.types import Images, Labels
 
 
@@ -21,7 +21,7 @@ class PlainTrunk(nn.Module):
     highest octave, and a generator then fills it with texture.
     """
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int) -> None:
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings)
@@ -45,7 +45,7 @@ class PlainTrunk(nn.Module):
 class ResidualTrunk(nn.Module):
     """Norm-free residual stages with average pooling between them."""
 
-    def __init__(self, config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> None:
+    def __init__(self, config: NetworkConfig, size: int | Shape, channels: int, classes: int) -> None:
         super().__init__()
         stages = plan_stages(size)
         widths = stage_widths(config, stages.halvings + 1)
@@ -78,6 +78,6 @@ Trunk = PlainTrunk | ResidualTrunk | ClassicTrunk | MLPTrunk
 TRUNKS: dict[str, type[Trunk]] = {"plain": PlainTrunk, "residual": ResidualTrunk, "classic": ClassicTrunk, "mlp": MLPTrunk}
 
 
-def build_trunk(config: NetworkConfig, size: int | Sides, channels: int, classes: int) -> Trunk:
+def build_trunk(config: NetworkConfig, size: int | Shape, channels: int, classes: int) -> Trunk:
     """The trunk that `config.kind` names."""
     return TRUNKS[config.kind](config, size, channels, classes)

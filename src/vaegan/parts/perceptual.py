@@ -21,7 +21,7 @@ from vaegan.parts.player import Player
 from vaegan.parts.schedule import Clock, cosine
 from vaegan.parts.views import View, draw_view, enlarged_crop
 from vaegan.randomness import Draws, keyed_seed
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.types import Images, Labels, joined
 
 WIDTH = 64  # channels of what is seen at each scale
@@ -67,7 +67,7 @@ class PerceptualCritic(nn.Module):
         self._eyes = (perception, projection)  # in a tuple, or what is not learned would be saved
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(draws.seed, "initial weights", "heads"))
-            heads = Heads(WIDTH, [Sides(*maps.shape[-2:]) for maps in features], classes)
+            heads = Heads(WIDTH, [Shape(*maps.shape[-2:]) for maps in features], classes)
         self.player = Player(heads, optimizer_of("adam", BETAS), lambda progress: cosine(*RATES, progress), engine)
         self._draws, self._augmentation, self._jitter, self._flips = draws, augmentation, jitter, flips
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from vaegan.parts.schedule import Clock
 from vaegan.randomness import Draws
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.types import Images
 
 
@@ -27,12 +27,12 @@ class Augmentation:
     keep: Tensor  # [batch, 1, height, width], 0 inside the cutout
 
     @staticmethod
-    def draw(count: int, sides: Sides, probability: float, flips: bool, generator: Generator) -> "Augmentation":
+    def draw(count: int, shape: Shape, probability: float, flips: bool, generator: Generator) -> "Augmentation":
         """Draws the changes for `count` images; each kind happens with `probability`.
 
         Args:
             count: images in the batch.
-            sides: height and width of the images [pixels].
+            shape: height and width of the images [pixels].
             probability: of each kind of change, each image on its own.
             flips: whether mirrored images are as good as the originals (not for digits).
             generator: keyed source of randomness on the images' device.
@@ -42,7 +42,7 @@ class Augmentation:
         chosen = torch.rand(5, count, generator=generator, device=device) < probability
         shifts: list[Tensor] = []
         holes: list[Tensor] = []
-        for side, shift, centre in zip(sides, uniform[:2], uniform[2:4, :, None], strict=True):
+        for side, shift, centre in zip(shape, uniform[:2], uniform[2:4, :, None], strict=True):
             reach, cut, place = side // 8, side // 2, torch.arange(side, device=device)
             shifts.append(((shift * (2 * reach + 1)).floor() - reach) * chosen[0])
             start = centre * side - cut / 2
@@ -140,5 +140,5 @@ def draw_view(
     if probability == 0:
         return View(None, shifts)
     generator, count = draws.generator("augmentation", clock.seen), len(images) * draws.world_size
-    changes = Augmentation.draw(count, Sides(*images.shape[-2:]), probability, flips, generator)
+    changes = Augmentation.draw(count, Shape(*images.shape[-2:]), probability, flips, generator)
     return View(changes.part(slice(draws.rank, None, draws.world_size)).repeated(copies), shifts)

@@ -17,7 +17,7 @@ from vaegan.latent.walks import interpolate
 from vaegan.model import Model, Sampler
 from vaegan.pictures import GAP, SHOWN_SIDE, Pixels
 from vaegan.report.gathering import GatheredRun
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.training.session import SHOT_SAMPLES, sample_shots
 from vaegan.transparency import over_checkers
 
@@ -92,9 +92,9 @@ class Counts:
     pairs: int
 
 
-def counts_for(sides: Sides) -> Counts:
-    """The numbers of images for images of these sides [pixels]."""
-    if sides.area <= 64 * 96:
+def counts_for(shape: Shape) -> Counts:
+    """The numbers of images for images of this shape [pixels]."""
+    if shape.area <= 64 * 96:
         return Counts(samples=36, across=6, real=60, real_across=12, pairs=10)
     return Counts(samples=16, across=4, real=18, real_across=6, pairs=6)
 

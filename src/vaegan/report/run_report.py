@@ -33,7 +33,7 @@ def write_report(
 
 def report_page(run: GatheredRun, with_images: bool) -> str:
     """HTML of a run's report."""
-    counts = counts_for(run.record.config.data.sides)
+    counts = counts_for(run.record.config.data.shape)
     parts = [
         verdict(run),
         samples(run, counts),
@@ -98,9 +98,9 @@ KINDS = {
 def headline(run: GatheredRun, with_images: bool) -> Markup:
     """Name, one sentence, and the facts of a run."""
     record, data = run.record, run.record.facts.get("data", {})
-    sides, kind = record.config.data.sides, COLOURS.get(data.get("channels", 3), "colour")
+    shape, kind = record.config.data.shape, COLOURS.get(data.get("channels", 3), "colour")
     source = record.source if with_images else "images that are not named here"
-    images = f"{int(data.get('images', 0)):,} {kind} images of {sides.height} × {sides.width} pixels"
+    images = f"{int(data.get('images', 0)):,} {kind} images of {shape.height} × {shape.width} pixels"
     status = {"finished": None, "interrupted": "interrupted; what follows is its state so far"}.get(
         record.status, "not finished; what follows is its state so far"
     )
@@ -204,7 +204,7 @@ def samples_of(
 ) -> Markup:
     """A sheet of new images of one stage, and the command that makes them again."""
     model = run.models[stage]
-    counts = pictures.counts_for(model.config.sides)
+    counts = pictures.counts_for(model.config.shape)
     asked = ["--stage", stage, "-n", str(counts.samples), "--seed", str(seed), *(["--sampler", sampler] if sampler else [])]
     line = command("sample", str(run.path), *asked, "--out", file)
     return picture(pictures.samples(model, seed, counts, sampler), words, caption, "tiles", again(line))

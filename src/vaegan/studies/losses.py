@@ -75,8 +75,8 @@ def watch(work: Work) -> Numbers:
     settings = VAEConfig(**loss | rates)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(keyed_seed(work.seed, "losses"))
-        encoder = Encoder(config.network, dataset.config.sides, dataset.channels)
-        decoder = Decoder(config.network, dataset.config.sides, dataset.channels)
+        encoder = Encoder(config.network, dataset.config.shape, dataset.channels)
+        decoder = Decoder(config.network, dataset.config.shape, dataset.channels)
     recipe = VAE(settings, encoder, decoder, FabricEngine(config.device, work.seed))
     batches = TrainingBatches(dataset, batch_size=BATCH, seed=work.seed)
     losses: list[float] = []

@@ -67,7 +67,7 @@ def make_plan(study: Study, asked: StudyRequest, setting: Setting, arms: Sequenc
         # The speed of a VAE as the arms train it: their device, precision and batch.
         device, dataset = setting.base.device, setting.dataset
         precision = "bfloat16" if device.precision == "bfloat16" else "float32"
-        shape = setting.base.network, dataset.config.sides, dataset.channels, setting.base.vae.batch_size
+        shape = setting.base.network, dataset.config.shape, dataset.channels, setting.base.vae.batch_size
         speed = measure_speed(*shape, chosen_device(device.accelerator), precision)["vae"]
         images = 60 * minutes * TRAINING_SHARE * speed
         unit = images / (seeds * max(1e-9, sum(arm.images * cost(arm) for arm in arms)))

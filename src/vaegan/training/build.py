@@ -29,7 +29,7 @@ from vaegan.recipes.gan import AVERAGE_CAP, GAN
 from vaegan.recipes.joint import Joint
 from vaegan.recipes.recipe import Recipe
 from vaegan.recipes.vae import VAE
-from vaegan.shapes import Sides
+from vaegan.shapes import Shape
 from vaegan.training import health
 from vaegan.training.checks import describe_objective, reason_of_collapse
 from vaegan.training.engine import FabricEngine
@@ -111,7 +111,7 @@ def build_ae(inputs: StageInputs) -> Built:
 def build_vae(inputs: StageInputs) -> Built:
     """A VAE with fresh networks, or on those of an earlier model."""
     config, (encoder, decoder) = inputs.config.vae, _encoder_and_decoder(inputs)
-    objective = {"objective": describe_objective(config, inputs.dataset.channels * inputs.dataset.config.sides.area)}
+    objective = {"objective": describe_objective(config, inputs.dataset.channels * inputs.dataset.config.shape.area)}
     return Built(VAE(config, encoder, decoder, inputs.engine), objective | _parameters(encoder=encoder, decoder=decoder))
 
 
@@ -241,7 +241,7 @@ def checks_of(stage: str, inputs: StageInputs, facts: dict[str, Any]) -> tuple[d
         if "handover" in facts and config.gan.anchor > 0:  # without an anchor it may forget
             checks[health.FORGETTING] = health.forgetting(facts["handover"]["vae_low_pass_error"])
     if stage == "vae" and config.vae.reconstruction_weight > 0:
-        reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.sides.area)
+        reason, excess = reason_of_collapse(config.vae, inputs.dataset.channels * inputs.dataset.config.shape.area)
         checks[health.POSTERIOR] = health.posterior_collapse(config.network.latent_dim, reason)
     return checks, excess
 
@@ -279,9 +279,9 @@ def drawing_model(recipe: Recipe, inputs: StageInputs) -> Model:
     return model
 
 
-def _shape(inputs: StageInputs) -> tuple[Any, Sides, int, int]:
+def _shape(inputs: StageInputs) -> tuple[Any, Shape, int, int]:
     dataset = inputs.dataset
-    return inputs.config.network, dataset.config.sides, dataset.channels, len(inputs.words)
+    return inputs.config.network, dataset.config.shape, dataset.channels, len(inputs.words)
 
 
 def _encoder_and_decoder(inputs: StageInputs) -> tuple[Encoder, Decoder]:

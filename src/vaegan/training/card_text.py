@@ -51,7 +51,7 @@ def card_sections(
     colours = transparency.COLOURS[config.channels]
     kind = "A GAN that grew out of a VAE" if config.stage == "gan" and config.has_encoder else KINDS[config.stage]
     return [
-        f"# {kind} of {config.sides} {colours} images",
+        f"# {kind} of {config.shape} {colours} images",
         "Made with `vaegan`.",
         SAMPLES + (FROM_MIXTURE if config.stage in ("vae", "joint") else "")
         if "heldout" in facts
@@ -89,7 +89,7 @@ def _use(config: ModelConfig) -> str:
         "import vaegan",
         "",
         'model = vaegan.Model.from_pretrained("path/to/this/folder")',
-        f"images = model.sample(16, seed=0)  # [16, {config.channels}, {config.sides.height}, {config.sides.width}] in [-1, 1]",
+        f"images = model.sample(16, seed=0)  # [16, {config.channels}, {config.shape.height}, {config.shape.width}] in [-1, 1]",
     ]
     if config.has_encoder:
         lines.append(f"latents = model.encode(images)  # [16, {config.network.latent_dim}]")
@@ -151,9 +151,9 @@ def _measured(facts: Mapping[str, Any]) -> str:
 def _data(record: RunRecord, config: ModelConfig) -> str:
     ways = {"crop": "cropped to their centre", "pad": "padded", "stretch": "stretched"}
     colours = transparency.COLOURS[config.channels]
-    sides, way = config.sides, ways[record.config.data.fit]
+    shape, way = config.shape, ways[record.config.data.fit]
     return (
-        f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {sides}. Fingerprint of the prepared "
+        f"## Training data\n\n{data_words(record)}: {colours}, {way} and scaled to {shape}. Fingerprint of the prepared "
         f"images: `{record.fingerprint}`. Some were held out, chosen by a hash of their bytes."
     )
 

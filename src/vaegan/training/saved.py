@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vaegan.data import TEST, VALIDATION, ImageDataset, open_dataset
 from vaegan.errors import DataError, ModelError, RequestError
 from vaegan.model import Model
-from vaegan.shapes import LEAST_SIZE, Channels, DataConfig, Fit, Sides
+from vaegan.shapes import LEAST_SIZE, Channels, DataConfig, Fit, Shape
 from vaegan.training.run import RunFolder, find_run
 from vaegan.types import ProgressCallback
 
@@ -62,12 +62,12 @@ def images_config(model: Model, run: str | Path, fit: Fit | None = None, scale: 
     config = replace(data, size=model.config.size, fit=fit or data.fit, channels=channels, **shown)
     if scale == 1:
         return config
-    sides = config.sides
-    possible = [n for n in range(2, min(sides) // LEAST_SIZE + 1) if not any(side % n for side in sides)]
+    shape = config.shape
+    possible = [n for n in range(2, min(shape) // LEAST_SIZE + 1) if not any(side % n for side in shape)]
     if scale not in possible:
         some = f"give {' or '.join(map(str, possible))}" if possible else f"none is, from {LEAST_SIZE} pixels on"
-        raise RequestError(f"--scale {scale} is not possible with images of {sides}, which this model makes; {some}.")
-    return replace(config, size=str(Sides(sides.height // scale, sides.width // scale)), binarize="none")
+        raise RequestError(f"--scale {scale} is not possible with images of {shape}, which this model makes; {some}.")
+    return replace(config, size=str(Shape(shape.height // scale, shape.width // scale)), binarize="none")
 
 
 def run_images(run: str | Path, progress: ProgressCallback | None = None) -> ImageDataset:

@@ -18,7 +18,7 @@ import vaegan.commands
 from vaegan.cli import COMMANDS, main
 from vaegan.commands.train import print_finished
 from vaegan.console import Console
-from vaegan.training.run import RunFolder
+from vaegan.training.run import FORMAT_VERSION, RunFolder
 
 OPTIONS = [
     *("--size", "16", "--network.width", "8", "--network.width-limit", "16", "--network.latent-dim", "4"),
@@ -531,7 +531,7 @@ def test_a_broken_model_is_refused_in_one_line(run: Path, tmp_path: Path, capsys
     assert "model.safetensors" in said
     assert "cut off" in said
     assert "copy the model again" in said
-    for text in ("{", "[]", '{"format_version": 6}'):
+    for text in ("{", "[]", json.dumps({"format_version": FORMAT_VERSION})):
         (copy / "run.json").write_text(text)
         said = refused(capsys, 2, "info", str(copy))
         assert "copy the run again" in said

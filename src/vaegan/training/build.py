@@ -37,7 +37,7 @@ from vaegan.training.handover_facts import handover_facts
 from vaegan.types import Batch, Latents
 
 HELDOUT = 256  # validation images looked at while training
-ENCODED = 10_000  # training images whose posteriors describe the whole set
+ENCODED = 10_000  # training images whose encodings describe the whole set
 CALIBRATED = 512  # training images that say how much images vary in what the anchor compares
 
 

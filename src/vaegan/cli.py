@@ -28,7 +28,7 @@ COMMANDS = {
     "similar": ("RUN IMAGE", "the most similar images of a folder", "--in DATA", "search"),
     "direction": ("RUN", 'learn what "smile" is, and save it', "--name smile --positive DIR --negative DIR", "directions"),
     "edit": ("RUN IMAGE..", "more or less of what was learned", "--direction smile=1.5", "directions"),
-    "restore": ("RUN IMAGE..", "fill holes, enlarge, colour, take noise away", "--mask FILE|--scale 2|--grey", "restore"),
+    "restore": ("RUN IMAGE..", "fill holes, enlarge, colour, denoise", "--mask FILE|--scale 2|--grey|--noise 0.2", "restore"),
     "outliers": ("RUN DATA", "what the model explains worst", "", "search"),
     "duplicates": ("RUN DATA", "images that show the same", "", "search"),
     "encode": ("RUN DATA", "latents for other tools", "[--out latents.npz]", "images"),

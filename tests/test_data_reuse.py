@@ -132,6 +132,15 @@ def test_the_range_is_that_of_all_images_together_whichever_are_known(
         checked(config)
 
 
+def test_auto_finds_a_single_bright_pixel_of_a_new_image(folder: Path, checked: Checked) -> None:
+    large = np.random.default_rng(1).integers(10, 60, (COUNT, 100, 100)).astype(np.uint8)
+    fill(folder, large[1:])
+    checked(DataConfig(size=SIZE, levels="auto"))
+    large[0, 1, 2] = 90
+    new = fill(folder, large[:1], start=100)
+    assert checked(DataConfig(size=SIZE, levels="auto")).count(new[0]) == 2
+
+
 def test_what_vanishes_on_its_background_is_warned_of_as_before(folder: Path, checked: Checked) -> None:
     fill(folder, VALUES)
     icons = np.full((4, SIZE, SIZE, 4), 255, np.uint8)

@@ -126,11 +126,9 @@ def test_a_model_draws_encodes_and_reports_transparent_images(icons: Path, tmp_p
     model = api.load(run)
     assert model.sample(2).shape == (2, 4, 16, 16)
     main(["sample", str(run), "-n", "3", "--out", str(tmp_path / "singles")])
-    with Image.open(tmp_path / "singles" / "00002.png") as single:
-        assert single.mode == "RGBA"
+    assert Image.open(tmp_path / "singles" / "00002.png").mode == "RGBA"
     main(["reconstruct", str(run), str(icons / "3.png"), "--out", str(tmp_path / "again.png")])
-    with Image.open(tmp_path / "again.png") as again:
-        assert again.mode == "RGB"  # a person sees a checkered board
+    assert Image.open(tmp_path / "again.png").mode == "RGB"  # a person sees a checkered board
     main(["evaluate", str(run)])
     main(["report", str(run), "--out", str(tmp_path / "report.html")])
     assert "transparent colour images" in (tmp_path / "report.html").read_text("utf-8")

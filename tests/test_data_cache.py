@@ -8,9 +8,8 @@ import subprocess
 import sys
 import threading
 from collections import namedtuple
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from PIL import Image
 
 from vaegan import caching
 from vaegan.cli import main
-from vaegan.data import TRAIN, DataConfig, ImageDataset, TrainingBatches, default_cache_dir, open_dataset, source
+from vaegan.data import TRAIN, DataConfig, TrainingBatches, default_cache_dir, open_dataset, source
 from vaegan.data.cache import CacheWriter
 from vaegan.errors import DataError, RequestError, VaeganError
 from vaegan.files import being_written
@@ -207,78 +206,6 @@ def test_a_few_images_can_be_looked_at_but_not_trained_on(folder: Path, tmp_path
         path.write_text("no image")
     with pytest.raises(DataError, match=r"no usable image\. 5 files were skipped"):
         open_dataset(folder, CONFIG, cache_dir=tmp_path / "c", for_training=False)
-
-
-def everything(dataset: ImageDataset) -> list[object]:
-    """All that a cache says of its images."""
-    lists = [dataset.sides.tolist(), dataset.contents.tolist(), {name: one.tolist() for name, one in dataset.labels.items()}]
-    return [
-        *lists,
-        dataset.images.tolist(),
-        dataset.names,
-        dataset.skipped,
-        dataset.notes,
-        dataset.fingerprint,
-        dataset.label_words,
-    ]
-
-
-@pytest.mark.parametrize("channels", ["auto", "1", "3"])
-def test_unchanged_files_are_not_decoded_again_and_nothing_else_differs(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: Literal["auto", "1", "3"]
-) -> None:
-    """The folder grows, an image changes and one goes; a coloured image among grey ones comes and goes."""
-    config, decode = replace(CONFIG, channels=channels), source.decode
-    for index, path in enumerate(sorted(folder.iterdir())):
-        Image.open(path).convert("L").resize((16 + index % 2, 16)).save(path)
-    (folder / "notes.bmp").write_text("no image")
-    decoded: list[str] = []
-
-    def noted(name: str, *rest: Any) -> Any:
-        decoded.append(name)
-        return decode(name, *rest)
-
-    def check(*wanted: str) -> None:
-        monkeypatch.setattr(source, "decode", noted)
-        decoded.clear()
-        again = open_dataset(folder, config, cache_dir=tmp_path / "c")
-        assert sorted(decoded) == sorted([*wanted, "notes.bmp"])
-        monkeypatch.setattr(source, "decode", decode)
-        whole = open_dataset(folder, config, cache_dir=tmp_path / "whole")
-        assert everything(again) == everything(whole)
-        shutil.rmtree(tmp_path / "whole")
-
-    check(*(f"{index:02}.bmp" for index in range(80)))
-    Image.fromarray(VALUES[0]).resize((16, 12)).save(folder / "new.bmp")
-    check("new.bmp")
-    (folder / "new.bmp").unlink()
-    (folder / "03.bmp").unlink()
-    Image.fromarray(VALUES[5]).convert("L").save(folder / "05.bmp")
-    os.utime(folder / "05.bmp", ns=(5, 5))
-    (folder / "a").mkdir()
-    (folder / "07.bmp").rename(folder / "a/07.bmp")
-    check("05.bmp", "a/07.bmp")
-
-
-def test_files_that_could_not_be_read_are_tried_again(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, there = source.read_bounded, Path.open
-
-    def dropped(path: Path, *how: Any, **more: Any) -> Any:
-        if path.name in ("03.bmp", "04.bmp"):
-            raise OSError(errno.EIO, "Input/output error")
-        return there(path, *how, **more)
-
-    monkeypatch.setattr(Path, "open", dropped)
-    first = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
-    assert [one.name for one in first.skipped] == ["03.bmp", "04.bmp"]
-    monkeypatch.setattr(source, "read_bounded", lambda file: pytest.fail("was read although nothing can be read that could not"))
-    assert open_dataset(folder, CONFIG, cache_dir=tmp_path / "c").skipped == first.skipped
-    monkeypatch.setattr(source, "read_bounded", read)
-    monkeypatch.setattr(Path, "open", there)
-    healed = open_dataset(folder, CONFIG, cache_dir=tmp_path / "c")
-    assert (len(healed), healed.skipped) == (80, ())
-    assert everything(healed) == everything(open_dataset(folder, CONFIG, cache_dir=tmp_path / "other"))
-    assert len(kept(tmp_path / "c")) == 1
 
 
 USES = """

@@ -71,8 +71,6 @@ def train(
     Returns the run; `load(run.path)` gives its model. Raises RequestError, or TrainingError if training broke down.
     """
     config, place = config or load_preset("tiny"), None if out is None else Path(out)
-    if config.data.labels:  # a resumed run may be started from elsewhere
-        config = replace(config, data=replace(config.data, labels=str(Path(config.data.labels).absolute())))
     minutes = DEFAULT_MINUTES if minutes is None and images is None else minutes
     check_request(config, minutes, images)
     if is_first_process():
@@ -81,9 +79,7 @@ def train(
     engine = _started(config)
     start = None if init is None else load_start(init, config, engine.device)
     dataset = _open_everywhere(engine, data, config, preparing)
-    config = replace(config, data=dataset.config)  # with a size that was settled
-    if config.is_conditional:  # the name that the label has there
-        config = replace(config, condition=dataset.categories(config.condition)[0])
+    config = _settled(config, dataset)
     if start is not None:
         check_fits(start, config, dataset)
     record = RunRecord(
@@ -188,6 +184,15 @@ def _started(config: TrainConfig) -> FabricEngine:
     engine = FabricEngine(config.device, config.seed)
     check_settings(config, engine.world_size)  # once more: a launcher may have started other processes than were asked for
     return engine
+
+
+def _settled(config: TrainConfig, dataset: ImageDataset) -> TrainConfig:
+    """Settings in which what only the images can tell is settled: their size, and the name of the label that is told."""
+    data = dataset.config
+    if data.labels:  # a resumed run may be started from elsewhere
+        data = replace(data, labels=str(Path(data.labels).absolute()))
+    condition = dataset.categories(config.condition)[0] if config.is_conditional else config.condition
+    return replace(config, data=data, condition=condition)
 
 
 def _begin(folder: RunFolder, record: RunRecord, dataset: ImageDataset, listener: Listener) -> None:

@@ -18,6 +18,7 @@ from vaegan.describe import measure_speed
 from vaegan.errors import InterruptedTraining, ModelError, RequestError, TrainingError, VaeganError
 from vaegan.networks import Encoder, Gaussian
 from vaegan.parts.muon import Muon
+from vaegan.shapes import Shape
 from vaegan.studies.plan import StudyRequest, make_plan, read_measured, read_record, with_precision
 from vaegan.studies.running import run_study
 from vaegan.studies.study import (
@@ -403,11 +404,11 @@ def test_speed_is_that_of_the_batch_and_precision_asked_for(config: TrainConfig,
     steps, step = list[float](), Muon.step
     monkeypatch.setattr(Muon, "step", lambda self: steps.append(1.0) or step(self))
     monkeypatch.setattr("vaegan.describe.Encoder", Watched)
-    speed = measure_speed(config.network, 16, 1, 4, torch.device("cpu"), "bfloat16")
+    speed = measure_speed(config.network, Shape(16, 16), 1, 4, torch.device("cpu"), "bfloat16")
     assert seen == {(4, True)}
     assert speed["vae"] == pytest.approx(GAN_COST * speed["gan"])
     assert len(steps) == 6  # of many latents the optimiser takes longer than the networks
-    measure_speed(config.network, 16, 1)  # as `vaegan preview` asks
+    measure_speed(config.network, Shape(16, 16), 1)  # as `vaegan preview` asks
     assert seen == {(4, True), (32, False)}
 
 

@@ -176,13 +176,14 @@ def test_several_processes_are_refused_where_there_is_no_script(two: TrainConfig
 
     monkeypatch.setattr("subprocess.Popen", start)
     for name in (None, "<stdin>"):
-        monkeypatch.setattr(sys.modules["__main__"], "__file__", name)
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", name, raising=False)
         with pytest.raises(vaegan.RequestError, match="script of its own"):
             vaegan.train("faces:96", two, images=64)
     assert list(Path().iterdir()) == []
 
 
 def test_processes_that_do_not_come_are_not_waited_for_long(two: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
     monkeypatch.setattr(engine, "start_others", lambda count, port: [])
     monkeypatch.setattr(engine, "MEETING", timedelta(seconds=0.3))
     with pytest.raises(vaegan.TrainingError, match="Not all of the 2 processes started"):

@@ -305,7 +305,7 @@ def test_a_closed_window_saves_and_stops() -> None:
     code = f"import vaegan.console as c; c.PLAIN_SECONDS = 0.01; from vaegan.cli import main; main({arguments!r})"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
-        while not process.stdout.readline().startswith(b"VAE"):
+        while not process.stdout.readline().startswith(b"VAE  "):  # how far it is
             pass
         process.stdout.close()
         assert process.stderr is not None
@@ -396,8 +396,11 @@ def test_facts_that_are_not_refused_can_be_shown(run: Path, tmp_path: Path, caps
 
 
 def test_pictures_that_a_kill_prevented_are_drawn_by_resume(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr("vaegan.training.session.save_animation", lambda frames, path: os.kill(os.getpid(), signal.SIGINT))
+        patch.setattr("vaegan.training.session.save_animation", killed)
         with pytest.raises(KeyboardInterrupt):
             vaegan.train("faces:96", TINY, images=16, out="run")
     assert RunFolder(Path("run")).read().status == "training"

@@ -63,7 +63,6 @@ class Session:
 
     def run(self) -> RunRecord:
         """Trains what the plan still asks for: InterruptedTraining when told to stop, TrainingError if the numbers break down."""
-        self.listener.stop()  # asked for the first time: from here on a wish to stop is for saving
         with together(f"Go on with: vaegan train --resume {quote(str(self.folder.path))}"):
             return self._run()
 

@@ -28,7 +28,7 @@ from vaegan.latent.learning import (
     unchanged_share,
 )
 from vaegan.latent.stored import Direction
-from vaegan.latent.walks import edit, moved
+from vaegan.latent.walks import moved
 from vaegan.metrics.classifier import LogisticClassifier
 from vaegan.metrics.neighbours import own_source_share
 from vaegan.model import Model
@@ -294,8 +294,7 @@ class TestLearning:
         latents = model.encode(images)
         assert torch.allclose(moved(latents, steps), latents + 1.5 * first - second, atol=1e-6)
         assert torch.allclose(moved(moved(latents, steps), [(first, -1.5), (second, 1.0)]), latents, atol=1e-5)
-        assert torch.equal(edit(model, images, []), model.reconstruct(images))
-        assert torch.allclose(edit(model, images, steps), model.decode(moved(latents, steps[::-1])), atol=1e-6)
+        assert torch.equal(moved(latents, []), latents)
 
     def test_principal_directions_are_named_by_rank(self, model: Model) -> None:
         found = learn_principal(model, random(50, LATENT), 3)

@@ -109,7 +109,7 @@ def test_a_grey_image_keeps_its_brightness_and_gets_colours() -> None:
 def test_one_picture_has_a_row_an_image(capsys: pytest.CaptureFixture[str]) -> None:
     picture((50, SIDE), seed=2).save("wide.png")  # any shape is fitted
     main(["restore", "model", "image.png", "wide.png", "--noise", "0.2", "-n", "2"])
-    assert "2 images without their noise by the VAE, 2 answers each: restored.png" in capsys.readouterr().out
+    assert "2 images cleaned of noise by the VAE, 2 answers each: restored.png" in capsys.readouterr().out
     assert pixels(Path("restored.png")).shape == (2 + 2 * 66, 2 + 3 * 66, 3)  # 32 pixels are shown as 64
 
 
@@ -151,7 +151,8 @@ def test_wrong_requests_are_refused_in_one_line(capsys: pytest.CaptureFixture[st
     [
         ({"stage": "gan", "variance": None, "has_encoder": False}, "no encoder"),
         ({"stage": "gan", "variance": None, "prior": "uniform"}, "uniform"),
-        ({"channels": 1}, "cannot colour"),
+        ({"channels": 1}, "makes grey images"),
+        ({"channels": 4}, "makes transparent colour images"),
         ({"labels": ("cat", "dog")}, "--label"),
     ],
 )

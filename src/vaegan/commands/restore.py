@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from vaegan.commands.options import Spelling
 from vaegan.commands.shared import ImagesOptions, check_number, check_picture_or_folder, facts_of, is_picture
 from vaegan.errors import RequestError
+from vaegan.transparency import COLOURS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +67,7 @@ def restore(options: RestoreOptions) -> None:
     seen = images.load(range(len(images)))
     seen = seen if options.scale else view.see(seen)
     found = restore(model, seen, view, options.n, options.seed, progress=options.console.preparing)
-    done = ("filled", "enlarged", "coloured", "without their noise")[ways.index(True)]
+    done = ("filled", "enlarged", "coloured", "cleaned of noise")[ways.index(True)]
     notes = {"restored": done, "seed": str(options.seed), "stage": model.config.stage}
     if is_picture(options.out):
         given = seen if options.mask else view.lift(seen) if not options.noise else seen
@@ -88,8 +89,10 @@ def _opened(options: RestoreOptions, model: "Model") -> "tuple[View, GivenImages
     from vaegan.latent import restoring
     from vaegan.training.saved import images_config
 
-    if options.grey and model.config.channels == 1:
-        raise RequestError("This model makes grey images: it cannot colour any.")
+    if options.grey and model.config.channels != 3:
+        raise RequestError(
+            f"This model makes {COLOURS[model.config.channels]} images; --grey is for those that make colour images."
+        )
     config = images_config(model, options.run, options.fit, options.scale or 1)
     if options.mask:
         view = restoring.through_mask(1 - _hole(options.mask, config))

@@ -89,11 +89,6 @@ def moved(latents: Latents, steps: Sequence[tuple[Tensor, float]]) -> Latents:
     return latents
 
 
-def edit(model: Model, images: Images, steps: Sequence[tuple[Tensor, float]]) -> Images:
-    """Images encoded, moved along directions, and decoded again."""
-    return model.decode(moved(model.encode(images), steps))
-
-
 def vary_latents(latent: Latents, count: int, strength: float, seed: int = 0) -> Latents:
     """`count` latents around one: mu + strength * epsilon, epsilon ~ N(0, I), [count, latent].
 

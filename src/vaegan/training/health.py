@@ -24,9 +24,8 @@ GRADIENT = 10.0  # times the running average
 VANISHED = 0.03  # of the generator's early gradient at its images
 VARIETY, LEAST_VARIETY = 0.5, 0.1  # of the best so far; of real images, after a quarter of the stage
 RECALL, USEFUL_RECALL = 0.25, 0.2  # of the best so far; below the second it is a count of a few images
-FORGOTTEN = (
-    3.5  # low-passed error of real images that come back, over the VAE's: up to 2.6 before the encoder is fitted, 1.9 after
-)
+FORGOTTEN = 3.5
+"""Low-passed error of real images that come back, over the VAE's: up to 2.6 before the encoder is fitted, 1.9 after."""
 SHARP, SOFTER = 0.5, 1.3  # sharpness over that of real images, and over that of the first validation
 OVERFITTING = 0.5  # between treating held-out images as known ones (0) and as generated ones (1)
 COPYING, NEARNESS = 0.65, 0.5  # share of samples nearer to training than to held-out images; distance over that of real images
